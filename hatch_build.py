@@ -1,0 +1,24 @@
+"""Dependencies of the meta-package: this checkout's members by path, or version ranges in a release.
+
+The name ``ssl-eval`` on the public index belongs to somebody else, so in a checkout our names must never be looked up
+there. ``SSL_RELEASE=1`` (set for ``hatch build``) writes the ranges that a published wheel carries.
+"""
+
+import os
+from pathlib import Path
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+# member -> the extra that the bundle brings with it
+MEMBERS = {"ssl-losses": "", "ssl-data": "", "ssl-eval": "[report]", "ssl-core": "[wandb]", "ssl-launch": ""}
+
+
+class MembersHook(MetadataHookInterface):
+    def update(self, metadata: dict) -> None:
+        def requirement(name: str, extra: str) -> str:
+            if os.environ.get("SSL_RELEASE") == "1":
+                return f"{name}{extra}>=1.0,<2"
+            return f"{name}{extra} @ {(Path(self.root) / 'packages' / name).as_uri()}"
+
+        metadata["dependencies"] = [requirement(name, extra) for name, extra in MEMBERS.items()]
+        metadata["optional-dependencies"] = {"ffcv": [requirement("ssl-data", "[ffcv]")]}
