@@ -1,1 +1,21 @@
-"""ssl_eval."""
+"""Features in, scores out; tables and figures from run folders.
+
+Everything on features takes ``(N, D)`` tensors of anybody's features and needs torch alone. Accuracies are fractions in
+0..1 everywhere; tables and figures print them as percent.
+"""
+
+from ssl_eval.accuracies import AccuracyCounter, accuracy, per_class_accuracy
+from ssl_eval.few_labels import FewShotResult, few_shot
+from ssl_eval.linear import LinearProbeResult, linear_probe
+from ssl_eval.neighbours import knn
+
+__all__ = [
+    "AccuracyCounter",
+    "FewShotResult",
+    "LinearProbeResult",
+    "accuracy",
+    "few_shot",
+    "knn",
+    "linear_probe",
+    "per_class_accuracy",
+]

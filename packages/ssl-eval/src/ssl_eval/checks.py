@@ -1,0 +1,76 @@
+"""What every function on features asks of its arguments, said once: the invariant, what was given, the way out."""
+
+import torch
+from torch import Tensor
+
+
+def check_features(name: str, features: Tensor) -> None:
+    """Raise ``ValueError`` unless ``features`` is a finite ``(N, D)`` tensor with at least one row and one column."""
+    if not isinstance(features, Tensor):
+        raise ValueError(f"{name} must be a torch.Tensor, got {type(features).__name__}; try torch.as_tensor({name})")
+    if features.ndim != 2 or 0 in features.shape:
+        raise ValueError(
+            f"{name} must be (N, D) with N and D at least 1, got shape {tuple(features.shape)}; "
+            "flatten the rest with .flatten(1)"
+        )
+    if features.is_complex() or features.dtype == torch.bool:
+        raise ValueError(f"{name} must hold real numbers, got {features.dtype}")
+    if features.is_floating_point():
+        bad = ~torch.isfinite(features).all(1)
+        if bad.any():
+            rows = bad.nonzero()[:, 0]
+            raise ValueError(
+                f"{name} must be finite: {len(rows)} of {len(features)} rows hold NaN or infinity, the first is row "
+                f"{int(rows[0])}; has the training diverged?"
+            )
+
+
+def check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int | None = None) -> None:
+    """Raise ``ValueError`` unless ``labels`` is ``(num_samples,)``, integer, within ``0..num_classes - 1``."""
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"{name} must be a torch.Tensor, got {type(labels).__name__}; try torch.as_tensor({name})")
+    if labels.shape != (num_samples,):
+        raise ValueError(f"{name} must be ({num_samples},), one a sample, got shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"{name} must be integers (class numbers), got {labels.dtype}; try .long()")
+    if num_samples == 0:
+        return
+    low, high = (int(value) for value in torch.aminmax(labels))
+    if low < 0:
+        raise ValueError(f"{name} must be 0 or more, got {low}; leave out the samples without a label first")
+    if num_classes is not None and high >= num_classes:
+        raise ValueError(f"{name} must be below num_classes={num_classes}, got {high}")
+
+
+def check_pair(train_features: Tensor, test_features: Tensor) -> None:
+    """Check both and raise ``ValueError`` unless they have the same width and lie on the same device."""
+    check_features("train_features", train_features)
+    if isinstance(test_features, Tensor) and train_features.device != test_features.device:
+        raise ValueError(
+            f"train_features lies on {train_features.device} and test_features on {test_features.device}; "
+            "move both to one device"
+        )
+    check_features("test_features", test_features)
+    if train_features.shape[1] != test_features.shape[1]:
+        raise ValueError(
+            "train_features and test_features must have the same width D, got "
+            f"{train_features.shape[1]} and {test_features.shape[1]}"
+        )
+
+
+def check_every_class(labels: Tensor) -> int:
+    """Return K, one more than the largest label; raise ``ValueError`` if a class below it has no sample."""
+    counts = torch.bincount(labels)
+    absent = (counts == 0).nonzero()[:, 0].tolist()
+    if absent:
+        shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        raise ValueError(
+            f"every class 0..{len(counts) - 1} needs a sample in train_labels, got none of class {shown}; "
+            "give more training samples, or number the classes anew without gaps"
+        )
+    return len(counts)
+
+
+def computed_in(features: Tensor) -> torch.dtype:
+    """Return float64 for float64 features and float32 for all others (half precision, integers)."""
+    return torch.float64 if features.dtype == torch.float64 else torch.float32

@@ -1,0 +1,121 @@
+"""The linear probe from a few labels a class, over repeated draws."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
+from ssl_eval.linear import linear_probe, standardization
+
+SINGLE_LABEL_REGULARIZATION = 0.01  # with one label a class nothing can be held out to choose by
+
+
+@dataclass
+class FewShotResult:
+    """What :func:`few_shot` found.
+
+    Attributes
+    ----------
+    mean : float
+        Of the accuracies, a fraction in 0..1.
+    std : float
+        Their sample deviation (divided by draws - 1); NaN for a single draw.
+    accuracies : tuple of float
+        Top-1 on the test set, one a draw.
+    """
+
+    mean: float
+    std: float
+    accuracies: tuple[float, ...]
+
+
+@torch.no_grad()
+def few_shot(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    labels_per_class: int = 10,
+    draws: int = 5,
+    seed: int = 0,
+    regularization: float | None = None,
+) -> FewShotResult:
+    """Train :func:`ssl_eval.linear_probe` on ``labels_per_class`` samples of each class, several times, and test it.
+
+    Labels are few, images are not: features are standardised with all training features. The draws differ in the
+    training samples; the test set is whole each time, so ``std`` says nothing about the choice of the test set.
+
+    Parameters
+    ----------
+    train_features, test_features : Tensor
+        ``(N, D)`` and ``(M, D)``, on one device.
+    train_labels, test_labels : Tensor
+        ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has ``labels_per_class`` training samples.
+    labels_per_class : int
+        Samples of each class, drawn without replacement.
+    draws : int
+        Repetitions.
+    seed : int
+        Draw i is a function of (seed, i) alone, whatever the number of draws.
+    regularization : float, optional
+        As in :func:`ssl_eval.linear_probe`; by default chosen in each draw on a fifth of its labels, and 0.01 with one
+        label a class.
+
+    Returns
+    -------
+    FewShotResult
+        With ``.mean``, ``.std`` and ``.accuracies``.
+
+    Raises
+    ------
+    ValueError
+        If a class has too few samples, or as :func:`ssl_eval.linear_probe` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> labels = torch.arange(3).repeat(20)
+    >>> features = torch.nn.functional.one_hot(labels, 3) + 0.1 * torch.rand(60, 3)
+    >>> few_shot(features, labels, features, labels, labels_per_class=2).mean
+    1.0
+    """
+    check_pair(train_features, test_features)
+    check_labels("train_labels", train_labels, len(train_features))
+    num_classes = check_every_class(train_labels)
+    check_labels("test_labels", test_labels, len(test_features), num_classes)
+    if labels_per_class < 1 or draws < 1:
+        raise ValueError(f"labels_per_class={labels_per_class}, draws={draws}: expected 1 or more")
+    counts = torch.bincount(train_labels)
+    if int(counts.min()) < labels_per_class:
+        raise ValueError(
+            f"labels_per_class={labels_per_class}: class {int(counts.argmin())} has only {int(counts.min())} training "
+            "samples; ask for fewer labels, or give more samples"
+        )
+    if regularization is None and labels_per_class == 1:
+        regularization = SINGLE_LABEL_REGULARIZATION
+
+    dtype = computed_in(train_features)
+    mean, scale = standardization(train_features.to(dtype))
+    test = test_features.to(dtype).sub(mean).div_(scale)
+    accuracies = []
+    for draw in range(draws):
+        chosen = _draw(train_labels, labels_per_class, seed, draw)
+        train = (train_features[chosen].to(dtype) - mean) / scale
+        result = linear_probe(
+            train, train_labels[chosen], test, test_labels, regularization, seed=seed, standardize=False
+        )
+        accuracies.append(result.accuracy)
+    values = torch.tensor(accuracies, dtype=torch.float64)
+    std = float(values.std()) if draws > 1 else float("nan")
+    return FewShotResult(float(values.mean()), std, tuple(accuracies))
+
+
+def _draw(labels: Tensor, labels_per_class: int, seed: int, draw: int) -> Tensor:
+    """Return the indices of ``labels_per_class`` samples of each class."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + draw)
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    order = order[labels[order].argsort(stable=True)]  # by class, in random order within
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    return order[(starts[:, None] + torch.arange(labels_per_class, device=labels.device)).flatten()]

@@ -1,0 +1,211 @@
+"""The linear probe: a classifier on frozen features, its regularisation chosen without the test set."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_eval.accuracies import accuracy
+from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
+from ssl_eval.logistic import Fit, LogisticRegression
+
+# From strong to weak, since each solution is the start of the next; half decades, for the accuracy is flat between.
+REGULARIZATIONS = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+
+
+@dataclass
+class LinearProbeResult:
+    """What :func:`linear_probe` found.
+
+    Attributes
+    ----------
+    accuracy : float
+        Top-1 on the test set, a fraction in 0..1.
+    scores : Tensor
+        ``(M, K)`` logits of the test samples: ``test_features @ weight.T + bias``.
+    regularization : float
+        The one used, chosen or given.
+    weight, bias : Tensor
+        ``(K, D)`` and ``(K,)``, for features as they were given (the standardisation is folded in).
+    objective : float
+        Mean training cross-entropy plus penalty at the solution.
+    iterations : int
+        Of the last fit.
+    converged : bool
+        False if ``max_iterations`` ended it (and a warning said so).
+    validation_losses : dict
+        Regularisation -> mean cross-entropy of the held-out samples; empty where the regularisation was given.
+    """
+
+    accuracy: float
+    scores: Tensor
+    regularization: float
+    weight: Tensor
+    bias: Tensor
+    objective: float
+    iterations: int
+    converged: bool
+    validation_losses: dict[float, float]
+
+
+@torch.no_grad()
+def linear_probe(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    regularization: float | None = None,
+    candidates: Sequence[float] = REGULARIZATIONS,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    standardize: bool = True,
+    tolerance: float = 1e-4,
+    max_iterations: int = 1000,
+) -> LinearProbeResult:
+    """Fit multinomial logistic regression to frozen features, by L-BFGS to convergence, and test it.
+
+    Minimises the mean cross-entropy plus ``regularization / 2 * |weight|²`` over features standardised with the mean
+    and the deviation of the training part; constant features are only centred. In scikit-learn's terms
+    ``C = 1 / (N * regularization)``. The test samples take part in nothing but the score.
+
+    Parameters
+    ----------
+    train_features, test_features : Tensor
+        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64, else in float32.
+    train_labels, test_labels : Tensor
+        ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
+    regularization : float, optional
+        Above 0. By default the candidate with the lowest cross-entropy on a stratified part of the training samples
+        that is held out; then all training samples are fitted again with it. (Cross-entropy and not accuracy: a few
+        dozen held-out samples cannot tell accuracies apart.)
+    candidates : sequence of float
+        Tried from the largest down, until two in a row were worse than the best.
+    validation_fraction : float
+        Share of each class that is held out, in (0, 1); at least one sample of a class that has two.
+    seed : int
+        Of the choice of the held-out samples.
+    standardize : bool
+        False takes the features as they are, standardised elsewhere: the penalty depends on their scale.
+    tolerance : float
+        The objective ends within this fraction of its minimum.
+    max_iterations : int
+        Of one fit. Ending there is a ``RuntimeWarning``.
+
+    Returns
+    -------
+    LinearProbeResult
+        With ``.accuracy``, ``.scores (M, K)``, ``.regularization`` and the classifier.
+
+    Raises
+    ------
+    ValueError
+        If features hold NaN, shapes disagree, a class is absent from the training part, an option is out of range, or
+        no class has two samples to hold one out.
+
+    Notes
+    -----
+    Memory: one copy of each set of features in the dtype of computation, and 64 MiB.
+
+    Examples
+    --------
+    >>> import torch
+    >>> features = torch.tensor([[0.0, 0.1], [0.1, 0.0], [1.0, 0.9], [0.9, 1.0]])
+    >>> labels = torch.tensor([0, 0, 1, 1])
+    >>> result = linear_probe(features, labels, features, labels)
+    >>> result.accuracy, result.scores.shape
+    (1.0, torch.Size([4, 2]))
+    """
+    check_pair(train_features, test_features)
+    check_labels("train_labels", train_labels, len(train_features))
+    num_classes = check_every_class(train_labels)
+    check_labels("test_labels", test_labels, len(test_features), num_classes)
+    candidates = tuple(candidates) if regularization is None else (regularization,)
+    if not candidates or not min(candidates) > 0:
+        raise ValueError(f"regularization must be above 0, got {', '.join(map(str, candidates)) or 'no candidates'}")
+    if not 0 < validation_fraction < 1:
+        raise ValueError(f"validation_fraction={validation_fraction}: expected between 0 and 1")
+
+    labels = train_labels.to(train_features.device).long()
+    fitted, held_out = _split(labels, validation_fraction, seed) if len(candidates) > 1 else (labels.argsort(), None)
+    # The held-out rows stand last, so that both parts are views of one copy.
+    order = fitted if held_out is None else torch.cat([fitted, held_out])
+    labels = labels[order]
+    features = train_features[order].to(computed_in(train_features))
+    mean, scale = features.new_zeros(features.shape[1]), features.new_ones(features.shape[1])
+    if standardize:
+        mean, scale = standardization(features)
+        features.sub_(mean).div_(scale)
+
+    start: Fit | None = None
+    losses: dict[float, float] = {}
+    if held_out is not None:
+        start, regularization, losses = _select(features, labels, len(fitted), num_classes, candidates)
+    else:
+        regularization = candidates[0]
+    fit = LogisticRegression(features, labels, num_classes).fit(regularization, start, tolerance, max_iterations)
+    if not fit.converged:
+        warnings.warn(
+            f"linear_probe stopped after max_iterations={max_iterations}, {fit.gap / fit.objective:.1%} or less above "
+            f"the minimum; allow more, or a stronger regularization than {regularization:g}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    weight = fit.weight / scale
+    bias = fit.bias - weight @ mean
+    scores = torch.addmm(fit.bias, test_features.to(features.dtype).sub(mean).div_(scale), fit.weight.T)
+    return LinearProbeResult(
+        accuracy(scores, test_labels, topk=(1,))[0],
+        scores,
+        regularization,
+        weight,
+        bias,
+        fit.objective,
+        fit.iterations,
+        fit.converged,
+        losses,
+    )
+
+
+def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation ``(D,)`` of ``features (N, D)``; the deviation of a constant feature is one."""
+    scale, mean = torch.std_mean(features, 0, correction=0)
+    rounding = 10 * torch.finfo(features.dtype).eps * mean.abs()  # what is left of a constant after the mean is taken
+    return mean, torch.where(scale > rounding, scale, torch.ones_like(scale))
+
+
+def _split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the indices to fit and to hold out, drawn class by class."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
+    order = order[labels[order].argsort(stable=True)]  # by class, in random order within
+    counts = torch.bincount(labels)
+    kept_out = (counts * fraction).round().long().clamp(min=1)
+    kept_out = torch.minimum(kept_out, counts - 1)  # the only sample of a class is fitted
+    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
+    held_out = place < kept_out[labels[order]]
+    if not held_out.any():
+        raise ValueError(
+            "choosing the regularization needs a class with two training samples or more, got one of each class; "
+            "pass regularization=0.01, say"
+        )
+    return order[~held_out], order[held_out]
+
+
+def _select(
+    features: Tensor, labels: Tensor, num_fitted: int, num_classes: int, candidates: Sequence[float]
+) -> tuple[Fit, float, dict[float, float]]:
+    """Return the solution, the regularisation and all losses on the rows after ``num_fitted``."""
+    regression = LogisticRegression(features[:num_fitted], labels[:num_fitted], num_classes)
+    fits: dict[float, Fit] = {}
+    losses: dict[float, float] = {}
+    fit = None
+    for candidate in sorted(set(candidates), reverse=True):
+        fit = fits[candidate] = regression.fit(candidate, fit, tolerance=1e-3)  # near enough to compare
+        scores = torch.addmm(fit.bias, features[num_fitted:], fit.weight.T)
+        losses[candidate] = float(F.cross_entropy(scores, labels[num_fitted:]))
+        best = min(losses, key=losses.__getitem__)
+        if list(losses).index(best) < len(losses) - 2:  # two in a row were worse, and weaker ones take longest
+            break
+    return fits[best], best, losses

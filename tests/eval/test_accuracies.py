@@ -1,0 +1,84 @@
+"""Accuracy, at once, by class and counted over ranks."""
+
+import math
+
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+
+from ssl_eval import AccuracyCounter, accuracy, per_class_accuracy
+
+
+@pytest.fixture
+def scored():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(500, 10, generator=generator)
+    return scores, torch.randint(0, 10, (500,), generator=generator)
+
+
+def test_accuracy_equals_scikit_learn(scored):
+    scores, labels = scored
+    expected = [top_k_accuracy_score(labels, scores, k=k, labels=range(10)) for k in (1, 3, 5)]
+    assert accuracy(scores, labels, topk=(1, 3, 5)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_per_class_accuracy_averages_to_scikit_learns_balanced_accuracy(scored):
+    scores, labels = scored
+    expected = balanced_accuracy_score(labels, scores.argmax(1))
+    assert float(per_class_accuracy(scores, labels).mean()) == pytest.approx(expected)
+
+
+def test_a_class_without_samples_has_no_accuracy():
+    values = per_class_accuracy(torch.eye(3), torch.tensor([0, 1, 0]))
+    assert values[:2].tolist() == [0.5, 1.0]
+    assert math.isnan(values[2])
+
+
+def test_equal_scores_rank_by_class_number():
+    assert accuracy(torch.zeros(4, 4), torch.arange(4), topk=(1, 2, 4)) == (0.25, 0.5, 1.0)
+    assert accuracy(torch.full((2, 3), -math.inf), torch.tensor([0, 2]), topk=(1,)) == (0.5,)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 7])
+def test_counts_of_ranks_add_up_to_those_of_one(scored, num_ranks):
+    scores, labels = scored
+    total = AccuracyCounter()
+    for rank in range(num_ranks):
+        counter = AccuracyCounter()
+        for rows in torch.arange(rank, 500, num_ranks).split(33):
+            counter.update(scores[rows], labels[rows])
+        total.counts = total.counts + counter.counts
+    assert tuple(total.compute().values()) == accuracy(scores, labels)
+    assert total.counts.dtype == torch.int64
+    assert total.counts[0] == 500
+
+
+def test_a_batch_without_samples_counts_nothing():
+    counter = AccuracyCounter(topk=(1,))
+    counter.update(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+    assert counter.counts.tolist() == [0, 0]
+    with pytest.raises(ValueError, match="at least one sample, got none"):
+        counter.compute()
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "topk", "message"),
+    [
+        (
+            torch.zeros(2, 3),
+            torch.tensor([0, 1]),
+            (1, 5),
+            r"topk=5 needs as many classes, got scores of K=3.*topk=\(1,\)",
+        ),
+        (torch.zeros(2, 3), torch.tensor([0, 1]), (), "topk must hold one or more"),
+        (torch.zeros(2, 3), torch.tensor([0, 1]), (0,), "topk must hold one or more"),
+        (torch.zeros(2, 3), torch.tensor([0, 3]), (1,), "labels must be below num_classes=3, got 3"),
+        (torch.zeros(2, 3), torch.tensor([0, -1]), (1,), "labels must be 0 or more, got -1"),
+        (torch.zeros(2, 3), torch.tensor([0]), (1,), r"labels must be \(2,\)"),
+        (torch.zeros(2), torch.tensor([0, 1]), (1,), r"scores must be \(M, K\)"),
+        (torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), (1,), "1 of 2 rows.*diverged"),
+    ],
+)
+def test_accuracy_refuses_what_it_cannot_count(scores, labels, topk, message):
+    with pytest.raises(ValueError, match=message):
+        accuracy(scores, labels, topk=topk)
