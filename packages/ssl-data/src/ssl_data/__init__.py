@@ -1,1 +1,46 @@
-"""ssl_data."""
+"""ssl-data: sources, views and loaders, the same on every machine.
+
+Names are loaded when they are first used, so that reading a configuration does not wait for torch or numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_data.config import DataConfig, DataLoaders
+    from ssl_data.loader import Loader
+    from ssl_data.presets import view_names, views
+    from ssl_data.sources import ArraySource, FolderSource, Subset, TorchvisionSource
+    from ssl_data.view_spec import ViewSpec
+
+_HOME = {
+    "ArraySource": "sources",
+    "DataConfig": "config",
+    "DataLoaders": "config",
+    "FolderSource": "sources",
+    "Loader": "loader",
+    "Subset": "sources",
+    "TorchvisionSource": "sources",
+    "ViewSpec": "view_spec",
+    "view_names": "presets",
+    "views": "presets",
+}
+
+__all__ = [
+    "ArraySource",
+    "DataConfig",
+    "DataLoaders",
+    "FolderSource",
+    "Loader",
+    "Subset",
+    "TorchvisionSource",
+    "ViewSpec",
+    "view_names",
+    "views",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"ssl_data.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ssl_data' has no attribute {name!r}")

@@ -1,0 +1,135 @@
+"""The ``data`` group: which images, which views of them. No torch is imported before :meth:`DataConfig.open`.
+
+``metadata`` says what is allowed, as in ``ssl_core.config``: ``choices``, ``low``/``high`` (inclusive), ``above``/``below``
+(exclusive), and ``resume="free"`` for keys that may differ when a run is resumed.
+"""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ssl_data.presets import view_names, views
+from ssl_data.view_spec import ViewSpec
+
+if TYPE_CHECKING:
+    from ssl_data.loader import Loader
+    from ssl_data.sources import Source
+
+DATASETS = (
+    "digits", "ImageFolder", "CIFAR10", "CIFAR100", "STL10", "SVHN", "FashionMNIST", "MNIST", "FakeData",
+)  # fmt: skip
+
+
+def _root() -> str:
+    return os.environ.get("SSL_DATA_ROOT", "data")
+
+
+@dataclass
+class DataLoaders:
+    """The loaders of one rank."""
+
+    train: "Loader"  # the views, shuffled, full batches only
+    reference: "Loader"  # the training images under the evaluation view, in order, every sample once
+    evaluation: dict[str, "Loader"]  # name of the data set -> its test images under the evaluation view
+    num_classes: int
+    class_names: list[str]
+    image_shape: tuple[int, int, int]  # (C, H, W) of one view
+
+
+@dataclass
+class DataConfig:
+    """Which images, and which views of them."""
+
+    dataset: str = field(
+        default="digits", metadata={"choices": DATASETS}
+    )  # digits are embedded; the others lie in root
+    root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
+    views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings, one a view
+    size: int = field(default=0, metadata={"low": 0})  # pixels of a view; 0: as the images are, 224 if they differ
+    num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
+    on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
+    fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
+    imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
+    download: bool = field(default=True, metadata={"resume": "free"})  # fetch what is missing, if there is a network
+
+    def open(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> DataLoaders:
+        """Return the loaders of one rank.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples a batch, over all ranks.
+        seed : int
+            Of the order, the views and the subset.
+        rank, world_size : int
+            This process among those that share a batch.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            The message begins with the key to change.
+        """
+        named = self._named_views()  # refused before any data is opened
+        from ssl_data.datasets import open_dataset
+        from ssl_data.loader import Loader
+        from ssl_data.sources import Subset
+        from ssl_data.sources.subset import chosen
+        from ssl_data.threads import available_threads
+
+        threads = available_threads() if self.num_workers < 1 else self.num_workers
+        train, test = open_dataset(self.dataset, self.root, self.download, self.on_error, threads)
+        if self.fraction < 1 or self.imbalance < 1:
+            train = Subset(train, chosen(train.labels, self.fraction, self.imbalance, seed))
+        size = self.size or _native_size(train)
+        mean, std = _statistics(train)
+        specs = views(named, size, mean, std) if named else self._own_views(size, mean, std)
+        plain = views("evaluation", size, mean, std)
+        ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
+        everything: dict[str, Any] = {"shuffle": False, "drop_last": False, **ranks}
+        return DataLoaders(
+            train=Loader(train, specs, batch_size, **ranks),
+            reference=Loader(train, plain, batch_size, **everything),
+            evaluation={self.dataset.lower(): Loader(test, plain, batch_size, **everything)},
+            num_classes=len(train.class_names),
+            class_names=list(train.class_names),
+            image_shape=(train.image(0).shape[2], size, size),
+        )
+
+    def _named_views(self) -> str:
+        """Return the preset's name, checked, or an empty string for a list of views, checked as well."""
+        if self.dataset not in DATASETS:
+            raise ValueError(f"data.dataset={self.dataset!r}: expected one of {', '.join(map(repr, DATASETS))}")
+        if isinstance(self.views, str):
+            views(self.views)
+            return self.views
+        if not self.views or not all(isinstance(view, dict) for view in self.views):
+            names = ", ".join(map(repr, view_names()))
+            raise ValueError(f"data.views={self.views!r}: expected one of {names}, or a list of mappings, one a view")
+        self._own_views(32, (0.0,), (1.0,))
+        return ""
+
+    def _own_views(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
+        assert not isinstance(self.views, str)
+        return [replace(ViewSpec.of({"size": size, **view}), mean=mean, std=std) for view in self.views]
+
+
+def _native_size(source: "Source") -> int:
+    if source.images is None:
+        return 224  # pixels, the field's size for photographs
+    return max(source.images.shape[1:3])
+
+
+def _statistics(source: "Source") -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel: those of the data in memory, else ImageNet's."""
+    if source.images is None:
+        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    import numpy as np
+
+    values = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(source.images.shape[3]):
+        counts = np.bincount(source.images[..., channel].ravel(), minlength=256)  # exact, and no float copy of the data
+        mean = float((counts * values).sum() / counts.sum())
+        means.append(mean)
+        deviations.append(max(float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())), 1e-3))
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,33 @@
+"""What every source is."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Source(Protocol):
+    """Stored samples by position.
+
+    Attributes
+    ----------
+    images : array or None
+        ``(M, H, W, C) uint8`` where all samples lie in memory: then they are read without Python.
+    labels : array
+        ``(M,) int64``; -1 where there is none.
+    ids : array
+        ``(M,) int64``: what the views' randomness is keyed on. A subset keeps the ids of its source.
+    class_names : list of str
+        One for each label; empty without labels.
+    """
+
+    images: NDArray[np.uint8] | None
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    class_names: list[str]
+
+    def __len__(self) -> int:
+        """Return M."""
+
+    def image(self, position: int) -> NDArray[np.uint8]:
+        """Return one image, ``(H, W, C) uint8``."""

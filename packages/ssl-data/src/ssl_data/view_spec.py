@@ -1,0 +1,75 @@
+"""What a view is: the augmentations of one view, with their numbers, as a value. No torch is imported here."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """One view of an image. Operations are applied in the order of the fields; a probability of 0 leaves one out.
+
+    Images are float in [0, 1] until the normalisation; every operation that can leave the range clips back into it.
+    """
+
+    size: int = 32  # pixels: height and width of the view
+    crop_scale: tuple[float, float] = (1.0, 1.0)  # share of the image's area that a random resized crop keeps
+    crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width divided by its height, drawn log-uniformly
+    flip: float = 0.0  # probability of a horizontal flip
+    rotation: float = 0.0  # degrees: drawn from [-rotation, rotation]
+    translate: float = 0.0  # share of the edge: shift in x and in y drawn from [-translate, translate]
+    zoom: tuple[float, float] = (1.0, 1.0)  # factor of the affine map
+    shear: float = 0.0  # degrees: drawn from [-shear, shear], in x
+    jitter: float = 0.0  # probability of the colour jitter (brightness, contrast, saturation, hue, in random order)
+    brightness: float = 0.0  # factor drawn from [1 - brightness, 1 + brightness]
+    contrast: float = 0.0  # likewise
+    saturation: float = 0.0  # likewise
+    hue: float = 0.0  # turn of the colour circle drawn from [-hue, hue], at most 0.5
+    grayscale: float = 0.0  # probability of losing the colours
+    blur: float = 0.0  # probability of a Gaussian blur
+    blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
+    solarize: float = 0.0  # probability of inverting the pixels above one half
+    noise: float = 0.0  # standard deviation of Gaussian noise, in the range [0, 1] of the pixels
+    mean: tuple[float, ...] = (0.0,)  # subtracted, one a channel (or one for all)
+    std: tuple[float, ...] = (1.0,)  # divided by, likewise
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"data.views: {name}={value}: expected a probability from 0 to 1")
+        if self.size < 1:
+            raise ValueError(f"data.views: size={self.size}: expected at least 1 pixel")
+        for name in ("crop_scale", "crop_ratio", "zoom", "blur_sigma"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"data.views: {name}={(low, high)}: expected two numbers above 0, the smaller one first"
+                )
+        if self.crop_scale[1] > 1:
+            raise ValueError(f"data.views: crop_scale={self.crop_scale}: expected shares of the area, at most 1")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"data.views: hue={self.hue}: expected 0 to 0.5 of the colour circle")
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"data.views: {name}={getattr(self, name)}: expected 0 to 1")
+        if min(self.std) <= 0:
+            raise ValueError(f"data.views: std={self.std}: expected numbers above 0")
+
+    @property
+    def affine(self) -> bool:
+        """Whether the view is rotated, shifted, zoomed or sheared at all."""
+        return self.rotation != 0 or self.translate != 0 or self.zoom != (1.0, 1.0) or self.shear != 0
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "ViewSpec":
+        """Return the spec of a mapping from YAML; an unknown name is a ValueError with the nearest one."""
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                import difflib
+
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(sorted(known))}"
+                raise ValueError(f"data.views: unknown operation {name!r}{hint}")
+        numbers: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**numbers)

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ssl_data import DataConfig
+
+
+def test_digits_are_those_of_scikit_learn():
+    """Oracle: sklearn.datasets.load_digits."""
+    from sklearn.datasets import load_digits
+
+    theirs = load_digits()
+    loaders = DataConfig(views="digits", size=16).open(256, seed=0)
+    train, test = loaders.train.source, loaders.evaluation["digits"].source
+    ours = np.concatenate([train.images, test.images])[..., 0]
+    expected = np.round(theirs.images * 255 / 16).astype(np.uint8)
+    assert (len(train), len(test)) == (1433, 364)
+    as_set = lambda images: sorted(image.tobytes() for image in images)  # noqa: E731
+    assert as_set(ours) == as_set(expected)
+    assert np.bincount(test.labels).min() >= 35
+    for image, label in zip(test.images[:50, ..., 0], test.labels[:50]):
+        found = np.flatnonzero((expected == image).all((1, 2)))
+        assert label in theirs.target[found]
+
+
+def test_the_loaders_of_a_run():
+    loaders = DataConfig(dataset="FakeData", views="simclr").open(64, seed=0)
+    assert loaders.num_classes == 10
+    assert loaders.image_shape == (3, 32, 32)
+    images, _, _ = next(iter(loaders.train))
+    assert [tuple(view.shape) for view in images] == [(64, 3, 32, 32)] * 2
+    assert abs(next(iter(loaders.reference))[0][0].mean()) < 0.05  # normalised by its own statistics
+    assert sum(len(batch[1]) for batch in loaders.reference) == 1024
+    assert sum(len(batch[1]) for batch in loaders.evaluation["fakedata"]) == 256
+
+
+def test_cifar10_as_class_folders(cifar10_folder):
+    loaders = DataConfig(dataset="CIFAR10", root=str(cifar10_folder)).open(32, seed=0)
+    assert loaders.class_names[:2] == ["airplane", "automobile"]
+    assert len(loaders.train.source) == 200
+    assert list(loaders.evaluation) == ["cifar10"]
+
+
+def test_own_views_by_mappings():
+    loaders = DataConfig(views=[{"flip": 0.5, "size": 12}, {"rotation": 10}], size=16).open(32, seed=0)
+    images, _, _ = next(iter(loaders.train))
+    assert [tuple(view.shape) for view in images] == [(32, 1, 12, 12), (32, 1, 16, 16)]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"dataset": "CIFAR11"}, ValueError, r"data.dataset='CIFAR11': expected one of"),
+        ({"views": "simclf"}, ValueError, r"data.views='simclf'.*simclr"),
+        ({"views": [{"flop": 1}]}, ValueError, r"unknown operation 'flop'"),
+        ({"views": []}, ValueError, r"data.views=\[\]"),
+        ({"dataset": "ImageFolder", "root": "/nowhere"}, FileNotFoundError, r"data.root='/nowhere'"),
+        ({"dataset": "CIFAR10", "root": "/nowhere", "download": False}, FileNotFoundError, r"data.root='/nowhere': CIFAR10 is not there.*SSL_DATA_ROOT"),
+    ],
+)  # fmt: skip
+def test_bad_input_names_the_key(options, error, message):
+    with pytest.raises(error, match=message):
+        DataConfig(**options).open(8, seed=0)
+
+
+def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch):
+    """Oracle: torchvision's own download, to an address that nobody listens at."""
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar.tar.gz")
+    with pytest.raises(FileNotFoundError, match=r"CIFAR10 is not there \(the download failed.*class folders"):
+        DataConfig(dataset="CIFAR10", root=str(tmp_path)).open(8, seed=0)
+
+
+def test_train_and_test_must_have_the_same_classes(tmp_path):
+    from PIL import Image
+
+    for name in ("train/a", "train/b", "test/a"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name / "0.png")
+    with pytest.raises(ValueError, match=r"only one of train/ and test/ has: \['b'\]"):
+        DataConfig(dataset="ImageFolder", root=str(tmp_path)).open(1, seed=0)
+    (tmp_path / "train").rename(tmp_path / "training")
+    with pytest.raises(FileNotFoundError, match="expected the folders train/ and test/"):
+        DataConfig(dataset="ImageFolder", root=str(tmp_path)).open(1, seed=0)
+
+
+def test_reading_a_configuration_loads_neither_torch_nor_numba():
+    code = "import sys; from ssl_data import DataConfig; DataConfig(); assert not {'torch', 'numba', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,156 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_data import ArraySource, FolderSource, Loader, views
+
+
+@pytest.fixture(scope="module")
+def source():
+    rng = np.random.default_rng(1)
+    return ArraySource(rng.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8), np.arange(50) % 5)
+
+
+def make(source, **options):
+    return Loader(source, views("simclr", size=32), **{"batch_size": 8, "num_workers": 1, **options})
+
+
+def drain(loader):
+    return [([view.clone() for view in batch[0]], *batch[1:]) for batch in loader]
+
+
+def equal(a, b):
+    return len(a) == len(b) and all(
+        torch.equal(x[1], y[1]) and torch.equal(x[2], y[2]) and all(torch.equal(u, v) for u, v in zip(x[0], y[0]))
+        for x, y in zip(a, b)
+    )
+
+
+def test_shapes_types_and_memory_format(source):
+    images, labels, indices = next(iter(make(source)))
+    assert [tuple(view.shape) for view in images] == [(8, 3, 32, 32)] * 2
+    assert images[0].dtype == torch.float32
+    assert images[0].is_contiguous(memory_format=torch.channels_last)
+    assert labels.dtype == indices.dtype == torch.int64
+    assert torch.equal(labels, indices % 5)
+
+
+def test_an_epoch_sees_each_sample_once_and_each_epoch_has_its_own_order(source):
+    loader = make(source, drop_last=False)
+    first, second = ([i for batch in loader for i in batch[2].tolist()] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+    assert len(loader) == 7
+    assert len(make(source)) == 6
+
+
+def test_threads_do_not_change_a_pixel(source):
+    assert equal(drain(make(source, num_workers=1)), drain(make(source, num_workers=3)))
+
+
+def test_the_batch_size_does_not_change_a_view(source):
+    small, large = drain(make(source, batch_size=5)), drain(make(source, batch_size=10))
+    joined = [torch.cat([a[0][0], b[0][0]]) for a, b in zip(small[::2], small[1::2])]
+    assert all(torch.equal(a, b[0][0]) for a, b in zip(joined, large))
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_share_the_same_global_batches(source, world_size):
+    alone = drain(make(source))
+    ranks = [drain(make(source, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    together = [
+        (
+            [torch.cat(views) for views in zip(*(batch[0] for batch in step))],
+            *(torch.cat([b[k] for b in step]) for k in (1, 2)),
+        )
+        for step in zip(*ranks)
+    ]
+    assert equal(alone, together)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_every_sample_is_evaluated_exactly_once_over_the_ranks(source, world_size):
+    seen = []
+    for rank in range(world_size):
+        loader = make(source, shuffle=False, drop_last=False, rank=rank, world_size=world_size)
+        assert len(loader) == 7
+        seen += [i for batch in loader for i in batch[2].tolist()]
+    assert sorted(seen) == list(range(50))
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 0), (0, 3), (2, 0), (2, 5)])
+def test_it_starts_anywhere_as_if_it_had_never_stopped(source, epoch, step):
+    loader = make(source)
+    through = [drain(loader) for _ in range(4)]
+    resumed = make(source).start(epoch, step)
+    assert equal(drain(resumed), through[epoch][step:])
+    assert equal(drain(resumed), through[epoch + 1])
+
+
+def test_the_seed_changes_order_and_views(source):
+    a, b = drain(make(source, seed=0)), drain(make(source, seed=1))
+    assert not torch.equal(a[0][2], b[0][2])
+
+
+def test_a_batch_that_is_held_is_never_overwritten(source):
+    iterator = iter(make(source))
+    held = next(iterator)
+    kept = held[0][0].clone()
+    for _ in iterator:
+        pass
+    assert torch.equal(held[0][0], kept)
+
+
+def test_early_breaks_leave_no_thread_behind(source):
+    before = threading.active_count()
+    loader = make(source, num_workers=2)
+    for _ in range(30):
+        for _ in loader:
+            break
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_an_error_in_the_background_reaches_the_consumer(tmp_path, source):
+    from PIL import Image
+
+    (tmp_path / "a").mkdir()
+    for name, size in (("0.png", 32), ("1.png", 40)):  # two sizes: decoded batch by batch
+        Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(tmp_path / "a" / name)
+    folder = FolderSource(tmp_path)
+    (tmp_path / "a" / "1.png").write_bytes(b"no image")
+    loader = make(folder, batch_size=2, shuffle=False)
+    with pytest.raises(ValueError, match=r"sample 1, '.*1.png', cannot be read"):
+        drain(loader)
+
+
+def test_images_of_different_sizes_give_the_same_views_as_from_memory(tmp_path, source):
+    from PIL import Image
+
+    (tmp_path / "a").mkdir()
+    for index in range(10):
+        Image.fromarray(source.images[index]).save(tmp_path / "a" / f"{index}.png")
+    kept = FolderSource(tmp_path)
+    streamed = FolderSource(tmp_path, memory=0)
+    assert kept.images is not None
+    assert streamed.images is None
+    assert equal(drain(make(kept, batch_size=5)), drain(make(streamed, batch_size=5, num_workers=2)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 51}, r"optim.batch_size=51.*50 samples"),
+        ({"batch_size": 9, "world_size": 2}, r"optim.batch_size=9: 2 ranks cannot share it evenly"),
+        ({"batch_size": 0}, "batch_size >= 1"),
+        ({"rank": 2, "world_size": 2}, "rank < world_size"),
+    ],
+)
+def test_impossible_batches_are_refused(source, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(source, **options)
