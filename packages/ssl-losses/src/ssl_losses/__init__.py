@@ -1,1 +1,32 @@
-"""ssl_losses."""
+"""ssl-losses: self-supervised losses, exact on one rank and on many. Needs torch and nothing else."""
+
+from torch import nn
+
+from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
+from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
+from ssl_losses.nt_xent import NTXentLoss, nt_xent
+from ssl_losses.vicreg import VICRegLoss, vicreg
+from ssl_losses.w_mse import WMSELoss, w_mse
+
+# name of the function -> its module
+LOSSES: dict[str, type[nn.Module]] = {
+    "barlow_twins": BarlowTwinsLoss,
+    "negative_cosine_similarity": NegativeCosineSimilarityLoss,
+    "nt_xent": NTXentLoss,
+    "vicreg": VICRegLoss,
+    "w_mse": WMSELoss,
+}
+
+__all__ = [
+    "LOSSES",
+    "BarlowTwinsLoss",
+    "NTXentLoss",
+    "NegativeCosineSimilarityLoss",
+    "VICRegLoss",
+    "WMSELoss",
+    "barlow_twins",
+    "negative_cosine_similarity",
+    "nt_xent",
+    "vicreg",
+    "w_mse",
+]
