@@ -57,7 +57,11 @@ def test_own_views_by_mappings():
         ({"views": [{"flop": 1}]}, ValueError, r"unknown operation 'flop'"),
         ({"views": []}, ValueError, r"data.views=\[\]"),
         ({"dataset": "ImageFolder", "root": "/nowhere"}, FileNotFoundError, r"data.root='/nowhere'"),
-        ({"dataset": "CIFAR10", "root": "/nowhere", "download": False}, FileNotFoundError, r"data.root='/nowhere': CIFAR10 is not there.*SSL_DATA_ROOT"),
+        (
+            {"dataset": "CIFAR10", "root": "/nowhere", "download": False},
+            FileNotFoundError,
+            r"data.root='/nowhere': CIFAR10 is not there.*SSL_DATA_ROOT",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_names_the_key(options, error, message):
@@ -88,5 +92,6 @@ def test_train_and_test_must_have_the_same_classes(tmp_path):
 
 
 def test_reading_a_configuration_loads_neither_torch_nor_numba():
-    code = "import sys; from ssl_data import DataConfig; DataConfig(); assert not {'torch', 'numba', 'numpy'} & set(sys.modules)"
+    heavy = "{'torch', 'numba', 'numpy'}"
+    code = f"import sys; from ssl_data import DataConfig; DataConfig(); assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -93,7 +93,7 @@ def test_operations_do_something(noise):
 
 def test_a_view_is_a_function_of_seed_epoch_index_and_view(noise):
     spec = views("simclr", size=32)[0]
-    place = dict(seed=1, epoch=2, index=3, view=0, height=40, width=32)
+    place = {"seed": 1, "epoch": 2, "index": 3, "view": 0, "height": 40, "width": 32}
     same = parameters(spec, **place)
     assert parameters(spec, **place) == same
     for name in ("seed", "epoch", "index", "view"):
@@ -106,8 +106,8 @@ def test_a_view_is_a_function_of_seed_epoch_index_and_view(noise):
 
 def test_parameters_keep_to_their_ranges():
     spec = ViewSpec(
-        size=32, crop_scale=(0.2, 0.8), crop_ratio=(0.75, 1.5), flip=0.5, rotation=20, translate=0.1, zoom=(0.8, 1.2), jitter=0.8,
-        brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1, grayscale=0.2, blur=0.5, blur_sigma=(0.1, 2.0), solarize=0.3,
+        size=32, crop_scale=(0.2, 0.8), crop_ratio=(0.75, 1.5), flip=0.5, rotation=20, translate=0.1, zoom=(0.8, 1.2),
+        jitter=0.8, brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1, grayscale=0.2, blur=0.5, blur_sigma=(0.1, 2.0), solarize=0.3,
     )  # fmt: skip
     drawn = [parameters(spec, 0, 0, index, 0, 100, 120) for index in range(2000)]
     column = {name: np.array([p[name] for p in drawn]) for name in NAMES}
@@ -147,7 +147,11 @@ def test_unknown_preset_and_operation_name_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"flip": 1.5}, {"size": 0}, {"crop_scale": (0.5, 0.2)}, {"crop_scale": (0.5, 2.0)}, {"hue": 0.7}, {"std": (0.0,)}, {"contrast": 2.0}]
+    "wrong",
+    [
+        {"flip": 1.5}, {"size": 0}, {"crop_scale": (0.5, 0.2)}, {"crop_scale": (0.5, 2.0)}, {"hue": 0.7}, {"std": (0.0,)},
+        {"contrast": 2.0},
+    ],
 )  # fmt: skip
 def test_impossible_numbers_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
