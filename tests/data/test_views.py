@@ -107,7 +107,8 @@ def test_a_view_is_a_function_of_seed_epoch_index_and_view(noise):
 def test_parameters_keep_to_their_ranges():
     spec = ViewSpec(
         size=32, crop_scale=(0.2, 0.8), crop_ratio=(0.75, 1.5), flip=0.5, rotation=20, translate=0.1, zoom=(0.8, 1.2),
-        jitter=0.8, brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1, grayscale=0.2, blur=0.5, blur_sigma=(0.1, 2.0), solarize=0.3,
+        jitter=0.8, brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1, grayscale=0.2,
+        blur=0.5, blur_sigma=(0.1, 2.0), solarize=0.3,
     )  # fmt: skip
     drawn = [parameters(spec, 0, 0, index, 0, 100, 120) for index in range(2000)]
     column = {name: np.array([p[name] for p in drawn]) for name in NAMES}
