@@ -1,7 +1,10 @@
 """One thread, and features that look like those of an encoder: correlated, rectified, classes that overlap."""
 
+import json
+
 import pytest
 import torch
+import yaml
 
 
 @pytest.fixture(autouse=True)
@@ -25,5 +28,41 @@ def make_features():
         labels = labels[torch.randperm(num_samples, generator=generator)]
         noise = torch.randn(num_samples, width, generator=generator, dtype=torch.float64)
         return torch.relu((centres[labels] + noise) @ mixing).to(dtype), labels
+
+    return make
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write a run folder as a trainer does; ``changes`` are dotted keys of its configuration."""
+
+    def make(name, changes=(), status="finished", epochs=6, done=None, final=0.9, seed=0, table=None, **summary):
+        folder = tmp_path / name
+        (folder / "checkpoints").mkdir(parents=True)
+        config = {
+            "data": {"dataset": "digits", "num_workers": 0},
+            "model": {"name": "simclr"},
+            "optim": {"lr": 0.5, "epochs": epochs},
+            "hardware": {"seed": seed},
+            "log": {"folder": str(tmp_path), "run": name},
+        }
+        for key, value in dict(changes).items():
+            group, field = key.split(".")
+            config[group][field] = value
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        done = epochs if done is None else done
+        lines = []
+        for step in range(1, 4 * done + 1):
+            lines.append({"step": step, "epoch": (step - 1) // 4, "train/loss": 5.0 / step, "train/lr": 0.1})
+            if step % 8 == 0:
+                share = step / (4 * epochs)
+                values = {"accuracy": final * share, "knn": share * (final - 0.02), "probe_backbone": final * share}
+                lines.append({"step": step, "epoch": step // 4} | {f"digits/{k}": v for k, v in values.items()})
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        facts = {"status": status, "epoch": done, "step": 4 * done, "seed": seed, "wall_seconds": 90.0, **summary}
+        (folder / "summary.json").write_text(json.dumps(facts))
+        if table is not None:
+            (folder / "table.json").write_text(json.dumps(table))
+        return folder
 
     return make

@@ -5,17 +5,27 @@ Everything on features takes ``(N, D)`` tensors of anybody's features and needs 
 """
 
 from ssl_eval.accuracies import AccuracyCounter, accuracy, per_class_accuracy
+from ssl_eval.curves import learning_curves
 from ssl_eval.few_labels import FewShotResult, few_shot
 from ssl_eval.linear import LinearProbeResult, linear_probe
 from ssl_eval.neighbours import knn
+from ssl_eval.report import Report, write_report
+from ssl_eval.run_record import RunRecord, find_runs
+from ssl_eval.table import Table
 
 __all__ = [
     "AccuracyCounter",
     "FewShotResult",
     "LinearProbeResult",
+    "Report",
+    "RunRecord",
+    "Table",
     "accuracy",
     "few_shot",
+    "find_runs",
     "knn",
+    "learning_curves",
     "linear_probe",
     "per_class_accuracy",
+    "write_report",
 ]

@@ -1,0 +1,50 @@
+"""``ssl-eval report FOLDER...``: the command line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ssl_eval.report import write_report
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the usage."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, or 2 where the input is wrong (one line on stderr says how)."""
+    parser = _Parser(prog="ssl-eval", description="From runs to the numbers, the table and the figure of a paper.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    report = commands.add_parser(
+        "report",
+        help="compare runs: tables and learning curves",
+        description="Write table.md, table.csv and learning_curves.png/.pdf over all runs in and under the folders.",
+    )
+    report.add_argument("folders", nargs="+", metavar="FOLDER", help="a run, or a folder of runs at any depth")
+    report.add_argument("--out", metavar="FOLDER", help="where to write (default: 'report' in the first folder)")
+    chosen = parser.parse_args(arguments)
+    try:
+        return _report(chosen.folders, chosen.out)
+    except (ValueError, ImportError) as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"'{error.filename}': {error.strerror}" if error.filename else str(error)
+    print(f"ssl-eval {chosen.command}: {problem}", file=sys.stderr)
+    return 2
+
+
+def _report(folders: Sequence[str], out: str | None) -> int:
+    report = write_report(folders, out)
+    print("\n\n\n".join(table.to_text() for table in report.tables), end="\n\n")
+    for file in report.files:
+        print(file)
+    if report.no_figure:
+        print(f"no figure: {report.no_figure}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""A run as it stands in its folder, read and never written."""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ssl_eval.table import Table
+
+STATUSES = ("running", "finished", "failed", "preempted")
+FILES = ("metrics.jsonl", "summary.json", "checkpoints")  # one of them beside config.yaml makes a folder a run
+
+
+class RunRecord:
+    """What one run folder says, read when the object is made.
+
+    The folder holds ``config.yaml``, ``metrics.jsonl`` (one JSON object a line: ``step``, ``epoch``, then values named
+    ``train/...`` or ``<dataset>/...``), ``summary.json`` and, at the end of a run, ``table.json``. Whoever writes such a
+    folder can be read; nothing of ours needs to be installed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The run folder.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    name : str
+        Its last part.
+    lines : list of dict
+        The objects of ``metrics.jsonl`` in order.
+    summary : dict
+        ``summary.json``, empty where there is none.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no run, or a file in it is damaged: the message names the file and the line. The last line of
+        a run that has not finished may be torn; it is left out.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.name = self.path.resolve().name
+        if not self.path.is_dir():
+            raise ValueError(f"'{self.path}' is no run: there is no such folder")
+        if not (self.path / "config.yaml").is_file():
+            raise ValueError(f"'{self.path}' is no run: it has no config.yaml")
+        if not is_run(self.path):
+            raise ValueError(f"'{self.path}' is no run: beside config.yaml it has none of {', '.join(FILES)}")
+        self.summary: dict[str, Any] = self._read_json("summary.json") or {}
+        self.lines = list(self._read_lines())
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``failed`` or ``preempted``; ``unknown`` without a summary.
+
+        A run that was killed could not say so and stays ``running``.
+        """
+        return str(self.summary.get("status", "unknown"))
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished, as the summary or the last line says, whichever is later."""
+        return max([self.summary.get("epoch", 0), *(line["epoch"] for line in self.lines)])
+
+    @property
+    def last_written(self) -> float:
+        """When the newest of its files was written, in seconds since the epoch of the clock."""
+        paths = [self.path / name for name in ("config.yaml", *FILES)]
+        return max(path.stat().st_mtime for path in paths if path.exists())
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each name."""
+        last = dict(self.summary.get("metrics", {}))
+        for line in self.lines:
+            last.update(line)
+        return {name: value for name, value in last.items() if "/" in name}
+
+    @cached_property
+    def steps_per_epoch(self) -> float | None:
+        """Optimizer steps of an epoch as the lines show it; None before the first epoch is over."""
+        # A line of epoch e was written at e * steps_per_epoch or later, at the end of an epoch just there.
+        return min((line["step"] / line["epoch"] for line in self.lines if line["epoch"] > 0), default=None)
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Return the steps at which ``name`` was logged, and its values."""
+        points = [(line["step"], line[name]) for line in self.lines if line.get(name) is not None]
+        return [step for step, _ in points], [float(value) for _, value in points]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """``config.yaml``: dicts, lists, strings and numbers.
+
+        Raises
+        ------
+        ImportError
+            Without PyYAML.
+        ValueError
+            If it is no YAML, or no mapping.
+        """
+        try:
+            import yaml
+        except ImportError as error:
+            raise ImportError(
+                "reading config.yaml needs PyYAML: pip install pyyaml (or the extra 'report' of ssl-eval, from the "
+                "checkout: pip install './packages/ssl-eval[report]')"
+            ) from error
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"'{path}' is no YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(config, dict):
+            raise ValueError(f"'{path}' must hold a mapping of keys to values, got {type(config).__name__}")
+        return config
+
+    @cached_property
+    def table(self) -> Table | None:
+        """The table of the end of the run; None where there is none (yet)."""
+        values = self._read_json("table.json")
+        if values is None:
+            return None
+        try:
+            return Table.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"'{self.path / 'table.json'}': {error}") from error
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+            raise ValueError(f"'{path}' is damaged: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"'{path}' must hold one JSON object, got {type(values).__name__}")
+        return values
+
+    def _read_lines(self) -> Iterator[dict[str, Any]]:
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        lines = path.read_bytes().split(b"\n")
+        torn = len(lines) if self.status != "finished" else None  # what follows the last newline, if anything does
+        for number, raw in enumerate(lines, start=1):
+            if not raw.strip():
+                continue
+            try:
+                line = json.loads(raw)
+                if not isinstance(line, dict):
+                    raise ValueError(f"expected an object, got {type(line).__name__}")
+                if not all(isinstance(line.get(key), int) for key in ("step", "epoch")):
+                    raise ValueError("expected integers 'step' and 'epoch'")
+            except ValueError as error:
+                if number == torn:
+                    return
+                raise ValueError(f"'{path}', line {number} is damaged: {error}") from error
+            yield line
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether a folder holds ``config.yaml`` and something that only a run writes."""
+    return (folder / "config.yaml").is_file() and any((folder / name).exists() for name in FILES)
+
+
+def find_runs(folders: Iterable[str | Path]) -> list[Path]:
+    """Return all run folders in and under ``folders``, each once, in the order of the folders and then of the names.
+
+    Raises
+    ------
+    ValueError
+        If a folder does not exist, or there is no run in it.
+    """
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ValueError(f"'{folder}': there is no such folder")
+        runs = list(_under(folder))
+        if not runs:
+            raise ValueError(
+                f"'{folder}' holds no run: no folder in it has config.yaml beside one of {', '.join(FILES)}"
+            )
+        for run in runs:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def _under(folder: Path) -> Iterator[Path]:
+    if is_run(folder):
+        yield folder
+    for inner in sorted(folder.iterdir(), key=_natural):
+        # Hidden folders hold copies of configurations (.hydra) that are no runs.
+        if inner.is_dir() and not inner.is_symlink() and not inner.name.startswith(".") and inner.name != "checkpoints":
+            yield from _under(inner)
+
+
+def _natural(path: Path) -> tuple[int, int, str]:
+    """Sort the jobs of a sweep as 2 before 10."""
+    return (0, int(path.name), "") if path.name.isdigit() else (1, 0, path.name)

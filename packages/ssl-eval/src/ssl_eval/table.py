@@ -1,0 +1,174 @@
+"""A table of accuracies: one object, shown in a terminal, in Markdown, as CSV or as JSON."""
+
+import csv
+import io
+import json
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+NOTHING = "–"  # a cell without a value
+NOTE_WIDTH = 100  # characters of a line of notes in the terminal, unless the table is wider
+
+
+@dataclass
+class Table:
+    """Rows of a label and values.
+
+    Parameters
+    ----------
+    title : str
+        One line.
+    columns : sequence of str
+        The headings, that of the labels first (it may be empty).
+    rows : sequence of sequence
+        ``[label, value, ...]``, as long as ``columns``. A ``float`` is a fraction in 0..1 and shown as percent with one
+        decimal; ``{"mean": ..., "std": ..., "n": ...}`` are fractions and shown as ``mean ± std``, without the deviation
+        where n is below 2. Text and integers are shown as they are, None and NaN as a dash.
+    notes : sequence of str
+        Sentences that belong under the table: the protocol, what n counts.
+
+    Raises
+    ------
+    ValueError
+        If a row has another length than ``columns``, or a value is none of the above.
+
+    Examples
+    --------
+    >>> table = Table("digits", ["", "kNN", "probe"], [["SimCLR", 0.9512, {"mean": 0.948, "std": 0.018, "n": 5}]])
+    >>> print(table.to_text())
+    digits
+    <BLANKLINE>
+             kNN  probe
+    ──────  ────  ──────────
+    SimCLR  95.1  94.8 ± 1.8
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"row {number} of table {self.title!r} must have a value for each of the {len(self.columns)} "
+                    f"columns, got {len(row)}: {list(row)!r}"
+                )
+            for value in row:
+                shown(value)
+
+    def to_markdown(self) -> str:
+        """Return GitHub's Markdown: the title in bold, the table, the notes."""
+        header, *rows = ([cell.replace("|", "\\|") for cell in row] for row in self._cells())
+        alignment = [":---", *["---:"] * (len(header) - 1)]
+        lines = [f"| {' | '.join(row)} |" for row in (header, alignment, *rows)]
+        return "\n".join([f"**{self.title}**", "", *lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+
+    def to_text(self) -> str:
+        """Return the table aligned for a terminal."""
+        columns = [_aligned(column) for column in zip(*self._cells())]
+        widths = [max(map(len, column)) for column in columns]
+        header, *rows = ("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in zip(*columns))
+        table = [header, "  ".join("─" * width for width in widths), *rows]
+        width = max(NOTE_WIDTH, sum(widths) + 2 * len(widths) - 2)
+        notes = [wrapped for note in self.notes for wrapped in ["", *textwrap.wrap(note, width)]]
+        return "\n".join([self.title, "", *table, *notes])
+
+    def to_csv(self) -> str:
+        """Return comma-separated values for further computing: fractions as they are, deviation and n in columns."""
+        spread = [any(isinstance(row[column], Mapping) for row in self.rows) for column in range(len(self.columns))]
+        lines = [[part for name, s in zip(self.columns, spread) for part in _csv_names(name, s)]]
+        for row in self.rows:
+            lines.append([part for value, s in zip(row, spread) for part in _csv_values(value, s)])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        return text.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``table.json`` holds: plain dicts, lists, strings and numbers; None for NaN."""
+        return {
+            "title": self.title,
+            "columns": list(self.columns),
+            "rows": [[_plain(value) for value in row] for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Table":
+        """Return the table that :meth:`to_dict` made; raises ``ValueError`` where a part is missing."""
+        missing = [name for name in ("title", "columns", "rows") if name not in values]
+        if missing:
+            raise ValueError(f"a table needs title, columns and rows, got no {', '.join(missing)}")
+        return cls(values["title"], values["columns"], values["rows"], values.get("notes", []))
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON, one row a line."""
+        values = self.to_dict()
+        rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in values.pop("rows"))
+        head = json.dumps(values, ensure_ascii=False, indent=2)[:-2]
+        return f'{head},\n  "rows": [\n{rows}\n  ]\n}}\n' if rows else f'{head},\n  "rows": []\n}}\n'
+
+    def _cells(self) -> list[list[str]]:
+        return [list(self.columns), *([shown(value) for value in row] for row in self.rows)]
+
+
+def shown(value: Any) -> str:
+    """Return a cell as text: fractions as percent, ``mean ± std``, a dash for nothing."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, Mapping):
+        mean, std, n = (value.get(key) for key in ("mean", "std", "n"))
+        if mean is None or n is None:
+            raise ValueError(f"a cell with a spread needs mean, std and n, got {dict(value)!r}")
+        return shown(mean) if std is None or math.isnan(std) or n < 2 else f"{shown(mean)} ± {shown(float(std))}"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return NOTHING
+        if not -1e-6 <= value <= 1 + 1e-6:
+            raise ValueError(f"a number in a table is a fraction in 0..1, got {value}; give anything else as text")
+        return f"{100 * value:.1f}"
+    if isinstance(value, str | int):
+        return str(value)
+    raise ValueError(f"a cell is text, a number, None or a dict of mean, std and n, got {type(value).__name__}")
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    """Return a heading and its cells padded on the left, so that numbers stand under each other, deviations too."""
+    heading, *cells = column
+    numbers = [cell.split(" ± ")[0] for cell in cells if _is_number(cell)]
+    if not numbers or any(not _is_number(cell) and cell != NOTHING for cell in cells):
+        return list(column)
+    width = max(map(len, numbers))
+    cells = [cell.rjust(len(cell) + width - len(cell.split(" ± ")[0])) for cell in cells]
+    whole = max(map(len, cells))
+    if whole < len(heading):
+        return [heading, *(cell.ljust(whole).rjust(len(heading)) for cell in cells)]
+    return [heading.rjust(whole) if whole == width else heading, *cells]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(" ± ", "").replace(".", "").isdigit()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(value)
+    return value
+
+
+def _csv_names(name: str, spread: bool) -> list[str]:
+    return [name, f"{name} std", f"{name} n"] if spread else [name]
+
+
+def _csv_values(value: Any, spread: bool) -> list[Any]:
+    if isinstance(value, Mapping):
+        parts = [_plain(value[key]) if key in value else None for key in ("mean", "std", "n")]
+    else:
+        parts = [_plain(value), None, None] if spread else [_plain(value)]
+    return ["" if part is None else part for part in parts]

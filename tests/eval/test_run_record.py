@@ -1,0 +1,135 @@
+"""Run folders are read as documented; what is damaged is named."""
+
+import json
+import os
+import re
+
+import pytest
+
+from ssl_eval import RunRecord, find_runs
+
+
+def test_record_reads_the_folder(make_run):
+    values = {"title": "t", "columns": ["", "kNN"], "rows": [["trained", 0.9]]}
+    record = RunRecord(make_run("one", seed=3, table=values))
+    assert record.name == "one"
+    assert record.status == "finished"
+    assert record.epoch == 6
+    assert record.config["optim"] == {"lr": 0.5, "epochs": 6}
+    assert record.summary["seed"] == 3
+    assert record.steps_per_epoch == 4
+    assert record.metrics == pytest.approx(
+        {
+            "train/loss": 5 / 24,
+            "train/lr": 0.1,
+            "digits/accuracy": 0.9,
+            "digits/knn": 0.88,
+            "digits/probe_backbone": 0.9,
+        }
+    )
+    steps, accuracies = record.series("digits/accuracy")
+    assert steps == [8, 16, 24]
+    assert accuracies == pytest.approx([0.3, 0.6, 0.9])
+    assert record.series("digits/nothing") == ([], [])
+    assert record.table.rows == [["trained", 0.9]]
+
+
+def test_a_run_that_has_just_begun_is_a_run(make_run):
+    folder = make_run("begun", status="running", done=0)
+    (folder / "metrics.jsonl").unlink()
+    (folder / "summary.json").unlink()
+    record = RunRecord(folder)
+    assert (record.status, record.epoch, record.metrics, record.table) == ("unknown", 0, {}, None)
+    assert record.steps_per_epoch is None
+
+
+def test_metrics_without_lines_are_those_of_the_summary(make_run):
+    folder = make_run("one", metrics={"digits/knn": 0.5, "digits/old": 0.1})
+    assert RunRecord(folder).metrics["digits/old"] == 0.1
+    assert RunRecord(folder).metrics["digits/knn"] == 0.88  # the lines are the truth
+    (folder / "metrics.jsonl").unlink()
+    assert RunRecord(folder).metrics == {"digits/knn": 0.5, "digits/old": 0.1}
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "preempted"])
+def test_a_torn_last_line_of_an_unfinished_run_is_left_out(make_run, status):
+    folder = make_run("torn", status=status, done=3)
+    whole = RunRecord(folder).lines
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 13, "epoch": 3, "train/lo')
+    assert RunRecord(folder).lines == whole
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "message"),
+    [
+        (3, '{"step": 3, "epo', "line 3 is damaged"),
+        (1, "[1, 2]", "line 1 is damaged: expected an object, got list"),
+        (2, '{"train/loss": 1.0}', "line 2 is damaged: expected integers 'step' and 'epoch'"),
+        (27, "\0\0\0", "line 27 is damaged"),
+    ],
+)
+def test_a_damaged_line_is_named_with_its_number(make_run, number, line, message):
+    folder = make_run("damaged", status="running")
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    lines[number - 1] = line
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=re.escape(str(folder / "metrics.jsonl")) + ".*" + message):
+        RunRecord(folder)
+
+
+def test_a_torn_last_line_of_a_finished_run_is_damage(make_run):
+    folder = make_run("torn")
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 25, "ep')
+    with pytest.raises(ValueError, match="line 28 is damaged"):
+        RunRecord(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("summary.json", "{", "summary.json' is damaged"),
+        ("summary.json", "[]", "must hold one JSON object, got list"),
+        ("config.yaml", "a: [", "config.yaml' is no YAML"),
+        ("config.yaml", "- a", "must hold a mapping of keys to values, got list"),
+        ("config.yaml", "!!python/object/apply:os.system ['true']", "config.yaml' is no YAML"),
+        ("table.json", '{"title": "t"}', "table.json': a table needs"),
+    ],
+)
+def test_a_damaged_file_is_named(make_run, name, text, message):
+    folder = make_run("damaged")
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        _ = (record := RunRecord(folder)).config, record.table
+
+
+def test_a_folder_that_is_no_run_says_why(tmp_path):
+    with pytest.raises(ValueError, match="is no run: there is no such folder"):
+        RunRecord(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"is no run: it has no config\.yaml"):
+        RunRecord(tmp_path)
+    (tmp_path / "config.yaml").write_text("a: 1")
+    with pytest.raises(ValueError, match=r"none of metrics\.jsonl, summary\.json, checkpoints"):
+        RunRecord(tmp_path)
+
+
+def test_runs_are_found_at_any_depth_and_once(make_run, tmp_path):
+    runs = [make_run(name) for name in ("sweep/2", "sweep/10", "sweep/deep/a", "single")]
+    hidden = tmp_path / "sweep" / "2" / ".hydra"
+    hidden.mkdir()
+    (hidden / "config.yaml").write_text("a: 1")
+    (hidden / "metrics.jsonl").write_text("")
+    os.symlink(tmp_path / "sweep", tmp_path / "sweep" / "latest")
+    assert find_runs([tmp_path / "sweep", tmp_path, runs[3]]) == runs
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match=r"'.*empty' holds no run"):
+        find_runs([tmp_path, empty])
+
+
+def test_steps_per_epoch_is_right_in_the_middle_of_an_epoch(make_run):
+    folder = make_run("middle", status="running", done=2)
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": 11, "epoch": 2, "train/loss": 1.0}) + "\n")
+    assert RunRecord(folder).steps_per_epoch == 4
