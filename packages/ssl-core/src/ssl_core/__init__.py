@@ -1,1 +1,54 @@
-"""ssl_core."""
+"""ssl-core: one's own method in three functions, trained, resumed, logged and probed.
+
+Names are loaded when they are first used, so that reading a configuration does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+    from ssl_core.config import Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig
+    from ssl_core.errors import CheckpointError, ConfigError, DivergedError, Preempted, RunError, RunFolderError
+    from ssl_core.run_folder import RunFolder
+    from ssl_core.teacher import Teacher
+
+_HOME = {
+    "BaseModel": "base_model",
+    "CheckpointError": "errors",
+    "Config": "config",
+    "ConfigError": "errors",
+    "DivergedError": "errors",
+    "HardwareConfig": "config",
+    "LogConfig": "config",
+    "ModelConfig": "config",
+    "OptimConfig": "config",
+    "Preempted": "errors",
+    "RunError": "errors",
+    "RunFolder": "run_folder",
+    "RunFolderError": "errors",
+    "Teacher": "teacher",
+}
+
+__all__ = [
+    "BaseModel",
+    "CheckpointError",
+    "Config",
+    "ConfigError",
+    "DivergedError",
+    "HardwareConfig",
+    "LogConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "Preempted",
+    "RunError",
+    "RunFolder",
+    "RunFolderError",
+    "Teacher",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"ssl_core.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ssl_core' has no attribute {name!r}")

@@ -1,0 +1,142 @@
+"""From a name to a backbone. Only the family that is asked for is imported."""
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ssl_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Written down so that a configuration is checked without importing torchvision; a test compares it with torchvision's.
+_TORCHVISION = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
+# name -> (module of this package, function); the function's keyword-only parameters are the backbone's options
+_HOME = {
+    "resnet9": ("resnet9", "resnet9"),
+    **dict.fromkeys(_TORCHVISION, ("torchvision_resnet", "torchvision_resnet")),
+    "vit_tiny": ("vit", "vit_tiny"),
+    "vit_small": ("vit", "vit_small"),
+}
+_TIMM = "timm/"
+
+
+def backbone_names() -> tuple[str, ...]:
+    """Return the names that are always there, without importing torch: ours and torchvision's, not timm's."""
+    return tuple(_HOME)
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a name that :func:`build_backbone` would refuse. Imports timm, and only for a name that is none of ours.
+
+    Raises
+    ------
+    ConfigError
+        If the name is neither ours nor timm's.
+    """
+    if name not in _HOME:
+        _check_timm(name)
+
+
+def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any) -> "nn.Module":
+    """Return a freshly initialised backbone that maps images to features.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`backbone_names`, or, if timm is installed, any name of timm; ``timm/`` in front of it says that
+        timm's is meant where both have the name.
+    image_shape : tuple of int
+        ``(C, H, W)`` of the images. It decides on the stem (resnets) and on the patch size (ViTs).
+    **options
+        The backbone's own: ``width`` (resnet9), ``zero_init_residual`` (torchvision's resnets), ``patch_size`` and
+        ``pool`` (ViTs); timm's go to ``timm.create_model`` as they are.
+
+    Returns
+    -------
+    nn.Module
+        ``(N, C, H, W) float`` to ``(N, num_features) float``; ``num_features`` is an attribute.
+
+    Raises
+    ------
+    ConfigError
+        (a ValueError) For an unknown name or option, or an image that the backbone cannot take.
+
+    Examples
+    --------
+    >>> import torch
+    >>> backbone = build_backbone("resnet9", (1, 16, 16), width=8)
+    >>> backbone.num_features, backbone(torch.zeros(4, 1, 16, 16)).shape
+    (64, torch.Size([4, 64]))
+    """
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ConfigError(f"image_shape={image_shape!r}: expected (channels, height, width), each at least 1")
+    if name not in _HOME:
+        _check_timm(name)
+        from ssl_core.backbones.timm_model import timm_model
+
+        return timm_model(name, image_shape, options)
+    module, function = _HOME[name]
+    build: Callable[..., nn.Module] = getattr(import_module(f"ssl_core.backbones.{module}"), function)
+    _check_options(name, build, options)
+    return build(name, image_shape, **options)
+
+
+def _check_options(name: str, build: Callable[..., Any], options: dict[str, Any]) -> None:
+    parameters = inspect.signature(build).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise ConfigError(
+                f"model.backbone_options.{option}={options[option]!r}: model.backbone={name!r} has no such option; "
+                f"expected one of {_quoted(known)}{_did_you_mean(option, known)}"
+            )
+
+
+def _check_timm(name: str) -> None:
+    """Refuse a name that is none of ours unless timm is there and knows it."""
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        hint = _did_you_mean(name, backbone_names())
+        raise ConfigError(
+            f"model.backbone={name!r}: expected one of {_quoted(backbone_names())}{hint} "
+            "(timm's names work after `pip install timm`)"
+        ) from error
+    if timm.is_model(name.removeprefix(_TIMM)):
+        return
+    if name.startswith(_TIMM):
+        names = [f"{_TIMM}{each}" for each in timm.list_models()]
+        raise ConfigError(f"model.backbone={name!r}: timm has no such model{_did_you_mean(name, names)}")
+    raise ConfigError(
+        f"model.backbone={name!r}: expected one of {_quoted(backbone_names())}, or any name of timm"
+        f"{_did_you_mean(name, [*backbone_names(), *timm.list_models()])}"
+    )
+
+
+def _quoted(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _did_you_mean(given: str, names: list[str] | tuple[str, ...]) -> str:
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), folded, n=5)
+    if not near:
+        return ""
+    # Names of a family differ at the end: 'resnet19' means 'resnet18' rather than 'resnet9'.
+    nearest = max(near, key=lambda name: len(os.path.commonprefix([name, given.lower()])))  # noqa: RUF071
+    return f"; did you mean {folded[nearest]!r}?"

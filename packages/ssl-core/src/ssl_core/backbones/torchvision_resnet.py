@@ -1,0 +1,45 @@
+"""torchvision's resnets, with a stem that fits the image."""
+
+from torch import nn
+
+from ssl_core.errors import ConfigError
+
+_LARGEST_SMALL_IMAGE = 64  # pixels, the shorter side: CIFAR (32) and Tiny ImageNet (64) are small, STL10 (96) is not
+
+
+def torchvision_resnet(name: str, image_shape: tuple[int, int, int], *, zero_init_residual: bool = True) -> nn.Module:
+    """Return a resnet of torchvision without its classifier. Its other keys and weights are torchvision's.
+
+    Up to 64 pixels (the shorter side) the stem is a 3x3 convolution of stride 1 without max-pooling (SimCLR, Chen et
+    al. 2020, appendix B.9), above it torchvision's own: 7x7 of stride 2 and max-pooling.
+
+    Parameters
+    ----------
+    name : str
+        torchvision's, e.g. ``resnet18``.
+    image_shape : tuple of int
+        ``(C, H, W)``; any number of channels.
+    zero_init_residual : bool
+        Start the last gamma of each residual branch at 0, so that every block starts as the identity (Goyal et al.
+        2017, section 5.1).
+    """
+    if not isinstance(zero_init_residual, bool):
+        raise ConfigError(f"model.backbone_options.zero_init_residual={zero_init_residual!r}: expected true or false")
+    from torchvision.models import resnet
+
+    model = getattr(resnet, name)(weights=None, zero_init_residual=zero_init_residual)
+    channels, height, width = image_shape
+    if min(height, width) <= _LARGEST_SMALL_IMAGE:
+        model.conv1 = _stem(channels, kernel_size=3, stride=1)
+        model.maxpool = nn.Identity()
+    elif channels != 3:
+        model.conv1 = _stem(channels, kernel_size=7, stride=2)
+    model.num_features = model.fc.in_features
+    model.fc = nn.Identity()
+    return model
+
+
+def _stem(channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
+    stem = nn.Conv2d(channels, 64, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
+    return stem

@@ -1,0 +1,464 @@
+"""The life of a run, from top to bottom: scroll once and you know the order of everything.
+
+A researcher writes three methods (``initialize_modules``, ``forward``, ``compute_loss``) and overrides any other that is
+in the way. Everything that is not control flow lives in small objects, listed at the top of the class.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_core.batch import to_device
+from ssl_core.checkpoints import Checkpoints
+from ssl_core.config import Config, ModelConfig
+from ssl_core.distributed import Distributed
+from ssl_core.divergence import refuse_non_finite
+from ssl_core.errors import ConfigError, Preempted
+from ssl_core.evaluation import Evaluation
+from ssl_core.final_table import write_report
+from ssl_core.loaders import Loaders
+from ssl_core.logger import Logger, Sink
+from ssl_core.optimizers import build_optimizer
+from ssl_core.precision import Precision
+from ssl_core.probes import Probes
+from ssl_core.progress import Progress
+from ssl_core.progress_bar import ProgressBar
+from ssl_core.random_state import seed_everything, seed_step
+from ssl_core.run_folder import RunFolder, free_keys, plain_config
+from ssl_core.schedules import Plan
+from ssl_core.signals import StopSignal
+from ssl_core.summary import Summary
+from ssl_core.teacher import Teacher
+from ssl_core.throughput import Throughput
+
+_message = logging.getLogger(__name__)
+
+
+class BaseModel(nn.Module):
+    """A method and its training run.
+
+    Write ``initialize_modules``, ``forward`` and ``compute_loss``; call :meth:`fit`.
+
+    Parameters
+    ----------
+    config : Config
+        The five groups. ``config.model`` is an instance of the class's ``config_class``.
+
+    Attributes
+    ----------
+    data : list
+        The batch on the device. ``data[0]``: the input ``(N, C, H, W) float32``, or the list of V of them where there
+        are several views; ``data[1]``: the labels ``(N,) int64``, -1 where there is none; ``data[2]``: the samples' ids.
+    num_classes : int
+        K of the training data.
+    image_shape : tuple of int
+        ``(C, H, W)`` of one view.
+
+    Notes
+    -----
+    A module called ``backbone`` and one called ``projector`` each get an online linear probe; ``backbone`` is also what
+    the kNN and the table at the end judge.
+    """
+
+    config_class: type[ModelConfig] = ModelConfig
+
+    # What fit() works with, in the order in which it is made
+    config: Config
+    distributed: Distributed
+    precision: Precision
+    folder: RunFolder
+    checkpoints: Checkpoints
+    progress: Progress
+    loaders: Loaders
+    plan: Plan
+    logger: Logger
+    throughput: Throughput
+    summary: Summary
+    stop: StopSignal
+    probes: Probes
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
+    bar: ProgressBar
+
+    # Modules that are known by name where a method has them
+    backbone: Any
+    projector: Any
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        if not isinstance(config.model, self.config_class):
+            raise ConfigError(
+                f"model={type(config.model).__name__}(...): {type(self).__name__} expects a {self.config_class.__name__}"
+            )
+        self.config = config
+        self.data: list[Any] = []
+
+    # ------------------------------------------------------------------------------------- what a researcher writes
+
+    def initialize_modules(self) -> None:
+        """Assign modules to ``self``. Called once, after seeding; ``num_classes`` and ``image_shape`` are known."""
+        raise NotImplementedError(f"{type(self).__name__} must define initialize_modules(self): assign modules to self")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the prediction for images ``(N, C, H, W)``, e.g. logits ``(N, K)``: the accuracy is computed from it."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, x): return the prediction")
+
+    def compute_loss(self) -> Tensor | dict[str, Tensor]:
+        """Return the loss of ``self.data``: a scalar, or a dict of scalars that are summed, and logged each."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
+
+    # -------------------------------------------------------------------------------------------- the life of a run
+
+    def fit(self) -> dict[str, float]:
+        """Train, evaluate, keep everything in the run folder; go on where an earlier process of this run stopped.
+
+        Returns
+        -------
+        dict
+            The last value of every metric, as in ``summary.json``.
+
+        Raises
+        ------
+        ConfigError, RunFolderError
+            Before any data is opened.
+        DivergedError, CheckpointError, Preempted
+            The run cannot go on; ``summary.json`` says so.
+        """
+        log = self.config.log
+        self.open_folder()
+        with self.distributed:
+            self.open_data()
+            with self.logger, self.summary, self.stop:
+                self.initialize()
+                with self.progress_bar() as self.bar:
+                    while self.progress.epoch < self.config.optim.epochs:
+                        self.train_epoch()
+                        self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+                        if self.due(log.eval_every):
+                            self.eval_epoch()
+                        if self.due(log.checkpoint_every):
+                            self.save_checkpoint()
+                if log.report:
+                    self.write_report()
+        if self.distributed.is_main and log.report:
+            print(*self.reports, sep="\n", flush=True)
+        return self.logger.last
+
+    def open_folder(self) -> None:
+        """Make the objects that need no data, and refuse a folder that belongs to another run."""
+        config = self.config
+        logging.getLogger("ssl_core").setLevel(config.log.level.upper())
+        if config.hardware.num_threads:
+            torch.set_num_threads(config.hardware.num_threads)
+        self.folder = RunFolder.of(config)
+        self.distributed = Distributed(config.hardware.device, rendezvous=self.folder.path.parent)
+        self.precision = Precision(config.hardware.precision, self.distributed.device)
+        self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints)
+        self.progress = Progress()
+        self.stop = StopSignal()
+        self.reports: list[str] = []
+        self.folder.refuse_other(plain_config(config), free_keys(config))
+
+    def open_data(self) -> None:
+        """Ask the data for its loaders, derive the plan of the run, then make the folder and open its files."""
+        config, ranks = self.config, self.distributed
+        with ranks.main_first():
+            self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
+        self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
+        self.plan = Plan.of(
+            num_batches=len(self.loaders.train),
+            epochs=config.optim.epochs,
+            max_steps=config.optim.max_steps,
+            accumulation_steps=config.optim.accumulation_steps,
+            warmup_epochs=config.optim.warmup_epochs,
+        )
+        if ranks.is_main:
+            self.folder.create(plain_config(config))
+        self.logger = Logger(self.folder.metrics, self.make_sinks(), writes=ranks.is_main)
+        facts = {
+            "seed": config.hardware.seed,
+            "device": str(ranks.device),
+            "precision": self.precision.name,
+            "ranks": ranks.world_size,
+            "threads": torch.get_num_threads(),
+        }
+        self.throughput = Throughput()
+        self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=ranks.is_main)
+
+    def make_sinks(self) -> list[Sink]:
+        """Return the listeners beside ``metrics.jsonl``: wandb, if ``log.wandb`` says so. Main rank only."""
+        log = self.config.log
+        if log.wandb == "off" or not self.distributed.is_main:
+            return []
+        from ssl_core.wandb_sink import WandbSink
+
+        return [WandbSink(self.folder, log, plain_config(self.config))]
+
+    # -- 1. INITIALIZATION
+
+    def initialize(self) -> None:
+        """Seed, then make modules, probes, optimizer and schedule, then take over the newest checkpoint."""
+        self.seed_everything()
+        self.initialize_modules()
+        self.to(self.distributed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.initialize_probes()
+        self._loss = (self.distributed.wrap(self._compiled(_Loss(self))),)  # in a tuple: not a submodule of itself
+        self.initialize_optimizer()
+        self.initialize_scheduler()
+        self.load_checkpoint()
+
+    def seed_everything(self) -> None:
+        """Seed Python, numpy (where it is loaded) and torch with ``hardware.seed``."""
+        seed_everything(self.config.hardware.seed)
+
+    def initialize_probes(self) -> None:
+        """Make an online linear probe for each representation that :meth:`encode` gives."""
+        self.eval()
+        with torch.no_grad(), self.precision.autocast():
+            image = torch.zeros((2, *self.image_shape), device=self.distributed.device)
+            widths = {name: features.shape[1] for name, features in self.encode(image).items()}
+        self.probes = Probes(widths, self.num_classes, self.config.optim.probe_lr, self.distributed.device)
+        for name in widths:
+            module = getattr(self, name, None)
+            if isinstance(module, nn.Module):
+                self.probes.watch(name, module)
+
+    def initialize_optimizer(self) -> None:
+        """Make ``self.optimizer`` for all parameters that want a gradient."""
+        optim = self.config.optim
+        self.optimizer = build_optimizer(self, optim.optimizer, optim.lr, optim.weight_decay, optim.momentum)
+
+    def initialize_scheduler(self) -> None:
+        """Make ``self.schedule``, a pure function: optimizer step -> factor of the learning rate."""
+        self.schedule = self.plan.schedule(self.config.optim.schedule)
+
+    # -- 2. TRAIN
+
+    def before_train_epoch(self) -> None:
+        """Called before the first batch of an epoch (or the first after a resume). Does nothing."""
+
+    def after_train_epoch(self) -> None:
+        """Called after the last batch of an epoch. Does nothing."""
+
+    def train_epoch(self) -> None:
+        """One pass over the training data, from batch ``progress.batch`` on."""
+        self.before_train_epoch()
+        self.train()
+        self.throughput.restart()
+        self.loaders.train.start(self.progress.epoch, self.progress.batch)
+        batches = iter(self.loaders.train)
+        while self.progress.batch < self.plan.batches_per_epoch:
+            self.data = to_device(next(batches), self.distributed.device)
+            self.before_train_step()
+            moved = self.train_step(self.data)
+            self.after_train_step()
+            self.progress.batch += 1
+            self.bar.advance()
+            if moved and (self.stop_requested() or self.checkpoint_due()):
+                self.save_checkpoint()
+                if self.stop.name:
+                    raise Preempted(f"{self.stop.name} at step {self.progress.step}: saved; the same command goes on")
+        self.after_train_epoch()
+
+    def before_train_step(self) -> None:
+        """Called before each batch, ``self.data`` is there. Seeds what is random in the step by (seed, epoch, batch)."""
+        seed_step(self.config.hardware.seed, self.progress.epoch, self.progress.batch, self.distributed.rank)
+
+    def train_step(self, batch: list[Any]) -> bool:
+        """Loss and gradients of one batch; after the last batch of an accumulation also the optimizer's step.
+
+        Returns
+        -------
+        bool
+            Whether the weights moved.
+        """
+        last, divisor = self.plan.accumulation(self.progress.batch)
+        with self.distributed.synchronised(self._loss[0], when=last):
+            with self.precision.autocast():
+                terms = self._loss[0]()
+            loss = torch.stack([term.float() if term.dtype.itemsize < 4 else term for term in terms.values()]).sum()
+            self.refuse_non_finite(terms)
+            self.precision.backward(loss / divisor)
+        probe_losses = self.probes.train_step(batch[1], self.distributed)
+        self.throughput.add(len(batch[1]) * self.distributed.world_size)
+        if not last:
+            return False
+        factor = self.schedule(self.progress.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        norm = self.precision.gradient_norm(self.optimizer, self.config.optim.grad_max_norm)
+        if not self.precision.skips_overflows:
+            self.refuse_non_finite({"gradient norm": norm})
+        if not self.precision.step(self.optimizer):
+            return False
+        self.progress.step += 1
+        if self.progress.step % self.config.log.every_steps == 0:
+            self.log_step(loss.detach(), terms, probe_losses, norm)
+        return True
+
+    def after_train_step(self) -> None:
+        """Called after each batch. Moves every :class:`~ssl_core.Teacher` among the modules towards its student."""
+        for module in self.modules():
+            if isinstance(module, Teacher):
+                module.follow(self.progress.step, self.plan.total_steps)
+
+    def refuse_non_finite(self, terms: dict[str, Tensor]) -> None:
+        """Stop before the optimizer moves if a term is not finite; on a GPU only where a line is logged, which waits anyway."""
+        if self.distributed.device.type == "cpu" or (self.progress.step + 1) % self.config.log.every_steps == 0:
+            refuse_non_finite(terms, self.progress, self.distributed.rank, self.data[2])
+
+    def log_step(self, loss: Tensor, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
+        """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""
+        values = {"train/loss": loss, "train/grad_norm": norm}
+        if len(terms) > 1:
+            values |= {f"train/{name}": term.detach() for name, term in terms.items()}
+        values |= {f"train/probe_{name}_loss": value for name, value in probe_losses.items()}
+        means = self.distributed.mean(torch.stack([value.double() for value in values.values()])).tolist()
+        line = dict(zip(values, means)) | {"train/lr": self.optimizer.param_groups[0]["lr"]}
+        line["train/images_per_second"] = self.throughput.rate()
+        self.logger.log(self.progress.step, self.progress.epoch, line)
+        self.bar.show(self.progress.epoch, line["train/loss"])
+
+    # -- 2. EVAL
+
+    def before_eval_epoch(self) -> None:
+        """Called before an evaluation. Does nothing."""
+
+    def after_eval_epoch(self) -> None:
+        """Called after an evaluation. Does nothing."""
+
+    def before_eval_step(self) -> None:
+        """Called before each evaluation batch, ``self.data`` is there. Does nothing."""
+
+    def after_eval_step(self) -> None:
+        """Called after each evaluation batch. Does nothing."""
+
+    @torch.no_grad()
+    def eval_epoch(self) -> dict[str, float]:
+        """Evaluate on every evaluation set; log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>``."""
+        self.before_eval_epoch()
+        self.eval()
+        self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed)
+        if self.config.log.knn_samples and self.num_classes > 1:
+            self.evaluation.fill_bank(self.loaders.reference, self.features, self.config.log.knn_samples)
+        values: dict[str, float] = {}
+        for name, loader in self.loaders.evaluation.items():
+            for batch in loader:
+                self.data = to_device(batch, self.distributed.device)
+                self.before_eval_step()
+                self.eval_step(self.data)
+                self.after_eval_step()
+            values |= {f"{name}/{metric}": value for metric, value in self.evaluation.compute().items()}
+        self.after_eval_epoch()
+        self.logger.log(self.progress.step, self.progress.epoch, values)
+        _message.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        return values
+
+    def eval_step(self, batch: list[Any]) -> None:
+        """Add one batch to the metrics: the output of ``forward`` against ``batch[1]``, and the representations."""
+        with self.precision.autocast():
+            prediction, representations = self.forward(batch[0]), self.encode(batch[0])
+        self.evaluation.add(prediction, representations, batch[1])  # in float32
+
+    def encode(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the representations that are judged: ``{"backbone": (N, D), "projector": (N, E)}``.
+
+        The default uses the modules of these names; a model without a backbone is judged by what ``forward`` gives.
+        """
+        if not hasattr(self, "backbone"):
+            return {"output": self.forward(x).flatten(1)}
+        features = self.backbone(x).flatten(1)
+        if not hasattr(self, "projector"):
+            return {"backbone": features}
+        return {"backbone": features, "projector": self.projector(features)}
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """Return the first representation of :meth:`encode` as ``(N, D) float32``: what kNN and the table use."""
+        with self.precision.autocast():
+            return next(iter(self.encode(x.to(self.distributed.device)).values())).float()
+
+    # -- what is kept
+
+    def due(self, every: int) -> bool:
+        """Return whether something done ``every`` so many epochs is due now; always so after the last."""
+        epoch = self.progress.epoch
+        return epoch == self.config.optim.epochs or (every > 0 and epoch % every == 0)
+
+    def stop_requested(self) -> bool:
+        """Return whether a signal has arrived, on any rank."""
+        return self.distributed.any(self.stop.name is not None)
+
+    def checkpoint_due(self) -> bool:
+        """Return whether ``log.checkpoint_every_steps`` or ``_minutes`` ask for a checkpoint at this step."""
+        log = self.config.log
+        by_steps = log.checkpoint_every_steps > 0 and self.progress.step % log.checkpoint_every_steps == 0
+        by_time = 0 < log.checkpoint_every_minutes * 60 <= time.monotonic() - self._saved
+        return by_steps or (log.checkpoint_every_minutes > 0 and self.distributed.any(by_time))
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a run needs to go on. What is missing here is a pure function of the progress."""
+        return {
+            "format": 1,
+            "progress": self.progress.state_dict(),
+            "model": self.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "probes": self.probes.state_dict(),
+            "precision": self.precision.state_dict(),
+            "logger": self.logger.state_dict(),
+        }
+
+    def save_checkpoint(self) -> None:
+        """Keep :meth:`state` on the disk, atomically. Main rank only."""
+        if self.distributed.is_main:
+            self.checkpoints.save(self.progress.step, self.state())
+            self.summary.write("running")
+        self._saved = time.monotonic()
+
+    def load_checkpoint(self) -> None:
+        """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
+        self._saved = time.monotonic()
+        found = self.checkpoints.load(self.distributed.device)
+        if found is None:
+            self.logger.load_state_dict({"bytes": 0, "last": {}})
+            return
+        state, path, damaged = found
+        for problem in damaged:
+            _message.warning("a damaged checkpoint is passed over: %s", problem)
+        self.progress.load_state_dict(state["progress"])
+        self.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.probes.load_state_dict(state["probes"])
+        self.precision.load_state_dict(state["precision"])
+        self.logger.load_state_dict(state["logger"])
+        _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+
+    def write_report(self) -> None:
+        """Write the table (kNN and linear probes, trained and untrained) and the figure of the run."""
+        self.reports = write_report(self)
+
+    def progress_bar(self) -> ProgressBar:
+        """Return the bar over all batches of the run."""
+        per_epoch = self.plan.batches_per_epoch
+        done = self.progress.epoch * per_epoch + self.progress.batch
+        enabled = self.config.log.progress and self.distributed.is_main
+        return ProgressBar(self.config.optim.epochs * per_epoch, done, self.config.optim.batch_size, enabled)
+
+    def _compiled(self, module: nn.Module) -> nn.Module:
+        return torch.compile(module) if self.config.hardware.compile else module  # type: ignore[return-value]
+
+
+class _Loss(nn.Module):
+    """``compute_loss`` as the forward of a module, so that DDP and ``torch.compile`` see the whole of it."""
+
+    def __init__(self, model: BaseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self) -> dict[str, Tensor]:
+        loss = self.model.compute_loss()
+        return loss if isinstance(loss, dict) else {"loss": loss}

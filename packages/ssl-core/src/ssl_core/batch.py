@@ -1,0 +1,35 @@
+"""A loader's batch on its way to the device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def to_device(batch: Sequence[Any], device: torch.device) -> list[Any]:
+    """Return ``[input, labels, ids]`` on ``device``, images in channels_last.
+
+    Parameters
+    ----------
+    batch : (views, labels, indices)
+        As loaders give it: a list of V tensors ``(N, C, H, W)``, labels ``(N,)``, ids ``(N,)``.
+    device : torch.device
+        Where the model is.
+
+    Returns
+    -------
+    list
+        A single view is handed over as the tensor itself, several as their list.
+    """
+    views, *rest = batch
+    moved = [_move(view, device) for view in ([views] if isinstance(views, Tensor) else views)]
+    return [moved[0] if len(moved) == 1 else moved, *(_move(item, device) for item in rest)]
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if value.ndim == 4:
+        return value.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return value.to(device, non_blocking=True)

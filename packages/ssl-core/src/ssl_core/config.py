@@ -1,0 +1,107 @@
+"""The configuration of a run: plain dataclasses, one comment a field, with its unit. No torch is imported here.
+
+``field(metadata=...)`` says what a value may be, for whoever reads a configuration from outside (``ssl-launch`` does):
+``choices`` (a tuple, or a function that gives one), ``low``/``high`` (inclusive), ``above``/``below`` (exclusive), and
+``resume="free"`` for a key that may differ when a run is resumed because it changes neither weights nor metrics.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _backbones() -> tuple[str, ...]:
+    from ssl_core.backbones import backbone_names
+
+    return backbone_names()  # with timm's, where timm is installed
+
+
+def _optimizers() -> tuple[str, ...]:
+    from ssl_core.optimizers import optimizer_names
+
+    return optimizer_names()
+
+
+def option(default: Any, **metadata: Any) -> Any:
+    """Return a dataclass field with a default and what is allowed beside it; lists and dicts are copied per instance."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ModelConfig:
+    """What is trained. A method's own keys (temperature, ...) are fields of a subclass, its ``config_class``."""
+
+    name: str = "simclr"  # the method: a name of ssl_core.models.METHODS, or of one's own class
+    backbone: str = option("resnet18", choices=_backbones)  # ssl_core.backbones, or any timm name
+    backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
+
+
+@dataclass
+class OptimConfig:
+    """How it is trained."""
+
+    optimizer: str = option("SGD", choices=_optimizers)  # a class of torch.optim, or LARS
+    lr: float = option(0.1, low=0.0)  # peak learning rate of the schedule, as it is: never scaled by the batch
+    batch_size: int = option(256, low=1)  # samples a batch, over all ranks
+    epochs: int = option(100, low=0)  # passes over the training data
+    max_steps: int | float = option(-1, low=-1)  # batches an epoch: -1 all, n, or a fraction below 1
+    weight_decay: float = option(1e-4, low=0.0)  # on weights; never on biases and normalisation parameters
+    momentum: float = option(0.9, low=0.0, below=1.0)  # of the optimizers that have one
+    accumulation_steps: int = option(1, low=1)  # batches whose gradients are averaged in one optimizer step
+    grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
+    schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
+    warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
+    probe_lr: float = option(1e-3, above=0.0)  # learning rate of the online probes (AdamW), constant
+
+
+@dataclass
+class HardwareConfig:
+    """Where it is trained."""
+
+    seed: int = option(0, low=0)  # of everything random: weights, order, views, dropout
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
+    precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16"))  # auto: bf16 where the processor has it
+    compile: bool = False  # torch.compile the loss
+    strategy: str = option("ddp", choices=("ddp",))  # how several ranks work together
+    num_threads: int = option(0, low=0, resume="free")  # torch's threads a process; 0: torch's own choice
+
+
+@dataclass
+class LogConfig:
+    """What is kept, and how often."""
+
+    folder: str = option("outputs", resume="free")  # the folder of all runs
+    run: str | None = option(None, resume="free")  # this run's folder in it; null: named by the launcher
+    every_steps: int = option(10, low=1)  # optimizer steps between two lines of train/... metrics
+    eval_every: int = option(10, low=0)  # epochs between evaluations; 0: only at the end
+    checkpoint_every: int = option(10, low=0)  # epochs between checkpoints; 0: only at the end
+    checkpoint_every_steps: int = option(0, low=0)  # optimizer steps between checkpoints; 0: never
+    checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
+    keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
+    knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
+    report: bool = option(True, resume="free")  # write the table and the figure at the end
+    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # a sink beside the files
+    wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
+    level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
+    progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal
+
+
+@dataclass
+class Config:
+    """The five groups. ``data`` is any object whose ``open(batch_size, seed, rank, world_size)`` gives loaders."""
+
+    data: Any
+    model: Any = field(default_factory=ModelConfig)  # a ModelConfig, of the method's own class
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+GROUPS: dict[str, Callable[[], Any]] = {
+    "model": ModelConfig,
+    "optim": OptimConfig,
+    "hardware": HardwareConfig,
+    "log": LogConfig,
+}

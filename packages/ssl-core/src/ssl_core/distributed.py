@@ -1,0 +1,142 @@
+"""The ranks of a run: who we are, how we meet, and the few sums that need everybody."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ssl_core.errors import ConfigError
+
+
+class Distributed:
+    """This process among the ranks of the run; alone, it is rank 0 of 1 and every method is the identity.
+
+    Ranks come from ``torchrun`` (``RANK``, ``WORLD_SIZE``) or from a SLURM step (``SLURM_PROCID``, ``SLURM_NTASKS``).
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        ``hardware.device``.
+    rendezvous : Path
+        A folder that all ranks see; under SLURM they meet through a file in it, so that no port can be taken.
+    """
+
+    def __init__(self, device: str, rendezvous: Path) -> None:
+        slurm_step = "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+            names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+            self._init_method = "env://"
+        elif slurm_step:
+            names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
+            attempt = f"{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+            self._init_method = (rendezvous.absolute() / f".rendezvous_{attempt}").as_uri()
+        else:
+            names, self._init_method = None, ""
+        self.rank, self.world_size, self.local_rank = (
+            (int(os.environ.get(name, default)) for name, default in zip(names, "010")) if names else (0, 1, 0)
+        )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("hardware.device='cuda': torch sees no GPU here; expected 'auto' or 'cpu'")
+        kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+        self.device = torch.device(kind, self.local_rank) if kind == "cuda" else torch.device("cpu")
+        self._rendezvous = rendezvous
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes the files."""
+        return self.rank == 0
+
+    def __enter__(self) -> "Distributed":
+        if self.world_size > 1 and not dist.is_initialized():
+            self._rendezvous.mkdir(parents=True, exist_ok=True)
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)
+            dist.init_process_group(
+                "nccl" if self.device.type == "cuda" else "gloo",
+                init_method=self._init_method,
+                rank=self.rank,
+                world_size=self.world_size,
+                timeout=timedelta(minutes=30),
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.world_size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return ``module``, with gradients averaged over the ranks in its backward pass where there are several."""
+        if self.world_size == 1:
+            return module
+        return nn.parallel.DistributedDataParallel(
+            module, device_ids=[self.local_rank] if self.device.type == "cuda" else None
+        )
+
+    def synchronised(self, module: nn.Module, when: bool) -> contextlib.AbstractContextManager:
+        """Return a context in which a wrapped module averages its gradients only ``when`` an optimizer step follows."""
+        if when or not isinstance(module, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        return module.no_sync()
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average the gradients of a few small parameters over the ranks, in place (the probes', say)."""
+        if self.world_size > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= self.world_size
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of ``tensor`` over the ranks."""
+        if self.world_size > 1:
+            tensor = tensor.clone()
+            dist.all_reduce(tensor)
+        return tensor
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """Return the mean of a floating-point ``tensor`` over the ranks."""
+        return self.sum(tensor) / self.world_size
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Return the rows of all ranks, ``(n_0 + n_1 + ..., ...)``; the ranks may hold different numbers of rows."""
+        if self.world_size == 1:
+            return tensor
+        sizes = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(self.world_size)]
+        dist.all_gather(sizes, torch.tensor([len(tensor)], device=tensor.device))
+        longest = max(int(size) for size in sizes)
+        padded = tensor.new_zeros((longest, *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in range(self.world_size)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: int(size)] for part, size in zip(parts, sizes)])
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the main rank's ``value`` (a number, a string, a small list) on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def any(self, flag: bool) -> bool:
+        """Return whether ``flag`` is set on some rank."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum(torch.tensor([float(flag)], device=self.device)) > 0)
+
+    @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Let the main rank through a block first (it downloads, say), then the others."""
+        if self.world_size > 1 and not self.is_main:
+            dist.barrier()
+        try:
+            yield
+        finally:
+            if self.world_size > 1 and self.is_main:
+                dist.barrier()

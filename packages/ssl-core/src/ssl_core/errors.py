@@ -1,0 +1,37 @@
+"""The errors that a run can name. Each carries the exit code that the command line ends with."""
+
+
+class ConfigError(ValueError):
+    """A key, a value or a combination that cannot be: the message names key, value and what is allowed."""
+
+    exit_code = 2
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on, for a reason the message gives."""
+
+    exit_code = 1
+
+
+class RunFolderError(RunError):
+    """The run folder belongs to another configuration, or cannot be used."""
+
+    exit_code = 2
+
+
+class CheckpointError(RunError):
+    """No checkpoint of the folder can be read although there are some."""
+
+    exit_code = 3
+
+
+class DivergedError(RunError):
+    """The loss or a gradient is not finite any more."""
+
+    exit_code = 4
+
+
+class Preempted(RunError):
+    """A signal asked the run to stop; its state is saved and the same command goes on with it."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later

@@ -1,0 +1,90 @@
+"""The metrics of one evaluation: accuracy of the prediction, of each probe, and of kNN; exact on any number of ranks."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_core.distributed import Distributed
+from ssl_core.probes import Probes
+from ssl_eval import AccuracyCounter, knn
+
+
+class Evaluation:
+    """Counts hits, sample by sample; counts are added over the ranks, so that nothing is averaged twice.
+
+    Parameters
+    ----------
+    num_classes : int
+        K.
+    probes : Probes
+        The online probes, used as they are.
+    distributed : Distributed
+        For the sums over the ranks.
+    """
+
+    def __init__(self, num_classes: int, probes: Probes, distributed: Distributed) -> None:
+        self.num_classes = num_classes
+        self.probes = probes
+        self.distributed = distributed
+        self._counters: dict[str, AccuracyCounter] = {}
+        self._bank: tuple[Tensor, Tensor] | None = None
+
+    def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor], limit: int) -> None:
+        """Keep the features of up to ``limit`` labelled training images as the kNN's memory."""
+        bank, labels = collect(loader, features, self.distributed, limit)
+        if len(bank):
+            self._bank = bank, labels
+
+    def add(self, prediction: Tensor, representations: Mapping[str, Tensor], labels: Tensor) -> None:
+        """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""
+        known = labels >= 0
+        labels = labels[known]
+        if prediction.ndim == 2 and prediction.shape[1] == self.num_classes:  # else it is no classification
+            self._count("accuracy", prediction[known].float(), labels)
+        for name, features in representations.items():
+            if name in self.probes:
+                self._count(f"probe_{name}", self.probes.scores(name, features[known]), labels)
+        if self._bank is not None:
+            features = next(iter(representations.values()))[known].float()
+            self._count("knn", knn(*self._bank, features, k=min(20, len(self._bank[0]))), labels)
+
+    def compute(self) -> dict[str, float]:
+        """Return the share of samples that each got right, over all ranks, and begin anew (the kNN's bank stays)."""
+        values: dict[str, float] = {}
+        for name, counter in self._counters.items():
+            counter.counts = self.distributed.sum(counter.counts)
+            values[name] = counter.compute()["top1"]
+        self._counters = {}
+        return values
+
+    def _count(self, name: str, scores: Tensor, labels: Tensor) -> None:
+        if name not in self._counters:
+            self._counters[name] = AccuracyCounter(topk=(1,), device=labels.device)
+        self._counters[name].update(scores, labels)
+
+
+def collect(
+    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return features ``(M, D) float32`` and labels ``(M,)`` of the labelled images of all ranks, ``limit`` at most.
+
+    The rows stand in the order of the samples' ids, whatever the number of ranks.
+    """
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    ids: list[Tensor] = []
+    seen = 0
+    for views, label, index in loader:
+        known = label >= 0
+        rows.append(features(views[0])[known.to(distributed.device)])
+        labels.append(label[known])
+        ids.append(index[known])
+        seen += int(known.sum())
+        if limit is not None and seen * distributed.world_size >= limit + distributed.world_size:
+            break
+    everything = torch.cat(ids)
+    order = torch.argsort(distributed.gather(everything.to(distributed.device)))[:limit]
+    gathered = distributed.gather(torch.cat(rows))[order]
+    return gathered, distributed.gather(torch.cat(labels).to(distributed.device))[order]

@@ -1,0 +1,98 @@
+"""The end of a run: one table and one figure.
+
+The table judges the trained backbone beside the same backbone untrained and beside raw pixels, all by the same probes on
+the same samples: without the two baselines an accuracy says little.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_core.evaluation import collect
+from ssl_core.run_folder import write_atomically
+from ssl_eval import Table, accuracy, few_shot, knn, learning_curves, linear_probe
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+_message = logging.getLogger(__name__)
+
+LABELS_PER_CLASS = 10
+DRAWS = 5  # of the few labels
+PIXELS = 32  # raw pixels are compared at this edge length at most
+Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
+
+
+@torch.no_grad()
+def write_report(model: "BaseModel") -> list[str]:
+    """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end."""
+    trained = model.features
+    untrained = _untrained(model)
+    rows = []
+    model.eval()
+    for name, loader in model.loaders.evaluation.items():
+        for label, encoder in (("trained encoder", trained), ("untrained encoder", untrained), ("raw pixels", pixels)):
+            prefix = f"{name}: " if len(model.loaders.evaluation) > 1 else ""
+            rows.append([prefix + label, *_judge(_features(model, loader, encoder), model.config.hardware.seed)])
+    if not model.distributed.is_main:
+        return []
+    table = Table(
+        title=f"{model.folder.path.name}: {', '.join(model.loaders.evaluation)}",
+        columns=["", "kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class"],
+        rows=rows,
+        notes=[
+            f"Top-1 accuracy in percent after {model.progress.epoch} epochs; offline probes on frozen features, "
+            f"up to {model.config.log.knn_samples:,} training images; mean ± deviation over {DRAWS} draws of the labels."
+        ],
+    )
+    write_atomically(model.folder.table, table.to_markdown())
+    write_atomically(model.folder.table_json, json.dumps(table.to_dict(), indent=2) + "\n")
+    lines = [table.to_text(), str(model.folder.table)]
+    try:
+        learning_curves([model.folder.path], model.folder.curves)
+        lines.append(str(model.folder.curves))
+    except ImportError as error:
+        lines.append(f"no figure: {error}")
+    return lines
+
+
+def pixels(images: Tensor) -> Tensor:
+    """Return the normalised pixels themselves, ``(N, C*H*W)``, at most 32 by 32 of them (averaged areas above)."""
+    if max(images.shape[-2:]) > PIXELS:
+        images = F.adaptive_avg_pool2d(images, PIXELS)
+    return images.flatten(1)
+
+
+def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
+    """Return the encoder as it was before the first step: the same seed makes the same weights."""
+    fresh = type(model)(model.config)
+    for shared in ("distributed", "precision", "loaders", "num_classes", "image_shape", "plan"):
+        setattr(fresh, shared, getattr(model, shared))
+    fresh.seed_everything()
+    fresh.initialize_modules()
+    fresh.to(model.distributed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fresh.eval()
+    return fresh.features
+
+
+def _features(model: "BaseModel", loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
+    limit = model.config.log.knn_samples or None
+    train = collect(model.loaders.reference, encoder, model.distributed, limit)
+    test = collect(loader, encoder, model.distributed)  # type: ignore[arg-type]
+    return (*train, *test)
+
+
+def _judge(features: Features, seed: int) -> list[object]:
+    """Return the table's cells for one encoder: kNN, linear probe, linear probe from few labels."""
+    train, train_labels, test, test_labels = features
+    few = few_shot(*features, labels_per_class=LABELS_PER_CLASS, draws=DRAWS, seed=seed)
+    return [
+        accuracy(knn(train, train_labels, test, k=min(20, len(train))), test_labels, topk=(1,))[0],
+        linear_probe(*features).accuracy,
+        {"mean": few.mean, "std": few.std, "n": DRAWS},
+    ]

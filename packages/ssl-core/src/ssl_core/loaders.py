@@ -1,0 +1,34 @@
+"""What core asks of data: any object with these methods is a data configuration."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+
+class Loader(Protocol):
+    """Gives batches ``(views: list of (N, C, H, W) float, labels (N,) int64, indices (N,) int64)``."""
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give the batches of one epoch."""
+
+    def start(self, epoch: int, step: int) -> Any:
+        """Let the next iteration begin at batch ``step`` of ``epoch``."""
+
+
+class Loaders(Protocol):
+    """The loaders of a run."""
+
+    train: Any  # Loader: the views, shuffled
+    reference: Any  # Loader: the training images under the evaluation view, every sample once, in order
+    evaluation: Mapping[str, Any]  # name of a data set -> Loader: test images, evaluation view
+    num_classes: int
+    image_shape: tuple[int, int, int]  # (C, H, W) of one view
+
+
+class Data(Protocol):
+    """A data configuration."""
+
+    def open(self, batch_size: int, seed: int, rank: int, world_size: int) -> Loaders:
+        """Return the loaders of one rank; ``batch_size`` counts the samples over all ranks."""

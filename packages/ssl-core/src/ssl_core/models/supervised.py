@@ -1,0 +1,44 @@
+"""Supervised learning with cross-entropy: the baseline beside which self-supervision is judged."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_core.backbones import build_backbone
+from ssl_core.base_model import BaseModel
+from ssl_core.config import ModelConfig, option
+from ssl_core.errors import ConfigError
+
+
+@dataclass
+class SupervisedConfig(ModelConfig):
+    """Keys of supervised learning."""
+
+    label_smoothing: float = option(0.0, low=0.0, below=1.0)  # probability spread over all classes (Szegedy 2016)
+
+
+class Supervised(BaseModel):
+    """A backbone and a linear classifier."""
+
+    config_class = SupervisedConfig
+
+    def initialize_modules(self) -> None:
+        """Make the backbone and the classifier."""
+        if self.num_classes < 2:
+            raise ConfigError("model.name='supervised': the data has no labels; choose a self-supervised method")
+        model = self.config.model
+        self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
+        self.classifier = nn.Linear(self.backbone.num_features, self.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``(N, K)``."""
+        return self.classifier(self.backbone(x))
+
+    def compute_loss(self) -> Tensor:
+        """Return the cross-entropy, averaged over the views where there are several."""
+        views, labels = self.data[0], self.data[1]
+        views = views if isinstance(views, list) else [views]
+        smoothing = self.config.model.label_smoothing
+        losses = [F.cross_entropy(self.forward(view), labels, label_smoothing=smoothing) for view in views]
+        return sum(losses[1:], losses[0]) / len(losses)

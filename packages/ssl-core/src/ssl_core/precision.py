@@ -1,0 +1,73 @@
+"""Arithmetic of a run: autocast, the loss scaler, and one guarded optimizer step."""
+
+import contextlib
+
+import torch
+from torch import Tensor, nn
+
+
+class Precision:
+    """fp32, bf16 or fp16 on one device.
+
+    Parameters
+    ----------
+    name : {"auto", "fp32", "bf16", "fp16"}
+        ``hardware.precision``; ``auto`` is bf16 where the processor multiplies in it, fp32 elsewhere.
+    device : torch.device
+        Where the run computes.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.device = device
+        self.name = ("bf16" if has_bf16(device) else "fp32") if name == "auto" else name
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the context in which forward passes run."""
+        if self.name == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self._dtype)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of ``loss``, scaled where fp16 would lose them."""
+        self._scaler.scale(loss).backward()
+
+    def gradient_norm(self, optimizer: torch.optim.Optimizer, max_norm: float | None) -> Tensor:
+        """Unscale the gradients, clip their global norm to ``max_norm`` where it is given; return the norm before."""
+        self._scaler.unscale_(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if max_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+        return norm
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Move the weights and clear the gradients; return False where the scaler skipped the step (fp16 overflow)."""
+        before = self._scaler.get_scale() if self._scaler.is_enabled() else 1.0
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        return not self._scaler.is_enabled() or self._scaler.get_scale() >= before
+
+    @property
+    def skips_overflows(self) -> bool:
+        """Whether an overflow in a gradient is ordinary: the scaler of fp16 skips that step and scales less."""
+        return self._scaler.is_enabled()
+
+    def state_dict(self) -> dict:
+        """Return the scaler's state (empty unless fp16)."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take the scaler's state over."""
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(state)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether the processor multiplies matrices in bfloat16 itself, rather than emulating it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

@@ -1,0 +1,61 @@
+"""Projectors: the small networks behind the backbone that the loss looks through."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+_NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+
+def mlp(
+    sizes: Sequence[int],
+    norm: str = "batch",
+    last_norm: bool = False,
+    bias: bool | None = None,
+    last_bias: bool | None = None,
+) -> nn.Sequential:
+    """Return linear layers with normalisation and ReLU between them: ``(N, sizes[0])`` to ``(N, sizes[-1])``.
+
+    SimCLR (Chen et al. 2020) is ``mlp([D, D, 128], last_norm=True)``, Barlow Twins (Zbontar et al. 2021) and VICReg
+    (Bardes et al. 2022) ``mlp([D, 8192, 8192, 8192], last_bias=False)``, the predictor of BYOL (Grill et al. 2020)
+    ``mlp([256, 4096, 256])``.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths of input, hidden layers and output; at least two. Two give one linear layer.
+    norm : {"batch", "layer", "none"}
+        Between a hidden linear layer and its ReLU. Batch statistics are this rank's unless converted to SyncBatchNorm.
+    last_norm : bool
+        The same normalisation behind the last linear layer, without a ReLU.
+    bias, last_bias : bool, optional
+        Whether the hidden linear layers, and the last, have a bias. Default: where no normalisation follows, which
+        brings its own.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two sizes, a size below 1, an unknown norm, or ``last_norm`` without a norm.
+
+    Examples
+    --------
+    >>> [type(layer).__name__ for layer in mlp([512, 512, 128])]
+    ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"sizes={list(sizes)!r}: expected at least two widths, input and output, each at least 1")
+    if norm not in (*_NORMS, "none"):
+        raise ValueError(f"norm={norm!r}: expected one of 'batch', 'layer', 'none'")
+    if last_norm and norm == "none":
+        raise ValueError("last_norm=True with norm='none': choose norm='batch' or 'layer', or leave last_norm out")
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes[:-1]):
+        layers.append(nn.Linear(inputs, outputs, bias=norm == "none" if bias is None else bias))
+        if norm != "none":
+            layers.append(_NORMS[norm](outputs))
+        layers.append(nn.ReLU(inplace=True))
+    layers.append(nn.Linear(sizes[-2], sizes[-1], bias=not last_norm if last_bias is None else last_bias))
+    if last_norm:
+        layers.append(_NORMS[norm](sizes[-1]))
+    return nn.Sequential(*layers)

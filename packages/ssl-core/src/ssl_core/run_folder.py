@@ -1,0 +1,163 @@
+"""The run folder: the one object that knows the names in it.
+
+``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
+``table.md``, ``table.json`` and ``curves.png``. The files are the truth; whatever else shows a run reads them.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl_core.config import Config
+from ssl_core.errors import RunFolderError
+
+
+class RunFolder:
+    """Names and files of one run.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``<log.folder>/<log.run>``; made by :meth:`create`, on the main rank only.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.summary = self.path / "summary.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.table = self.path / "table.md"
+        self.table_json = self.path / "table.json"
+        self.curves = self.path / "curves.png"
+
+    @classmethod
+    def of(cls, config: Config) -> "RunFolder":
+        """Return the folder that a configuration names; without ``log.run`` it is called after the method."""
+        return cls(Path(config.log.folder) / (config.log.run or config.model.name))
+
+    def refuse_other(self, config: dict[str, Any], free: set[str]) -> None:
+        """Refuse a folder that holds a run of another configuration, or things that are no run.
+
+        Parameters
+        ----------
+        config : dict
+            The resolved configuration, as :func:`plain_config` gives it.
+        free : set of str
+            Keys (``"group.key"``) that may differ from those of the run that is there.
+
+        Raises
+        ------
+        RunFolderError
+            The message lists the differences. A run that has neither checkpoint nor metrics yet is nothing to protect.
+        """
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not self.config.exists():
+            raise RunFolderError(
+                f"log.run={self.path.name!r}: the folder '{self.path}' is not empty and holds no run (it has no "
+                "config.yaml); choose another with ++log.run=NAME"
+            )
+        begun = self.read_metrics_text() or any(self.checkpoints.glob("step_*.pt"))
+        different = differences(yaml.safe_load(self.config.read_text()) or {}, config, free)
+        if begun and different:
+            raise RunFolderError(
+                f"log.run={self.path.name!r}: the run folder '{self.path}' holds another run: {'; '.join(different)}; "
+                "give this one a folder of its own with ++log.run=NAME, or delete that one"
+            )
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Make the folder and write ``config.yaml``.
+
+        Raises
+        ------
+        RunFolderError
+            If the disk refuses.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config, yaml.safe_dump(config, sort_keys=False))
+        except OSError as error:
+            raise RunFolderError(
+                f"log.folder: the run folder '{self.path}' cannot be written: {error.strerror}; choose another with "
+                "++log.folder=FOLDER"
+            ) from error
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Replace ``summary.json`` at once: a reader sees the old one or the new one, never half of it."""
+        write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return ``summary.json``, or an empty dict where there is none yet."""
+        return json.loads(self.summary.read_text()) if self.summary.exists() else {}
+
+    def read_metrics_text(self) -> str:
+        """Return ``metrics.jsonl`` as it is, or an empty string."""
+        return self.metrics.read_text() if self.metrics.exists() else ""
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of ``metrics.jsonl``."""
+        return [json.loads(line) for line in self.read_metrics_text().splitlines()]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path``, make it safe on the disk, then take the name."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """Return the configuration as nested dicts, lists, numbers and strings: what ``config.yaml`` holds."""
+    return json.loads(json.dumps({f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"  # one's own data object, say: named, not stored
+
+
+def free_keys(config: Config) -> set[str]:
+    """Return the keys whose metadata says ``resume="free"``: they may differ when a run is resumed."""
+    return {
+        f"{group.name}.{key.name}"
+        for group in dataclasses.fields(config)
+        if dataclasses.is_dataclass(getattr(config, group.name))
+        for key in dataclasses.fields(getattr(config, group.name))
+        if key.metadata.get("resume") == "free"
+    }
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:
+    """Return ``["optim.lr was 0.1, is 0.2", ...]`` for all keys but the free ones."""
+    flat_before, flat_now = _flat(before), _flat(now)
+    return [
+        f"{key} was {flat_before.get(key, 'not there')!r}, is {flat_now.get(key, 'not there')!r}"
+        for key in sorted(flat_before.keys() | flat_now.keys())
+        if key not in free and flat_before.get(key, "not there") != flat_now.get(key, "not there")
+    ]
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """``{"optim": {"lr": 1}}`` as ``{"optim.lr": 1}``: two levels, the values as they are."""
+    flat: dict[str, Any] = {}
+    for group, values in config.items():
+        if isinstance(values, dict):
+            flat.update({f"{group}.{key}": value for key, value in values.items()})
+        else:
+            flat[group] = values
+    return flat

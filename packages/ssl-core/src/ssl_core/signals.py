@@ -1,0 +1,39 @@
+"""SIGTERM and SIGINT as a flag: the state is saved at the next step boundary, never in the middle of a step."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class StopSignal:
+    """Remembers that somebody asked the run to stop.
+
+    Only in the main thread, and only in place of Python's own handlers: a launcher that has its own (submitit) keeps it.
+    A second signal acts as it would have without us, so that an impatient Ctrl-C still ends the program.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.name: str | None = None  # of the signal that arrived
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopSignal":
+        if threading.current_thread() is threading.main_thread():
+            for number in self.SIGNALS:
+                if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                    self._before[number] = signal.signal(number, self._arrived)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _arrived(self, number: int, _: FrameType | None) -> None:
+        self.name = signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()

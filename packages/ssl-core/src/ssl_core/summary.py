@@ -1,0 +1,131 @@
+"""``summary.json``: how a run stands or ended, with what, where and how fast."""
+
+import importlib.metadata
+import logging
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from ssl_core.errors import Preempted
+from ssl_core.logger import Logger
+from ssl_core.progress import Progress
+from ssl_core.run_folder import RunFolder
+from ssl_core.throughput import Throughput
+
+_message = logging.getLogger(__name__)
+PACKAGES = ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch", "torch", "torchvision", "numba", "numpy")
+
+
+class Summary:
+    """Writes ``summary.json`` when a run begins, moves on and ends, whichever way it ends.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Where.
+    logger, progress, throughput
+        Whose last values and counters are written.
+    facts : dict
+        What is known from the start: seed, device, precision, ranks.
+    writes : bool
+        False on all ranks but the main one.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        logger: Logger,
+        progress: Progress,
+        throughput: Throughput,
+        facts: dict[str, Any],
+        writes: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.logger = logger
+        self.progress = progress
+        self.writes = writes
+        self.throughput = throughput
+        self._facts = facts
+        self._began = time.monotonic()
+        self._seconds_before = 0.0  # of earlier processes of the same run
+        self._rate_before: float | None = None  # images per second of the last of them
+
+    def __enter__(self) -> "Summary":
+        if self.writes:
+            before = self.folder.read_summary()
+            self._seconds_before = before.get("wall_seconds", 0.0)
+            self._rate_before = before.get("images_per_second")
+            self._facts |= {
+                "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+                "command": shlex.join([sys.executable, *sys.argv]),
+                "host": socket.gethostname(),
+                "process": os.getpid(),
+                "versions": versions(),
+                "git": git_state(),
+            }
+            self.write("running")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.writes:
+            return
+        try:
+            if error is None:
+                self.write("finished")
+            elif isinstance(error, Preempted | KeyboardInterrupt):
+                self.write("preempted", error=str(error) or type(error).__name__)
+            else:
+                self.write("failed", error=f"{type(error).__name__}: {error}")
+        except OSError as lost:
+            if error is None:
+                raise
+            # The disk that ended the run also refuses the summary: the first error is the one to report.
+            _message.error("%s cannot be written: %s", self.folder.summary, lost)
+
+    def write(self, status: str, **more: Any) -> None:
+        """Replace the file."""
+        if self.writes:
+            seconds = self._seconds_before + time.monotonic() - self._began
+            self.folder.write_summary(
+                {
+                    "status": status,
+                    "epoch": self.progress.epoch,
+                    "step": self.progress.step,
+                    "metrics": self.logger.last,
+                    "wall_seconds": round(seconds, 3),
+                    "images_per_second": self.throughput.mean or self._rate_before,
+                    **self._facts,
+                    **more,
+                }
+            )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on, as installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Return the revision of the folder that the command stands in and whether it has uncommitted changes."""
+    try:
+        revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return {"revision": None, "changed": None}
+    if revision.returncode != 0:
+        return {"revision": None, "changed": None}
+    return {"revision": revision.stdout.strip(), "changed": bool(status.stdout.strip())}

@@ -1,0 +1,299 @@
+"""The loop: the order of its hooks, what it keeps, how it goes on and how it ends."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from ssl_core import ConfigError, DivergedError, Preempted, RunFolderError
+from ssl_core.probes import Probes
+from ssl_core.run_folder import RunFolder
+
+
+def lines(config, timings=False):
+    found = RunFolder.of(config).read_metrics()
+    drop = () if timings else ("train/images_per_second",)
+    return [{key: value for key, value in line.items() if key not in drop} for line in found]
+
+
+def summary(config):
+    return RunFolder.of(config).read_summary()
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_hooks_run_in_the_documented_order(make_config, tiny_model):
+    calls = []
+
+    class Traced(tiny_model):
+        pass
+
+    def traced(name):
+        original = getattr(tiny_model, name)
+
+        def call(self, *arguments):
+            calls.append(name)
+            return original(self, *arguments)
+
+        return call
+
+    names = [
+        "seed_everything", "initialize_modules", "initialize_optimizer", "initialize_scheduler", "load_checkpoint",
+        "before_train_epoch", "before_train_step", "train_step", "after_train_step", "after_train_epoch",
+        "before_eval_epoch", "before_eval_step", "eval_step", "after_eval_step", "after_eval_epoch",
+        "save_checkpoint",
+    ]  # fmt: skip
+    for name in names:
+        setattr(Traced, name, traced(name))
+    Traced(make_config(optim__epochs=1)).fit()
+    step = ["before_train_step", "train_step", "after_train_step"]
+    eval_step = ["before_eval_step", "eval_step", "after_eval_step"]
+    assert calls == [
+        "seed_everything", "initialize_modules", "initialize_optimizer", "initialize_scheduler", "load_checkpoint",
+        "before_train_epoch", *step * 4, "after_train_epoch",
+        "before_eval_epoch", *eval_step * 2, "after_eval_epoch",
+        "save_checkpoint",
+    ]  # fmt: skip
+
+
+def test_a_run_learns_and_says_finished(make_config, tiny_model):
+    config = make_config(optim__epochs=8)
+    metrics = tiny_model(config).fit()
+    assert metrics["toy/accuracy"] > 0.9  # chance is 0.25
+    assert metrics["toy/knn"] > 0.9
+    assert metrics["toy/probe_backbone"] > 0.5
+    ended = summary(config)
+    assert ended["status"] == "finished"
+    assert ended["metrics"] == metrics
+    assert ended["epoch"] == 8
+    assert ended["step"] == 32
+    assert {"versions", "git", "command", "seed", "device", "wall_seconds", "images_per_second"} <= set(ended)
+
+
+def test_metrics_are_one_line_a_step_and_terms_add_up_to_the_loss(make_config, tiny_model):
+    config = make_config(optim__epochs=1)
+    tiny_model(config).fit()
+    train = [line for line in lines(config) if "train/loss" in line]
+    assert [line["step"] for line in train] == [1, 2, 3, 4]
+    for line in train:
+        assert line["train/loss"] == pytest.approx(line["train/classes"] + line["train/distance"], rel=1e-6)
+
+
+def test_same_seed_same_run_and_another_seed_another(make_config, tiny_model):
+    runs = {}
+    for run, seed in (("a", 0), ("b", 0), ("c", 1)):
+        config = make_config(log__run=run, hardware__seed=seed)
+        model = tiny_model(config)
+        model.fit()
+        runs[run] = weights(model), lines(config)
+    assert runs["a"][1] == runs["b"][1]
+    assert all(torch.equal(runs["a"][0][name], runs["b"][0][name]) for name in runs["a"][0])
+    assert runs["a"][1] != runs["c"][1]
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3, 4, 6, 11])
+def test_resumed_run_equals_uninterrupted_run(make_config, tiny_model, stopped_after):
+    """In the middle of an epoch and at its end; weights, optimizer, probes and metrics are bit-identical."""
+
+    class Dropout(tiny_model):
+        def compute_loss(self):
+            self.data[0] = [torch.nn.functional.dropout(view, 0.1) for view in self.data[0]]
+            return super().compute_loss()
+
+    changes = {"optim__momentum": 0.9, "log__checkpoint_every_steps": 1}
+    whole = Dropout(make_config(log__run="whole", **changes))
+    whole.fit()
+
+    class Killed(Dropout):
+        def before_train_step(self):
+            if self.progress.step == stopped_after:
+                raise KeyboardInterrupt
+            super().before_train_step()
+
+    config = make_config(log__run="killed", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        Killed(config).fit()
+    resumed = Dropout(config)
+    resumed.fit()
+    assert lines(config) == lines(whole.config)
+    for ours, theirs in ((resumed.state_dict(), whole.state_dict()), (
+        resumed.probes.classifiers.state_dict(), whole.probes.classifiers.state_dict(),
+    )):  # fmt: skip
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    ours, theirs = resumed.optimizer.state_dict(), whole.optimizer.state_dict()
+    for index, values in theirs["state"].items():
+        assert torch.equal(ours["state"][index]["momentum_buffer"], values["momentum_buffer"])
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(make_config, tiny_model):
+    class Killed(tiny_model):
+        def after_train_epoch(self):
+            raise KeyboardInterrupt
+
+    config = make_config()
+    with pytest.raises(KeyboardInterrupt):
+        Killed(config).fit()
+    tiny_model(config).fit()
+    steps = [line["step"] for line in lines(config) if "train/loss" in line]
+    assert steps == list(range(1, 13))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_at_the_step_boundary_and_the_run_goes_on_later(make_config, tiny_model, number):
+    class Signalled(tiny_model):
+        def compute_loss(self):
+            if self.progress.step == 5:
+                os.kill(os.getpid(), number)
+            return super().compute_loss()
+
+    config = make_config(log__run="signalled")
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted, match=f"{number.name} at step 6"):
+        Signalled(config).fit()
+    assert signal.getsignal(number) is before
+    assert summary(config)["status"] == "preempted"
+    tiny_model(config).fit()
+    uninterrupted = make_config(log__run="uninterrupted")
+    tiny_model(uninterrupted).fit()
+    assert lines(config) == lines(uninterrupted)
+    assert summary(config)["status"] == "finished"
+
+
+def test_a_diverged_loss_stops_before_the_optimizer_moves(make_config, tiny_model):
+    class Diverging(tiny_model):
+        def compute_loss(self):
+            terms = super().compute_loss()
+            if self.progress.step == 2:
+                self.before = weights(self)
+                terms["distance"] = terms["distance"] * float("nan")
+            return terms
+
+    config = make_config()
+    model = Diverging(config)
+    with pytest.raises(DivergedError, match=r"distance is nan at epoch 1, batch 2, step 2, rank 0.*not moved"):
+        model.fit()
+    parameters = dict(model.named_parameters())
+    assert all(torch.equal(model.before[name], parameters[name]) for name in parameters)
+    ended = summary(config)
+    assert ended["status"] == "failed"
+    assert "distance is nan" in ended["error"]
+
+
+def test_a_gradient_that_is_not_finite_stops_it_as_well(make_config, tiny_model):
+    class Diverging(tiny_model):
+        def compute_loss(self):
+            terms = super().compute_loss()
+            zero = sum(p.sum() for p in self.parameters()) * 0
+            return {**terms, "root": zero.square().sqrt()}  # finite, with an infinite slope
+
+    with pytest.raises(DivergedError, match="gradient norm is nan"):
+        Diverging(make_config()).fit()
+
+
+def test_another_config_in_the_same_folder_is_refused_before_data_is_opened(make_config, tiny_model):
+    tiny_model(make_config()).fit()
+    other = make_config(optim__lr=0.5)
+    with pytest.raises(RunFolderError, match=r"optim\.lr was 0.1, is 0.5"):
+        tiny_model(other).fit()
+    assert other.data.opened == 0
+
+
+def test_a_finished_run_started_again_changes_nothing(make_config, tiny_model):
+    config = make_config()
+    first = tiny_model(config).fit()
+    before = lines(config, timings=True)
+    assert tiny_model(config).fit() == first
+    assert lines(config, timings=True) == before
+
+
+def test_accumulated_batches_equal_one_large_batch(make_config, tiny_model):
+    """Oracle: the same batches averaged by hand in one optimizer step (a model without batch statistics)."""
+
+    class Plain(tiny_model):
+        def initialize_modules(self):
+            self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
+            self.head = torch.nn.Linear(16, self.num_classes)
+
+    final = {}
+    for run, batch, accumulation in (("large", 64, 1), ("small", 16, 4)):
+        model = Plain(
+            make_config(
+                log__run=run, optim__batch_size=batch, optim__accumulation_steps=accumulation, optim__weight_decay=0.0
+            )
+        )
+        model.fit()
+        assert model.progress.step == 3
+        final[run] = weights(model)
+    for name in final["large"]:
+        torch.testing.assert_close(final["small"][name], final["large"][name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("max_steps", "batches"), [(-1, 4), (3, 3), (0.5, 2)])
+def test_max_steps_is_exact(make_config, tiny_model, max_steps, batches):
+    model = tiny_model(make_config(optim__epochs=2, optim__max_steps=max_steps))
+    model.fit()
+    assert model.progress.step == 2 * batches
+
+
+def test_gradient_clipping_bounds_the_step(make_config, tiny_model):
+    model = tiny_model(
+        make_config(optim__epochs=1, optim__grad_max_norm=1e-3, optim__weight_decay=0.0, optim__max_steps=1)
+    )
+    before = {}
+    model.before_train_epoch = lambda: before.update(weights(model))
+    model.fit()
+    moved = torch.sqrt(sum((p - before[name]).square().sum() for name, p in model.named_parameters()))
+    assert moved.item() == pytest.approx(1e-4, rel=1e-3)  # lr 0.1
+
+
+def test_warm_up_longer_than_the_run_is_refused(make_config, tiny_model):
+    with pytest.raises(ValueError, match=r"optim.warmup_epochs=10.*optim.epochs=3"):
+        tiny_model(make_config(optim__warmup_epochs=10.0)).fit()
+
+
+def test_bf16_runs_and_is_the_automatic_choice_where_the_processor_has_it(make_config, tiny_model):
+    from ssl_core.precision import has_bf16
+
+    config = make_config(hardware__precision="bf16")
+    tiny_model(config).fit()
+    assert summary(config)["precision"] == "bf16"
+    config = make_config(log__run="auto", hardware__precision="auto")
+    tiny_model(config).fit()
+    assert summary(config)["precision"] == ("bf16" if has_bf16(torch.device("cpu")) else "fp32")
+
+
+def test_a_model_config_of_another_class_is_refused(make_config):
+    from ssl_core.models import SimCLR
+
+    with pytest.raises(ConfigError, match="SimCLR expects a SimCLRConfig"):
+        SimCLR(make_config())
+
+
+def test_a_forgotten_method_says_what_to_write(make_config):
+    from ssl_core import BaseModel
+
+    with pytest.raises(NotImplementedError, match=r"must define initialize_modules\(self\)"):
+        BaseModel(make_config()).fit()
+
+
+def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):
+    """With and without probes the weights are bit-identical."""
+
+    class Unwatched(tiny_model):
+        def initialize_probes(self):
+            self.probes = Probes({}, self.num_classes, lr=1e-3, device=self.distributed.device)
+
+    watched, unwatched = tiny_model(make_config(log__run="a")), Unwatched(make_config(log__run="b"))
+    watched.fit()
+    unwatched.fit()
+    assert all(torch.equal(a, b) for a, b in zip(watched.state_dict().values(), unwatched.state_dict().values()))
+
+
+def test_summary_is_json_that_anybody_reads(make_config, tiny_model):
+    config = make_config()
+    tiny_model(config).fit()
+    json.loads(RunFolder.of(config).summary.read_text())

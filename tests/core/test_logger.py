@@ -1,0 +1,46 @@
+import json
+
+from ssl_core.logger import Logger
+
+
+class Listener:
+    def __init__(self):
+        self.heard = []
+        self.closed = False
+
+    def log(self, step, values):
+        self.heard.append((step, values))
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_line_is_whole_in_the_file_when_log_returns(tmp_path):
+    listener = Listener()
+    with Logger(tmp_path / "metrics.jsonl", [listener]) as logger:
+        logger.log(3, 1, {"train/loss": 0.5})
+        assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 3, "epoch": 1, "train/loss": 0.5}
+    assert listener.heard == [(3, {"train/loss": 0.5})]
+    assert listener.closed
+
+
+def test_a_resumed_logger_cuts_what_came_after_the_state(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with Logger(path, []) as logger:
+        logger.log(1, 0, {"a": 1.0})
+        state = logger.state_dict()
+        logger.log(2, 0, {"a": 2.0})
+    path.write_text(path.read_text() + '{"step": 3, "ep')  # killed while a line was appended
+    with Logger(path, []) as logger:
+        logger.load_state_dict(state)
+        assert logger.last == {"a": 1.0}
+        logger.log(2, 0, {"a": 2.0})
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_other_ranks_write_nothing(tmp_path):
+    with Logger(tmp_path / "metrics.jsonl", [], writes=False) as logger:
+        logger.log(1, 0, {"a": 1.0})
+        logger.load_state_dict(logger.state_dict())
+    assert not (tmp_path / "metrics.jsonl").exists()
+    assert logger.last == {"a": 1.0}

@@ -1,0 +1,58 @@
+import pytest
+import yaml
+
+from ssl_core.errors import RunFolderError
+from ssl_core.run_folder import RunFolder, differences, free_keys, plain_config
+
+
+def test_the_config_that_is_kept_is_plain_and_complete(make_config):
+    config = make_config(model__backbone_options={"width": 8})
+    plain = plain_config(config)
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
+    assert plain["model"]["backbone_options"] == {"width": 8}
+    assert set(plain) == {"data", "model", "optim", "hardware", "log"}
+
+
+def test_the_same_config_enters_its_folder_again(make_config, tmp_path):
+    config = make_config()
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    folder.metrics.write_text('{"step": 1, "epoch": 0}\n')
+    folder.refuse_other(plain_config(config), free_keys(config))
+
+
+def test_another_config_is_refused_with_the_difference(make_config):
+    config = make_config()
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    folder.metrics.write_text('{"step": 1, "epoch": 0}\n')
+    other = make_config(optim__lr=0.5)
+    with pytest.raises(RunFolderError, match=r"optim.lr was 0.1, is 0.5.*log.run=NAME"):
+        folder.refuse_other(plain_config(other), free_keys(other))
+
+
+def test_keys_that_change_no_number_may_differ(make_config):
+    config, other = make_config(), make_config(hardware__num_threads=2, log__wandb="offline", log__level="debug")
+    assert differences(plain_config(config), plain_config(other), free_keys(config)) == []
+
+
+def test_a_run_that_never_began_protects_nothing(make_config):
+    config = make_config()
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    folder.refuse_other(plain_config(make_config(optim__lr=0.5)), free_keys(config))
+
+
+def test_a_folder_with_other_things_in_it_is_refused(make_config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    config = make_config()
+    with pytest.raises(RunFolderError, match=r"holds no run"):
+        RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_path):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    config = make_config()
+    with pytest.raises(RunFolderError, match=r"log.folder.*cannot be written"):
+        RunFolder.of(config).create(plain_config(config))
