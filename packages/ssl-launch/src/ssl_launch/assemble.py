@@ -1,0 +1,75 @@
+"""From composed YAML to the configuration of a run."""
+
+import dataclasses
+from typing import Any
+
+from ssl_core.config import GROUPS, Config, ModelConfig
+from ssl_core.errors import ConfigError
+from ssl_launch.strict import known_keys, nearest, problems, strictly
+
+
+def assemble(
+    composed: dict[str, Any], overrides: list[str], method: Any = None, data: type | None = None
+) -> tuple[type, Config]:
+    """Return the method's class and the configuration, or refuse it with one line. No data is opened.
+
+    Parameters
+    ----------
+    composed : dict
+        What Hydra composed, resolved: group -> key -> value.
+    overrides : list of str
+        Those of the command line: keys of the model group that only another method knows are refused when they were
+        typed, and left out when they came with the file of that method.
+    method, data : type, optional
+        As in :func:`ssl_launch.launch`.
+
+    Raises
+    ------
+    ConfigError
+        Naming key, value and what is allowed; if several things are wrong, the first, and how many more.
+    """
+    from ssl_core.models import METHODS, method_class
+
+    data = data or default_data()
+    model = dict(composed.get("model") or {})
+    if method is None:
+        kind = method_class(str(model.get("name", ModelConfig.name)))
+    else:
+        kind = method
+        typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+        name = model.get("name")
+        if "model.name" not in typed:
+            model["name"] = method.__name__
+        foreign = method_class(name).config_class if name in METHODS else ModelConfig
+        ours = {field.name for field in dataclasses.fields(kind.config_class)}
+        for field in dataclasses.fields(foreign):
+            if field.name not in ours and f"model.{field.name}" not in typed:
+                model.pop(field.name, None)
+    groups: dict[str, Any] = {"data": data, **GROUPS, "model": kind.config_class}
+    given = {**composed, "model": model}
+    found = problems(given, groups)
+    if found:
+        more = f" (and {len(found) - 1} more: {', '.join(key for key, _ in found[1:])})" if len(found) > 1 else ""
+        raise ConfigError(f"{found[0][1]}{more}")
+    built = {name: strictly(group, given.get(name) or {}) for name, group in groups.items()}
+    return kind, Config(**built)
+
+
+def default_data() -> type:
+    """Return the dataclass of the data group."""
+    from ssl_data.config import DataConfig
+
+    return DataConfig
+
+
+def unknown_key(key: str, data: type | None = None) -> str:
+    """Return the sentence for a key that no dataclass knows: with the nearest that one knows."""
+    from ssl_core.models import METHODS, method_class
+
+    groups: dict[str, Any] = {"data": data or default_data(), **GROUPS}
+    keys = known_keys(groups)
+    for name in METHODS:
+        keys |= {f"model.{field.name}" for field in dataclasses.fields(method_class(name).config_class)}
+    if key in keys:
+        return ""
+    return f"{key}: unknown key{nearest(key, keys)}"

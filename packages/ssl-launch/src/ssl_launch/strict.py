@@ -1,0 +1,189 @@
+"""Values onto dataclasses, strictly: a key that no dataclass knows, a wrong type, an impossible value is refused.
+
+What is allowed stands in the dataclasses themselves: their annotations, and ``field(metadata=...)`` with ``choices`` (a
+tuple, or a function that gives one), ``low``/``high`` (inclusive) and ``above``/``below`` (exclusive).
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
+
+
+def problems(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return ``(key, sentence)`` for everything that is wrong with a composed configuration.
+
+    Parameters
+    ----------
+    composed : dict
+        Group -> key -> value.
+    groups : dict
+        Group -> its dataclass.
+    """
+    keys = known_keys(groups)
+    found: list[tuple[str, str]] = []
+    for group, values in composed.items():
+        if group not in groups:
+            if isinstance(values, dict) and values:
+                found += [
+                    (f"{group}.{key}", f"{group}.{key}: unknown key{nearest(f'{group}.{key}', keys)}") for key in values
+                ]
+            else:
+                found.append((group, f"{group}: unknown key{nearest(group, keys | set(groups))}"))
+        elif values is None:
+            continue  # an empty group in the YAML
+        elif not isinstance(values, dict):
+            found.append(
+                (group, f"{group}={values!r}: {group} is a group of keys, e.g. {group}.{_first(groups[group])}=...")
+            )
+        else:
+            fields = _fields(groups[group])
+            for key, value in values.items():
+                name = f"{group}.{key}"
+                if key not in fields:
+                    found.append((name, f"{name}: unknown key{nearest(name, keys)}"))
+                else:
+                    complaint = _complaint(*fields[key], value)
+                    if complaint:
+                        found.append((name, f"{name}={_shown(value)}: {complaint}"))
+    return found
+
+
+def strictly(group: Any, values: dict[str, Any]) -> Any:
+    """Return an instance of a dataclass from values that :func:`problems` has passed, as the annotated types."""
+    fields = _fields(group)
+    return group(**{key: _converted(fields[key][0], value) for key, value in values.items()})
+
+
+def known_keys(groups: dict[str, Any]) -> set[str]:
+    """Return ``{"optim.lr", ...}``."""
+    return {f"{name}.{key}" for name, group in groups.items() for key in _fields(group)}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'optim.lr'?"``, or how to see all keys where nothing is near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not near:  # the right key in the wrong group
+        last = word.rpartition(".")[2]
+        near = [key for key in known if key.rpartition(".")[2] == last]
+    return f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(map(repr, known))}"
+
+
+def _fields(group: Any) -> dict[str, tuple[Any, Any]]:
+    """Return key -> (annotation, metadata)."""
+    annotations = typing.get_type_hints(group)
+    return {field.name: (annotations[field.name], field.metadata) for field in dataclasses.fields(group)}
+
+
+def _first(group: Any) -> str:
+    return dataclasses.fields(group)[0].name
+
+
+def _complaint(annotation: Any, metadata: Any, value: Any) -> str | None:
+    """Return what is expected instead of ``value``, or None if it is allowed."""
+    if not _fits(annotation, value):
+        hint = ""
+        if isinstance(value, str) and _is_number(value) and float in _members(annotation):
+            hint = f" (YAML reads {value} as a word: write {float(value)!r})"
+        return f"expected {_described(annotation)}{_range(metadata)}{hint}"
+    if value is None or isinstance(value, bool):
+        return None
+    choices = metadata.get("choices")
+    if choices is not None and isinstance(value, str):
+        names = tuple(choices() if callable(choices) else choices)
+        if value not in names:
+            near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return f"expected one of {', '.join(map(repr, names))}{hint}"
+    if isinstance(value, int | float) and not _within(float(value), metadata):
+        return f"expected {_described(annotation)}{_range(metadata)}"
+    return None
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """Return the alternatives of ``int | None``, or the annotation alone."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    return any(_fits_one(member, value) for member in _members(annotation))
+
+
+def _fits_one(member: Any, value: Any) -> bool:
+    origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
+    if member is Any:
+        return True
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if origin is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin in (list, tuple):
+        element = arguments[0] if arguments else Any
+        return isinstance(value, list | tuple) and all(_fits(element, item) for item in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    return isinstance(value, origin)
+
+
+def _converted(annotation: Any, value: Any) -> Any:
+    members = _members(annotation)
+    if float in members and int not in members and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, list) and any(typing.get_origin(member) is tuple for member in members):
+        return tuple(value)
+    return value
+
+
+def _within(value: float, metadata: Any) -> bool:
+    return (
+        math.isfinite(value)
+        and metadata.get("low", -math.inf) <= value <= metadata.get("high", math.inf)
+        and metadata.get("above", -math.inf) < value < metadata.get("below", math.inf)
+    )
+
+
+def _described(annotation: Any) -> str:
+    words = []
+    for member in _members(annotation):
+        origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
+        if origin is typing.Literal:
+            words.append(f"one of {', '.join(map(repr, arguments))}")
+        elif origin in (list, tuple):
+            element = arguments[0] if arguments else Any
+            inner = _WORDS.get(element, "values").removeprefix("a ") if element is not Any else "values"
+            words.append(f"a list of {inner}s" if element in (int, float, str) else "a list")
+        elif origin is dict:
+            words.append("a mapping {key: value}")
+        else:
+            words.append(_WORDS.get(origin, getattr(origin, "__name__", str(origin))))
+    return " or ".join(words)
+
+
+def _range(metadata: Any) -> str:
+    signs = {"low": "at least", "high": "at most", "above": "above", "below": "below"}
+    said = [f"{sign} {metadata[name]:g}" for name, sign in signs.items() if name in metadata]
+    if "choices" in metadata and not callable(metadata["choices"]):
+        said.append(f"one of {', '.join(map(repr, metadata['choices']))}")
+    return f", {' and '.join(said)}" if said else ""
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
