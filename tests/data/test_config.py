@@ -75,7 +75,8 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar.tar.gz")
     with pytest.raises(FileNotFoundError, match=r"CIFAR10 is not there \(the download failed.*class folders"):
-        DataConfig(dataset="CIFAR10", root=str(tmp_path)).open(8, seed=0)
+        DataConfig(dataset="CIFAR10", root=str(tmp_path / "fresh")).open(8, seed=0)
+    assert not (tmp_path / "fresh").exists()
 
 
 def test_train_and_test_must_have_the_same_classes(tmp_path):

@@ -1,5 +1,6 @@
 """Data sets by name: a training source and a test source."""
 
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,21 @@ def _opened(kind: Any, root: str, download: bool, part: dict[str, Any]) -> Sourc
             raise FileNotFoundError(_advice(name, root, f"data.download=false and {missing}")) from missing
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # seconds; a node without a network may swallow packets
+    fresh = not Path(root).exists()
     try:
         return TorchvisionSource(kind(root=root, download=True, **part))
     except (OSError, RuntimeError) as error:
+        if fresh:
+            _remove_empty(Path(root))  # torchvision made it for a download that never came
         raise FileNotFoundError(_advice(name, root, f"the download failed: {error}")) from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder of empty folders; anything else stays."""
+    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+        shutil.rmtree(folder)
 
 
 def _advice(name: str, root: str, why: str) -> str:
