@@ -2,32 +2,38 @@
 
 from pathlib import Path
 
-_MULTIRUN = ("-m", "--multirun")
-_CONFIG_PATH = ("--config-path", "-cp")
+_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
+_CONFIG_PATH = {"--config-path", "-cp"}
 
 
 def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
-    """Return the arguments with ``-m`` in front and ``--config-path`` absolute.
+    """Return the arguments with all options in front and ``--config-path`` absolute.
 
-    Hydra 1.3 takes ``-m`` only before or after all overrides, and reads a relative ``--config-path`` from the module
-    that holds its task function, which is ours; a user means the working directory, or that of the script.
+    Hydra 1.3 refuses options, ``-m`` among them, that stand between overrides, and reads a relative ``--config-path``
+    from the module that holds its task function, which is ours; a user means the working directory, or that of the
+    script.
 
     Examples
     --------
-    >>> tidy_arguments(["optim.lr=1", "-m", "optim.epochs=2,3"], Path("."))
-    ['-m', 'optim.lr=1', 'optim.epochs=2,3']
+    >>> tidy_arguments(["optim.lr=1", "-m", "optim.epochs=2,3", "--config-name", "mine"], Path("."))
+    ['-m', '--config-name', 'mine', 'optim.lr=1', 'optim.epochs=2,3']
     """
-    front = [argument for argument in arguments if argument in _MULTIRUN][:1]
-    rest = [argument for argument in arguments if argument not in _MULTIRUN]
-    tidied: list[str] = []
-    for position, argument in enumerate(rest):
+    options: list[str] = []
+    overrides: list[str] = []
+    waiting = ""  # the option whose value comes next
+    for argument in arguments:
         name, equals, value = argument.partition("=")
-        if name in _CONFIG_PATH and equals:
-            argument = f"{name}={_absolute(value, script_folder)}"
-        elif position and rest[position - 1] in _CONFIG_PATH:
-            argument = _absolute(argument, script_folder)
-        tidied.append(argument)
-    return front + tidied
+        if waiting:
+            options.append(_absolute(argument, script_folder) if waiting in _CONFIG_PATH else argument)
+            waiting = ""
+        elif name in _CONFIG_PATH and equals:
+            options.append(f"{name}={_absolute(value, script_folder)}")
+        elif argument.startswith("-"):
+            options.append(argument)
+            waiting = name if name in _WITH_VALUE and not equals else ""
+        else:
+            overrides.append(argument)
+    return options + overrides
 
 
 def _absolute(folder: str, script_folder: Path) -> str:

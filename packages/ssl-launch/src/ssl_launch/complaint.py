@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError, RunError
@@ -26,6 +26,8 @@ def complaint(error: BaseException, data: type | None = None) -> str | None:
         return _line(str(error))
     if isinstance(error, MissingConfigException):
         return _missing(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: expected group.key=value, +group.key=value or ++group.key=value"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _hydra(str(error), data)
     return None
@@ -36,7 +38,8 @@ def _hydra(said: str, data: type | None) -> str:
     if key:
         sentence = unknown_key(key[1], data)
         return sentence or f"{key[1]}: the configuration file does not have this key; write ++{key[1]}=VALUE"
-    return _line(said.partition("\n")[0])
+    # the first two lines say what and where; what follows are paths of Hydra's own
+    return _line(" ".join(said.splitlines()[:2]))
 
 
 def _missing(error: MissingConfigException) -> str:

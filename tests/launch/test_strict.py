@@ -1,0 +1,126 @@
+"""Values onto dataclasses: every key of the real configuration gets its typo, its wrong type, its impossible value."""
+
+import dataclasses
+import string
+from dataclasses import dataclass, field
+
+import pytest
+
+from ssl_core.config import GROUPS
+from ssl_data.config import DataConfig
+from ssl_launch.strict import known_keys, problems, strictly
+
+ALL = {"data": DataConfig, **GROUPS}
+
+
+@dataclass
+class Toy:
+    number: float = field(default=0.1, metadata={"low": 0.0})
+    count: int = field(default=1, metadata={"low": 1, "high": 10})
+    share: float = field(default=0.5, metadata={"above": 0.0, "below": 1.0})
+    flag: bool = False
+    word: str = field(default="a", metadata={"choices": ("alpha", "beta")})
+    either: int | float = -1
+    maybe: float | None = None
+    sizes: list[int] = field(default_factory=list)
+    views: str | list = "simclr"
+    options: dict = field(default_factory=dict)
+
+
+def complaint(key, value):
+    found = problems({"toy": {key: value}}, {"toy": Toy})
+    assert len(found) <= 1
+    return found[0][1] if found else None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("number", 2), ("number", 2.5), ("count", 3), ("flag", True), ("word", "beta"), ("either", -1), ("either", 0.5),
+        ("maybe", None), ("maybe", 1), ("sizes", [1, 2]), ("views", "x"), ("views", [{"flip": 1}]), ("options", {"width": 3}),
+    ],
+)  # fmt: skip
+def test_what_is_allowed_passes(key, value):
+    assert complaint(key, value) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("number", "fast", "toy.number='fast': expected a number, at least 0"),
+        ("number", "1e-3", "toy.number='1e-3': expected a number, at least 0 (YAML reads 1e-3 as a word: write 0.001)"),
+        ("number", True, "toy.number=true: expected a number, at least 0"),
+        ("number", None, "toy.number=None: expected a number, at least 0"),
+        ("number", -1, "toy.number=-1: expected a number, at least 0"),
+        ("number", float("nan"), "toy.number=nan: expected a number, at least 0"),
+        ("number", float("inf"), "toy.number=inf: expected a number, at least 0"),
+        ("count", 2.5, "toy.count=2.5: expected a whole number, at least 1 and at most 10"),
+        ("count", 11, "toy.count=11: expected a whole number, at least 1 and at most 10"),
+        ("share", 1.0, "toy.share=1.0: expected a number, above 0 and below 1"),
+        ("flag", 1, "toy.flag=1: expected true or false"),
+        ("word", "betta", "toy.word='betta': expected one of 'alpha', 'beta'; did you mean 'beta'?"),
+        ("word", 3, "toy.word=3: expected a word, one of 'alpha', 'beta'"),
+        ("sizes", [1, "b"], "toy.sizes=[1, 'b']: expected a list of whole numbers"),
+        ("sizes", 3, "toy.sizes=3: expected a list of whole numbers"),
+        ("maybe", "x", "toy.maybe='x': expected a number or null"),
+        ("options", [1], "toy.options=[1]: expected a mapping {key: value}"),
+    ],
+)
+def test_what_is_not_names_key_value_and_what_is_allowed(key, value, sentence):
+    assert complaint(key, value) == sentence
+
+
+def test_whole_numbers_become_floats_where_a_float_is_meant():
+    toy = strictly(Toy, {"number": 2, "either": 3})
+    assert isinstance(toy.number, float)
+    assert isinstance(toy.either, int)
+
+
+def test_groups_that_are_none_and_keys_outside_of_groups():
+    assert problems({"toy": None}, {"toy": Toy}) == []
+    assert problems({"toy": 3}, {"toy": Toy})[0][1].startswith("toy=3: toy is a group of keys")
+    assert problems({"count": 3}, {"toy": Toy})[0][1] == "count: unknown key; did you mean 'toy.count'?"
+
+
+def typos(word):
+    """One letter left out, doubled, replaced, or two of them swapped."""
+    for at in range(len(word)):
+        yield word[:at] + word[at + 1 :]
+        yield word[:at] + word[at] + word[at:]
+        yield word[:at] + ("x" if word[at] != "x" else "y") + word[at + 1 :]
+        if at + 1 < len(word) and word[at] != word[at + 1]:
+            yield word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+
+def test_every_typo_of_every_key_is_refused_and_nearly_always_understood():
+    keys = known_keys(ALL)
+    right = wrong = 0
+    for key in keys:
+        group, name = key.split(".")
+        for typo in typos(name):
+            if f"{group}.{typo}" in keys or not typo:
+                continue
+            [(_, sentence)] = problems({group: {typo: 1}}, ALL)
+            assert "unknown key" in sentence
+            right += f"did you mean '{key}'?" in sentence
+            wrong += f"did you mean '{key}'?" not in sentence
+    assert right / (right + wrong) > 0.95, (right, wrong)
+
+
+def test_every_key_refuses_a_value_of_another_kind_and_one_out_of_range():
+    checked = 0
+    for group, kind in ALL.items():
+        for each in dataclasses.fields(kind):
+            assert problems({group: {each.name: object()}}, ALL), each.name
+            checked += 1
+            for bound, outside in (("low", -1), ("above", 0), ("high", 1), ("below", 0)):
+                if bound in each.metadata:
+                    assert problems({group: {each.name: each.metadata[bound] + outside}}, ALL), (each.name, bound)
+            if "choices" in each.metadata:
+                assert problems({group: {each.name: "no" + string.ascii_lowercase}}, ALL), each.name
+    assert checked > 40
+
+
+def test_the_defaults_are_allowed():
+    for group, kind in ALL.items():
+        assert problems({group: dataclasses.asdict(kind())}, ALL) == []
