@@ -1,0 +1,45 @@
+"""What the documents say runs: examples in docstrings, and every block of every package's README."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import docutils.core
+import pytest
+
+import ssl_core
+import ssl_data
+import ssl_launch
+
+ROOT = Path(__file__).parents[2]
+READMES = sorted([ROOT / "README.rst", *ROOT.glob("packages/*/README.rst"), *ROOT.glob("packages/*/CHANGELOG.rst")])
+MODULES = [
+    module.name
+    for package in (ssl_core, ssl_data, ssl_launch)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+    if not module.name.endswith(".configs")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("name", ["ssl-core", "ssl-data", "ssl-launch"])
+def test_readme_examples(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "packages" / name / "README.rst").read_text()
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text)
+    assert blocks
+    for block in blocks:
+        exec("\n".join(line[3:] for line in block.splitlines()), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_are_well_formed(path):
+    """Oracle: docutils; a warning is an error."""
+    settings = {"halt_level": 2, "report_level": 2, "syntax_highlight": "none"}
+    docutils.core.publish_doctree(path.read_text(), source_path=str(path), settings_overrides=settings)

@@ -1,0 +1,124 @@
+"""What is published: built as ``hatch build -a`` builds it, and installed where nothing of ours is."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MEMBERS = sorted(path.name for path in (ROOT / "packages").iterdir() if path.is_dir())
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """Return a copy of the sources: a build leaves files behind."""
+    folder = tmp_path_factory.mktemp("build") / "checkout"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "outputs", "__pycache__", ".*_cache", "dist", "*.egg-info", "tests"
+    )
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheels(checkout):
+    """Return name -> wheel."""
+    out = checkout.parent / "wheels"
+    environment = {**os.environ, "SSL_RELEASE": "1"}
+    for folder in (checkout, *(checkout / "packages" / name for name in MEMBERS)):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+    return {path.name.split("-")[0].replace("_", "-"): path for path in out.glob("*.whl")}
+
+
+def contents(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def metadata(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("METADATA"))
+        return archive.read(name).decode()
+
+
+def test_there_is_one_wheel_for_each_member_and_one_for_the_bundle(wheels):
+    assert sorted(wheels) == sorted([*MEMBERS, "stable-ssl"])
+
+
+def test_no_wheel_names_a_path_of_the_machine_that_built_it(wheels):
+    for wheel in wheels.values():
+        required = [line for line in metadata(wheel).splitlines() if line.startswith("Requires-Dist")]
+        assert required
+        assert not any("file:" in line or "@" in line for line in required)
+
+
+def test_the_bundle_is_ranges_and_nothing_else(wheels):
+    required = [line for line in metadata(wheels["stable-ssl"]).splitlines() if line.startswith("Requires-Dist")]
+    for name in MEMBERS:
+        assert any(
+            line.startswith(f"Requires-Dist: {name}") and "<2" in line and ">=1.0" in line for line in required
+        ), name
+    assert all(".dist-info/" in name for name in contents(wheels["stable-ssl"]))
+
+
+def test_licences_types_and_data_are_inside(wheels):
+    for name in MEMBERS:
+        inside = contents(wheels[name])
+        assert any(path.endswith("LICENSE") for path in inside), name
+        assert f"{name.replace('-', '_')}/py.typed" in inside
+    assert "ssl_data/digits.npz" in contents(wheels["ssl-data"])
+    assert "ssl_launch/configs/simclr_digits.yaml" in contents(wheels["ssl-launch"])
+    assert "hydra_plugins/ssl_launch_plugin/__init__.py" in contents(wheels["ssl-launch"])
+    assert "hydra_plugins/__init__.py" not in contents(wheels["ssl-launch"])  # a namespace that plugins share
+
+
+def test_the_wheel_of_the_losses_imports_where_there_is_torch_alone(wheels, tmp_path):
+    """Torch is lent by this environment, by links to its folders alone: nothing else can be imported."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
+    with zipfile.ZipFile(wheels["ssl-losses"]) as archive:
+        archive.extractall(site)
+    import torch
+
+    lent = Path(torch.__file__).parents[1]
+    needed = subprocess.run(
+        [sys.executable, "-c", "import importlib.metadata as m; print(*m.requires('torch'), sep='\\n')"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "numpy" not in {line.split(";")[0].strip() for line in needed.splitlines() if "extra" not in line}
+    lendable = (
+        "torch torchgen functorch typing_extensions.py sympy mpmath networkx jinja2 markupsafe fsspec filelock triton"
+    )
+    for name in [*lendable.split(), "nvidia", "cuda"]:
+        if (lent / name).exists():
+            (site / name).symlink_to(lent / name)
+    code = (
+        "import warnings; warnings.simplefilter('ignore'); import torch\n"
+        "warnings.simplefilter('error'); import sys, ssl_losses\n"
+        "z = torch.randn(8, 4); print(ssl_losses.nt_xent(z, z).item() >= 0)\n"
+        "assert not {'numpy', 'ssl_core', 'ssl_eval', 'ssl_data', 'torchvision'} & set(sys.modules)"
+    )
+    result = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "True"
+
+
+def test_installing_from_the_checkout_asks_no_index_for_our_names(checkout):
+    """Oracle: uv's resolver without any index. What others publish is installed here; ours must come from the checkout."""
+    environment = {key: value for key, value in os.environ.items() if key != "SSL_RELEASE"}
+    resolve = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation"]
+    result = subprocess.run(
+        [*resolve, "--python", sys.executable, str(checkout)], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    for name in MEMBERS:
+        assert f"+ {name} @ {(checkout / 'packages' / name).as_uri()}" in result.stderr, result.stderr
