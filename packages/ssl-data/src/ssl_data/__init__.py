@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from ssl_data.config import DataConfig, DataLoaders
     from ssl_data.loader import Loader
     from ssl_data.presets import view_names, views
-    from ssl_data.sources import ArraySource, FolderSource, Subset, TorchvisionSource
+    from ssl_data.sources import ArraySource, BetonSource, FolderSource, Subset, TorchvisionSource, write_beton
     from ssl_data.view_spec import ViewSpec
 
 _HOME = {
     "ArraySource": "sources",
+    "BetonSource": "sources",
     "DataConfig": "config",
     "DataLoaders": "config",
     "FolderSource": "sources",
@@ -24,10 +25,12 @@ _HOME = {
     "ViewSpec": "view_spec",
     "view_names": "presets",
     "views": "presets",
+    "write_beton": "sources",
 }
 
 __all__ = [
     "ArraySource",
+    "BetonSource",
     "DataConfig",
     "DataLoaders",
     "FolderSource",
@@ -37,6 +40,7 @@ __all__ = [
     "ViewSpec",
     "view_names",
     "views",
+    "write_beton",
 ]
 
 
