@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from ssl_core import ConfigError, DivergedError, Preempted, RunFolderError
+from ssl_core import ConfigError, DivergedError, Preempted, RunFolderError, Teacher
 from ssl_core.probes import Probes
 from ssl_core.run_folder import RunFolder
 
@@ -100,6 +100,10 @@ def test_resumed_run_equals_uninterrupted_run(make_config, tiny_model, stopped_a
     """In the middle of an epoch and at its end; weights, optimizer, probes and metrics are bit-identical."""
 
     class Dropout(tiny_model):
+        def initialize_modules(self):
+            super().initialize_modules()
+            self.teacher = Teacher(self.backbone, momentum=0.9, final_momentum=1.0)
+
         def compute_loss(self):
             self.data[0] = [torch.nn.functional.dropout(view, 0.1) for view in self.data[0]]
             return super().compute_loss()
@@ -232,6 +236,28 @@ def test_accumulated_batches_equal_one_large_batch(make_config, tiny_model):
         torch.testing.assert_close(final["small"][name], final["large"][name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_teacher_follows_after_each_optimizer_step_and_only_then(make_config, tiny_model, accumulation):
+    """Oracle: the moving average written out over the student's weights after each step."""
+
+    class Taught(tiny_model):
+        def initialize_modules(self):
+            super().initialize_modules()
+            self.teacher = Teacher(self.backbone, momentum=0.9)
+            self.expected, self.follows = self.backbone[1].weight.detach().clone(), 0
+
+        def after_train_step(self):
+            super().after_train_step()
+            if (self.progress.batch + 1) % accumulation == 0:
+                self.expected = 0.9 * self.expected + 0.1 * self.backbone[1].weight.detach()
+                self.follows += 1
+
+    model = Taught(make_config(optim__accumulation_steps=accumulation))
+    model.fit()
+    assert model.follows == 12 // accumulation
+    torch.testing.assert_close(model.teacher.model[1].weight, model.expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(("max_steps", "batches"), [(-1, 4), (3, 3), (0.5, 2)])
 def test_max_steps_is_exact(make_config, tiny_model, max_steps, batches):
     model = tiny_model(make_config(optim__epochs=2, optim__max_steps=max_steps))
@@ -264,6 +290,16 @@ def test_bf16_runs_and_is_the_automatic_choice_where_the_processor_has_it(make_c
     config = make_config(log__run="auto", hardware__precision="auto")
     tiny_model(config).fit()
     assert summary(config)["precision"] == ("bf16" if has_bf16(torch.device("cpu")) else "fp32")
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_and_plain_losses_agree(make_config, tiny_model):
+    """Oracle: the run that is not compiled."""
+    plain, compiled = make_config(log__run="plain"), make_config(log__run="compiled", hardware__compile=True)
+    tiny_model(plain).fit()
+    tiny_model(compiled).fit()
+    for ours, theirs in zip(lines(compiled), lines(plain)):
+        assert ours.get("train/loss", 0) == pytest.approx(theirs.get("train/loss", 0), rel=1e-3)
 
 
 def test_a_model_config_of_another_class_is_refused(make_config):

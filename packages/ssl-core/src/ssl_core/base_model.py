@@ -254,11 +254,11 @@ class BaseModel(nn.Module):
         while self.progress.batch < self.plan.batches_per_epoch:
             self.data = to_device(next(batches), self.distributed.device)
             self.before_train_step()
-            moved = self.train_step(self.data)
+            self.weights_moved = self.train_step(self.data)
             self.after_train_step()
             self.progress.batch += 1
             self.bar.advance()
-            if moved and (self.stop_requested() or self.checkpoint_due()):
+            if self.weights_moved and (self.stop_requested() or self.checkpoint_due()):
                 self.save_checkpoint()
                 if self.stop.name:
                     raise Preempted(f"{self.stop.name} at step {self.progress.step}: saved; the same command goes on")
@@ -301,9 +301,12 @@ class BaseModel(nn.Module):
         return True
 
     def after_train_step(self) -> None:
-        """Called after each batch. Moves every :class:`~ssl_core.Teacher` among the modules towards its student."""
+        """Called after each batch; ``self.weights_moved`` says whether the optimizer has stepped.
+
+        Where it has, every :class:`~ssl_core.Teacher` among the modules moves towards its student.
+        """
         for module in self.modules():
-            if isinstance(module, Teacher):
+            if self.weights_moved and isinstance(module, Teacher):
                 module.follow(self.progress.step, self.plan.total_steps)
 
     def refuse_non_finite(self, terms: dict[str, Tensor]) -> None:
