@@ -71,8 +71,8 @@ def run(command, folder, images):
 def small(outputs):
     return [
         "++optim.epochs=1", "++optim.warmup_epochs=0", "++optim.max_steps=2", "++optim.batch_size=32",
-        "++model.backbone=resnet9", "++model.backbone_options={width: 4}", f"++log.folder={outputs}", "++log.report=false", "++hardware.num_threads=1",
-        "++data.num_workers=1",
+        "++model.backbone=resnet9", "++model.backbone_options={width: 4}", f"++log.folder={outputs}",
+        "++log.report=false", "++hardware.num_threads=1", "++data.num_workers=1",
     ]  # fmt: skip
 
 
