@@ -5,7 +5,7 @@ Everything on features takes ``(N, D)`` tensors of anybody's features and needs 
 """
 
 from ssl_eval.accuracies import AccuracyCounter, accuracy, per_class_accuracy
-from ssl_eval.curves import learning_curves
+from ssl_eval.curves import NothingToDraw, learning_curves
 from ssl_eval.few_labels import FewShotResult, few_shot
 from ssl_eval.linear import LinearProbeResult, linear_probe
 from ssl_eval.neighbours import knn
@@ -17,6 +17,7 @@ __all__ = [
     "AccuracyCounter",
     "FewShotResult",
     "LinearProbeResult",
+    "NothingToDraw",
     "Report",
     "RunRecord",
     "Table",

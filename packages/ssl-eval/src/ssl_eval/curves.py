@@ -167,7 +167,7 @@ def _draw(panels: Sequence[Panel], shared_legend: bool, x_label: str) -> "Figure
     size = COLUMN_INCHES * columns, 0.3 + 1.45 * rows + 0.14 * legend_rows
     figure = Figure(size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex="col" if columns == 1 else False).flatten()
-    last_x = max(point[0] for panel in panels for points in panel.lines.values() for point in points)
+    last_x = max(point[0] for panel in panels for points in panel.lines.values() for point in points) or 1  # one at 0
     for ax, panel in zip(axes, panels):
         for place, (label, points) in enumerate(panel.lines.items()):
             number = labels.index(label) if shared_legend else place
