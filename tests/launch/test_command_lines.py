@@ -157,6 +157,23 @@ BAD = [
     ),
     (["++optim.batch_size=25.5"], "optim.batch_size=25.5: expected a whole number, at least 1"),
     (["just words"], "just words: expected group.key=value"),
+    (["model=resnet"], "model='resnet': model is a group of keys, e.g. model.name=..."),
+    (["model.projector=[-5]"], "model.projector=[-5]: expected the widths of at least one layer, each at least 1"),
+    (["--config-path=nowhere"], f"--config-path={RUNS / 'nowhere'}: there is no such folder"),
+    (
+        ["hydra/launcher=submitit_slrum"],
+        "hydra/launcher=submitit_slrum: there is no such choice; did you mean 'submitit_slurm'?",
+    ),
+    (
+        ["hydra.launcher.timeout_min=3"],
+        "hydra.launcher.timeout_min: the launcher does not have this key; name one that has it, e.g. "
+        "hydra/launcher=submitit_slurm",
+    ),
+    (
+        ["hydra/launcher=submitit_local", "hydra.launcher.timeoutmin=3"],
+        "hydra.launcher.timeoutmin: unknown key; did you mean 'hydra.launcher.timeout_min'?",
+    ),
+    (["hydra/launcher=submitit_local", "++hydra.launcher.timeout_min=x"], "hydra.launcher.timeout_min=x: Value 'x' of"),
 ]
 
 

@@ -70,6 +70,20 @@ def test_keys_of_another_method_come_along_with_its_file_but_are_refused_when_ty
         assemble(composed, ["++model.temperature=0.3"], Mine)
 
 
+def test_a_launcher_key_that_plus_plus_puts_past_hydra_is_named_as_well(tmp_path):
+    """Oracle: the error that submitit itself raises."""
+    from submitit import AutoExecutor
+
+    from ssl_launch.complaint import complaint
+
+    with pytest.raises(NameError) as caught:
+        AutoExecutor(tmp_path, cluster="local").update_parameters(local_timeoutmin=3)
+    assert complaint(caught.value) == (
+        "hydra.launcher.timeoutmin: unknown key; did you mean 'hydra.launcher.timeout_min'?"
+    )
+    assert complaint(NameError("name 'x' is not defined")) is None  # somebody's bug
+
+
 def test_several_problems_are_counted():
     from ssl_core import ConfigError
 

@@ -31,6 +31,8 @@ def assemble(
     from ssl_core.models import METHODS, method_class
 
     data = data or default_data()
+    if not isinstance(composed.get("model") or {}, dict):
+        raise ConfigError(f"model={composed['model']!r}: model is a group of keys, e.g. model.name=...")
     model = dict(composed.get("model") or {})
     if method is None:
         kind = method_class(str(model.get("name", ModelConfig.name)))

@@ -1,9 +1,11 @@
 """Errors that a user can mend, as one line; everything else keeps its traceback."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError, RunError
@@ -12,6 +14,7 @@ from ssl_launch.strict import nearest
 
 EMBEDDED = Path(__file__).parent / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
 _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log)\.\w+")
+_LAUNCHER = "hydra.launcher."
 
 
 def complaint(error: BaseException, data: type | None = None) -> str | None:
@@ -29,21 +32,43 @@ def complaint(error: BaseException, data: type | None = None) -> str | None:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: expected group.key=value, +group.key=value or ++group.key=value"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _hydra(str(error), data)
+        return _hydra(error, data)
+    unknown = re.match(r"Unknown argument '(\w+)' for executor", str(error)) if isinstance(error, NameError) else None
+    if unknown:  # submitit's, for a key that ++ has put past Hydra
+        return _launcher_key(_LAUNCHER + unknown[1])
     return None
 
 
-def _hydra(said: str, data: type | None) -> str:
+def _hydra(error: Exception, data: type | None) -> str:
+    said = str(error)
     key = re.search(r"Could not override '([^']+)'", said)
+    if key and key[1].startswith(_LAUNCHER):
+        return _launcher_key(key[1])
     if key:
         sentence = unknown_key(key[1], data)
         return sentence or f"{key[1]}: the configuration file does not have this key; write ++{key[1]}=VALUE"
+    merging = re.match(r"Error merging override (.+)", said)
+    if merging:
+        return _line(f"{merging[1].lstrip('+')}: {str(error.__cause__).splitlines()[0]}")
     # the first two lines say what and where; what follows are paths of Hydra's own
     return _line(" ".join(said.splitlines()[:2]))
 
 
+def _launcher_key(key: str) -> str:
+    known = {_LAUNCHER + f.name for conf in (SlurmQueueConf, LocalQueueConf) for f in dataclasses.fields(conf)}
+    if key in known:
+        return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher=submitit_slurm"
+    return f"{key}: unknown key{nearest(key, known)}"
+
+
 def _missing(error: MissingConfigException) -> str:
-    name = (error.missing_cfg_file or "").removesuffix(".yaml")
+    if error.missing_cfg_file is None:  # the folder is missing, not a file in it
+        folder = re.search(r"config directory '([^']+)'", str(error))
+        return f"--config-path={folder[1] if folder else ''}: there is no such folder"
+    name = error.missing_cfg_file.removesuffix(".yaml")
+    if error.options is not None and "/" in name:
+        group, _, choice = name.rpartition("/")
+        return f"{group}={choice}: there is no such choice{nearest(choice, error.options)}"
     folders = [Path(found) for found in re.findall(r"path=file://(\S+)", str(error))]
     names = {path.stem for folder in (*folders, EMBEDDED) for path in folder.glob("*.yaml")}
     return f"--config-name={name}: there is no such configuration{nearest(name, names)}"
