@@ -292,6 +292,19 @@ def test_wrong_options_are_refused_by_name(name, shape, options, message):
         build_backbone(name, shape, **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet9", {"widht": 8}), ("resnet9", {"width": 0}), ("resnet9", {"width": "8"}), ("resnet9", {"width": True}),
+        ("resnet18", {"zero_init_residual": 1}), ("vit_tiny", {"pool": "max"}), ("vit_tiny", {"patch_size": 0}),
+    ],
+)  # fmt: skip
+def test_what_no_image_can_mend_is_refused_before_there_are_images(name, options):
+    with pytest.raises(ValueError, match=rf"model\.backbone_options\.{next(iter(options))}="):
+        check_backbone(name, options)
+    check_backbone("vit_tiny", {"patch_size": None, "pool": "mean"})
+
+
 def test_unknown_name_without_timm_says_what_is_near_and_that_timm_would_help(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
     message = r"model\.backbone='resnet19': expected one of .*'resnet18'.*did you mean 'resnet18'\?.*pip install timm"

@@ -329,6 +329,76 @@ def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):
     assert all(torch.equal(a, b) for a, b in zip(watched.state_dict().values(), unwatched.state_dict().values()))
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optim__warmup_epochs": 10.0}, r"optim\.warmup_epochs=10\.0 is longer than the run: optim\.epochs=3"),
+        ({"optim__max_steps": 1.5}, r"optim\.max_steps=1\.5: expected -1 \(all batches\)"),
+        ({"model__backbone": "resnet19"}, r"model\.backbone='resnet19'"),
+        ({"model__backbone_options": {"widht": 3}}, r"model\.backbone_options\.widht=3: .* has no such option"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_model, changes, sentence):
+    config = make_config(**changes)
+    with pytest.raises(ConfigError, match=sentence):
+        tiny_model(config).fit()
+    assert config.data.opened == 0
+    assert not RunFolder.of(config).path.exists()
+
+
+def test_a_run_of_no_epochs_evaluates_once(make_config, tiny_model):
+    config = make_config(optim__epochs=0, log__report=True)
+    first = tiny_model(config).fit()
+    assert 0 <= first["toy/accuracy"] <= 1
+    assert tiny_model(config).fit() == first
+    assert [line["step"] for line in lines(config)] == [0]
+    assert RunFolder.of(config).table.exists()
+
+
+def test_a_run_on_images_without_labels_ends_with_a_figure_and_no_table(make_config, tiny_model, toy_data, capsys):
+    class Unlabelled(toy_data):
+        def open(self, *arguments):
+            loaders = super().open(*arguments)
+            for loader in (loaders.train, loaders.reference, loaders.evaluation["toy"]):
+                loader.labels = torch.full_like(loader.labels, -1)
+            loaders.num_classes = 0
+            return loaders
+
+    class Contrastive(tiny_model):
+        def initialize_modules(self):
+            self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16))
+
+        def forward(self, x):
+            return self.backbone(x)
+
+        def compute_loss(self):
+            return (self(self.data[0][0]) - self(self.data[0][1])).square().mean()
+
+    config = make_config(log__report=True)
+    config.data = Unlabelled()
+    Contrastive(config).fit()
+    folder = RunFolder.of(config)
+    assert capsys.readouterr().out.splitlines() == [
+        "no table: there are no labelled images to judge by",
+        str(folder.curves),
+    ]
+    assert summary(config)["status"] == "finished"
+    assert all("train/loss" in line for line in lines(config))  # an evaluation that has nothing to say writes no line
+
+
+def test_a_run_too_short_to_log_ends_without_a_figure_and_says_so(make_config, tiny_model, capsys):
+    config = make_config(log__report=True, log__every_steps=1000, log__knn_samples=0)
+    config.data.open = lambda *arguments: _no_evaluation(type(config.data)().open(*arguments))
+    tiny_model(config).fit()
+    assert "no figure: no curve to draw" in capsys.readouterr().out.splitlines()[-1]
+    assert summary(config)["status"] == "finished"
+
+
+def _no_evaluation(loaders):
+    loaders.evaluation = {}
+    return loaders
+
+
 def test_summary_is_json_that_anybody_reads(make_config, tiny_model):
     config = make_config()
     tiny_model(config).fit()

@@ -135,6 +135,9 @@ class BaseModel(nn.Module):
             with self.logger, self.summary, self.stop:
                 self.initialize()
                 with self.progress_bar() as self.bar:
+                    if self.config.optim.epochs == 0 and not self.logger.last:  # a run that only evaluates
+                        self.eval_epoch()
+                        self.save_checkpoint()
                     while self.progress.epoch < self.config.optim.epochs:
                         self.train_epoch()
                         self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
@@ -149,8 +152,10 @@ class BaseModel(nn.Module):
         return self.logger.last
 
     def open_folder(self) -> None:
-        """Make the objects that need no data, and refuse a folder that belongs to another run."""
+        """Refuse what cannot be, make the objects that need no data, and refuse a folder that belongs to another run."""
         config = self.config
+        config.model.check()
+        config.optim.check()
         logging.getLogger("ssl_core").setLevel(config.log.level.upper())
         if config.hardware.num_threads:
             torch.set_num_threads(config.hardware.num_threads)
@@ -357,8 +362,9 @@ class BaseModel(nn.Module):
                 self.after_eval_step()
             values |= {f"{name}/{metric}": value for metric, value in self.evaluation.compute().items()}
         self.after_eval_epoch()
-        self.logger.log(self.progress.step, self.progress.epoch, values)
-        _message.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        if values:  # images without labels give none
+            self.logger.log(self.progress.step, self.progress.epoch, values)
+            _message.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         return values
 
     def eval_step(self, batch: list[Any]) -> None:

@@ -37,6 +37,12 @@ class ModelConfig:
     backbone: str = option("resnet18", choices=_backbones)  # ssl_core.backbones, or any timm name
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
 
+    def check(self) -> None:
+        """Raise a ConfigError for what one key's metadata cannot say. Called before any data is opened."""
+        from ssl_core.backbones import check_backbone
+
+        check_backbone(self.backbone, self.backbone_options)
+
 
 @dataclass
 class OptimConfig:
@@ -54,6 +60,13 @@ class OptimConfig:
     schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
     warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
     probe_lr: float = option(1e-3, above=0.0)  # learning rate of the online probes (AdamW), constant
+
+    def check(self) -> None:
+        """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
+        from ssl_core.schedules import check_epochs, check_max_steps
+
+        check_epochs(self.epochs, self.warmup_epochs)
+        check_max_steps(self.max_steps)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_core.evaluation import collect
 from ssl_core.run_folder import write_atomically
-from ssl_eval import Table, accuracy, few_shot, knn, learning_curves, linear_probe
+from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
@@ -30,17 +30,35 @@ Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels
 
 @torch.no_grad()
 def write_report(model: "BaseModel") -> list[str]:
-    """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end."""
-    trained = model.features
-    untrained = _untrained(model)
-    rows = []
-    model.eval()
-    for name, loader in model.loaders.evaluation.items():
-        for label, encoder in (("trained encoder", trained), ("untrained encoder", untrained), ("raw pixels", pixels)):
-            prefix = f"{name}: " if len(model.loaders.evaluation) > 1 else ""
-            rows.append([prefix + label, *_judge(_features(model, loader, encoder), model.config.hardware.seed)])
+    """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
+
+    Without an evaluation set of two classes there is nothing to judge by, and no table.
+    """
+    judged = model.num_classes > 1 and model.loaders.evaluation
+    lines = _table(model) if judged else ["no table: there are no labelled images to judge by"]
     if not model.distributed.is_main:
         return []
+    try:
+        learning_curves([model.folder.path], model.folder.curves)
+        lines.append(str(model.folder.curves))
+    except (ImportError, NothingToDraw) as error:
+        lines.append(f"no figure: {error}")
+    return lines
+
+
+def _table(model: "BaseModel") -> list[str]:
+    """Judge the three encoders, which takes all ranks; write the table and return it and its path."""
+    rows = []
+    untrained = _untrained(model)
+    model.eval()
+    for name, loader in model.loaders.evaluation.items():
+        prefix = f"{name}: " if len(model.loaders.evaluation) > 1 else ""
+        for label, encoder in (
+            ("trained encoder", model.features),
+            ("untrained encoder", untrained),
+            ("raw pixels", pixels),
+        ):
+            rows.append([prefix + label, *_judge(_features(model, loader, encoder), model.config.hardware.seed)])
     table = Table(
         title=f"{model.folder.path.name}: {', '.join(model.loaders.evaluation)}",
         columns=["", "kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class"],
@@ -50,15 +68,10 @@ def write_report(model: "BaseModel") -> list[str]:
             f"up to {model.config.log.knn_samples:,} training images; mean ± deviation over {DRAWS} draws of the labels."
         ],
     )
-    write_atomically(model.folder.table, table.to_markdown())
-    write_atomically(model.folder.table_json, json.dumps(table.to_dict(), indent=2) + "\n")
-    lines = [table.to_text(), str(model.folder.table)]
-    try:
-        learning_curves([model.folder.path], model.folder.curves)
-        lines.append(str(model.folder.curves))
-    except ImportError as error:
-        lines.append(f"no figure: {error}")
-    return lines
+    if model.distributed.is_main:
+        write_atomically(model.folder.table, table.to_markdown())
+        write_atomically(model.folder.table_json, json.dumps(table.to_dict(), indent=2) + "\n")
+    return [table.to_text(), str(model.folder.table)]
 
 
 def pixels(images: Tensor) -> Tensor:

@@ -111,12 +111,7 @@ class Plan:
         ConfigError
             (a ValueError) If the combination is impossible; the message names keys and values.
         """
-        if epochs < 0:
-            raise ConfigError(f"optim.epochs={epochs}: expected at least 0")
-        if not warmup_epochs >= 0:
-            raise ConfigError(f"optim.warmup_epochs={warmup_epochs}: expected at least 0")
-        if warmup_epochs > epochs > 0:
-            raise ConfigError(f"optim.warmup_epochs={warmup_epochs} is longer than the run: optim.epochs={epochs}")
+        check_epochs(epochs, warmup_epochs)
         batches, steps = steps_per_epoch(num_batches, max_steps, accumulation_steps)
         total = epochs * steps
         return cls(batches, steps, total, min(round(warmup_epochs * steps), total), accumulation_steps)
@@ -137,6 +132,26 @@ class Plan:
     def accumulation(self, batch: int) -> tuple[bool, int]:
         """Return :func:`accumulation` for this plan's epochs."""
         return accumulation(batch, self.batches_per_epoch, self.accumulation_steps)
+
+
+def check_epochs(epochs: int, warmup_epochs: float) -> None:
+    """Raise a ConfigError for a run of fewer than no epochs, or a warm-up that is longer than the run."""
+    if epochs < 0:
+        raise ConfigError(f"optim.epochs={epochs}: expected at least 0")
+    if not warmup_epochs >= 0:
+        raise ConfigError(f"optim.warmup_epochs={warmup_epochs}: expected at least 0")
+    if warmup_epochs > epochs > 0:
+        raise ConfigError(f"optim.warmup_epochs={warmup_epochs} is longer than the run: optim.epochs={epochs}")
+
+
+def check_max_steps(max_steps: int | float) -> None:
+    """Raise a ConfigError for a number that is neither -1, nor a whole number of batches, nor a fraction of the epoch."""
+    whole = max_steps >= 1 and (isinstance(max_steps, int) or (max_steps.is_integer() and max_steps != 1))
+    if not (max_steps == -1 or 0 < max_steps < 1 or whole):
+        raise ConfigError(
+            f"optim.max_steps={max_steps}: expected -1 (all batches), a whole number of batches (1 without a point), "
+            "or a fraction of the epoch between 0 and 1"
+        )
 
 
 def steps_per_epoch(num_batches: int, max_steps: int | float = -1, accumulation_steps: int = 1) -> tuple[int, int]:
@@ -177,16 +192,11 @@ def steps_per_epoch(num_batches: int, max_steps: int | float = -1, accumulation_
 
 
 def _batches(num_batches: int, max_steps: int | float) -> int:
+    check_max_steps(max_steps)
     if max_steps == -1:
         return num_batches
-    if 0 < max_steps < 1:
+    if max_steps < 1:
         return max(1, round(max_steps * num_batches))
-    unclear = isinstance(max_steps, float) and (max_steps == 1 or not max_steps.is_integer())
-    if unclear or max_steps < 1:
-        raise ConfigError(
-            f"optim.max_steps={max_steps}: expected -1 (all batches), a whole number of batches (1 without a point), "
-            "or a fraction of the epoch between 0 and 1"
-        )
     if max_steps > num_batches:
         raise ConfigError(
             f"optim.max_steps={max_steps} is more than the training loader has: {num_batches} batches of "

@@ -3,9 +3,9 @@
 import difflib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from ssl_core.errors import ConfigError
 
@@ -40,16 +40,19 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(_HOME)
 
 
-def check_backbone(name: str) -> None:
-    """Refuse a name that :func:`build_backbone` would refuse. Imports timm, and only for a name that is none of ours.
+def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
+    """Refuse what :func:`build_backbone` would refuse whatever the images. Imports timm only for a name that is none of ours.
 
     Raises
     ------
     ConfigError
-        If the name is neither ours nor timm's.
+        If the name is neither ours nor timm's, or for an option that ours does not have or a value that it cannot have;
+        timm's options are timm's to refuse.
     """
     if name not in _HOME:
         _check_timm(name)
+    elif options:
+        _check_options(name, _builder(name), options)
 
 
 def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any) -> "nn.Module":
@@ -90,13 +93,17 @@ def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any)
         from ssl_core.backbones.timm_model import timm_model
 
         return timm_model(name, image_shape, options)
-    module, function = _HOME[name]
-    build: Callable[..., nn.Module] = getattr(import_module(f"ssl_core.backbones.{module}"), function)
+    build = _builder(name)
     _check_options(name, build, options)
     return build(name, image_shape, **options)
 
 
-def _check_options(name: str, build: Callable[..., Any], options: dict[str, Any]) -> None:
+def _builder(name: str) -> "Callable[..., nn.Module]":
+    module, function = _HOME[name]
+    return getattr(import_module(f"ssl_core.backbones.{module}"), function)
+
+
+def _check_options(name: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(build).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
@@ -105,6 +112,23 @@ def _check_options(name: str, build: Callable[..., Any], options: dict[str, Any]
                 f"model.backbone_options.{option}={options[option]!r}: model.backbone={name!r} has no such option; "
                 f"expected one of {_quoted(known)}{_did_you_mean(option, known)}"
             )
+        expected = _expected(get_type_hints(build)[option], options[option])
+        if expected:
+            raise ConfigError(f"model.backbone_options.{option}={options[option]!r}: expected {expected}")
+
+
+def _expected(annotation: Any, value: Any) -> str | None:
+    """Return what an option must be instead of ``value``; None where it may be that. Integers are sizes: at least 1."""
+    members = [annotation] if get_origin(annotation) is Literal else get_args(annotation) or [annotation]
+    if value is None and type(None) in members:
+        return None
+    (kind,) = (member for member in members if member is not type(None))
+    if get_origin(kind) is Literal:
+        return None if value in get_args(kind) else f"one of {_quoted(get_args(kind))}"
+    if kind is bool:
+        return None if isinstance(value, bool) else "true or false"
+    assert kind is int, kind
+    return None if type(value) is int and value >= 1 else "an integer of at least 1"
 
 
 def _check_timm(name: str) -> None:

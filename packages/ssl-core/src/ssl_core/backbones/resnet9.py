@@ -68,8 +68,6 @@ def _convolution(channels: int, out: int, kernel_size: int = 3, stride: int = 1,
 
 def resnet9(name: str, image_shape: tuple[int, int, int], *, width: int = 64) -> ResNet9:
     """Return a :class:`ResNet9`; ``width`` is that of the stem, in channels."""
-    if not isinstance(width, int) or width < 1:
-        raise ConfigError(f"model.backbone_options.width={width!r}: expected an integer of at least 1")
     if min(image_shape[1:]) < _SMALLEST:
         raise ConfigError(
             f"model.backbone={name!r} needs images of at least {_SMALLEST} x {_SMALLEST} pixels; "

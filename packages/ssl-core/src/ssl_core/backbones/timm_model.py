@@ -34,7 +34,7 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
     if configuration is not None and configuration.fixed_input_size:
         chosen["img_size"] = (height, width)
     try:
-        model = timm.create_model(theirs, **chosen | options)
+        model: Any = timm.create_model(theirs, **chosen | options)
     except (TypeError, AssertionError, RuntimeError) as error:
         raise ConfigError(
             f"model.backbone={name!r}: timm cannot build it with model.backbone_options={options} for images "

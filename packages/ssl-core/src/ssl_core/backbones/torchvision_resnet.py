@@ -2,8 +2,6 @@
 
 from torch import nn
 
-from ssl_core.errors import ConfigError
-
 _LARGEST_SMALL_IMAGE = 64  # pixels, the shorter side: CIFAR (32) and Tiny ImageNet (64) are small, STL10 (96) is not
 
 
@@ -23,8 +21,6 @@ def torchvision_resnet(name: str, image_shape: tuple[int, int, int], *, zero_ini
         Start the last gamma of each residual branch at 0, so that every block starts as the identity (Goyal et al.
         2017, section 5.1).
     """
-    if not isinstance(zero_init_residual, bool):
-        raise ConfigError(f"model.backbone_options.zero_init_residual={zero_init_residual!r}: expected true or false")
     from torchvision.models import resnet
 
     model = getattr(resnet, name)(weights=None, zero_init_residual=zero_init_residual)

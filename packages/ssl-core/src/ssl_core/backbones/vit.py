@@ -1,12 +1,14 @@
 """A small Vision Transformer that one reads in a minute."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
 
-_POOLS = ("class", "mean")
+Pool = Literal["class", "mean"]
 
 
 class VisionTransformer(nn.Module):
@@ -36,7 +38,7 @@ class VisionTransformer(nn.Module):
         width: int,
         depth: int,
         num_heads: int,
-        pool: str = "class",
+        pool: Pool = "class",
     ) -> None:
         super().__init__()
         channels, height, widthwise = image_shape
@@ -126,18 +128,16 @@ def fitting_patch_size(height: int, width: int) -> int | None:
 
 
 def _vit(
-    name: str, image_shape: tuple[int, int, int], width: int, num_heads: int, patch_size: int | None, pool: str
+    name: str, image_shape: tuple[int, int, int], width: int, num_heads: int, patch_size: int | None, pool: Pool
 ) -> VisionTransformer:
     _, height, widthwise = image_shape
-    if pool not in _POOLS:
-        raise ConfigError(f"model.backbone_options.pool={pool!r}: expected one of 'class', 'mean'")
     size = fitting_patch_size(height, widthwise) if patch_size is None else patch_size
     if size is None:
         raise ConfigError(
             f"model.backbone={name!r}: no patch size of 16, 8, 4 or 2 pixels divides {height} x {widthwise} and leaves "
             "8 patches a side; give model.backbone_options.patch_size, or resize the images"
         )
-    if not isinstance(size, int) or size < 1 or height % size or widthwise % size:
+    if height % size or widthwise % size:
         raise ConfigError(
             f"model.backbone_options.patch_size={size!r}: expected an integer that divides both sides of the image, "
             f"{height} x {widthwise}"
@@ -146,14 +146,14 @@ def _vit(
 
 
 def vit_tiny(
-    name: str, image_shape: tuple[int, int, int], *, patch_size: int | None = None, pool: str = "class"
+    name: str, image_shape: tuple[int, int, int], *, patch_size: int | None = None, pool: Pool = "class"
 ) -> VisionTransformer:
     """Return the ViT-Ti of DeiT (Touvron et al. 2021): 12 blocks of width 192, 3 heads."""
     return _vit(name, image_shape, 192, 3, patch_size, pool)
 
 
 def vit_small(
-    name: str, image_shape: tuple[int, int, int], *, patch_size: int | None = None, pool: str = "class"
+    name: str, image_shape: tuple[int, int, int], *, patch_size: int | None = None, pool: Pool = "class"
 ) -> VisionTransformer:
     """Return the ViT-S of DeiT (Touvron et al. 2021): 12 blocks of width 384, 6 heads."""
     return _vit(name, image_shape, 384, 6, patch_size, pool)

@@ -17,6 +17,15 @@ class JointEmbeddingConfig(ModelConfig):
 
     projector: list[int] = option([2048, 128])  # widths of the projector's layers, the last is the embedding's D
 
+    def check(self) -> None:
+        """Refuse a projector without layers, or with a layer of no units."""
+        super().check()
+        if not self.projector or min(self.projector) < 1:
+            raise ConfigError(
+                f"model.projector={self.projector}: expected the widths of at least one layer, each at least 1, "
+                "e.g. [2048, 128]"
+            )
+
 
 class JointEmbedding(BaseModel):
     """A method whose loss is a function of the embeddings ``(N, D)`` of the views: subclasses write ``embedding_loss``."""
@@ -27,8 +36,6 @@ class JointEmbedding(BaseModel):
     def initialize_modules(self) -> None:
         """Make the backbone and the projector."""
         model = self.config.model
-        if not model.projector:
-            raise ConfigError("model.projector=[]: expected the widths of at least one layer, e.g. [2048, 128]")
         self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
         self.projector = mlp([self.backbone.num_features, *model.projector])
 
