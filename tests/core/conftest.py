@@ -55,7 +55,7 @@ class ToyData:
     """64 training and 32 test images of four classes, each a colour pattern in noise."""
 
     views: int = 2
-    opened: int = 0
+    opened: int = dataclasses.field(default=0, metadata={"resume": "free"})  # how often
 
     def open(self, batch_size, seed, rank=0, world_size=1):
         self.opened += 1

@@ -146,7 +146,19 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(make_config, tiny
     assert steps == list(range(1, 13))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP]
+
+
+def goes_on_as_if_nothing_had_been(config, tiny_model, make_config):
+    """Compare with a run that was never stopped."""
+    tiny_model(config).fit()
+    uninterrupted = make_config(log__run="uninterrupted")
+    tiny_model(uninterrupted).fit()
+    assert lines(config) == lines(uninterrupted)
+    assert summary(config)["status"] == "finished"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_at_the_step_boundary_and_the_run_goes_on_later(make_config, tiny_model, number):
     class Signalled(tiny_model):
         def compute_loss(self):
@@ -160,11 +172,55 @@ def test_a_signal_saves_at_the_step_boundary_and_the_run_goes_on_later(make_conf
         Signalled(config).fit()
     assert signal.getsignal(number) is before
     assert summary(config)["status"] == "preempted"
-    tiny_model(config).fit()
-    uninterrupted = make_config(log__run="uninterrupted")
-    tiny_model(uninterrupted).fit()
-    assert lines(config) == lines(uninterrupted)
-    assert summary(config)["status"] == "finished"
+    goes_on_as_if_nothing_had_been(config, tiny_model, make_config)
+
+
+@pytest.mark.parametrize("where", ["before_eval_epoch", "eval_step", "after_eval_epoch", "after_train_epoch"])
+def test_a_signal_outside_of_a_step_is_as_good(make_config, tiny_model, where):
+    """The evaluation that was stopped is done anew, whole; what follows the last batch of an epoch is done once."""
+    done = []
+
+    class Signalled(tiny_model):
+        def after_train_epoch(self):
+            super().after_train_epoch()
+            done.append(self.progress.epoch)
+
+    def stop(self, *arguments):
+        if self.progress.epoch + (where == "after_train_epoch") == 2 and self.stop.name is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return getattr(Signalled, where)(self, *arguments)
+
+    config = make_config(log__run="signalled")
+    with pytest.raises(Preempted, match="SIGTERM at step"):
+        type("Stopped", (Signalled,), {where: stop})(config).fit()
+    goes_on_as_if_nothing_had_been(config, Signalled, make_config)
+    assert done[:3] == [0, 1, 2]
+
+
+def test_a_signal_that_comes_twice_is_one_and_a_second_ctrl_c_ends_at_once(make_config, tiny_model):
+    class Impatient(tiny_model):
+        def compute_loss(self):
+            if self.progress.step == 2:
+                os.kill(os.getpid(), self.number)
+                os.kill(os.getpid(), self.number)
+            return super().compute_loss()
+
+    for number, outcome in ((signal.SIGTERM, Preempted), (signal.SIGINT, KeyboardInterrupt)):
+        Impatient.number = number
+        with pytest.raises(outcome):
+            Impatient(make_config(log__run=number.name)).fit()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_told_who_is_in_it(make_config, tiny_model):
+    class Nested(tiny_model):
+        def after_train_epoch(self):
+            with pytest.raises(RunFolderError, match=rf"another run works in .*process {os.getpid()} on .* since 20"):
+                tiny_model(make_config()).fit()
+
+    config = make_config()
+    Nested(config).fit()
+    assert len([line for line in lines(config) if "train/loss" in line]) == 12
+    tiny_model(config).fit()  # the lock went with the run
 
 
 def test_a_diverged_loss_stops_before_the_optimizer_moves(make_config, tiny_model):

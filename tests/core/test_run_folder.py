@@ -51,6 +51,17 @@ def test_a_folder_with_other_things_in_it_is_refused(make_config, tmp_path):
         RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
 
 
+def test_what_a_start_that_was_killed_has_left_is_entered(make_config, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".config.yaml.tmp").write_text("half of it")
+    config = make_config()
+    RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+    (tmp_path / "run" / "checkpoints" / "step_00000001.pt").touch()  # a run whose config.yaml is gone
+    with pytest.raises(RunFolderError, match=r"it has no config\.yaml"):
+        RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_path):
     (tmp_path / "run").write_text("a file where the folder should be")
     config = make_config()

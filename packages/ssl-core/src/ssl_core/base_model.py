@@ -6,7 +6,7 @@ in the way. Everything that is not control flow lives in small objects, listed a
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -28,7 +28,8 @@ from ssl_core.probes import Probes
 from ssl_core.progress import Progress
 from ssl_core.progress_bar import ProgressBar
 from ssl_core.random_state import seed_everything, seed_step
-from ssl_core.run_folder import RunFolder, free_keys, plain_config
+from ssl_core.run_folder import RunFolder, free_keys, identity, plain_config
+from ssl_core.run_lock import RunLock
 from ssl_core.schedules import Plan
 from ssl_core.signals import StopSignal
 from ssl_core.summary import Summary
@@ -71,6 +72,7 @@ class BaseModel(nn.Module):
     distributed: Distributed
     precision: Precision
     folder: RunFolder
+    lock: RunLock
     checkpoints: Checkpoints
     progress: Progress
     loaders: Loaders
@@ -132,21 +134,22 @@ class BaseModel(nn.Module):
         self.open_folder()
         with self.distributed:
             self.open_data()
-            with self.logger, self.summary, self.stop:
-                self.initialize()
-                with self.progress_bar() as self.bar:
-                    if self.config.optim.epochs == 0 and not self.logger.last:  # a run that only evaluates
-                        self.eval_epoch()
-                        self.save_checkpoint()
-                    while self.progress.epoch < self.config.optim.epochs:
-                        self.train_epoch()
-                        self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
-                        if self.due(log.eval_every):
-                            self.eval_epoch()
-                        if self.due(log.checkpoint_every):
-                            self.save_checkpoint()
-                if log.report:
-                    self.write_report()
+            with self.lock:
+                self.open_files()
+                with self.logger, self.summary, self.stop:
+                    self.initialize()
+                    with self.progress_bar() as self.bar:
+                        while self.progress.epoch < self.config.optim.epochs or self.progress.between_epochs:
+                            if not self.progress.between_epochs:  # else an earlier process stopped in the evaluation
+                                self.train_epoch()
+                                self.progress.end_epoch()
+                            if self.due(log.eval_every):
+                                self.eval_epoch()
+                            self.progress.between_epochs = False
+                            if self.due(log.checkpoint_every):
+                                self.save_checkpoint()
+                    if log.report:
+                        self.write_report()
         if self.distributed.is_main and log.report:
             print(*self.reports, sep="\n", flush=True)
         return self.logger.last
@@ -162,14 +165,15 @@ class BaseModel(nn.Module):
         self.folder = RunFolder.of(config)
         self.distributed = Distributed(config.hardware.device, rendezvous=self.folder.path.parent)
         self.precision = Precision(config.hardware.precision, self.distributed.device)
-        self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints)
-        self.progress = Progress()
+        self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
+        self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
         self.stop = StopSignal()
         self.reports: list[str] = []
+        self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
         self.folder.refuse_other(plain_config(config), free_keys(config))
 
     def open_data(self) -> None:
-        """Ask the data for its loaders, derive the plan of the run, then make the folder and open its files."""
+        """Ask the data for its loaders, and derive the plan of the run."""
         config, ranks = self.config, self.distributed
         with ranks.main_first():
             self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
@@ -181,8 +185,14 @@ class BaseModel(nn.Module):
             accumulation_steps=config.optim.accumulation_steps,
             warmup_epochs=config.optim.warmup_epochs,
         )
+
+    def open_files(self) -> None:
+        """Make the folder, now that it is locked, and what writes into it."""
+        config, ranks = self.config, self.distributed
         if ranks.is_main:
-            self.folder.create(plain_config(config))
+            plain = plain_config(config)
+            self.folder.refuse_other(plain, free_keys(config))  # another run may have begun while the data was opened
+            self.folder.create(plain)
         self.logger = Logger(self.folder.metrics, self.make_sinks(), writes=ranks.is_main)
         facts = {
             "seed": config.hardware.seed,
@@ -265,8 +275,7 @@ class BaseModel(nn.Module):
             self.bar.advance()
             if self.weights_moved and (self.stop_requested() or self.checkpoint_due()):
                 self.save_checkpoint()
-                if self.stop.name:
-                    raise Preempted(f"{self.stop.name} at step {self.progress.step}: saved; the same command goes on")
+                self.refuse_to_go_on()
         self.after_train_epoch()
 
     def before_train_step(self) -> None:
@@ -352,10 +361,11 @@ class BaseModel(nn.Module):
         self.eval()
         self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed)
         if self.config.log.knn_samples and self.num_classes > 1:
-            self.evaluation.fill_bank(self.loaders.reference, self.features, self.config.log.knn_samples)
+            reference = self.until_stopped(self.loaders.reference)
+            self.evaluation.fill_bank(reference, self.features, self.config.log.knn_samples)
         values: dict[str, float] = {}
         for name, loader in self.loaders.evaluation.items():
-            for batch in loader:
+            for batch in self.until_stopped(loader):
                 self.data = to_device(batch, self.distributed.device)
                 self.before_eval_step()
                 self.eval_step(self.data)
@@ -402,6 +412,20 @@ class BaseModel(nn.Module):
         """Return whether a signal has arrived, on any rank."""
         return self.distributed.any(self.stop.name is not None)
 
+    def refuse_to_go_on(self) -> None:
+        """Raise :class:`Preempted` where a signal has arrived. Called after the state is saved."""
+        if self.stop_requested():
+            name = self.stop.name or "a signal to another rank"
+            raise Preempted(f"{name} at step {self.progress.step}: saved; the same command goes on")
+
+    def until_stopped(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """Give the batches of an evaluation. When a signal arrives, save: the evaluation is done anew by who goes on."""
+        for batch in loader:
+            if self.stop_requested():
+                self.save_checkpoint()
+                self.refuse_to_go_on()
+            yield batch
+
     def checkpoint_due(self) -> bool:
         """Return whether ``log.checkpoint_every_steps`` or ``_minutes`` ask for a checkpoint at this step."""
         log = self.config.log
@@ -412,7 +436,6 @@ class BaseModel(nn.Module):
     def state(self) -> dict[str, Any]:
         """Return everything that a run needs to go on. What is missing here is a pure function of the progress."""
         return {
-            "format": 1,
             "progress": self.progress.state_dict(),
             "model": self.state_dict(),
             "optimizer": self.optimizer.state_dict(),

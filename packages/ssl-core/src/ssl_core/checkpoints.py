@@ -2,10 +2,16 @@
 
 ``checkpoints/step_00000120.pt`` holds the state (``torch.save``, loaded with ``weights_only=True``: never code), and
 ``step_00000120.pt.sha256`` beside it its digest. The digest is written last: a checkpoint without one was never finished.
+
+``SSL_CORE_CRASH=<place>:<n>`` kills the process (as ``kill -9`` does) at the n-th passage of a place in a save, for tests:
+``begin``, ``written``, ``synced``, ``named``, ``digest``, ``pruning``.
 """
 
 import hashlib
 import os
+import pickle
+import signal
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +29,20 @@ class Checkpoints:
         ``<run>/checkpoints``.
     keep : int
         How many of the newest are kept.
+    identity : str
+        What tells this run from any other; a checkpoint of another one is not loaded.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    FORMAT = 2  # of the state; older ones are refused, by name
+
+    def __init__(self, folder: Path, keep: int = 2, identity: str = "") -> None:
         self.folder = folder
         self.keep = keep
+        self.identity = identity
 
     def all(self) -> list[Path]:
-        """Return the finished checkpoints, oldest first."""
-        finished = [path.with_suffix("") for path in self.folder.glob("step_*.pt.sha256")]
-        return sorted(path for path in finished if path.exists())
+        """Return the checkpoints that were finished once, oldest first."""
+        return sorted(path.with_suffix("") for path in self.folder.glob("step_*.pt.sha256"))
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write ``state`` atomically and forget the oldest; return the path.
@@ -44,22 +54,27 @@ class Checkpoints:
         """
         path = self.folder / f"step_{step:08d}.pt"
         temporary = path.with_name(f".{path.name}.tmp")
+        _crash_point("begin")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(state, temporary)
+            torch.save({"format": self.FORMAT, "run": self.identity, **state}, temporary)
+            _crash_point("written")
             digest = _digest(temporary)
             _sync(temporary)
+            _crash_point("synced")
             # A checkpoint of the same step is replaced: without its digest it does not count, whatever happens now.
             _digest_path(path).unlink(missing_ok=True)
             os.replace(temporary, path)
+            _crash_point("named")
             _write_digest(path, digest)
             _sync(self.folder)
+            _crash_point("digest")
         except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
             temporary.unlink(missing_ok=True)
             raise CheckpointError(
                 f"the checkpoint '{path}' cannot be written: {error}; the earlier ones are whole"
             ) from error
-        self._prune()
+        self._prune(path)
         return path
 
     def load(self, device: torch.device) -> tuple[dict[str, Any], Path, list[str]] | None:
@@ -72,25 +87,54 @@ class Checkpoints:
         """
         damaged: list[str] = []
         for path in reversed(self.all()):
-            problem = check(path)
-            if problem is None:
-                return torch.load(path, map_location=device, weights_only=True), path, damaged
-            damaged.append(f"{path.name}: {problem}")
+            try:
+                return self.read(path, device), path, damaged
+            except CheckpointError as error:
+                damaged.append(str(error))
         if damaged:
             raise CheckpointError(
                 f"no checkpoint in '{self.folder}' is whole: {'; '.join(damaged)}; delete the run folder to begin anew"
             )
         return None
 
-    def _prune(self) -> None:
-        for path in self.all()[: -self.keep]:
+    def read(self, path: Path, device: torch.device) -> dict[str, Any]:
+        """Return the state in one file.
+
+        Raises
+        ------
+        CheckpointError
+            If its bytes are not those that were written, or they are no checkpoint of this run.
+        """
+        problem = check(path)
+        if problem is not None:
+            raise CheckpointError(f"{path.name}: {problem}")
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
+            raise CheckpointError(
+                f"{path.name}: no state that is safe to load ({str(error).splitlines()[0]})"
+            ) from error
+        if not isinstance(state, dict) or state.get("format") != self.FORMAT:
+            found = state.get("format") if isinstance(state, dict) else type(state).__name__
+            raise CheckpointError(f"{path.name}: of another format ({found}, expected {self.FORMAT})")
+        if state.get("run") != self.identity:
+            raise CheckpointError(f"{path.name}: of another run ({state.get('run')}, this is {self.identity})")
+        return state
+
+    def _prune(self, newest: Path) -> None:
+        """Forget what is too old, and what claims to be newer: it was damaged, and the run has gone back behind it."""
+        older = [path for path in self.all() if path < newest]
+        for path in [*older[: len(older) + 1 - self.keep], *(path for path in self.all() if path > newest)]:
             _digest_path(path).unlink()  # first the digest: half a removal is no checkpoint, rather than a bad one
-            path.unlink()
+            _crash_point("pruning")
+            path.unlink(missing_ok=True)
 
 
 def check(path: Path) -> str | None:
     """Return what is wrong with the bytes of a checkpoint, or None."""
-    expected = _digest_path(path).read_text().strip()
+    if not path.exists():
+        return "missing, only its digest is there"
+    expected = _digest_path(path).read_text(errors="replace").strip()
     found = _digest(path)
     if found != expected:
         return f"its {path.stat().st_size:,} bytes are not those that were written (sha256 {found[:8]}, not {expected[:8]})"
@@ -111,6 +155,18 @@ def _write_digest(path: Path, digest: str) -> None:
     temporary.write_text(f"{digest}\n")
     _sync(temporary)
     os.replace(temporary, _digest_path(path))
+
+
+_passed: Counter[str] = Counter()
+
+
+def _crash_point(place: str) -> None:
+    """Die here if ``SSL_CORE_CRASH`` says so."""
+    wanted, _, number = os.environ.get("SSL_CORE_CRASH", "").partition(":")
+    if wanted == place:
+        _passed[place] += 1
+        if _passed[place] == int(number or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _sync(path: Path) -> None:

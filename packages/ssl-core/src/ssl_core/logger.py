@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
+from ssl_core.errors import CheckpointError
+
 
 class Sink(Protocol):
     """Something that shows metrics elsewhere. The files are the truth; a sink may fail without harm to the run."""
@@ -73,6 +75,11 @@ class Logger:
         self.last = dict(state["last"])
         if self.writes:
             file = self._open()
+            if file.tell() < state["bytes"]:
+                raise CheckpointError(
+                    f"'{self.path}' has {file.tell():,} bytes, and {state['bytes']:,} when the state was saved: lines are "
+                    "lost; put the file back, or delete the run folder to begin anew"
+                )
             file.truncate(state["bytes"])
             file.seek(state["bytes"])
 

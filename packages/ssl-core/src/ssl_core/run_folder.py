@@ -1,10 +1,12 @@
 """The run folder: the one object that knows the names in it.
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
-``table.md``, ``table.json`` and ``curves.png``. The files are the truth; whatever else shows a run reads them.
+``table.md``, ``table.json`` and ``curves.png``; ``.lock`` says which process works in it. The files are the truth;
+whatever else shows a run reads them.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -34,6 +36,7 @@ class RunFolder:
         self.table = self.path / "table.md"
         self.table_json = self.path / "table.json"
         self.curves = self.path / "curves.png"
+        self.lock = self.path / ".lock"
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
@@ -55,19 +58,25 @@ class RunFolder:
         RunFolderError
             The message lists the differences. A run that has neither checkpoint nor metrics yet is nothing to protect.
         """
-        if not self.path.is_dir() or not any(self.path.iterdir()):
-            return
-        if not self.config.exists():
-            raise RunFolderError(
-                f"log.run={self.path.name!r}: the folder '{self.path}' is not empty and holds no run (it has no "
-                "config.yaml); choose another with ++log.run=NAME"
-            )
         begun = self.read_metrics_text() or any(self.checkpoints.glob("step_*.pt"))
+        if not self.config.exists():
+            self._refuse_strangers(bool(begun))
+            return
         different = differences(yaml.safe_load(self.config.read_text()) or {}, config, free)
         if begun and different:
             raise RunFolderError(
                 f"log.run={self.path.name!r}: the run folder '{self.path}' holds another run: {'; '.join(different)}; "
                 "give this one a folder of its own with ++log.run=NAME, or delete that one"
+            )
+
+    def _refuse_strangers(self, begun: bool) -> None:
+        """Refuse a folder without ``config.yaml`` unless it is empty, or what a start that was killed has left."""
+        ours = {self.checkpoints.name, self.lock.name, _temporary(self.config).name}
+        found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if begun or not found <= ours:
+            raise RunFolderError(
+                f"log.run={self.path.name!r}: the folder '{self.path}' is not empty and holds no run (it has no "
+                "config.yaml); choose another with ++log.run=NAME"
             )
 
     def create(self, config: dict[str, Any]) -> None:
@@ -106,12 +115,16 @@ class RunFolder:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` beside ``path``, make it safe on the disk, then take the name."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = _temporary(path)
     with open(temporary, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
 
 
 def plain_config(config: Config) -> dict[str, Any]:
@@ -140,6 +153,13 @@ def free_keys(config: Config) -> set[str]:
         for key in dataclasses.fields(getattr(config, group.name))
         if key.metadata.get("resume") == "free"
     }
+
+
+def identity(config: Config) -> str:
+    """Return a digest of all keys but the free ones: the same for all processes of a run, another for every other run."""
+    free = free_keys(config)
+    kept = {key: value for key, value in _flat(plain_config(config)).items() if key not in free}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a flag: the state is saved at the next step boundary, never in the middle of a step."""
+"""Signals that ask a run to stop, as a flag: the state is saved at the next step boundary, never in the middle of a step."""
 
 import signal
 import threading
@@ -9,11 +9,13 @@ from typing import Any
 class StopSignal:
     """Remembers that somebody asked the run to stop.
 
-    Only in the main thread, and only in place of Python's own handlers: a launcher that has its own (submitit) keeps it.
-    A second signal acts as it would have without us, so that an impatient Ctrl-C still ends the program.
+    Only in the main thread, and only in place of Python's own handlers: a launcher that has its own (submitit) keeps it, and
+    a signal that is ignored (``nohup``) stays ignored. Schedulers send a signal several times: it is remembered once. A
+    second Ctrl-C acts as it would have without us, so that an impatient one still ends the program.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    # what schedulers send before they kill (TERM, USR1, USR2), what a closed terminal sends (HUP), and Ctrl-C (INT)
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.name: str | None = None  # of the signal that arrived
@@ -30,8 +32,9 @@ class StopSignal:
         self._restore()
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
-        self._restore()
+        self.name = self.name or signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.signal(number, self._before.pop(number))
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
