@@ -58,4 +58,4 @@ def test_averaged_gradients_are_those_of_the_whole_batch(results, name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_uneven_batches_are_refused_on_every_rank(results, name):
     for found in results:
-        assert "every rank must hold a batch of the same shape" in found[f"{name} uneven"]
+        assert "every rank must hold as many tensors of the same shape" in found[f"{name} uneven"]

@@ -45,14 +45,15 @@ def plain_vicreg(a, b, invariance=25.0, variance=25.0, covariance=1.0):
 
 
 def plain_w_mse(a, b):
-    """Whitening by the inverse of the Cholesky factor of the covariance of both views (ridge 1e-3)."""
-    z = torch.cat([a, b])
-    z = z - z.mean(0)
-    covariance = 0.999 * z.T @ z / (len(z) - 1) + 0.001 * torch.eye(z.shape[1], dtype=z.dtype)
-    white = z @ torch.linalg.inv(torch.linalg.cholesky(covariance)).T
-    white = white / white.norm(dim=1, keepdim=True)
-    n = len(a)
-    return float(((white[:n] - white[n:]) ** 2).sum(1).mean())
+    """Each view whitened by the inverse of the Cholesky factor of its covariance (ridge 1e-3 of the mean variance)."""
+    views = []
+    for z in (a, b):
+        z = z - z.mean(0)
+        covariance = z.T @ z / (len(z) - 1)
+        ridge = 0.001 * covariance.trace() / len(covariance) * torch.eye(z.shape[1], dtype=z.dtype)
+        white = z @ torch.linalg.inv(torch.linalg.cholesky(0.999 * covariance + ridge)).T
+        views.append(white / white.norm(dim=1, keepdim=True))
+    return float(((views[0] - views[1]) ** 2).sum(1).mean())
 
 
 def plain_negative_cosine_similarity(a, b):

@@ -1,9 +1,11 @@
 """Barlow Twins: the cross-correlation of two views' embeddings, pulled towards the identity."""
 
+import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_not_negative, widened, without_autocast
-from ssl_losses.distributed import gather
+from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.moments import centered, mean_square, off_diagonal, sum_of_products, total_rows
+from ssl_losses.precision import widened, without_autocast
 
 EPSILON = 1e-5  # added to the variances, as the batch normalisation of the authors' code does
 
@@ -28,22 +30,28 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float = 0.0051) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least. It grows with D: the authors' code multiplies by 1/32 for D = 8192.
+        Scalar, float32 at least. It grows with D: the authors' code multiplies by 1/32 for D = 8192. A constant dimension
+        counts as uncorrelated with all.
 
     Raises
     ------
     ValueError
-        For shapes that differ, integers, fewer than 2 samples in the global batch, or a negative weight.
+        For shapes that differ, integers, fewer than 2 samples in the global batch, a negative weight, or ranks with
+        different batches.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])  # two uncorrelated dimensions
+    >>> round(barlow_twins(z, z).item(), 4), round(barlow_twins(z, z[:, [1, 0]], redundancy=0.5).item(), 4)
+    (0.0, 3.0)
     """
-    check_embeddings(z1, z2)
-    check_not_negative(redundancy=redundancy)
-    a, b = (gather(z) for z in widened((z1, z2)))
-    check_embeddings(a, b, samples=2)
-    a, b = ((z - z.mean(0)) / (z.var(0, correction=0) + EPSILON).sqrt() for z in (a, b))
-    correlation = a.T @ b / len(a)
-    diagonal = correlation.diagonal()
-    off_diagonal = correlation.square().sum() - diagonal.square().sum()
-    return (1 - diagonal).square().sum() + redundancy * off_diagonal
+    check_weights(redundancy=redundancy)
+    check_embeddings(z1, z2, samples=2)
+    z = centered(torch.stack(widened((z1, z2))))
+    a, b = z / (mean_square(z) + EPSILON).sqrt()
+    correlation = sum_of_products(a, b) / total_rows(a)
+    agreement = (1 - correlation.diagonal()).square().sum()
+    return agreement + redundancy * off_diagonal(correlation).square().sum()
 
 
 class BarlowTwinsLoss(nn.Module):
@@ -51,7 +59,7 @@ class BarlowTwinsLoss(nn.Module):
 
     def __init__(self, redundancy: float = 0.0051) -> None:
         super().__init__()
-        check_not_negative(redundancy=redundancy)
+        check_weights(redundancy=redundancy)
         self.redundancy = redundancy
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:

@@ -1,61 +1,57 @@
-"""What a loss refuses, and how it computes."""
+"""What a loss refuses, in one line that says what was given and the way out."""
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, TypeVar
+import math
 
-import torch
 from torch import Tensor
 
-F = TypeVar("F", bound=Callable[..., Any])
+from ssl_losses.distributed import agree_on, world_size
+
+LOWEST_TEMPERATURE = 1e-6  # float32 tells similarities apart by 6e-8: below this the logits are rounding errors
 
 
-def check_embeddings(*embeddings: Tensor, views: int = 2, samples: int = 1) -> None:
-    """Raise ``ValueError`` unless these are ``views`` or more float tensors of one shape ``(N, D)``, N >= ``samples``."""
+def check_embeddings(*embeddings: Tensor, views: int = 2, samples: int = 1, problem: str | None = None) -> None:
+    """Raise ``ValueError`` unless every rank holds ``views`` or more float tensors of one and the same shape ``(N, D)``.
+
+    ``samples`` is the least number of samples in the global batch; ``problem`` is what the caller has found wrong with its
+    other arguments on this rank. The ranks agree before any of them raises or goes on, so that a rank's bad batch does not
+    leave the others waiting in a collective.
+    """
+    agree_on(embeddings, problem_with_embeddings(embeddings, views) or problem)
+    total = len(embeddings[0]) * world_size()
+    if total < samples:
+        raise ValueError(f"the batch must hold at least {samples} samples, got {total}; raise the batch size")
+
+
+def problem_with_embeddings(embeddings: tuple[Tensor, ...], views: int = 2) -> str | None:
+    """Return what is wrong with this rank's embeddings, if anything."""
     if len(embeddings) < views:
-        raise ValueError(f"expected at least {views} views, got {len(embeddings)}: pass one (N, D) tensor for each")
+        return f"expected at least {views} views, got {len(embeddings)}: pass one (N, D) tensor for each"
     first = embeddings[0]
     for z in embeddings:
         if z.ndim != 2 or z.shape[1] == 0:
-            raise ValueError(
-                f"embeddings must be (N, D), got shape {tuple(z.shape)}; z.flatten(1) makes rows of feature maps"
-            )
+            return f"embeddings must be (N, D), got shape {tuple(z.shape)}; z.flatten(1) makes rows of feature maps"
         if not z.is_floating_point():
-            raise ValueError(f"embeddings must be floating point, got {z.dtype}; z.float() converts")
+            return f"embeddings must be floating point, got {z.dtype}; z.float() converts"
         if z.shape != first.shape:
-            raise ValueError(
-                f"the views must have the same shape, got {tuple(first.shape)} and {tuple(z.shape)}; row i of each is sample i"
+            return (
+                f"the views must have the same shape, got {tuple(first.shape)} and {tuple(z.shape)}; "
+                "row i of each is sample i"
             )
-    if len(first) < samples:
-        raise ValueError(f"the batch must hold at least {samples} samples, got {len(first)}; raise the batch size")
+    if len(first) == 0:
+        return f"the batch must hold samples, got shape {tuple(first.shape)}; skip empty batches"
+    return None
 
 
-def check_positive(**values: float) -> None:
-    """Raise ``ValueError`` for an option that is not above 0."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, got {value}")
+def check_temperature(temperature: float) -> None:
+    """Raise ``ValueError`` for a temperature at which the loss is not defined."""
+    if not (temperature >= LOWEST_TEMPERATURE and math.isfinite(temperature)):
+        raise ValueError(
+            f"temperature must be finite and at least {LOWEST_TEMPERATURE:g}, got {temperature}; usual are 0.05 to 0.5"
+        )
 
 
-def check_not_negative(**values: float) -> None:
-    """Raise ``ValueError`` for an option below 0."""
-    for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
-
-
-def widened(embeddings: Sequence[Tensor]) -> list[Tensor]:
-    """Return the embeddings in float32 at least: sums over a batch are lost in half precision."""
-    return [z.float() if z.dtype.itemsize < 4 else z for z in embeddings]
-
-
-def without_autocast(function: F) -> F:
-    """Let a loss compute as it is written, also inside of autocast."""
-
-    @wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        device = next((value.device.type for value in arguments if isinstance(value, Tensor)), "cpu")
-        with torch.autocast(device, enabled=False):
-            return function(*arguments, **options)
-
-    return call  # type: ignore[return-value]
+def check_weights(**weights: float) -> None:
+    """Raise ``ValueError`` for a weight of a term that is below 0 or not finite."""
+    for name, weight in weights.items():
+        if not (weight >= 0 and math.isfinite(weight)):
+            raise ValueError(f"{name} must be finite and at least 0, got {weight}; 0 leaves its term out")

@@ -5,15 +5,20 @@ ranks. Each rank returns the same value, and the parameter gradients *averaged o
 ``DistributedDataParallel`` does) are those of one process on the concatenated batch. Without a process group everything
 here is the identity.
 
-A loss keeps the contract by two functions: it sees other ranks' rows through :func:`gather`, whose backward pass sums what
-all ranks say about a row, and returns its own rank's mean through :func:`mean_over_ranks`.
+A loss keeps the contract by taking what it needs of other ranks through :func:`gather_with_gradient` (their rows) or
+:func:`all_reduce_with_gradient` (sums over them). In the backward pass both *sum* the gradients of all ranks: every rank
+computes the global loss, so that the sum is W times the gradient, and the average over W ranks is the gradient itself. A
+loss that is a mean over samples ends in :func:`mean_over_ranks`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+MOST_DIMENSIONS = 5  # of a tensor whose shape the ranks compare: a batch of videos
 
 
 def world_size() -> int:
@@ -26,42 +31,74 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def gather(z: Tensor) -> Tensor:
-    """Return the rows of all ranks, ``(N, D)`` each, as ``(G, D)``; differentiable.
+def gather_with_gradient(z: Tensor) -> Tensor:
+    """Return the rows of all ranks, ``(N, ...)`` each, as ``(G, ...)``; the ranks must hold the same shape."""
+    return z if world_size() == 1 else _Gather.apply(z)
 
-    Raises
-    ------
-    ValueError
-        On every rank, if the ranks hold different shapes: no rank is left waiting.
+
+def all_reduce_with_gradient(x: Tensor) -> Tensor:
+    """Return the sum of ``x`` over the ranks, which must hold the same shape; ``x`` itself is left as it is."""
+    return x if world_size() == 1 else _AllReduce.apply(x)
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """Return the mean of ``x`` over the ranks."""
+    return all_reduce_with_gradient(x) / world_size()
+
+
+def agree_on(tensors: Sequence[Tensor], problem: str | None = None) -> None:
+    """Raise ``ValueError`` on every rank if one has a ``problem``, or if the ranks hold different shapes.
+
+    A mean of means over uneven batches would be wrong, and a collective over uneven shapes may never end: a rank that
+    cannot go on has to tell the others before any of them waits for it. What the ranks compare is the number of
+    ``tensors`` and the shape of the first, of ``MOST_DIMENSIONS`` at most; whether the others fit to it is each rank's
+    own ``problem``.
     """
     if world_size() == 1:
-        return z
-    refuse_uneven(z)
-    return _Gather.apply(z)
-
-
-def mean_over_ranks(loss: Tensor) -> Tensor:
-    """Return the mean of ``loss`` over the ranks as value, with the gradient of this rank's part."""
-    if world_size() == 1:
-        return loss
-    mean = loss.detach().clone()
-    dist.all_reduce(mean)
-    return loss + (mean / world_size() - loss.detach())
-
-
-def refuse_uneven(z: Tensor) -> None:
-    """Raise ``ValueError`` on every rank if the ranks hold different shapes ``(N, D)``: a mean of means would be wrong."""
-    if world_size() == 1:
+        if problem:
+            raise ValueError(problem)
         return
-    shape = torch.tensor([z.shape[0], z.shape[1]], dtype=torch.int64, device=z.device)
-    extremes = torch.cat([shape, -shape])
+    held = [] if problem else [len(tensors), *tensors[0].shape]
+    held += [0] * (1 + MOST_DIMENSIONS - len(held))
+    extremes = torch.tensor([*held, *(-size for size in held)], device=_cheapest_device(tensors))
     dist.all_reduce(extremes, op=dist.ReduceOp.MAX)
-    largest, smallest = extremes[:2].tolist(), (-extremes[2:]).tolist()
+    largest, smallest = extremes.tolist()[: len(held)], [-size for size in extremes.tolist()[len(held) :]]
+    if problem:
+        raise ValueError(problem)
+    if smallest[0] == 0:
+        raise ValueError(f"another rank refused its batch, this one holds {_described(held)}; see that rank's error")
     if largest != smallest:
         raise ValueError(
-            f"every rank must hold a batch of the same shape (N, D): they hold from {tuple(smallest)} to "
-            f"{tuple(largest)}, this one {tuple(z.shape)}; drop the last, smaller batch of an epoch"
+            f"every rank must hold as many tensors of the same shape: they hold from {_described(smallest)} to "
+            f"{_described(largest)}, this one {_described(held)}; drop the last, smaller batch of an epoch"
         )
+
+
+def _described(held: list[int]) -> str:
+    """Return the number of tensors and their shape in words."""
+    number, *shape = (size for size in held if size)
+    return f"{number} of {tuple(shape)}"
+
+
+def _cheapest_device(tensors: Sequence[Tensor]) -> torch.device:
+    """Return where ranks can compare a few numbers: on the CPU if they can, so that the host need not wait for a GPU."""
+    if "cpu:" in str(dist.get_backend_config()):
+        return torch.device("cpu")
+    return tensors[0].device if tensors else torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+class _AllReduce(torch.autograd.Function):
+    """The sum over the ranks; backward, the sum of all ranks' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)  # all_reduce writes in place, and x belongs to the caller
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _AllReduce.apply(gradient)
 
 
 class _Gather(torch.autograd.Function):
@@ -75,6 +112,4 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total.chunk(world_size())[rank()]
+        return _AllReduce.apply(gradient).chunk(world_size())[rank()]

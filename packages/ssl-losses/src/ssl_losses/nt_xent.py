@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_positive, widened, without_autocast
-from ssl_losses.distributed import gather, mean_over_ranks, rank
+from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast
@@ -23,36 +25,44 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     z1, z2 : Tensor
         ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
     temperature : float
-        τ > 0. The paper: 0.5 on CIFAR-10, 0.1 on ImageNet.
+        τ, at least 1e-6. The paper: 0.5 on CIFAR-10, 0.1 on ImageNet.
 
     Returns
     -------
     Tensor
-        Scalar, float32 at least: the mean over the world.
+        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
 
     Raises
     ------
     ValueError
-        For shapes that differ, integers, a temperature that is not above 0, or ranks with different batches.
+        For shapes that differ, integers, a temperature below 1e-6, fewer than 2 samples in the global batch (there is no
+        negative), or ranks with different batches.
 
     Examples
     --------
     >>> z = torch.eye(4)
-    >>> round(nt_xent(z, z, temperature=0.1).item(), 4)  # log(1 + 6 exp(-10))
-    0.0003
+    >>> round(nt_xent(z, z, temperature=1.0).item(), 4)  # log(1 + 6 / e)
+    1.1654
     """
-    check_embeddings(z1, z2)
-    check_positive(temperature=temperature)
-    n = len(z1)
-    a, b = (F.normalize(z, dim=1) for z in widened((z1, z2)))
-    all_a, all_b = gather(a), gather(b)
-    own = torch.arange(n, device=z1.device) + rank() * n
-    # (2N, 2G): this rank's rows against everybody's
-    logits = torch.cat([a, b]) @ torch.cat([all_a, all_b]).T / temperature
-    total = len(all_a)
-    rows = torch.arange(2 * n, device=z1.device)
-    logits[rows, torch.cat([own, own + total])] = -torch.inf  # a sample is not its own negative
-    return mean_over_ranks(F.cross_entropy(logits, torch.cat([own + total, own])))
+    check_temperature(temperature)
+    check_embeddings(z1, z2, samples=2)
+    scale = 1 / temperature
+    a, b = (unit_rows(z) for z in widened((z1, z2)))
+    rows = torch.cat([a, b])
+    negatives = _negatives(rows, a, b, scale)
+    positives = (a * b).sum(1).repeat(2) * scale
+    # -log(e^p / (e^p + e^n)) = softplus(n - p): never negative, and exact where the positive dominates. Torch cuts softplus
+    # off at a threshold; at 40 the cut is below float64's precision
+    return mean_over_ranks(F.softplus(negatives - positives, threshold=40).mean())
+
+
+def _negatives(rows: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Return the log-sum-exp over the embeddings of other samples, for each of this rank's ``(2N, D)``."""
+    n, total = len(a), len(a) * world_size()
+    sample = torch.arange(n, device=a.device).repeat(2) + rank() * n
+    same_sample = torch.stack([sample, sample + total], dim=1)  # itself and its other view, as rows of the global batch
+    everybody = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
+    return (rows @ everybody.T * scale).scatter(1, same_sample, -torch.inf).logsumexp(1)
 
 
 class NTXentLoss(nn.Module):
@@ -60,7 +70,7 @@ class NTXentLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
-        check_positive(temperature=temperature)
+        check_temperature(temperature)
         self.temperature = temperature
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:

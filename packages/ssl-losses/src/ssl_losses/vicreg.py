@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_not_negative, widened, without_autocast
-from ssl_losses.distributed import gather
+from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.distributed import mean_over_ranks
+from ssl_losses.moments import centered, off_diagonal, sum_of_products, total_rows
+from ssl_losses.precision import widened, without_autocast
 
 EPSILON = 1e-4  # in the square root, the paper's
 
@@ -40,24 +42,25 @@ def vicreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, cov
     Raises
     ------
     ValueError
-        For fewer than two views or two samples, shapes that differ, integers, or a negative weight.
+        For fewer than two views, fewer than two samples in the global batch, shapes that differ, integers, a negative
+        weight, or ranks with different batches.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])  # spread, and uncorrelated
+    >>> vicreg(z, z).item(), vicreg(z, z + 1).item()
+    (0.0, 25.0)
     """
-    check_embeddings(*views)
-    check_not_negative(invariance=invariance, variance=variance, covariance=covariance)
-    everything = [gather(z) for z in widened(views)]
-    check_embeddings(*everything, samples=2)
-    pairs = list(combinations(everything, 2))
-    distance = torch.stack([F.mse_loss(a, b) for a, b in pairs]).mean()
-    spread = torch.stack([F.relu(1 - (z.var(0) + EPSILON).sqrt()).mean() for z in everything]).mean()
-    shared = torch.stack([_off_diagonal(z) for z in everything]).sum() * 2 / len(everything)
+    check_weights(invariance=invariance, variance=variance, covariance=covariance)
+    check_embeddings(*views, samples=2)
+    z = torch.stack(widened(views))  # (V, N, D)
+    distance = mean_over_ranks(torch.stack([F.mse_loss(a, b) for a, b in combinations(z, 2)]).mean())
+    z = centered(z)
+    covariances = sum_of_products(z, z) / (total_rows(z) - 1)  # (V, D, D)
+    deviations = (covariances.diagonal(dim1=-2, dim2=-1) + EPSILON).sqrt()
+    spread = F.relu(1 - deviations).mean()
+    shared = 2 * off_diagonal(covariances).square().sum() / deviations.numel()
     return invariance * distance + variance * spread + covariance * shared
-
-
-def _off_diagonal(z: Tensor) -> Tensor:
-    """Return the sum of the squared covariances of different dimensions, divided by D."""
-    centered = z - z.mean(0)
-    covariance = centered.T @ centered / (len(z) - 1)
-    return (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
 
 
 class VICRegLoss(nn.Module):
@@ -65,7 +68,7 @@ class VICRegLoss(nn.Module):
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
         super().__init__()
-        check_not_negative(invariance=invariance, variance=variance, covariance=covariance)
+        check_weights(invariance=invariance, variance=variance, covariance=covariance)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
     def forward(self, *views: Tensor) -> Tensor:

@@ -3,15 +3,15 @@
 from itertools import combinations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_positive, widened, without_autocast
-from ssl_losses.distributed import gather
+from ssl_losses.checks import check_embeddings
+from ssl_losses.distributed import gather_with_gradient
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.unit_rows import unit_rows
 
-RIDGE = (
-    1e-3  # share of the identity in the covariance, so that a flat one can be inverted; the authors' code has 0 to 1e-3
-)
+RIDGE = 1e-3  # share of the identity in a covariance, so that a flat one can be inverted; the authors' code has 0 to 1e-3
+SMALLEST_VARIANCE = 1e-12  # a sub-batch below it is constant: the ridge alone is inverted, and the whitened rows are zero
 
 
 @without_autocast
@@ -20,18 +20,20 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
 
     .. math::
         \frac{2}{V (V-1)} \sum_{u<v} \frac1G \sum_i
-        \left‖ \frac{W(z_{u,i})}{‖W(z_{u,i})‖} - \frac{W(z_{v,i})}{‖W(z_{v,i})‖} \right‖^2
+        \left‖ \frac{W_u(z_{u,i})}{‖W_u(z_{u,i})‖} - \frac{W_v(z_{v,i})}{‖W_v(z_{v,i})‖} \right‖^2
 
-    where W is the Cholesky whitening of the samples of a sub-batch, all views together. The sub-batches are made of every
-    k-th sample of the global batch, so that the loss is a function of the batch alone; the paper draws them at random,
-    which the shuffling of the loader does as well.
+    where W_v is the Cholesky whitening of view v's embeddings in a sub-batch of samples, the same samples for all views.
+    The sub-batches are made of every k-th sample of the global batch, so that the loss is a function of the batch alone;
+    the paper draws them at random, which the shuffling of the loader does as well. The ridge is 1e-3 of the mean variance,
+    where the authors' code has an absolute one: whitening forgets the scale of the embeddings, and so does this loss.
 
     Parameters
     ----------
     *views : Tensor
         V >= 2 tensors ``(N, D)`` float.
     whitening_size : int
-        Samples in a sub-batch, about; they count V embeddings each. A batch that is smaller is whitened as a whole.
+        Samples in a sub-batch, at least (up to twice as many where the batch does not divide): more than D; the authors take
+        2 D. A global batch that is smaller is whitened as a whole.
 
     Returns
     -------
@@ -41,34 +43,48 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
     Raises
     ------
     ValueError
-        For fewer than two views, shapes that differ, integers, or sub-batches of fewer embeddings than D + 1: their
-        covariance has no inverse.
+        For fewer than two views, shapes that differ, integers, ranks with different batches, or sub-batches of D samples
+        or fewer: their covariance has no inverse.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    >>> round(w_mse(z, 3 * z + 5).item(), 4), round(w_mse(z, -z).item(), 4)  # the same when whitened, and opposite
+    (0.0, 4.0)
     """
+    _check_whitening_size(whitening_size)
     check_embeddings(*views)
-    check_positive(whitening_size=whitening_size)
-    everything = torch.stack([gather(z) for z in widened(views)])  # (V, G, D)
-    groups = max(1, everything.shape[1] // whitening_size)
-    white = torch.empty_like(everything)
+    z = torch.stack([gather_with_gradient(z) for z in widened(views)])  # (V, G, D)
+    groups = max(1, z.shape[1] // whitening_size)
+    _check_samples(z.shape[1] // groups, z.shape[2])
+    losses = []
     for group in range(groups):
-        white[:, group::groups] = _whitened(everything[:, group::groups])
-    white = F.normalize(white, dim=2)
-    pairs = list(combinations(white, 2))
-    return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
+        white = _whitened(z[:, group::groups])
+        losses += [(a - b).square().sum(1) for a, b in combinations((unit_rows(view) for view in white), 2)]
+    return torch.cat(losses).mean()
 
 
 def _whitened(z: Tensor) -> Tensor:
-    """Return ``(V, n, D)`` with mean 0 and covariance near the identity over all V·n embeddings."""
-    rows = z.flatten(0, 1)
-    if len(rows) <= z.shape[2]:
-        raise ValueError(
-            f"whitening D={z.shape[2]} dimensions needs more embeddings than that in a sub-batch, got {len(rows)} "
-            f"({z.shape[1]} samples, {z.shape[0]} views); raise whitening_size or the batch, or lower D"
-        )
-    centered = rows - rows.mean(0)
-    covariance = centered.T @ centered / (len(rows) - 1)
+    """Return ``(V, n, D)`` with mean 0 and covariance near the identity over each view's n rows."""
+    z = z - z.mean(1, keepdim=True)
+    covariance = z.mT @ z / (z.shape[1] - 1)
+    mean_variance = covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(SMALLEST_VARIANCE)
     identity = torch.eye(z.shape[2], dtype=z.dtype, device=z.device)
-    factor = torch.linalg.cholesky((1 - RIDGE) * covariance + RIDGE * identity)
-    return torch.linalg.solve_triangular(factor, centered.T, upper=False).T.reshape(z.shape)
+    factor = torch.linalg.cholesky((1 - RIDGE) * covariance + RIDGE * mean_variance * identity)
+    return torch.linalg.solve_triangular(factor, z.mT, upper=False).mT
+
+
+def _check_samples(samples: int, dimensions: int) -> None:
+    if samples <= dimensions:
+        raise ValueError(
+            f"whitening D={dimensions} dimensions needs more samples than that in a sub-batch, got {samples}; "
+            "raise whitening_size or the batch size, or lower D"
+        )
+
+
+def _check_whitening_size(whitening_size: int) -> None:
+    if whitening_size < 2:
+        raise ValueError(f"whitening_size must be at least 2, got {whitening_size}; twice the dimensions is usual")
 
 
 class WMSELoss(nn.Module):
@@ -76,7 +92,7 @@ class WMSELoss(nn.Module):
 
     def __init__(self, whitening_size: int = 128) -> None:
         super().__init__()
-        check_positive(whitening_size=whitening_size)
+        _check_whitening_size(whitening_size)
         self.whitening_size = whitening_size
 
     def forward(self, *views: Tensor) -> Tensor:
