@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
+from ssl_losses.logsumexp import logsumexp, self_logsumexp
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.unit_rows import unit_rows
 
@@ -18,7 +19,8 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
         \ell_i = -\log \frac{\exp(s_{i,p(i)} / \tau)}{\sum_{k \ne i} \exp(s_{ik} / \tau)},
         \qquad s_{ik} = \frac{z_i \cdot z_k}{‖z_i‖ ‖z_k‖}
 
-    averaged over all 2G embeddings of the global batch; p(i) is the other view of the same sample.
+    averaged over all 2G embeddings of the global batch; p(i) is the other view of the same sample. The similarities are
+    computed in tiles, in the backward pass again: memory grows with N·D, not with N².
 
     Parameters
     ----------
@@ -61,8 +63,10 @@ def _negatives(rows: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
     n, total = len(a), len(a) * world_size()
     sample = torch.arange(n, device=a.device).repeat(2) + rank() * n
     same_sample = torch.stack([sample, sample + total], dim=1)  # itself and its other view, as rows of the global batch
+    if total == n:
+        return self_logsumexp(rows, scale, same_sample)
     everybody = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
-    return (rows @ everybody.T * scale).scatter(1, same_sample, -torch.inf).logsumexp(1)
+    return logsumexp(rows, everybody, scale, same_sample)
 
 
 class NTXentLoss(nn.Module):
