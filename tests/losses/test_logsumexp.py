@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_losses import logsumexp as module
+from ssl_losses import tiles
 from ssl_losses.logsumexp import logsumexp, self_logsumexp
 
 
@@ -18,7 +18,7 @@ def whole(queries, keys, scale, excluded):
 @pytest.fixture(params=[3, 4, 100])
 def tile_rows(request, monkeypatch):
     """Eleven rows in four tiles with a rest, in three, and in one."""
-    monkeypatch.setitem(module.TILE_ROWS, "cpu", request.param)
+    monkeypatch.setitem(tiles.TILE_ROWS, "cpu", request.param)
 
 
 @pytest.mark.usefixtures("tile_rows")
@@ -49,7 +49,7 @@ def test_half_of_the_tiles_are_enough_for_rows_among_themselves():
 
 
 def test_a_tile_that_is_left_out_as_a_whole_adds_nothing(monkeypatch):
-    monkeypatch.setitem(module.TILE_ROWS, "cpu", 2)
+    monkeypatch.setitem(tiles.TILE_ROWS, "cpu", 2)
     z = random_rows(6)
     left_out = torch.tensor([[0, 1]]).repeat(6, 1)  # the first tile of every row
     torch.testing.assert_close(logsumexp(z, z, 1.0, left_out), whole(z, z, 1.0, left_out))
@@ -59,5 +59,5 @@ def test_a_second_derivative_is_refused():
     z = random_rows(4)
     value = self_logsumexp(z, 1.0, torch.arange(4)[:, None]).sum()
     (gradient,) = torch.autograd.grad(value, z, create_graph=True)
-    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+    with pytest.raises(RuntimeError, match="has no derivative: losses in tiles are differentiable once"):
         gradient.sum().backward()

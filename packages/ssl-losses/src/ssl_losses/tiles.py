@@ -1,0 +1,26 @@
+"""Tiles: a matrix of products of rows, one block at a time."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# rows of a tile by device: 1 MiB of float32 stays in a core's cache; a GPU wants larger matrices, 64 MiB
+TILE_ROWS = {"cpu": 512, "other": 4096}
+
+
+def blocks(z: Tensor, first: int = 0) -> Iterator[slice]:
+    """Return the slices of the rows of ``z``, one tile long each."""
+    size = TILE_ROWS.get(z.device.type, TILE_ROWS["other"])
+    return (slice(start, min(start + size, len(z))) for start in range(first, len(z), size))
+
+
+def products(queries: Tensor, keys: Tensor, rows: slice, columns: slice, excluded: Tensor, scale: float) -> Tensor:
+    """Return one tile of scaled products, ``-inf`` where a row leaves the column out."""
+    tile = (queries[rows] * scale) @ keys[columns].T
+    for column in excluded[rows].unbind(1):
+        # a column outside of the tile writes back what it has read: no branch, so that nothing waits for a GPU
+        inside = (column >= columns.start) & (column < columns.stop)
+        index = (column - columns.start).clamp(0, tile.shape[1] - 1).unsqueeze(1)
+        tile.scatter_(1, index, tile.gather(1, index).masked_fill(inside.unsqueeze(1), -torch.inf))
+    return tile
