@@ -1,61 +1,81 @@
 """One contract for every loss: many ranks are one process on the concatenated batch.
 
-Oracle: the same loss in one process (itself checked against plain formulas in ``test_formulas``). The ranks are real
+Oracle: the same loss in one process (itself checked against plain formulas in ``test_contract``). The ranks are real
 processes (gloo).
 """
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from ranks import steps
 
 from ssl_losses import LOSSES
 
 SCRIPT = Path(__file__).with_name("ranks.py")
-spec = importlib.util.spec_from_file_location("ranks", SCRIPT)
-ranks = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(ranks)
 
 
 @pytest.fixture(scope="module", params=[2, 3, 4])
 def results(request, tmp_path_factory):
-    """Return what each rank computed."""
+    """Return what each rank computed, for the losses that this session tests."""
     world_size, folder = request.param, tmp_path_factory.mktemp("ranks")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(world_size), str(folder / "store"), str(folder / "out")],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(world_size)
-    ]  # fmt: skip
-    try:
-        for process in processes:
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, output
-    finally:
-        for process in processes:
-            process.kill()
-    return [torch.load(f"{folder / 'out'}.{rank}", weights_only=True) for rank in range(world_size)]
+    tests = [item for item in request.session.items if item.path == Path(__file__)]
+    names = {test.callspec.params["name"] for test in tests}
+    run = subprocess.run(
+        [sys.executable, str(SCRIPT), str(world_size), str(folder), *sorted(names)],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return [torch.load(folder / f"out.{rank}", weights_only=True) for rank in range(world_size)]
 
 
-def test_no_loss_escapes():
-    assert set(ranks.CASES) == set(LOSSES)
+def flat(gradients):
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_averaged_gradients_are_those_of_the_whole_batch(results, name):
-    expected_loss, expected = ranks.gradients(name, slice(None))
+def test_ranks_are_one_process_on_the_concatenated_batch(results, name):
+    """Value, averaged gradients and state, in two steps; every rank returns the same value."""
+    expected = steps(name, slice(None))
     for found in results:
-        loss, gradients = found[name]
-        assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-12)
-        ours, theirs = (torch.cat([g.flatten() for g in parts]) for parts in (gradients, expected))
-        assert (ours - theirs).norm() <= 1e-10 * theirs.norm()
+        for (loss, gradients, state), (one_loss, one_gradients, one_state) in zip(found[name]["steps"], expected):
+            assert loss.item() == pytest.approx(one_loss.item(), rel=1e-10)
+            ours, theirs = flat(gradients), flat(one_gradients)
+            assert theirs.norm() > 0
+            assert (ours - theirs).norm() <= 1e-10 * theirs.norm()
+            assert state.keys() == one_state.keys()
+            for key in state:
+                torch.testing.assert_close(state[key], one_state[key], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_all_ranks_hold_the_same_state_to_the_bit(results, name):
+    first, *others = (found[name]["steps"] for found in results)
+    for other in others:
+        for (value, _, state), (their_value, _, their_state) in zip(first, other):
+            assert torch.equal(value, their_value)
+            assert all(torch.equal(state[key], their_state[key]) for key in state)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_uneven_batches_are_refused_on_every_rank(results, name):
     for found in results:
-        assert "every rank must hold as many tensors of the same shape" in found[f"{name} uneven"]
+        assert "every rank must hold" in found[name]["uneven"]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_bad_batch_of_one_rank_is_refused_on_every_rank(results, name):
+    first, *others = (found[name]["one bad"] for found in results)
+    assert "floating point, got torch.int64" in first
+    for other in others:
+        assert "another rank refused its batch" in other
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_after_a_refusal_the_ranks_are_in_step(results, name):
+    for found in results:
+        for (loss, gradients, _), (again, gradients_again, _) in zip(found[name]["steps"], found[name]["again"]):
+            assert torch.equal(loss, again)
+            assert torch.equal(flat(gradients), flat(gradients_again))
