@@ -39,11 +39,11 @@ def flat(gradients):
 def test_ranks_are_one_process_on_the_concatenated_batch(results, name):
     """Value, averaged gradients and state, in two steps; every rank returns the same value."""
     expected = steps(name, slice(None))
+    assert any(flat(gradients).norm() > 0 for _, gradients, _ in expected)  # the first step may find an empty queue
     for found in results:
         for (loss, gradients, state), (one_loss, one_gradients, one_state) in zip(found[name]["steps"], expected):
             assert loss.item() == pytest.approx(one_loss.item(), rel=1e-10)
             ours, theirs = flat(gradients), flat(one_gradients)
-            assert theirs.norm() > 0
             assert (ours - theirs).norm() <= 1e-10 * theirs.norm()
             assert state.keys() == one_state.keys()
             for key in state:

@@ -42,11 +42,11 @@ def problem_with_embeddings(embeddings: tuple[Tensor, ...], views: int = 2) -> s
     return None
 
 
-def check_temperature(temperature: float) -> None:
-    """Raise ``ValueError`` for a temperature at which the loss is not defined."""
+def check_temperature(temperature: float, name: str = "temperature") -> None:
+    """Raise ``ValueError`` for a temperature at which the loss is not defined; ``name`` is the option's."""
     if not (temperature >= LOWEST_TEMPERATURE and math.isfinite(temperature)):
         raise ValueError(
-            f"temperature must be finite and at least {LOWEST_TEMPERATURE:g}, got {temperature}; usual are 0.05 to 0.5"
+            f"{name} must be finite and at least {LOWEST_TEMPERATURE:g}, got {temperature}; usual are 0.04 to 0.5"
         )
 
 
