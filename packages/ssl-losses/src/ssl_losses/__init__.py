@@ -3,14 +3,17 @@
 from torch import nn
 
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
+from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
+from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.vicreg import VICRegLoss, vicreg
 from ssl_losses.w_mse import WMSELoss, w_mse
 
 # name of the function -> its module
 LOSSES: dict[str, type[nn.Module]] = {
     "barlow_twins": BarlowTwinsLoss,
+    "dino": DINOLoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nt_xent": NTXentLoss,
     "vicreg": VICRegLoss,
@@ -20,13 +23,16 @@ LOSSES: dict[str, type[nn.Module]] = {
 __all__ = [
     "LOSSES",
     "BarlowTwinsLoss",
+    "DINOLoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
     "VICRegLoss",
     "WMSELoss",
     "barlow_twins",
+    "dino",
     "negative_cosine_similarity",
     "nt_xent",
+    "sinkhorn",
     "vicreg",
     "w_mse",
 ]

@@ -1,0 +1,55 @@
+"""Sinkhorn-Knopp: soft assignments that use all prototypes alike, over the global batch."""
+
+import torch
+from torch import Tensor
+
+from ssl_losses.checks import check_temperature
+from ssl_losses.distributed import gather_with_gradient
+from ssl_losses.option_ranges import check_counts
+from ssl_losses.precision import widened, without_autocast
+
+
+@torch.no_grad()
+@without_autocast
+def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> Tensor:
+    r"""Return the assignments of Sinkhorn-Knopp (Cuturi 2013, https://arxiv.org/abs/1306.0895; SwAV, Caron et al. 2020,
+    https://arxiv.org/abs/2006.09882).
+
+    .. math::
+        Q = \mathrm{diag}(u) \, \exp(S / \varepsilon) \, \mathrm{diag}(v)
+
+    where each iteration first scales the prototypes to equal totals over the samples of **all ranks**, then each sample to
+    a total of 1. Everything happens on logarithms, so that no score over- or underflows at any temperature.
+
+    Parameters
+    ----------
+    scores : Tensor
+        ``(N, K)`` float, the similarity of this rank's samples to the prototypes. N may differ from rank to rank, and be 0.
+    temperature : float
+        ε, at least 1e-6; the paper's 0.05.
+    iterations : int
+        At least 0; the paper's 3. With 0 this is the softmax.
+
+    Returns
+    -------
+    Tensor
+        ``(N, K)``, float32 at least, a constant for autograd. The rows sum to 1, the columns nearly to G / K.
+
+    Examples
+    --------
+    >>> scores = torch.tensor([[2.0, 1.0], [2.0, 1.0]])  # both samples prefer the first prototype, which has room for one
+    >>> sinkhorn(scores).tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    check_temperature(temperature)
+    check_counts(0, iterations=iterations)
+    logits = widened([scores])[0] / temperature
+    for _ in range(iterations):
+        logits = logits - _logsumexp_over_ranks(logits)
+        logits = logits.log_softmax(1)
+    return logits.softmax(1)
+
+
+def _logsumexp_over_ranks(logits: Tensor) -> Tensor:
+    """Return the log-sum-exp of each column over the rows of all ranks, ``(1, K)``; only one row a rank travels."""
+    return gather_with_gradient(logits.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)

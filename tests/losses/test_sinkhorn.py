@@ -1,0 +1,70 @@
+"""Sinkhorn-Knopp. Oracle: the loop in pip's lightly 1.6, which works on the matrix instead of its logarithm."""
+
+import pytest
+import torch
+from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
+
+from ssl_losses import sinkhorn
+
+
+@pytest.fixture
+def scores():
+    return torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 10])
+def test_assignments_are_those_of_lightly(scores, iterations):
+    expected = lightly_sinkhorn(scores, iterations=iterations, epsilon=0.3)
+    torch.testing.assert_close(sinkhorn(scores, 0.3, iterations), expected, rtol=1e-12, atol=0)
+
+
+def test_samples_sum_to_one_and_prototypes_share_them_alike(scores):
+    assignments = sinkhorn(scores, 0.3, iterations=200)
+    torch.testing.assert_close(assignments.sum(1), torch.ones(12).double())
+    torch.testing.assert_close(assignments.sum(0), torch.full((5,), 12 / 5).double())
+
+
+def test_without_iterations_it_is_the_softmax(scores):
+    torch.testing.assert_close(sinkhorn(scores, 0.3, iterations=0), (scores / 0.3).softmax(1))
+
+
+def test_the_order_of_the_samples_is_that_of_their_assignments(scores):
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(sinkhorn(scores[order], 0.3), sinkhorn(scores, 0.3)[order])
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-3, 1e6])
+def test_any_temperature_gives_assignments(scores, temperature):
+    """exp(scores / temperature) itself overflows: lightly's loop returns NaN at 1e-3."""
+    assignments = sinkhorn(scores.float(), temperature)
+    torch.testing.assert_close(assignments.sum(1), torch.ones(12))
+    assert (assignments >= 0).all()
+
+
+def test_a_sample_far_below_the_others_is_assigned_as_well(scores):
+    """Its exponentials are all 0 beside the largest: on the matrix itself its row would be 0 / 0."""
+    scores[3] -= 1e4
+    assert sinkhorn(scores.float())[3].sum().item() == pytest.approx(1)
+
+
+def test_autocast_does_not_touch_it(scores):
+    half = scores.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assignments = sinkhorn(half)
+    assert assignments.dtype == torch.float32
+    assert torch.equal(assignments, sinkhorn(half.float()))
+
+
+def test_assignments_are_constants(scores):
+    assert not sinkhorn(scores.requires_grad_()).requires_grad
+
+
+def test_no_sample_has_no_assignments():
+    assert sinkhorn(torch.empty(0, 5)).shape == (0, 5)
+
+
+def test_options_out_of_range_are_refused(scores):
+    with pytest.raises(ValueError, match=r"temperature must be .* got 0"):
+        sinkhorn(scores, temperature=0)
+    with pytest.raises(ValueError, match="iterations must be at least 0, got -1"):
+        sinkhorn(scores, iterations=-1)
