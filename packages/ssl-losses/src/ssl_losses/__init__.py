@@ -4,6 +4,7 @@ from torch import nn
 
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.dino import DINOLoss, dino
+from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.sinkhorn import sinkhorn
@@ -14,6 +15,7 @@ from ssl_losses.w_mse import WMSELoss, w_mse
 LOSSES: dict[str, type[nn.Module]] = {
     "barlow_twins": BarlowTwinsLoss,
     "dino": DINOLoss,
+    "info_nce": InfoNCELoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nt_xent": NTXentLoss,
     "vicreg": VICRegLoss,
@@ -24,12 +26,14 @@ __all__ = [
     "LOSSES",
     "BarlowTwinsLoss",
     "DINOLoss",
+    "InfoNCELoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
     "VICRegLoss",
     "WMSELoss",
     "barlow_twins",
     "dino",
+    "info_nce",
     "negative_cosine_similarity",
     "nt_xent",
     "sinkhorn",

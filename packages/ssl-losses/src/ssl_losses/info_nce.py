@@ -1,0 +1,98 @@
+"""InfoNCE with a queue: the contrastive loss of MoCo."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.distributed import mean_over_ranks
+from ssl_losses.logsumexp import logsumexp
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.queue import Queue, problem_with_queue
+from ssl_losses.unit_rows import unit_rows
+
+
+@without_autocast
+def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.07) -> Tensor:
+    r"""Return the InfoNCE loss with a queue of negatives (MoCo, He, Fan, Wu, Xie & Girshick 2020,
+    https://arxiv.org/abs/1911.05722; InfoNCE, van den Oord, Li & Vinyals 2018, https://arxiv.org/abs/1807.03748).
+
+    .. math::
+        -\frac1G \sum_i \log \frac{\exp(q_i \cdot k_i / \tau)}{\exp(q_i \cdot k_i / \tau)
+        + \sum_j \exp(q_i \cdot n_j / \tau)}
+
+    with queries q, keys k and the rows n of the queue normalised. The similarities to the queue are computed in tiles, in
+    the backward pass again: memory grows with (N + K)·D, not with N·K.
+
+    Parameters
+    ----------
+    query : Tensor
+        ``(N, D)`` float, one view through the encoder.
+    key : Tensor
+        ``(N, D)`` float, the other view through the teacher (the momentum encoder). It counts as a constant.
+    queue : Tensor
+        ``(K, D)`` float, the same on all ranks: keys of earlier batches, none of this one (a positive would be among the
+        negatives). Without rows, ``(0, D)``, there is no negative and the loss is 0.
+    temperature : float
+        τ, at least 1e-6. The paper: 0.07; MoCo v2: 0.2.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, a temperature below 1e-6, or ranks with different batches.
+
+    Examples
+    --------
+    >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+    >>> round(info_nce(query, query, queue, temperature=1.0).item(), 4)  # log(1 + 2 / e)
+    0.5514
+    """
+    check_temperature(temperature)
+    check_embeddings(query, key, problem=problem_with_queue(queue, query))
+    scale = 1 / temperature
+    q, k, rows = (unit_rows(z) for z in widened((query, key.detach(), queue)))
+    negatives = logsumexp(q, rows, scale, excluded=torch.empty(len(q), 0, dtype=torch.int64, device=q.device))
+    positives = (q * k).sum(1) * scale
+    return mean_over_ranks(F.softplus(negatives - positives, threshold=40).mean())  # as in nt_xent
+
+
+class InfoNCELoss(nn.Module):
+    """:func:`info_nce` as a module that keeps the queue.
+
+    ``forward`` computes with the keys of earlier batches and then, in training mode, puts the keys of this batch (of all
+    ranks) into the queue. The queue starts empty, so that the first step has no negative, the loss 0 and no gradient; the
+    authors' code starts with random rows instead.
+
+    Parameters
+    ----------
+    temperature : float
+        As in :func:`info_nce`.
+    queue_size : int
+        Keys to keep; the paper's 65536. Below the number of images, or an image meets its own key of the epoch before.
+    """
+
+    def __init__(self, temperature: float = 0.07, queue_size: int = 65536) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature = temperature
+        self.queue = Queue(queue_size)
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return the loss of queries and keys ``(N, D)``; in training mode, then :meth:`update` the queue."""
+        loss = info_nce(query, key, self.queue.contents(query), self.temperature)
+        if self.training:
+            self.update(key)
+        return loss
+
+    def update(self, key: Tensor) -> None:
+        """Put this batch's keys ``(N, D)``, those of all ranks, into the queue."""
+        self.queue.update(unit_rows(*widened((key,))))
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"temperature={self.temperature}"
