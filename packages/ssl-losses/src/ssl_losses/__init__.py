@@ -4,9 +4,11 @@ from torch import nn
 
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.dino import DINOLoss, dino
+from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
+from ssl_losses.patches import patchify
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.vicreg import VICRegLoss, vicreg
 from ssl_losses.w_mse import WMSELoss, w_mse
@@ -15,6 +17,7 @@ from ssl_losses.w_mse import WMSELoss, w_mse
 LOSSES: dict[str, type[nn.Module]] = {
     "barlow_twins": BarlowTwinsLoss,
     "dino": DINOLoss,
+    "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nt_xent": NTXentLoss,
@@ -26,6 +29,7 @@ __all__ = [
     "LOSSES",
     "BarlowTwinsLoss",
     "DINOLoss",
+    "IBOTLoss",
     "InfoNCELoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
@@ -33,9 +37,11 @@ __all__ = [
     "WMSELoss",
     "barlow_twins",
     "dino",
+    "ibot",
     "info_nce",
     "negative_cosine_similarity",
     "nt_xent",
+    "patchify",
     "sinkhorn",
     "vicreg",
     "w_mse",

@@ -1,0 +1,180 @@
+"""iBOT: self-distillation of masked patches."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_temperature
+from ssl_losses.distributed import agree_on, mean_over_ranks
+from ssl_losses.option_ranges import check_counts, check_shares
+from ssl_losses.patches import problem_with_mask
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.teacher_targets import check_centering, move_center, problem_with_center, teacher_targets
+
+
+@without_autocast
+def ibot(
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor,
+    center: Tensor | None,
+    student_temperature: float = 0.1,
+    teacher_temperature: float = 0.07,
+) -> Tensor:
+    r"""Return the patch loss of iBOT (Zhou et al. 2022, https://arxiv.org/abs/2111.07832).
+
+    .. math::
+        \frac1G \sum_i \frac{1}{\max(1, |M_i|)} \sum_{j \in M_i}
+        H\!\left(\mathrm{softmax}\frac{z^{teacher}_{ij} - c}{\tau_t},\ \mathrm{softmax}\frac{z^{student}_{ij}}{\tau_s}\right)
+
+    with H(q, p) = -Σ_k q_k log p_k, over the masked patches M_i of each image: the mean over an image's patches, then over
+    the images of the world. An image without a masked patch counts as 0 in it, as in the authors' code and DINOv2's.
+
+    Parameters
+    ----------
+    student : Tensor
+        ``(N, P, K)`` float, the outputs of the student's head for the patches of masked images; or ``(M, K)``, of the masked
+        patches only, in the order of ``student[mask]``, which spares the head the others.
+    teacher : Tensor
+        The same of the teacher, which sees the images whole. No gradient flows into it.
+    mask : Tensor
+        ``(N, P)`` or ``(N, H, W)`` bool, True where a patch is masked. Images, and ranks, may have different numbers.
+    center : Tensor or None
+        c, ``(K,)``, the running mean of the teacher's outputs. None balances the prototypes with three iterations of
+        Sinkhorn-Knopp over all ranks' masked patches instead, as DINOv2 does (https://arxiv.org/abs/2304.07193).
+    student_temperature, teacher_temperature : float
+        τ_s and τ_t, at least 1e-6; the paper's 0.1 and 0.07, which it warms up to from 0.04 over 30 epochs.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least, not negative: the mean over the world, 0 if no patch is masked.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, a mask that does not fit, a temperature below 1e-6, a centre of another length, or
+        ranks with different batches.
+
+    Examples
+    --------
+    >>> z = torch.zeros(2, 3, 4)  # two images of three patches; the second has none masked
+    >>> mask = torch.tensor([[True, True, False], [False, False, False]])
+    >>> round(ibot(z, z, mask, center=torch.zeros(4)).item(), 4)  # (log 4 + 0) / 2
+    0.6931
+    """
+    check_temperature(student_temperature, "student_temperature")
+    check_temperature(teacher_temperature, "teacher_temperature")
+    _check(student, teacher, mask, center)
+    mask = mask.flatten(1)
+    predictions, logits = (_masked_rows(z, mask) for z in widened((student, teacher)))
+    entropies = F.cross_entropy(
+        predictions / student_temperature, teacher_targets(logits, center, teacher_temperature), reduction="none"
+    )
+    counts = mask.sum(1, keepdim=True).expand_as(mask)[mask]  # of the masked patches in each one's image
+    return mean_over_ranks((entropies / counts).sum() / len(mask))
+
+
+def _masked_rows(patches: Tensor, mask: Tensor) -> Tensor:
+    """Return the masked patches ``(M, K)`` of all ``(N, P, K)``, or what is already that."""
+    return patches[mask] if patches.ndim == 3 else patches
+
+
+def _check(student: Tensor, teacher: Tensor, mask: Tensor, center: Tensor | None) -> None:
+    """Raise ``ValueError`` on every rank if the arguments of one do not fit, or the ranks hold different ``(N, P, K)``."""
+    problem = _problem(student, teacher, mask) or problem_with_center(center, teacher)
+    # the number of masked patches is each rank's own; that of images, of their patches and of prototypes is not
+    agree_on([mask if problem else mask.flatten(1).unsqueeze(2).expand(-1, -1, student.shape[-1])], problem)
+
+
+def _problem(student: Tensor, teacher: Tensor, mask: Tensor) -> str | None:
+    """Return what is wrong with this rank's patches and mask, if anything."""
+    if student.shape != teacher.shape:
+        return (
+            f"student and teacher must have the same shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; "
+            "both are of all patches, or both of the masked ones"
+        )
+    for z in (student, teacher):
+        if not z.is_floating_point():
+            return f"patches must be floating point, got {z.dtype}; patches.float() converts"
+    if student.ndim not in (2, 3) or student.shape[-1] == 0 or len(mask) == 0:
+        return f"patches must be (N, P, K), or (M, K) of the masked ones, got shape {tuple(student.shape)}"
+    if student.ndim == 3:
+        return problem_with_mask(mask, student)
+    masked = int(mask.sum())  # waits for the device, as the selection by a mask does
+    if len(student) != masked or mask.dtype != torch.bool or mask.ndim < 2:
+        return (
+            f"the mask must be bool (N, P) with an entry True for each of the rows, got {mask.dtype} of shape "
+            f"{tuple(mask.shape)} with {masked} for rows {tuple(student.shape)}; z[mask] selects them"
+        )
+    return None
+
+
+class IBOTLoss(nn.Module):
+    """:func:`ibot` as a module that keeps the centre.
+
+    Parameters
+    ----------
+    num_prototypes : int
+        K, the outputs of the head; 8192 in the authors' code.
+    student_temperature, teacher_temperature : float
+        τ_s and τ_t. A schedule of τ_t is the caller's: ``forward(student, teacher, mask, teacher_temperature=...)``.
+    center_momentum : float
+        Share of the old centre in the new, the paper's 0.9.
+    centering : str
+        ``"mean"``: a running mean. ``"sinkhorn"``: DINOv2's Sinkhorn-Knopp, which keeps no state.
+
+    Attributes
+    ----------
+    center : Tensor or None
+        Buffer ``(K,)``, zero at first, the same on all ranks; None with ``centering="sinkhorn"``.
+    """
+
+    center: Tensor | None
+
+    def __init__(
+        self,
+        num_prototypes: int = 8192,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.07,
+        center_momentum: float = 0.9,
+        centering: str = "mean",
+    ) -> None:
+        super().__init__()
+        check_temperature(student_temperature, "student_temperature")
+        check_temperature(teacher_temperature, "teacher_temperature")
+        check_centering(centering)
+        check_shares(center_momentum=center_momentum)
+        check_counts(num_prototypes=num_prototypes)
+        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
+        self.center_momentum, self.centering = center_momentum, centering
+        self.register_buffer("center", torch.zeros(num_prototypes) if centering == "mean" else None)
+
+    def forward(
+        self, student: Tensor, teacher: Tensor, mask: Tensor, teacher_temperature: float | None = None
+    ) -> Tensor:
+        """Return the loss of the student's and the teacher's patches, ``(N, P, K)`` or the masked ones' ``(M, K)``.
+
+        The loss is computed with the centre as it was; in training mode, :meth:`update` moves it afterwards.
+        """
+        temperature = self.teacher_temperature if teacher_temperature is None else teacher_temperature
+        loss = ibot(student, teacher, mask, self.center, self.student_temperature, temperature)
+        if self.training:
+            self.update(teacher)
+        return loss
+
+    def update(self, teacher: Tensor) -> None:
+        """Move the centre towards the mean of all ranks' patches ``(..., K)``; nothing to do without one.
+
+        It is the mean of the patches that are given: of all (as in the authors' code), or of the masked ones (as in
+        DINOv2's). The ranks may have different numbers of them.
+        """
+        if self.center is not None:
+            move_center(self.center, teacher.flatten(0, -2), self.center_momentum)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return (
+            f"student_temperature={self.student_temperature}, teacher_temperature={self.teacher_temperature}, "
+            f"center_momentum={self.center_momentum}, centering={self.centering!r}"
+        )

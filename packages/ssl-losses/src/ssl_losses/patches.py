@@ -1,0 +1,62 @@
+"""Patches of images, and what a loss over masked patches refuses."""
+
+import torch
+from torch import Tensor
+
+from ssl_losses.distributed import agree_on
+from ssl_losses.layouts import problem_with_layout
+
+
+def patchify(images: Tensor, patch_size: int) -> Tensor:
+    """Return the pixels of each patch, ``(N, P, p·p·C)`` of images ``(N, C, H, W)``.
+
+    Patches come row by row, and so do the pixels in a patch, the channels of a pixel together: the order of the authors of
+    MAE.
+
+    Examples
+    --------
+    >>> import torch
+    >>> patchify(torch.arange(8.0).view(1, 1, 2, 4), patch_size=2).tolist()
+    [[[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]]
+    """
+    if images.ndim != 4 or patch_size < 1 or images.shape[2] % patch_size or images.shape[3] % patch_size:
+        raise ValueError(
+            f"images must be (N, C, H, W) with H and W divisible by patch_size={patch_size}, got shape "
+            f"{tuple(images.shape)}; resize or crop them"
+        )
+    rows = images.unflatten(3, (-1, patch_size)).unflatten(2, (-1, patch_size))  # (N, C, H/p, p, W/p, p)
+    return rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def check_patches(prediction: Tensor, target: Tensor, mask: Tensor | None) -> None:
+    """Raise ``ValueError`` unless every rank holds float patches of one shape ``(N, P, D)`` and a mask of ``(N, P)``.
+
+    The ranks agree before any of them raises or goes on.
+    """
+    agree_on((prediction, target), _problem(prediction, target, mask))
+
+
+def _problem(prediction: Tensor, target: Tensor, mask: Tensor | None) -> str | None:
+    """Return what is wrong with this rank's patches, if anything."""
+    for name, patches in {"prediction": prediction, "target": target}.items():
+        problem = problem_with_layout(name, patches, "(N, P, D)")
+        if problem:
+            return problem
+    if prediction.shape != target.shape:
+        return (
+            f"prediction and target must have the same shape, got {tuple(prediction.shape)} and {tuple(target.shape)}; "
+            "both are of all patches, or both of the masked ones without a mask"
+        )
+    return None if mask is None else problem_with_mask(mask, prediction)
+
+
+def problem_with_mask(mask: Tensor, patches: Tensor) -> str | None:
+    """Return what is wrong with the mask, ``(N, P)`` or ``(N, H, W)``, of patches ``(N, P, D)``, if anything."""
+    if mask.dtype != torch.bool:
+        return f"the mask must be bool, True where a patch is masked, got {mask.dtype}; mask.bool() converts"
+    if mask.ndim < 2 or mask.flatten(1).shape != patches.shape[:2]:
+        return (
+            f"the mask must be (N, P) = {tuple(patches.shape[:2])} for patches {tuple(patches.shape)}, got shape "
+            f"{tuple(mask.shape)}; it has one entry for each patch"
+        )
+    return None
