@@ -7,6 +7,7 @@ from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
+from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
 from ssl_losses.sinkhorn import sinkhorn
@@ -20,6 +21,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
+    "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
     "vicreg": VICRegLoss,
     "w_mse": WMSELoss,
@@ -31,6 +33,7 @@ __all__ = [
     "DINOLoss",
     "IBOTLoss",
     "InfoNCELoss",
+    "NNCLRLoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
     "VICRegLoss",
@@ -40,6 +43,7 @@ __all__ = [
     "ibot",
     "info_nce",
     "negative_cosine_similarity",
+    "nnclr",
     "nt_xent",
     "patchify",
     "sinkhorn",

@@ -1,0 +1,41 @@
+"""The nearest of many rows, found in tiles: memory grows with the rows and not with their square."""
+
+import torch
+from torch import Tensor
+
+from ssl_losses.operators import operator
+from ssl_losses.tiles import blocks, products
+
+
+def nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:
+    """Return for each query the index of the key with the largest product, of equal ones the first.
+
+    Parameters
+    ----------
+    queries, keys : Tensor
+        ``(M, D)`` and ``(K, D)`` of one type, float32 or float64; K > 0.
+    excluded : Tensor
+        ``(M, E)`` int64, the keys that a query leaves out; every query keeps at least one.
+
+    Returns
+    -------
+    Tensor
+        ``(M,)`` int64.
+    """
+    return _nearest(queries.detach(), keys.detach(), excluded)
+
+
+@operator(
+    "nearest(Tensor queries, Tensor keys, Tensor excluded) -> Tensor",
+    fake=lambda queries, keys, excluded: queries.new_empty(queries.shape[0], dtype=torch.int64),
+)
+def _nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:
+    largest = queries.new_full((len(queries),), -torch.inf)
+    index = torch.zeros_like(largest, dtype=torch.int64)
+    for rows in blocks(queries):
+        for columns in blocks(keys):
+            value, column = products(queries, keys, rows, columns, excluded, 1.0).max(1)
+            better = value > largest[rows]
+            index[rows] = torch.where(better, column + columns.start, index[rows])
+            largest[rows] = torch.maximum(value, largest[rows])
+    return index
