@@ -6,6 +6,8 @@ from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
+from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
+from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
@@ -20,6 +22,8 @@ LOSSES: dict[str, type[nn.Module]] = {
     "dino": DINOLoss,
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
+    "masked_feature_regression": MaskedFeatureRegressionLoss,
+    "masked_reconstruction": MaskedReconstructionLoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
@@ -33,6 +37,8 @@ __all__ = [
     "DINOLoss",
     "IBOTLoss",
     "InfoNCELoss",
+    "MaskedFeatureRegressionLoss",
+    "MaskedReconstructionLoss",
     "NNCLRLoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
@@ -42,6 +48,8 @@ __all__ = [
     "dino",
     "ibot",
     "info_nce",
+    "masked_feature_regression",
+    "masked_reconstruction",
     "negative_cosine_similarity",
     "nnclr",
     "nt_xent",
