@@ -4,6 +4,7 @@ from torch import nn
 
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.dino import DINOLoss, dino
+from ssl_losses.directclr import DirectCLRLoss, directclr
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
@@ -12,6 +13,7 @@ from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, 
 from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
+from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.vicreg import VICRegLoss, vicreg
 from ssl_losses.w_mse import WMSELoss, w_mse
@@ -20,6 +22,7 @@ from ssl_losses.w_mse import WMSELoss, w_mse
 LOSSES: dict[str, type[nn.Module]] = {
     "barlow_twins": BarlowTwinsLoss,
     "dino": DINOLoss,
+    "directclr": DirectCLRLoss,
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
     "masked_feature_regression": MaskedFeatureRegressionLoss,
@@ -27,6 +30,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
+    "ressl": ReSSLLoss,
     "vicreg": VICRegLoss,
     "w_mse": WMSELoss,
 }
@@ -35,6 +39,7 @@ __all__ = [
     "LOSSES",
     "BarlowTwinsLoss",
     "DINOLoss",
+    "DirectCLRLoss",
     "IBOTLoss",
     "InfoNCELoss",
     "MaskedFeatureRegressionLoss",
@@ -42,10 +47,12 @@ __all__ = [
     "NNCLRLoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
+    "ReSSLLoss",
     "VICRegLoss",
     "WMSELoss",
     "barlow_twins",
     "dino",
+    "directclr",
     "ibot",
     "info_nce",
     "masked_feature_regression",
@@ -54,6 +61,7 @@ __all__ = [
     "nnclr",
     "nt_xent",
     "patchify",
+    "ressl",
     "sinkhorn",
     "vicreg",
     "w_mse",

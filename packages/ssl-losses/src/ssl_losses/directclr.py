@@ -1,0 +1,80 @@
+"""DirectCLR: a contrastive loss on the first dimensions of the representation, without a projector."""
+
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.distributed import mean_over_ranks
+from ssl_losses.matching import matching
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.unit_rows import unit_rows
+
+
+@without_autocast
+def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) -> Tensor:
+    r"""Return the DirectCLR loss (Jing, Vincent, LeCun & Tian 2022, https://arxiv.org/abs/2110.09348).
+
+    .. math::
+        \frac12 \left( L(z_1, z_2) + L(z_2, z_1) \right), \qquad z_v = r_{v, 1 \dots d_0}, \qquad
+        L(a, b) = -\frac1G \sum_i \log \frac{\exp(\hat a_i \cdot \hat b_i / \tau)}{\sum_k \exp(\hat a_i \cdot \hat b_k / \tau)}
+
+    where k runs over the other view of the global batch, as in the paper and the authors' code: a view's own samples are no
+    negatives. The similarities are computed in tiles: memory grows with N·D, not with N².
+
+    Parameters
+    ----------
+    r1, r2 : Tensor
+        ``(N, D)`` float, the two views' representations: what the backbone gives, with no projector on top.
+    dim : int
+        d₀, the leading dimensions that the loss sees, at most D; the paper's 360 (of a ResNet-50's 2048).
+    temperature : float
+        τ, at least 1e-6; the authors' 0.1.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, a temperature below 1e-6, a ``dim`` below 1 or above D, fewer than 2 samples in the
+        global batch (there is no negative), or ranks with different batches.
+
+    Examples
+    --------
+    >>> import torch
+    >>> r = torch.eye(4)
+    >>> round(directclr(r, r, dim=4, temperature=1.0).item(), 4)  # log(1 + 3 / e)
+    0.7437
+    """
+    _check_dim(dim)
+    check_temperature(temperature)
+    check_embeddings(r1, r2, samples=2)
+    if dim > r1.shape[1]:
+        raise ValueError(f"dim={dim} is more than the D={r1.shape[1]} dimensions of the representations; lower dim")
+    scale = 1 / temperature
+    a, b = (unit_rows(r[:, :dim]) for r in widened((r1, r2)))
+    return mean_over_ranks((matching(a, b, scale) + matching(b, a, scale)).mean() / 2)
+
+
+def _check_dim(dim: int) -> None:
+    if dim < 1:
+        raise ValueError(f"dim must be at least 1, got {dim}; the paper takes 360 of 2048")
+
+
+class DirectCLRLoss(nn.Module):
+    """:func:`directclr` as a module."""
+
+    def __init__(self, dim: int = 360, temperature: float = 0.1) -> None:
+        super().__init__()
+        _check_dim(dim)
+        check_temperature(temperature)
+        self.dim, self.temperature = dim, temperature
+
+    def forward(self, r1: Tensor, r2: Tensor) -> Tensor:
+        """Return the loss of two views' representations ``(N, D)``."""
+        return directclr(r1, r2, self.dim, self.temperature)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"dim={self.dim}, temperature={self.temperature}"
