@@ -15,6 +15,7 @@ from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.sinkhorn import sinkhorn
+from ssl_losses.vibcreg import VIbCRegLoss, vibcreg
 from ssl_losses.vicreg import VICRegLoss, vicreg
 from ssl_losses.w_mse import WMSELoss, w_mse
 
@@ -31,6 +32,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
     "ressl": ReSSLLoss,
+    "vibcreg": VIbCRegLoss,
     "vicreg": VICRegLoss,
     "w_mse": WMSELoss,
 }
@@ -49,6 +51,7 @@ __all__ = [
     "NegativeCosineSimilarityLoss",
     "ReSSLLoss",
     "VICRegLoss",
+    "VIbCRegLoss",
     "WMSELoss",
     "barlow_twins",
     "dino",
@@ -63,6 +66,7 @@ __all__ = [
     "patchify",
     "ressl",
     "sinkhorn",
+    "vibcreg",
     "vicreg",
     "w_mse",
 ]
