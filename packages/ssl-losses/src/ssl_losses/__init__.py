@@ -5,6 +5,8 @@ from torch import nn
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.directclr import DirectCLRLoss, directclr
+from ssl_losses.emp_ssl import EMPSSLLoss, emp_ssl
+from ssl_losses.frossl import FroSSLLoss, frossl
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
@@ -24,6 +26,8 @@ LOSSES: dict[str, type[nn.Module]] = {
     "barlow_twins": BarlowTwinsLoss,
     "dino": DINOLoss,
     "directclr": DirectCLRLoss,
+    "emp_ssl": EMPSSLLoss,
+    "frossl": FroSSLLoss,
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
     "masked_feature_regression": MaskedFeatureRegressionLoss,
@@ -42,6 +46,8 @@ __all__ = [
     "BarlowTwinsLoss",
     "DINOLoss",
     "DirectCLRLoss",
+    "EMPSSLLoss",
+    "FroSSLLoss",
     "IBOTLoss",
     "InfoNCELoss",
     "MaskedFeatureRegressionLoss",
@@ -56,6 +62,8 @@ __all__ = [
     "barlow_twins",
     "dino",
     "directclr",
+    "emp_ssl",
+    "frossl",
     "ibot",
     "info_nce",
     "masked_feature_regression",

@@ -1,0 +1,18 @@
+"""The smaller of ZᵀZ and ZZᵀ."""
+
+import torch
+from views import pair
+
+from ssl_losses.gram import smaller_gram
+
+
+def test_the_smaller_matrix_has_the_other_s_eigenvalues_but_for_zeros():
+    """Oracle: torch.linalg.eigvalsh of both."""
+    z = torch.stack(pair())
+    for view in (z, z[:, :3]):
+        gram = smaller_gram(view)
+        assert gram.shape[-1] == min(view.shape[1:])
+        for other in (view.mT @ view, view @ view.mT):
+            eigenvalues = torch.linalg.eigvalsh(other)
+            torch.testing.assert_close(torch.linalg.eigvalsh(gram), eigenvalues[:, -gram.shape[-1] :])
+            assert eigenvalues[:, : -gram.shape[-1]].abs().sum() < 1e-12
