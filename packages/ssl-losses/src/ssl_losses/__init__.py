@@ -11,6 +11,7 @@ from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
 from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
+from ssl_losses.mmcr import MMCRLoss, mmcr
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
@@ -32,6 +33,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "info_nce": InfoNCELoss,
     "masked_feature_regression": MaskedFeatureRegressionLoss,
     "masked_reconstruction": MaskedReconstructionLoss,
+    "mmcr": MMCRLoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
@@ -50,6 +52,7 @@ __all__ = [
     "FroSSLLoss",
     "IBOTLoss",
     "InfoNCELoss",
+    "MMCRLoss",
     "MaskedFeatureRegressionLoss",
     "MaskedReconstructionLoss",
     "NNCLRLoss",
@@ -68,6 +71,7 @@ __all__ = [
     "info_nce",
     "masked_feature_regression",
     "masked_reconstruction",
+    "mmcr",
     "negative_cosine_similarity",
     "nnclr",
     "nt_xent",
