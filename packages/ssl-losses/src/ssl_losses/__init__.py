@@ -18,6 +18,7 @@ from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.sinkhorn import sinkhorn
+from ssl_losses.tico import TiCoLoss, tico
 from ssl_losses.vibcreg import VIbCRegLoss, vibcreg
 from ssl_losses.vicreg import VICRegLoss, vicreg
 from ssl_losses.w_mse import WMSELoss, w_mse
@@ -38,6 +39,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
     "ressl": ReSSLLoss,
+    "tico": TiCoLoss,
     "vibcreg": VIbCRegLoss,
     "vicreg": VICRegLoss,
     "w_mse": WMSELoss,
@@ -59,6 +61,7 @@ __all__ = [
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
     "ReSSLLoss",
+    "TiCoLoss",
     "VICRegLoss",
     "VIbCRegLoss",
     "WMSELoss",
@@ -78,6 +81,7 @@ __all__ = [
     "patchify",
     "ressl",
     "sinkhorn",
+    "tico",
     "vibcreg",
     "vicreg",
     "w_mse",
