@@ -18,6 +18,7 @@ from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.sinkhorn import sinkhorn
+from ssl_losses.swav import SwAVLoss, swav
 from ssl_losses.tico import TiCoLoss, tico
 from ssl_losses.vibcreg import VIbCRegLoss, vibcreg
 from ssl_losses.vicreg import VICRegLoss, vicreg
@@ -39,6 +40,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
     "ressl": ReSSLLoss,
+    "swav": SwAVLoss,
     "tico": TiCoLoss,
     "vibcreg": VIbCRegLoss,
     "vicreg": VICRegLoss,
@@ -61,6 +63,7 @@ __all__ = [
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
     "ReSSLLoss",
+    "SwAVLoss",
     "TiCoLoss",
     "VICRegLoss",
     "VIbCRegLoss",
@@ -81,6 +84,7 @@ __all__ = [
     "patchify",
     "ressl",
     "sinkhorn",
+    "swav",
     "tico",
     "vibcreg",
     "vicreg",
