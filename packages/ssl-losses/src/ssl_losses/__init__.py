@@ -12,10 +12,12 @@ from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
 from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
 from ssl_losses.mmcr import MMCRLoss, mmcr
+from ssl_losses.msn import MSNLoss, msn
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
+from ssl_losses.pmsn import PMSNLoss, pmsn
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.swav import SwAVLoss, swav
@@ -36,9 +38,11 @@ LOSSES: dict[str, type[nn.Module]] = {
     "masked_feature_regression": MaskedFeatureRegressionLoss,
     "masked_reconstruction": MaskedReconstructionLoss,
     "mmcr": MMCRLoss,
+    "msn": MSNLoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nnclr": NNCLRLoss,
     "nt_xent": NTXentLoss,
+    "pmsn": PMSNLoss,
     "ressl": ReSSLLoss,
     "swav": SwAVLoss,
     "tico": TiCoLoss,
@@ -57,11 +61,13 @@ __all__ = [
     "IBOTLoss",
     "InfoNCELoss",
     "MMCRLoss",
+    "MSNLoss",
     "MaskedFeatureRegressionLoss",
     "MaskedReconstructionLoss",
     "NNCLRLoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
+    "PMSNLoss",
     "ReSSLLoss",
     "SwAVLoss",
     "TiCoLoss",
@@ -78,10 +84,12 @@ __all__ = [
     "masked_feature_regression",
     "masked_reconstruction",
     "mmcr",
+    "msn",
     "negative_cosine_similarity",
     "nnclr",
     "nt_xent",
     "patchify",
+    "pmsn",
     "ressl",
     "sinkhorn",
     "swav",
