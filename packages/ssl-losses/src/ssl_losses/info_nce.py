@@ -1,7 +1,6 @@
 """InfoNCE with a queue: the contrastive loss of MoCo."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
@@ -9,6 +8,7 @@ from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.logsumexp import logsumexp
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.queue import Queue, problem_with_queue
+from ssl_losses.softplus import softplus
 from ssl_losses.unit_rows import unit_rows
 
 
@@ -58,7 +58,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
     q, k, rows = (unit_rows(z) for z in widened((query, key.detach(), queue)))
     negatives = logsumexp(q, rows, scale, excluded=torch.empty(len(q), 0, dtype=torch.int64, device=q.device))
     positives = (q * k).sum(1) * scale
-    return mean_over_ranks(F.softplus(negatives - positives, threshold=40).mean())  # as in nt_xent
+    return mean_over_ranks(softplus(negatives - positives).mean())
 
 
 class InfoNCELoss(nn.Module):

@@ -1,11 +1,11 @@
 """The matching loss: each row of one set finds its partner among all ranks' rows of the other."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_losses.distributed import gather_with_gradient, rank
 from ssl_losses.logsumexp import logsumexp
+from ssl_losses.softplus import softplus
 
 
 def matching(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
@@ -29,4 +29,4 @@ def matching(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
     own = torch.arange(len(queries), device=queries.device) + rank() * len(queries)
     negatives = logsumexp(queries, gather_with_gradient(keys), scale, excluded=own.unsqueeze(1))
     positives = (queries * keys).sum(1) * scale
-    return F.softplus(negatives - positives, threshold=40)  # as in nt_xent
+    return softplus(negatives - positives)

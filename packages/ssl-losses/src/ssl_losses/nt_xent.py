@@ -1,13 +1,12 @@
 """NT-Xent: the normalised, temperature-scaled cross-entropy of SimCLR."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
-from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
-from ssl_losses.logsumexp import logsumexp, self_logsumexp
+from ssl_losses.distributed import mean_over_ranks
+from ssl_losses.negatives import negatives
 from ssl_losses.precision import widened, without_autocast
+from ssl_losses.softplus import softplus
 from ssl_losses.unit_rows import unit_rows
 
 
@@ -42,6 +41,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> z = torch.eye(4)
     >>> round(nt_xent(z, z, temperature=1.0).item(), 4)  # log(1 + 6 / e)
     1.1654
@@ -50,23 +50,8 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     check_embeddings(z1, z2, samples=2)
     scale = 1 / temperature
     a, b = (unit_rows(z) for z in widened((z1, z2)))
-    rows = torch.cat([a, b])
-    negatives = _negatives(rows, a, b, scale)
     positives = (a * b).sum(1).repeat(2) * scale
-    # -log(e^p / (e^p + e^n)) = softplus(n - p): never negative, and exact where the positive dominates. Torch cuts softplus
-    # off at a threshold; at 40 the cut is below float64's precision
-    return mean_over_ranks(F.softplus(negatives - positives, threshold=40).mean())
-
-
-def _negatives(rows: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """Return the log-sum-exp over the embeddings of other samples, for each of this rank's ``(2N, D)``."""
-    n, total = len(a), len(a) * world_size()
-    sample = torch.arange(n, device=a.device).repeat(2) + rank() * n
-    same_sample = torch.stack([sample, sample + total], dim=1)  # itself and its other view, as rows of the global batch
-    if total == n:
-        return self_logsumexp(rows, scale, same_sample)
-    everybody = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
-    return logsumexp(rows, everybody, scale, same_sample)
+    return mean_over_ranks(softplus(negatives(a, b, scale) - positives).mean())
 
 
 class NTXentLoss(nn.Module):

@@ -1,0 +1,33 @@
+"""The negatives of SimCLR and its kin: both views of all other samples of the global batch."""
+
+import torch
+from torch import Tensor
+
+from ssl_losses.distributed import gather_with_gradient, rank, world_size
+from ssl_losses.logsumexp import logsumexp, self_logsumexp
+
+
+def negatives(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Return the log-sum-exp of each embedding's scaled products with the embeddings of other samples.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        ``(N, D)`` of one type, float32 or float64, the two views of this rank's samples. At least 2 samples on all ranks
+        together.
+    scale : float
+        A temperature's inverse.
+
+    Returns
+    -------
+    Tensor
+        ``(2N,)``, first of a, then of b.
+    """
+    rows = torch.cat([a, b])
+    n, total = len(a), len(a) * world_size()
+    sample = torch.arange(n, device=a.device).repeat(2) + rank() * n
+    same_sample = torch.stack([sample, sample + total], dim=1)  # itself and its other view, as rows of the global batch
+    if total == n:
+        return self_logsumexp(rows, scale, same_sample)
+    everybody = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
+    return logsumexp(rows, everybody, scale, same_sample)
