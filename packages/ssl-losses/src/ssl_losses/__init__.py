@@ -9,6 +9,7 @@ from ssl_losses.emp_ssl import EMPSSLLoss, emp_ssl
 from ssl_losses.frossl import FroSSLLoss, frossl
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
+from ssl_losses.macl import MACLLoss, macl
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
 from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
 from ssl_losses.mmcr import MMCRLoss, mmcr
@@ -35,6 +36,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "frossl": FroSSLLoss,
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
+    "macl": MACLLoss,
     "masked_feature_regression": MaskedFeatureRegressionLoss,
     "masked_reconstruction": MaskedReconstructionLoss,
     "mmcr": MMCRLoss,
@@ -60,6 +62,7 @@ __all__ = [
     "FroSSLLoss",
     "IBOTLoss",
     "InfoNCELoss",
+    "MACLLoss",
     "MMCRLoss",
     "MSNLoss",
     "MaskedFeatureRegressionLoss",
@@ -81,6 +84,7 @@ __all__ = [
     "frossl",
     "ibot",
     "info_nce",
+    "macl",
     "masked_feature_regression",
     "masked_reconstruction",
     "mmcr",
