@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ssl_losses.alignment import AlignmentLoss, alignment
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.directclr import DirectCLRLoss, directclr
@@ -23,12 +24,14 @@ from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.swav import SwAVLoss, swav
 from ssl_losses.tico import TiCoLoss, tico
+from ssl_losses.uniformity import UniformityLoss, uniformity
 from ssl_losses.vibcreg import VIbCRegLoss, vibcreg
 from ssl_losses.vicreg import VICRegLoss, vicreg
 from ssl_losses.w_mse import WMSELoss, w_mse
 
 # name of the function -> its module
 LOSSES: dict[str, type[nn.Module]] = {
+    "alignment": AlignmentLoss,
     "barlow_twins": BarlowTwinsLoss,
     "dino": DINOLoss,
     "directclr": DirectCLRLoss,
@@ -48,6 +51,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "ressl": ReSSLLoss,
     "swav": SwAVLoss,
     "tico": TiCoLoss,
+    "uniformity": UniformityLoss,
     "vibcreg": VIbCRegLoss,
     "vicreg": VICRegLoss,
     "w_mse": WMSELoss,
@@ -55,6 +59,7 @@ LOSSES: dict[str, type[nn.Module]] = {
 
 __all__ = [
     "LOSSES",
+    "AlignmentLoss",
     "BarlowTwinsLoss",
     "DINOLoss",
     "DirectCLRLoss",
@@ -74,9 +79,11 @@ __all__ = [
     "ReSSLLoss",
     "SwAVLoss",
     "TiCoLoss",
+    "UniformityLoss",
     "VICRegLoss",
     "VIbCRegLoss",
     "WMSELoss",
+    "alignment",
     "barlow_twins",
     "dino",
     "directclr",
@@ -98,6 +105,7 @@ __all__ = [
     "sinkhorn",
     "swav",
     "tico",
+    "uniformity",
     "vibcreg",
     "vicreg",
     "w_mse",
