@@ -54,6 +54,8 @@ class Case:
     # The buffers after one call of `forward` in training: next_state(state, *arguments, **options) -> {name: tensor}.
     # Every loss with buffers needs it.
     next_state: Callable[..., dict[str, Tensor]] | None = None
+    # What a user does with the module before the first step, on every rank: prepare(module).
+    prepare: Callable[[nn.Module], None] | None = None
 
     def __post_init__(self) -> None:
         assert self.invariances <= set(INVARIANCES), self.invariances
@@ -70,8 +72,12 @@ def load(name: str) -> Case:
 
 def module(name: str, **options: Any) -> nn.Module:
     """Return the loss as a module in float64, its state drawn from a fixed seed."""
+    case = load(name)
     torch.manual_seed(0)
-    return ssl_losses.LOSSES[name](**{**load(name).options, **options}).double()
+    loss = ssl_losses.LOSSES[name](**{**case.options, **options}).double()
+    if case.prepare is not None:
+        case.prepare(loss)
+    return loss
 
 
 def state_of(loss: nn.Module) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from torch import nn
 
 from ssl_losses.alignment import AlignmentLoss, alignment
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
+from ssl_losses.deepcluster_v2 import DeepClusterV2Loss, deepcluster_v2
 from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.directclr import DirectCLRLoss, directclr
 from ssl_losses.emp_ssl import EMPSSLLoss, emp_ssl
@@ -33,6 +34,7 @@ from ssl_losses.w_mse import WMSELoss, w_mse
 LOSSES: dict[str, type[nn.Module]] = {
     "alignment": AlignmentLoss,
     "barlow_twins": BarlowTwinsLoss,
+    "deepcluster_v2": DeepClusterV2Loss,
     "dino": DINOLoss,
     "directclr": DirectCLRLoss,
     "emp_ssl": EMPSSLLoss,
@@ -62,6 +64,7 @@ __all__ = [
     "AlignmentLoss",
     "BarlowTwinsLoss",
     "DINOLoss",
+    "DeepClusterV2Loss",
     "DirectCLRLoss",
     "EMPSSLLoss",
     "FroSSLLoss",
@@ -85,6 +88,7 @@ __all__ = [
     "WMSELoss",
     "alignment",
     "barlow_twins",
+    "deepcluster_v2",
     "dino",
     "directclr",
     "emp_ssl",
