@@ -22,6 +22,7 @@ from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.patches import patchify
 from ssl_losses.pmsn import PMSNLoss, pmsn
 from ssl_losses.ressl import ReSSLLoss, ressl
+from ssl_losses.siglip import SigLIPLoss, siglip
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.swav import SwAVLoss, swav
 from ssl_losses.tico import TiCoLoss, tico
@@ -51,6 +52,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "nt_xent": NTXentLoss,
     "pmsn": PMSNLoss,
     "ressl": ReSSLLoss,
+    "siglip": SigLIPLoss,
     "swav": SwAVLoss,
     "tico": TiCoLoss,
     "uniformity": UniformityLoss,
@@ -80,6 +82,7 @@ __all__ = [
     "NegativeCosineSimilarityLoss",
     "PMSNLoss",
     "ReSSLLoss",
+    "SigLIPLoss",
     "SwAVLoss",
     "TiCoLoss",
     "UniformityLoss",
@@ -106,6 +109,7 @@ __all__ = [
     "patchify",
     "pmsn",
     "ressl",
+    "siglip",
     "sinkhorn",
     "swav",
     "tico",

@@ -1,0 +1,102 @@
+"""SigLIP: for each pair of two views, or of an image and a text, whether they belong together."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_embeddings
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank
+from ssl_losses.logistic import softplus_sum
+from ssl_losses.option_ranges import check_positive
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.softplus import softplus
+from ssl_losses.unit_rows import unit_rows
+
+
+@without_autocast
+def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bias: float | Tensor = -10.0) -> Tensor:
+    r"""Return the sigmoid loss of SigLIP (Zhai, Mustafa, Kolesnikov & Beyer 2023, https://arxiv.org/abs/2303.15343).
+
+    .. math::
+        -\frac1G \sum_i \sum_k \log \sigma(y_{ik} (t \, \hat z_{1,i} \cdot \hat z_{2,k} + b)), \qquad
+        y_{ik} = 1 \text{ where } i = k, \text{ else } -1
+
+    over all pairs of the global batch, with rows normalised. The pairs are computed in tiles, in the backward pass again:
+    memory grows with N·D, not with N².
+
+    Parameters
+    ----------
+    z1, z2 : Tensor
+        ``(N, D)`` float, the two views, or images and texts; row i of both belongs together.
+    logit_scale : float or Tensor
+        t, above 0: a number or a scalar tensor, which gets a gradient. The paper learns log t, from t = 10.
+    logit_bias : float or Tensor
+        b, likewise. The paper learns it, from -10: at first all pairs are told apart, as nearly all should be.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least, not negative: the mean over the world of the *sum* over the other view, so that it grows
+        with G. A zero row has similarity 0 to all.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, a logit_scale (a number) that is not above 0, or ranks with different batches.
+
+    Examples
+    --------
+    >>> z = torch.eye(2)
+    >>> round(siglip(z, z, logit_scale=2.0, logit_bias=-1.0).item(), 4)  # a pair of logit 1, a pair of logit -1
+    0.6265
+    """
+    _check_options(logit_scale, logit_bias)
+    check_embeddings(z1, z2)
+    a, b = (unit_rows(z) for z in widened((z1, z2)))
+    scale, bias = _on_all_ranks(logit_scale, a), _on_all_ranks(logit_bias, a)
+    own = torch.arange(len(a), device=a.device) + rank() * len(a)
+    others = gather_with_gradient(b)
+    # the bias is one more dimension: its coordinate in the queries, 1 in the keys
+    queries = torch.cat([a * scale, bias.expand(len(a), 1)], dim=1)
+    keys = torch.cat([others, others.new_ones(len(others), 1)], dim=1)
+    positives = softplus(-((a * b).sum(1) * scale + bias))
+    return mean_over_ranks((positives + softplus_sum(queries, keys, excluded=own.unsqueeze(1))).mean())
+
+
+def _on_all_ranks(option: float | Tensor, like: Tensor) -> Tensor:
+    """Return a scalar of the embeddings' type whose gradient is the same on every rank.
+
+    Each rank's own gradient is that of its rows. Averaged here, a learned scale stays the same on all ranks even where
+    nobody averages it: a loss is easily left out of what ``DistributedDataParallel`` wraps.
+    """
+    if not isinstance(option, Tensor):
+        return like.new_tensor(option)
+    return mean_over_ranks(option.to(like.dtype))
+
+
+def _check_options(logit_scale: float | Tensor, logit_bias: float | Tensor) -> None:
+    if not isinstance(logit_scale, Tensor):  # reading a tensor would wait for the device
+        check_positive(logit_scale=logit_scale)
+    if not isinstance(logit_bias, Tensor) and not math.isfinite(logit_bias):
+        raise ValueError(f"logit_bias must be finite, got {logit_bias}; the paper starts from -10")
+
+
+class SigLIPLoss(nn.Module):
+    """:func:`siglip` as a module that learns the scale (as its logarithm) and the bias: give the optimizer its parameters.
+
+    Parameters
+    ----------
+    logit_scale, logit_bias : float
+        Where they start; the paper's 10 and -10.
+    """
+
+    def __init__(self, logit_scale: float = 10.0, logit_bias: float = -10.0) -> None:
+        super().__init__()
+        _check_options(logit_scale, logit_bias)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+        self.logit_bias = nn.Parameter(torch.tensor(float(logit_bias)))
+
+    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the loss of two views ``(N, D)``."""
+        return siglip(z1, z2, self.log_scale.exp(), self.logit_bias)
