@@ -11,6 +11,7 @@ from ssl_losses.emp_ssl import EMPSSLLoss, emp_ssl
 from ssl_losses.frossl import FroSSLLoss, frossl
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
+from ssl_losses.koleo import KoLeoLoss, koleo
 from ssl_losses.macl import MACLLoss, macl
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
 from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
@@ -42,6 +43,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "frossl": FroSSLLoss,
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
+    "koleo": KoLeoLoss,
     "macl": MACLLoss,
     "masked_feature_regression": MaskedFeatureRegressionLoss,
     "masked_reconstruction": MaskedReconstructionLoss,
@@ -72,6 +74,7 @@ __all__ = [
     "FroSSLLoss",
     "IBOTLoss",
     "InfoNCELoss",
+    "KoLeoLoss",
     "MACLLoss",
     "MMCRLoss",
     "MSNLoss",
@@ -98,6 +101,7 @@ __all__ = [
     "frossl",
     "ibot",
     "info_nce",
+    "koleo",
     "macl",
     "masked_feature_regression",
     "masked_reconstruction",
