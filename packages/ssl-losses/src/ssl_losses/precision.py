@@ -21,9 +21,19 @@ def without_autocast(function: F) -> F:
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        tensors = (value for value in (*arguments, *options.values()) if isinstance(value, Tensor))
-        device = next((tensor.device.type for tensor in tensors), "cpu")
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(_device_type((*arguments, *options.values())) or "cpu", enabled=False):
             return function(*arguments, **options)
 
     return call  # type: ignore[return-value]
+
+
+def _device_type(values: Sequence[Any]) -> str | None:
+    """Return where the first tensor is, among the values or in lists of them, as views may come."""
+    for value in values:
+        if isinstance(value, Tensor):
+            return value.device.type
+        if isinstance(value, list | tuple):
+            found = _device_type(value)
+            if found is not None:
+                return found
+    return None
