@@ -1,5 +1,8 @@
-"""Negative cosine similarity: what BYOL and SimSiam minimise."""
+"""Negative cosine similarity: what BYOL, SimSiam and FastSiam minimise."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
@@ -9,24 +12,29 @@ from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast
-def negative_cosine_similarity(prediction: Tensor, target: Tensor, stop_gradient: bool = True) -> Tensor:
+def negative_cosine_similarity(
+    prediction: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor], stop_gradient: bool = True
+) -> Tensor:
     r"""Return the negative cosine similarity (BYOL, Grill et al. 2020, https://arxiv.org/abs/2006.07733; SimSiam, Chen & He
-    2021, https://arxiv.org/abs/2011.10566).
+    2021, https://arxiv.org/abs/2011.10566; FastSiam, Pototzky et al. 2022,
+    https://doi.org/10.1007/978-3-031-16788-1_4).
 
     .. math::
-        -\frac1G \sum_i \frac{p_i \cdot z_i}{‖p_i‖ ‖z_i‖}
+        -\frac1G \sum_i \frac{p_i \cdot z_i}{‖p_i‖ ‖z_i‖} \qquad \text{or} \qquad
+        -\frac{1}{V G} \sum_v \sum_i \frac{p_{v,i} \cdot \bar z_{v,i}}{‖p_{v,i}‖ ‖\bar z_{v,i}‖}, \quad
+        \bar z_{v,i} = \frac{1}{V - 1} \sum_{u \ne v} z_{u,i}
 
-    BYOL's loss is twice this plus 2. Both papers take the mean over the two directions: predictions of view 1 against
-    targets of view 2, and the other way round.
+    of one view against another, or of V views, each against the mean of the others' targets (FastSiam). With two views that
+    is the mean over the two directions, as BYOL and SimSiam take it; BYOL's loss is twice this plus 2.
 
     Parameters
     ----------
-    prediction : Tensor
-        ``(N, D)`` float, what the predictor says of one view.
-    target : Tensor
-        ``(N, D)`` float, the projection of the other view.
+    prediction : Tensor or sequence of Tensor
+        ``(N, D)`` float, what the predictor says of one view; or V of them, what it says of each.
+    target : Tensor or sequence of Tensor
+        ``(N, D)`` float, the projection of the other view; or V of them, the projections in the order of the predictions.
     stop_gradient : bool
-        Whether the target counts as a constant, as in both papers; without it both sides collapse onto each other.
+        Whether the target counts as a constant, as in all three papers; without it both sides collapse onto each other.
 
     Returns
     -------
@@ -36,18 +44,34 @@ def negative_cosine_similarity(prediction: Tensor, target: Tensor, stop_gradient
     Raises
     ------
     ValueError
-        For shapes that differ, integers, or ranks with different batches.
+        For shapes that differ, integers, other numbers of predictions and targets, or ranks with different batches.
 
     Examples
     --------
-    >>> import torch
     >>> p = torch.tensor([[3.0, 4.0]])
     >>> round(negative_cosine_similarity(p, 2 * p).item(), 4), round(negative_cosine_similarity(p, -p).item(), 4)
     (-1.0, 1.0)
+    >>> views = [torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])]
+    >>> round(negative_cosine_similarity(views, views).item(), 4)  # -(√½ + √½ + 0) / 3
+    -0.4714
     """
-    check_embeddings(prediction, target)
-    p, z = widened((prediction, target.detach() if stop_gradient else target))
-    return mean_over_ranks(-(unit_rows(p) * unit_rows(z)).sum(1).mean())
+    predictions, targets = ([z] if isinstance(z, Tensor) else list(z) for z in (prediction, target))
+    check_embeddings(*predictions, *targets, problem=_problem(len(predictions), len(targets)))
+    rows = widened([*predictions, *targets])
+    p, z = torch.stack(rows[: len(predictions)]), torch.stack(rows[len(predictions) :])  # (V, N, D)
+    if stop_gradient:
+        z = z.detach()
+    views = len(z)
+    if views > 1:
+        others = (1 - torch.eye(views, dtype=z.dtype, device=z.device)) / (views - 1)
+        z = torch.einsum("uv,vnd->und", others, z)
+    return mean_over_ranks(-(unit_rows(p.flatten(0, 1)) * unit_rows(z.flatten(0, 1))).sum(1).mean())
+
+
+def _problem(predictions: int, targets: int) -> str | None:
+    if predictions == targets:
+        return None
+    return f"expected a target for each prediction, got {predictions} predictions and {targets} targets"
 
 
 class NegativeCosineSimilarityLoss(nn.Module):
@@ -57,8 +81,8 @@ class NegativeCosineSimilarityLoss(nn.Module):
         super().__init__()
         self.stop_gradient = stop_gradient
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of predictions and targets ``(N, D)``."""
+    def forward(self, prediction: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> Tensor:
+        """Return the loss of predictions and targets, ``(N, D)`` or V of them."""
         return negative_cosine_similarity(prediction, target, self.stop_gradient)
 
     def extra_repr(self) -> str:
