@@ -1,8 +1,8 @@
 """MSN and PMSN beyond the contract. Oracles: MSNLoss and PMSNLoss of pip's lightly 1.6.
 
 Deviations: lightly takes the anchors of all views in one tensor, and the prototypes as an argument. Its PMSN takes the
-divergence of the prior from the mean assignment, KL(π ‖ p̄), and balances the targets; the paper's is KL(p̄ ‖ π), whose uniform
-case is MSN, and balances nothing.
+divergence of the prior from the mean assignment, KL(π ‖ p̄); the paper's is KL(p̄ ‖ π), whose uniform case is MSN. It balances
+the targets by default, which ours does not: that pulls them towards the uniform prior.
 """
 
 import math

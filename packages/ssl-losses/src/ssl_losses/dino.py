@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
 from ssl_losses.cross_view_entropy import cross_view_entropy
-from ssl_losses.option_ranges import check_counts, check_shares
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.teacher_targets import check_centering, move_center, problem_with_center, teacher_targets
+from ssl_losses.self_distillation import SelfDistillationLoss, move_center, problem_with_center, teacher_targets
 
 
 @without_autocast
@@ -76,7 +75,7 @@ def _problem(student: Sequence[Tensor], teacher: Sequence[Tensor], center: Tenso
     return problem_with_center(center, teacher[0])
 
 
-class DINOLoss(nn.Module):
+class DINOLoss(SelfDistillationLoss):
     """:func:`dino` as a module that keeps the centre.
 
     Parameters
@@ -96,8 +95,6 @@ class DINOLoss(nn.Module):
         Buffer ``(K,)``, zero at first, the same on all ranks; None with ``centering="sinkhorn"``.
     """
 
-    center: Tensor | None
-
     def __init__(
         self,
         num_prototypes: int = 65536,
@@ -106,15 +103,7 @@ class DINOLoss(nn.Module):
         center_momentum: float = 0.9,
         centering: str = "mean",
     ) -> None:
-        super().__init__()
-        check_temperature(student_temperature, "student_temperature")
-        check_temperature(teacher_temperature, "teacher_temperature")
-        check_centering(centering)
-        check_shares(center_momentum=center_momentum)
-        check_counts(num_prototypes=num_prototypes)
-        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
-        self.center_momentum, self.centering = center_momentum, centering
-        self.register_buffer("center", torch.zeros(num_prototypes) if centering == "mean" else None)
+        super().__init__(num_prototypes, student_temperature, teacher_temperature, center_momentum, centering)
 
     def forward(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor], teacher_temperature: float | None = None
@@ -133,10 +122,3 @@ class DINOLoss(nn.Module):
         """Move the centre towards the mean of all teacher's views ``(N, K)`` of all ranks; nothing to do without one."""
         if self.center is not None:
             move_center(self.center, torch.cat(list(teacher)), self.center_momentum)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"student_temperature={self.student_temperature}, teacher_temperature={self.teacher_temperature}, "
-            f"center_momentum={self.center_momentum}, centering={self.centering!r}"
-        )

@@ -2,14 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_temperature
 from ssl_losses.distributed import agree_on, mean_over_ranks
-from ssl_losses.option_ranges import check_counts, check_shares
 from ssl_losses.patches import problem_with_mask
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.teacher_targets import check_centering, move_center, problem_with_center, teacher_targets
+from ssl_losses.self_distillation import SelfDistillationLoss, move_center, problem_with_center, teacher_targets
 
 
 @without_autocast
@@ -110,7 +109,7 @@ def _problem(student: Tensor, teacher: Tensor, mask: Tensor) -> str | None:
     return None
 
 
-class IBOTLoss(nn.Module):
+class IBOTLoss(SelfDistillationLoss):
     """:func:`ibot` as a module that keeps the centre.
 
     Parameters
@@ -130,8 +129,6 @@ class IBOTLoss(nn.Module):
         Buffer ``(K,)``, zero at first, the same on all ranks; None with ``centering="sinkhorn"``.
     """
 
-    center: Tensor | None
-
     def __init__(
         self,
         num_prototypes: int = 8192,
@@ -140,15 +137,7 @@ class IBOTLoss(nn.Module):
         center_momentum: float = 0.9,
         centering: str = "mean",
     ) -> None:
-        super().__init__()
-        check_temperature(student_temperature, "student_temperature")
-        check_temperature(teacher_temperature, "teacher_temperature")
-        check_centering(centering)
-        check_shares(center_momentum=center_momentum)
-        check_counts(num_prototypes=num_prototypes)
-        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
-        self.center_momentum, self.centering = center_momentum, centering
-        self.register_buffer("center", torch.zeros(num_prototypes) if centering == "mean" else None)
+        super().__init__(num_prototypes, student_temperature, teacher_temperature, center_momentum, centering)
 
     def forward(
         self, student: Tensor, teacher: Tensor, mask: Tensor, teacher_temperature: float | None = None
@@ -171,10 +160,3 @@ class IBOTLoss(nn.Module):
         """
         if self.center is not None:
             move_center(self.center, teacher.flatten(0, -2), self.center_momentum)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"student_temperature={self.student_temperature}, teacher_temperature={self.teacher_temperature}, "
-            f"center_momentum={self.center_momentum}, centering={self.centering!r}"
-        )

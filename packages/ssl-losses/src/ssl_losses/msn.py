@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_losses.option_ranges import check_counts
+from ssl_losses.checks import check_weights
 from ssl_losses.precision import without_autocast
-from ssl_losses.prototype_matching import check_matching, divergence, prototype_matching
-from ssl_losses.prototypes import random_prototypes
+from ssl_losses.prototype_matching import PrototypeMatchingLoss, divergence, prototype_matching
 
 
 @without_autocast
@@ -43,7 +42,7 @@ def msn(
     temperature, target_sharpening : float
         τ and T; 0.1 and 0.25 in the authors' code.
     sinkhorn_iterations : int
-        3 in the authors' code; 0 leaves the balance to the entropy alone, as in the paper's formula.
+        3 in the authors' code; 0 leaves the balance to the entropy alone.
     mean_entropy : float
         λ, 1 in the authors' code.
 
@@ -63,7 +62,7 @@ def msn(
     >>> round(msn([z], z, prototypes=torch.eye(2), temperature=1.0, target_sharpening=0.01).item(), 4)  # log(1 + 1 / e)
     0.3133
     """
-    check_matching(temperature, target_sharpening, sinkhorn_iterations, mean_entropy=mean_entropy)
+    check_weights(mean_entropy=mean_entropy)
     entropy, log_mean = prototype_matching(
         anchors, target, prototypes, temperature, target_sharpening, sinkhorn_iterations
     )
@@ -71,7 +70,7 @@ def msn(
     return entropy + mean_entropy * divergence(log_mean, uniform)
 
 
-class MSNLoss(nn.Module):
+class MSNLoss(PrototypeMatchingLoss):
     """:func:`msn` as a module that keeps the prototypes.
 
     Parameters
@@ -96,12 +95,9 @@ class MSNLoss(nn.Module):
         sinkhorn_iterations: int = 3,
         mean_entropy: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_matching(temperature, target_sharpening, sinkhorn_iterations, mean_entropy=mean_entropy)
-        check_counts(num_prototypes=num_prototypes, dimensions=dimensions)
-        self.temperature, self.target_sharpening = temperature, target_sharpening
-        self.sinkhorn_iterations, self.mean_entropy = sinkhorn_iterations, mean_entropy
-        self.prototypes = nn.Parameter(random_prototypes(num_prototypes, dimensions))
+        super().__init__(num_prototypes, dimensions, temperature, target_sharpening, sinkhorn_iterations)
+        check_weights(mean_entropy=mean_entropy)
+        self.mean_entropy = mean_entropy
 
     def forward(self, anchors: Sequence[Tensor], target: Tensor) -> Tensor:
         """Return the loss of the anchors and their target, ``(N, D)`` each."""
@@ -117,8 +113,4 @@ class MSNLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options."""
-        k, d = self.prototypes.shape
-        return (
-            f"num_prototypes={k}, dimensions={d}, temperature={self.temperature}, target_sharpening={self.target_sharpening}, "
-            f"sinkhorn_iterations={self.sinkhorn_iterations}, mean_entropy={self.mean_entropy}"
-        )
+        return f"{super().extra_repr()}, mean_entropy={self.mean_entropy}"

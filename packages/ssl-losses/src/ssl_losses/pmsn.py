@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_weights
-from ssl_losses.option_ranges import check_counts
 from ssl_losses.precision import without_autocast
-from ssl_losses.prototype_matching import check_matching, divergence, prototype_matching
-from ssl_losses.prototypes import random_prototypes
+from ssl_losses.prototype_matching import PrototypeMatchingLoss, divergence, prototype_matching
 
 
 @without_autocast
@@ -60,8 +58,7 @@ def pmsn(
     >>> round(pmsn([z], z, prototypes=torch.eye(2), exponent=1.0, **sharp).item(), 4)
     0.0589
     """
-    check_matching(temperature, target_sharpening, sinkhorn_iterations, prior=prior)
-    check_weights(exponent=exponent)
+    check_weights(prior=prior, exponent=exponent)
     entropy, log_mean = prototype_matching(
         anchors, target, prototypes, temperature, target_sharpening, sinkhorn_iterations
     )
@@ -69,7 +66,7 @@ def pmsn(
     return entropy + prior * divergence(log_mean, (-exponent * ranks.log()).log_softmax(0))
 
 
-class PMSNLoss(nn.Module):
+class PMSNLoss(PrototypeMatchingLoss):
     """:func:`pmsn` as a module that keeps the prototypes.
 
     Parameters
@@ -95,13 +92,9 @@ class PMSNLoss(nn.Module):
         prior: float = 1.0,
         exponent: float = 0.25,
     ) -> None:
-        super().__init__()
-        check_matching(temperature, target_sharpening, sinkhorn_iterations, prior=prior)
-        check_weights(exponent=exponent)
-        check_counts(num_prototypes=num_prototypes, dimensions=dimensions)
-        self.temperature, self.target_sharpening = temperature, target_sharpening
-        self.sinkhorn_iterations, self.prior, self.exponent = sinkhorn_iterations, prior, exponent
-        self.prototypes = nn.Parameter(random_prototypes(num_prototypes, dimensions))
+        super().__init__(num_prototypes, dimensions, temperature, target_sharpening, sinkhorn_iterations)
+        check_weights(prior=prior, exponent=exponent)
+        self.prior, self.exponent = prior, exponent
 
     def forward(self, anchors: Sequence[Tensor], target: Tensor) -> Tensor:
         """Return the loss of the anchors and their target, ``(N, D)`` each."""
@@ -118,8 +111,4 @@ class PMSNLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options."""
-        k, d = self.prototypes.shape
-        return (
-            f"num_prototypes={k}, dimensions={d}, temperature={self.temperature}, target_sharpening={self.target_sharpening}, "
-            f"sinkhorn_iterations={self.sinkhorn_iterations}, prior={self.prior}, exponent={self.exponent}"
-        )
+        return f"{super().extra_repr()}, prior={self.prior}, exponent={self.exponent}"

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_temperature, check_weights
+from ssl_losses.checks import check_embeddings, check_temperature
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, world_size
 from ssl_losses.option_ranges import check_counts
 from ssl_losses.precision import widened
-from ssl_losses.prototypes import problem_with_prototypes
+from ssl_losses.prototypes import problem_with_prototypes, random_prototypes
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.unit_rows import unit_rows
 
@@ -29,7 +29,7 @@ def prototype_matching(
     Both are of the global batch. ``anchors`` are A tensors ``(N, D)``, ``target`` is ``(N, D)``, ``prototypes`` ``(K, D)``;
     the second result is ``(K,)``.
     """
-    check_matching(temperature, target_sharpening, sinkhorn_iterations)
+    _check_options(temperature, target_sharpening, sinkhorn_iterations)
     check_embeddings(target, *anchors, problem=problem_with_prototypes(prototypes, [target]))
     *rows, of_target, c = (unit_rows(z) for z in widened([*anchors, target.detach(), prototypes]))
     logits = torch.cat(rows) @ c.T / temperature
@@ -48,12 +48,43 @@ def divergence(log_mean: Tensor, log_prior: Tensor) -> Tensor:
     return (log_mean.exp() * (log_mean - log_prior)).sum()
 
 
-def check_matching(temperature: float, target_sharpening: float, sinkhorn_iterations: int, **weights: float) -> None:
-    """Raise ``ValueError`` for options out of range."""
+def _check_options(temperature: float, target_sharpening: float, sinkhorn_iterations: int) -> None:
     check_temperature(temperature)
     if not 0 < target_sharpening <= 1:
         raise ValueError(
             f"target_sharpening must be above 0 and at most 1, got {target_sharpening}; 1 leaves the target"
         )
     check_counts(0, sinkhorn_iterations=sinkhorn_iterations)
-    check_weights(**weights)
+
+
+class PrototypeMatchingLoss(nn.Module):
+    """The options that MSN and PMSN share, and the prototypes.
+
+    Attributes
+    ----------
+    prototypes : Parameter
+        ``(K, D)``, random directions at first: seed all ranks alike, or let ``DistributedDataParallel`` broadcast them.
+    """
+
+    def __init__(
+        self,
+        num_prototypes: int,
+        dimensions: int,
+        temperature: float,
+        target_sharpening: float,
+        sinkhorn_iterations: int,
+    ) -> None:
+        super().__init__()
+        _check_options(temperature, target_sharpening, sinkhorn_iterations)
+        check_counts(num_prototypes=num_prototypes, dimensions=dimensions)
+        self.temperature, self.target_sharpening = temperature, target_sharpening
+        self.sinkhorn_iterations = sinkhorn_iterations
+        self.prototypes = nn.Parameter(random_prototypes(num_prototypes, dimensions))
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        k, d = self.prototypes.shape
+        return (
+            f"num_prototypes={k}, dimensions={d}, temperature={self.temperature}, "
+            f"target_sharpening={self.target_sharpening}, sinkhorn_iterations={self.sinkhorn_iterations}"
+        )
