@@ -24,6 +24,7 @@ from ssl_losses.patches import patchify
 from ssl_losses.pmsn import PMSNLoss, pmsn
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.siglip import SigLIPLoss, siglip
+from ssl_losses.sigreg import SIGRegLoss, sigreg
 from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.swav import SwAVLoss, swav
 from ssl_losses.tico import TiCoLoss, tico
@@ -55,6 +56,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "pmsn": PMSNLoss,
     "ressl": ReSSLLoss,
     "siglip": SigLIPLoss,
+    "sigreg": SIGRegLoss,
     "swav": SwAVLoss,
     "tico": TiCoLoss,
     "uniformity": UniformityLoss,
@@ -85,6 +87,7 @@ __all__ = [
     "NegativeCosineSimilarityLoss",
     "PMSNLoss",
     "ReSSLLoss",
+    "SIGRegLoss",
     "SigLIPLoss",
     "SwAVLoss",
     "TiCoLoss",
@@ -114,6 +117,7 @@ __all__ = [
     "pmsn",
     "ressl",
     "siglip",
+    "sigreg",
     "sinkhorn",
     "swav",
     "tico",

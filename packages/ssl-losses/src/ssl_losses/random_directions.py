@@ -1,0 +1,113 @@
+"""Random directions that are a pure function of two integers: the same on every rank and device, and after a resumption."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssl_losses.layouts import problem_with_layout
+from ssl_losses.option_ranges import check_counts
+
+# splitmix64 (Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195); int64 wraps around as its uint64 does
+GOLDEN_RATIO = 0x9E3779B97F4A7C15 - 2**64
+FIRST_FACTOR = 0xBF58476D1CE4E5B9 - 2**64
+SECOND_FACTOR = 0x94D049BB133111EB - 2**64
+
+
+def random_directions(dimensions: int, num_directions: int, seed: int, step: Tensor) -> Tensor:
+    """Return directions drawn uniformly from the sphere, one set for each seed and step.
+
+    torch's generators take their seed from the host, and give other numbers on other devices. Here the numbers are
+    hashed from counters where ``step`` is: nothing waits for a GPU, and no rank needs to ask another.
+
+    Parameters
+    ----------
+    dimensions, num_directions : int
+        D and K.
+    seed : int
+        Chooses the sequence.
+    step : Tensor
+        ``()`` int64, the place in the sequence.
+
+    Returns
+    -------
+    Tensor
+        ``(D, K)`` float32, columns of length 1.
+
+    Examples
+    --------
+    >>> directions = random_directions(3, 2, seed=0, step=torch.tensor(5))
+    >>> torch.allclose(directions.norm(dim=0), torch.ones(2))
+    True
+    """
+    key = _hashed(_hashed(torch.full_like(step, seed)) + step)
+    counters = torch.arange(dimensions * num_directions, device=step.device).view(dimensions, num_directions)
+    bits = _hashed(key + counters)
+    radius = (-2 * ((_shifted(bits, 32) + 1) / 2**32).log()).sqrt()  # Box-Muller: two uniform numbers make a normal one
+    normal = radius * (2 * math.pi / 2**32 * (bits & 0xFFFFFFFF)).cos()
+    return normal / torch.linalg.vector_norm(normal, dim=0).clamp_min(torch.finfo(normal.dtype).tiny)
+
+
+def _hashed(x: Tensor) -> Tensor:
+    x = (x + 1) * GOLDEN_RATIO
+    x = (x ^ _shifted(x, 30)) * FIRST_FACTOR
+    x = (x ^ _shifted(x, 27)) * SECOND_FACTOR
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Return int64 shifted to the right as if it had no sign."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)
+
+
+def problem_with_directions(directions: Tensor, views: Sequence[Tensor]) -> str | None:
+    """Return what is wrong with directions ``(D, K)`` for embeddings ``(N, D)``, if anything."""
+    if problem := problem_with_layout("directions", directions, "(D, K)"):
+        return problem
+    if views and directions.shape[:1] != views[0].shape[1:]:
+        return (
+            f"directions must be (D, K) with the D of the embeddings {tuple(views[0].shape)}, got shape "
+            f"{tuple(directions.shape)}; each column is a direction"
+        )
+    return None
+
+
+class RandomDirections(nn.Module):
+    """The directions of one step after another.
+
+    Parameters
+    ----------
+    num_directions : int
+        K, for each step.
+    seed : int
+        The same on all ranks.
+
+    Attributes
+    ----------
+    step : Tensor
+        Buffer ``()`` int64, saved with the model, so that a resumed run goes on with the directions it would have had.
+    """
+
+    step: Tensor
+
+    def __init__(self, num_directions: int, seed: int = 0) -> None:
+        super().__init__()
+        check_counts(num_directions=num_directions)
+        self.num_directions, self.seed = num_directions, seed
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Return this step's directions for embeddings ``(N, D)``, ``(D, K)`` float32."""
+        dimensions = views[0].shape[-1:].numel() if views else 1  # what is no embedding is refused by the loss
+        return random_directions(dimensions, self.num_directions, self.seed, self.step)
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Go on to the next step."""
+        self.step += 1
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"{self.num_directions}, seed={self.seed}"
