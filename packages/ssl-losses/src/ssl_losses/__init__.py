@@ -31,6 +31,7 @@ from ssl_losses.tico import TiCoLoss, tico
 from ssl_losses.uniformity import UniformityLoss, uniformity
 from ssl_losses.vibcreg import VIbCRegLoss, vibcreg
 from ssl_losses.vicreg import VICRegLoss, vicreg
+from ssl_losses.visreg import VISRegLoss, visreg
 from ssl_losses.w_mse import WMSELoss, w_mse
 
 # name of the function -> its module
@@ -62,6 +63,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "uniformity": UniformityLoss,
     "vibcreg": VIbCRegLoss,
     "vicreg": VICRegLoss,
+    "visreg": VISRegLoss,
     "w_mse": WMSELoss,
 }
 
@@ -93,6 +95,7 @@ __all__ = [
     "TiCoLoss",
     "UniformityLoss",
     "VICRegLoss",
+    "VISRegLoss",
     "VIbCRegLoss",
     "WMSELoss",
     "alignment",
@@ -124,5 +127,6 @@ __all__ = [
     "uniformity",
     "vibcreg",
     "vicreg",
+    "visreg",
     "w_mse",
 ]
