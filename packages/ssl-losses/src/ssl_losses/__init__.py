@@ -9,6 +9,7 @@ from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.directclr import DirectCLRLoss, directclr
 from ssl_losses.emp_ssl import EMPSSLLoss, emp_ssl
 from ssl_losses.frossl import FroSSLLoss, frossl
+from ssl_losses.gram_anchoring import GramAnchoringLoss, gram_anchoring
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
 from ssl_losses.koleo import KoLeoLoss, koleo
@@ -43,6 +44,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "directclr": DirectCLRLoss,
     "emp_ssl": EMPSSLLoss,
     "frossl": FroSSLLoss,
+    "gram_anchoring": GramAnchoringLoss,
     "ibot": IBOTLoss,
     "info_nce": InfoNCELoss,
     "koleo": KoLeoLoss,
@@ -76,6 +78,7 @@ __all__ = [
     "DirectCLRLoss",
     "EMPSSLLoss",
     "FroSSLLoss",
+    "GramAnchoringLoss",
     "IBOTLoss",
     "InfoNCELoss",
     "KoLeoLoss",
@@ -105,6 +108,7 @@ __all__ = [
     "directclr",
     "emp_ssl",
     "frossl",
+    "gram_anchoring",
     "ibot",
     "info_nce",
     "koleo",
