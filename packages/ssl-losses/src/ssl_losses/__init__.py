@@ -32,6 +32,7 @@ from ssl_losses.tico import TiCoLoss, tico
 from ssl_losses.uniformity import UniformityLoss, uniformity
 from ssl_losses.vibcreg import VIbCRegLoss, vibcreg
 from ssl_losses.vicreg import VICRegLoss, vicreg
+from ssl_losses.vicregl import VICRegLLoss, vicregl
 from ssl_losses.visreg import VISRegLoss, visreg
 from ssl_losses.w_mse import WMSELoss, w_mse
 
@@ -65,6 +66,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "uniformity": UniformityLoss,
     "vibcreg": VIbCRegLoss,
     "vicreg": VICRegLoss,
+    "vicregl": VICRegLLoss,
     "visreg": VISRegLoss,
     "w_mse": WMSELoss,
 }
@@ -97,6 +99,7 @@ __all__ = [
     "SwAVLoss",
     "TiCoLoss",
     "UniformityLoss",
+    "VICRegLLoss",
     "VICRegLoss",
     "VISRegLoss",
     "VIbCRegLoss",
@@ -131,6 +134,7 @@ __all__ = [
     "uniformity",
     "vibcreg",
     "vicreg",
+    "vicregl",
     "visreg",
     "w_mse",
 ]

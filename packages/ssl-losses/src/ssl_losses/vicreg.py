@@ -55,12 +55,15 @@ def vicreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, cov
     check_embeddings(*views, samples=2)
     z = torch.stack(widened(views))  # (V, N, D)
     distance = mean_over_ranks(torch.stack([F.mse_loss(a, b) for a, b in combinations(z, 2)]).mean())
-    z = centered(z)
+    spread, shared = variance_and_covariance(centered(z))
+    return invariance * distance + variance * spread.mean() + 2 * covariance * shared.mean()
+
+
+def variance_and_covariance(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the variance and the covariance term of each view of centred ``(V, N, D)``, ``(V,)`` both."""
     covariances = sum_of_products(z, z) / (total_rows(z) - 1)  # (V, D, D)
     deviations = (covariances.diagonal(dim1=-2, dim2=-1) + EPSILON).sqrt()
-    spread = F.relu(1 - deviations).mean()
-    shared = 2 * off_diagonal(covariances).square().sum() / deviations.numel()
-    return invariance * distance + variance * spread + covariance * shared
+    return F.relu(1 - deviations).mean(1), off_diagonal(covariances).square().sum((1, 2)) / z.shape[2]
 
 
 class VICRegLoss(nn.Module):
