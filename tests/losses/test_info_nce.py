@@ -50,6 +50,15 @@ def test_the_positive_is_never_among_the_negatives():
     )  # with the key it were log(2e + 1) - 1
 
 
+def test_keys_and_queue_count_as_constants():
+    query, key = (z.requires_grad_() for z in pair())
+    rows = filled().queue.rows.requires_grad_()
+    info_nce(query, key, rows).backward()
+    assert query.grad.any()
+    assert key.grad is None
+    assert rows.grad is None
+
+
 def test_without_a_negative_the_loss_is_zero_and_the_step_goes_on():
     loss, (query, key) = InfoNCELoss(), pair()
     query.requires_grad_()

@@ -59,6 +59,15 @@ def test_a_neighbour_is_never_the_sample_itself():
     assert value.item() == pytest.approx(math.log(2))  # with itself as the neighbour it were log(1 + 1 / e)
 
 
+def test_projections_and_support_set_count_as_constants():
+    p, z = (x.requires_grad_() for x in pair())
+    rows = support().requires_grad_()
+    nnclr(p, p, z, z, rows).backward()
+    assert p.grad.any()
+    assert z.grad is None
+    assert rows.grad is None
+
+
 def test_without_a_neighbour_the_loss_is_zero_and_the_step_goes_on():
     loss, (p, z) = NNCLRLoss(), pair()
     p.requires_grad_()

@@ -56,6 +56,15 @@ def test_a_row_is_never_compared_with_itself():
     assert loss(second, second).item() == pytest.approx(math.log(2))
 
 
+def test_teacher_and_queue_count_as_constants():
+    student, teacher = (z.requires_grad_() for z in pair())
+    rows = queue().requires_grad_()
+    ressl(student, teacher, rows).backward()
+    assert student.grad.any()
+    assert teacher.grad is None
+    assert rows.grad is None
+
+
 def test_without_a_relation_the_loss_is_zero_and_the_step_goes_on():
     loss, (student, teacher) = ReSSLLoss(), pair()
     student.requires_grad_()

@@ -97,23 +97,24 @@ def test_scale_and_bias_get_the_same_gradient_on_every_rank(tmp_path):
     """Oracle: one process on both ranks' rows. Nobody averages here, as where the loss is not part of what DDP wraps."""
     code = """
 import sys, torch, torch.distributed as dist, ssl_losses
-rank, store = int(sys.argv[1]), sys.argv[2]
+
+def gradients(part):
+    z1, z2 = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    loss = ssl_losses.SigLIPLoss().double()
+    loss(z1[part], z2[part]).backward()
+    return loss.log_scale.grad.item(), loss.logit_bias.grad.item()
+
+def rank_main(rank):
+    dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
+    print(*gradients(slice(3 * rank, 3 * rank + 3)), flush=True)
+
 torch.set_num_threads(1)
-z1, z2 = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-part = slice(None)
-if rank >= 0:
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    part = slice(3 * rank, 3 * rank + 3)
-loss = ssl_losses.SigLIPLoss().double()
-loss(z1[part], z2[part]).backward()
-print(loss.log_scale.grad.item(), loss.logit_bias.grad.item())
+print(*gradients(slice(None)), flush=True)
+torch.multiprocessing.start_processes(rank_main, nprocs=2, start_method="fork")
 """
-    command = [sys.executable, "-c", code]
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
-        for rank in (-1, 0, 1)
-    ]
-    one, *both = ([float(number) for number in rank.communicate(timeout=60)[0].split()] for rank in ranks)
-    assert len(one) == 2
+    command = [sys.executable, "-c", code, str(tmp_path / "store")]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    one, *both = ([float(number) for number in line.split()] for line in lines)
+    assert len(both) == 2
     for found in both:
         assert found == pytest.approx(one, rel=1e-10)

@@ -32,7 +32,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
         ``(N, D)`` float, the other view through the teacher (the momentum encoder). It counts as a constant.
     queue : Tensor
         ``(K, D)`` float, the same on all ranks: keys of earlier batches, none of this one (a positive would be among the
-        negatives). Without rows, ``(0, D)``, there is no negative and the loss is 0.
+        negatives). It counts as a constant. Without rows, ``(0, D)``, there is no negative and the loss is 0.
     temperature : float
         τ, at least 1e-6. The paper: 0.07; MoCo v2: 0.2.
 
@@ -55,7 +55,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
     check_temperature(temperature)
     check_embeddings(query, key, problem=problem_with_queue(queue, query))
     scale = 1 / temperature
-    q, k, rows = (unit_rows(z) for z in widened((query, key.detach(), queue)))
+    q, k, rows = (unit_rows(z) for z in widened((query, key.detach(), queue.detach())))
     negatives = logsumexp(q, rows, scale, excluded=torch.empty(len(q), 0, dtype=torch.int64, device=q.device))
     positives = (q * k).sum(1) * scale
     return mean_over_ranks(softplus(negatives - positives).mean())

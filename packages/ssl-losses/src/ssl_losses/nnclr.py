@@ -55,7 +55,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     """
     check_temperature(temperature)
     check_embeddings(p1, p2, z1, z2, views=4, samples=2, problem=problem_with_queue(support, p1))
-    p1, p2, z1, z2, rows = (unit_rows(x) for x in widened((p1, p2, z1, z2, support)))
+    p1, p2, z1, z2, rows = (unit_rows(x) for x in widened((p1, p2, z1.detach(), z2.detach(), support.detach())))
     if len(rows) == 0:
         return mean_over_ranks(0 * (p1 + p2).sum())  # with a graph, so that the step goes on as every other one
     scale = 1 / temperature
@@ -65,7 +65,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
 
 def _neighbours(z: Tensor, support: Tensor) -> Tensor:
     nobody = torch.empty(len(z), 0, dtype=torch.int64, device=z.device)
-    return support[nearest(z, support, excluded=nobody)].detach()
+    return support[nearest(z, support, excluded=nobody)]
 
 
 class NNCLRLoss(nn.Module):
