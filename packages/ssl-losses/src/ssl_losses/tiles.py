@@ -18,9 +18,15 @@ def blocks(z: Tensor, first: int = 0) -> Iterator[slice]:
 def products(queries: Tensor, keys: Tensor, rows: slice, columns: slice, excluded: Tensor, scale: float) -> Tensor:
     """Return one tile of scaled products, ``-inf`` where a row leaves the column out."""
     tile = (queries[rows] * scale) @ keys[columns].T
-    for column in excluded[rows].unbind(1):
-        # a column outside of the tile writes back what it has read: no branch, so that nothing waits for a GPU
-        inside = (column >= columns.start) & (column < columns.stop)
-        index = (column - columns.start).clamp(0, tile.shape[1] - 1).unsqueeze(1)
-        tile.scatter_(1, index, tile.gather(1, index).masked_fill(inside.unsqueeze(1), -torch.inf))
+    places = excluded[rows] - columns.start
+    inside = (places >= 0) & (places < tile.shape[1])
+    if tile.device.type == "cpu":
+        row, which = inside.nonzero(as_tuple=True)
+        if len(row):
+            tile[row, places[row, which]] = -torch.inf
+        return tile
+    for place, here in zip(places.unbind(1), inside.unbind(1)):
+        # a place outside of the tile writes back what it has read: no branch, so that nothing waits for a GPU
+        index = place.clamp(0, tile.shape[1] - 1).unsqueeze(1)
+        tile.scatter_(1, index, tile.gather(1, index).masked_fill(here.unsqueeze(1), -torch.inf))
     return tile
