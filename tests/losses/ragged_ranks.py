@@ -39,7 +39,11 @@ def results(part: slice, images: slice) -> dict[str, Any]:
         student = rows(1).requires_grad_()
         values = [loss(student[part] * step, rows(step + 1)[part], masks()[images]) for step in (1, 2)]
         (gradient,) = torch.autograd.grad(values[1], student)
-        out[f"ibot {centering}"] = {"values": torch.stack(values).detach(), "gradient": gradient, "state": loss.state_dict()}
+        out[f"ibot {centering}"] = {
+            "values": torch.stack(values).detach(),
+            "gradient": gradient,
+            "state": loss.state_dict(),
+        }
     return out
 
 

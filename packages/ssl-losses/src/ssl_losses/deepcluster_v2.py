@@ -61,7 +61,7 @@ def deepcluster_v2(*views: Tensor, prototypes: Tensor, assignments: Tensor, temp
     check_embeddings(*views, views=1, problem=_problem(views, prototypes, assignments))
     *embeddings, c = (unit_rows(z) for z in widened([*views, prototypes.detach().flatten(0, 1)]))
     centroids = c.view(prototypes.shape)
-    labels = assignments.to(c.device).flatten()
+    labels = assignments.flatten()
     total = c.new_zeros(())
     for z in embeddings:
         logits = z @ centroids.mT / temperature  # (H, N, K)
