@@ -4,6 +4,8 @@ from torch import nn
 
 from ssl_losses.alignment import AlignmentLoss, alignment
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
+from ssl_losses.clip import CLIPLoss, clip
+from ssl_losses.dcl import DCLLoss, DCLWLoss, dcl, dclw
 from ssl_losses.deepcluster_v2 import DeepClusterV2Loss, deepcluster_v2
 from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.directclr import DirectCLRLoss, directclr
@@ -27,6 +29,7 @@ from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.siglip import SigLIPLoss, siglip
 from ssl_losses.sigreg import SIGRegLoss, sigreg
 from ssl_losses.sinkhorn import sinkhorn
+from ssl_losses.supcon import SupConLoss, supcon
 from ssl_losses.swav import SwAVLoss, swav
 from ssl_losses.tico import TiCoLoss, tico
 from ssl_losses.uniformity import UniformityLoss, uniformity
@@ -40,6 +43,9 @@ from ssl_losses.w_mse import WMSELoss, w_mse
 LOSSES: dict[str, type[nn.Module]] = {
     "alignment": AlignmentLoss,
     "barlow_twins": BarlowTwinsLoss,
+    "clip": CLIPLoss,
+    "dcl": DCLLoss,
+    "dclw": DCLWLoss,
     "deepcluster_v2": DeepClusterV2Loss,
     "dino": DINOLoss,
     "directclr": DirectCLRLoss,
@@ -61,6 +67,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "ressl": ReSSLLoss,
     "siglip": SigLIPLoss,
     "sigreg": SIGRegLoss,
+    "supcon": SupConLoss,
     "swav": SwAVLoss,
     "tico": TiCoLoss,
     "uniformity": UniformityLoss,
@@ -75,6 +82,9 @@ __all__ = [
     "LOSSES",
     "AlignmentLoss",
     "BarlowTwinsLoss",
+    "CLIPLoss",
+    "DCLLoss",
+    "DCLWLoss",
     "DINOLoss",
     "DeepClusterV2Loss",
     "DirectCLRLoss",
@@ -96,6 +106,7 @@ __all__ = [
     "ReSSLLoss",
     "SIGRegLoss",
     "SigLIPLoss",
+    "SupConLoss",
     "SwAVLoss",
     "TiCoLoss",
     "UniformityLoss",
@@ -106,6 +117,9 @@ __all__ = [
     "WMSELoss",
     "alignment",
     "barlow_twins",
+    "clip",
+    "dcl",
+    "dclw",
     "deepcluster_v2",
     "dino",
     "directclr",
@@ -129,6 +143,7 @@ __all__ = [
     "siglip",
     "sigreg",
     "sinkhorn",
+    "supcon",
     "swav",
     "tico",
     "uniformity",

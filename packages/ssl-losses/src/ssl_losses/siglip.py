@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank
+from ssl_losses.learned_scale import check_scale, on_all_ranks
 from ssl_losses.logistic import softplus_sum
-from ssl_losses.option_ranges import check_positive
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.softplus import softplus
 from ssl_losses.unit_rows import unit_rows
@@ -54,7 +54,7 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
     _check_options(logit_scale, logit_bias)
     check_embeddings(z1, z2)
     a, b = (unit_rows(z) for z in widened((z1, z2)))
-    scale, bias = _on_all_ranks(logit_scale, a), _on_all_ranks(logit_bias, a)
+    scale, bias = on_all_ranks(logit_scale, a), on_all_ranks(logit_bias, a)
     own = torch.arange(len(a), device=a.device) + rank() * len(a)
     others = gather_with_gradient(b)
     # the bias is one more dimension: its coordinate in the queries, 1 in the keys
@@ -64,20 +64,8 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
     return mean_over_ranks((positives + softplus_sum(queries, keys, excluded=own.unsqueeze(1))).mean())
 
 
-def _on_all_ranks(option: float | Tensor, like: Tensor) -> Tensor:
-    """Return a scalar of the embeddings' type whose gradient is the same on every rank.
-
-    Each rank's own gradient is that of its rows. Averaged here, a learned scale stays the same on all ranks even where
-    nobody averages it: a loss is easily left out of what ``DistributedDataParallel`` wraps.
-    """
-    if not isinstance(option, Tensor):
-        return like.new_tensor(option)
-    return mean_over_ranks(option.to(like.dtype))
-
-
 def _check_options(logit_scale: float | Tensor, logit_bias: float | Tensor) -> None:
-    if not isinstance(logit_scale, Tensor):  # reading a tensor would wait for the device
-        check_positive(logit_scale=logit_scale)
+    check_scale(logit_scale=logit_scale)
     if not isinstance(logit_bias, Tensor) and not math.isfinite(logit_bias):
         raise ValueError(f"logit_bias must be finite, got {logit_bias}; the paper starts from -10")
 

@@ -1,0 +1,96 @@
+"""CLIP: each image finds its text, and each text its image."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_embeddings
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
+from ssl_losses.learned_scale import check_scale, on_all_ranks
+from ssl_losses.logsumexp import logsumexp, two_way_logsumexp
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.softplus import softplus
+from ssl_losses.unit_rows import unit_rows
+
+LARGEST_SCALE = 100.0  # the paper keeps the learned scale below it
+
+
+@without_autocast
+def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) -> Tensor:
+    r"""Return the loss of CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020).
+
+    .. math::
+        \frac{1}{2G} \sum_i \left[ -\log \frac{\exp(t s_{ii})}{\sum_k \exp(t s_{ik})}
+        - \log \frac{\exp(t s_{ii})}{\sum_k \exp(t s_{ki})} \right], \qquad
+        s_{ik} = \frac{x_i \cdot y_k}{‖x_i‖ ‖y_k‖}
+
+    for images x and texts y of the global batch. The similarities are computed in tiles, each read by rows and by columns,
+    in the backward pass again: memory grows with N·D, not with N².
+
+    Parameters
+    ----------
+    images, texts : Tensor
+        ``(N, D)`` float, row i of both belongs together; any scale, rows are normalised here.
+    logit_scale : float or Tensor
+        t, above 0, the inverse of a temperature: a number or a scalar tensor, which gets a gradient. The paper learns
+        log t, from t = 1 / 0.07. What open_clip's models return as ``logit_scale`` goes in as it is.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, a logit_scale (a number) that is not above 0, fewer than 2 samples in the global
+        batch (there is nothing to confuse), or ranks with different batches.
+
+    Examples
+    --------
+    >>> x = torch.eye(3)
+    >>> round(clip(x, x, logit_scale=1.0).item(), 4)  # log(1 + 2 / e)
+    0.5514
+    """
+    check_scale(logit_scale=logit_scale)
+    check_embeddings(images, texts, samples=2)
+    x, y = (unit_rows(z) for z in widened((images, texts)))
+    scale = on_all_ranks(logit_scale, x)
+    of_images, of_texts = _others(x, y, scale)
+    positives = (x * y).sum(1) * scale
+    return mean_over_ranks((softplus(of_images - positives) + softplus(of_texts - positives)).mean() / 2)
+
+
+def _others(x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log-sum-exp over all partners but its own, for each of this rank's images and texts."""
+    own = (torch.arange(len(x), device=x.device) + rank() * len(x)).unsqueeze(1)
+    if world_size() == 1:
+        return two_way_logsumexp(x * scale, y, 1.0, own)
+    all_x, all_y = gather_with_gradient(x), gather_with_gradient(y)
+    return logsumexp(x * scale, all_y, 1.0, own), logsumexp(y * scale, all_x, 1.0, own)
+
+
+class CLIPLoss(nn.Module):
+    """:func:`clip` as a module that learns the scale (as its logarithm): give the optimizer its parameter.
+
+    In training mode the scale is first put back to 100, the paper's limit, if it is above. Where the model has a scale of
+    its own, as open_clip's have, call :func:`clip`.
+
+    Parameters
+    ----------
+    logit_scale : float
+        Where it starts; the paper's 1 / 0.07.
+    """
+
+    def __init__(self, logit_scale: float = 1 / 0.07) -> None:
+        super().__init__()
+        check_scale(logit_scale=logit_scale)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
+
+    def forward(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Return the loss of images and texts ``(N, D)``."""
+        if self.training:
+            with torch.no_grad():
+                self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        return clip(images, texts, self.log_scale.exp())

@@ -1,0 +1,140 @@
+"""DCL and DCLW: contrastive learning with the positive taken out of the denominator."""
+
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank
+from ssl_losses.negatives import negatives
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.unit_rows import unit_rows
+
+
+@without_autocast
+def dcl(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
+    r"""Return the decoupled contrastive loss (Yeh, Hong, Hsu, Liu, Chen & LeCun 2022, https://arxiv.org/abs/2110.06848).
+
+    .. math::
+        \ell_i = -\frac{s_{i,p(i)}}{\tau} + \log \sum_{k \notin \{i, p(i)\}} \exp(s_{ik} / \tau),
+        \qquad s_{ik} = \frac{z_i \cdot z_k}{‖z_i‖ ‖z_k‖}
+
+    averaged over all 2G embeddings of the global batch; p(i) is the other view of the same sample. It is NT-Xent without
+    the positive in the denominator, so that an easy positive no longer weakens the negatives: small batches learn too. The
+    similarities are computed in tiles, in the backward pass again: memory grows with N·D, not with N².
+
+    Parameters
+    ----------
+    z1, z2 : Tensor
+        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
+    temperature : float
+        τ, at least 1e-6. The paper: 0.1 on ImageNet with batches of 256.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least: the mean over the world. It may be negative. A zero row has similarity 0 to all.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, a temperature below 1e-6, fewer than 2 samples in the global batch (there is no
+        negative), or ranks with different batches.
+
+    Examples
+    --------
+    >>> import torch
+    >>> z = torch.eye(4)
+    >>> round(dcl(z, z, temperature=1.0).item(), 4)  # log(6) - 1
+    0.7918
+    """
+    a, b = _checked(z1, z2, temperature)
+    positives = (a * b).sum(1) / temperature
+    return mean_over_ranks(negatives(a, b, 1 / temperature).mean() - positives.mean())
+
+
+@without_autocast
+def dclw(z1: Tensor, z2: Tensor, temperature: float = 0.1, sigma: float = 0.5) -> Tensor:
+    r"""Return the weighted decoupled contrastive loss (Yeh et al. 2022, https://arxiv.org/abs/2110.06848).
+
+    .. math::
+        \ell_i = -w_i \frac{s_{i,p(i)}}{\tau} + \log \sum_{k \notin \{i, p(i)\}} \exp(s_{ik} / \tau), \qquad
+        w_i = 2 - \frac{\exp(s_{i,p(i)} / \sigma)}{\frac1G \sum_j \exp(s_{j,p(j)} / \sigma)}
+
+    averaged as in :func:`dcl`. Positives that are far apart weigh more; the mean in the weight is that of the global batch.
+    The weight counts as a constant; the authors' code lets a gradient through it, by which a pair may also lower the loss by
+    moving apart.
+
+    Parameters
+    ----------
+    z1, z2 : Tensor
+        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
+    temperature : float
+        τ, at least 1e-6; the paper's 0.1.
+    sigma : float
+        σ, the temperature of the weights, at least 1e-6; the paper's 0.5.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least: the mean over the world. It may be negative.
+
+    Raises
+    ------
+    ValueError
+        As :func:`dcl`, and for a sigma below 1e-6.
+
+    Examples
+    --------
+    >>> import torch
+    >>> z = torch.eye(4)
+    >>> round(dclw(z, z, temperature=1.0).item(), 4)  # all positives are alike: every weight is 1
+    0.7918
+    """
+    check_temperature(sigma, "sigma")
+    a, b = _checked(z1, z2, temperature)
+    similarities = (a * b).sum(1)
+    everybody = gather_with_gradient(similarities.detach())
+    shares = (everybody / sigma).softmax(0)[rank() * len(a) :][: len(a)]
+    weights = 2 - len(everybody) * shares
+    return mean_over_ranks(negatives(a, b, 1 / temperature).mean() - (weights * similarities).mean() / temperature)
+
+
+def _checked(z1: Tensor, z2: Tensor, temperature: float) -> list[Tensor]:
+    """Return the two views with rows of length 1, or refuse them."""
+    check_temperature(temperature)
+    check_embeddings(z1, z2, samples=2)
+    return [unit_rows(z) for z in widened((z1, z2))]
+
+
+class DCLLoss(nn.Module):
+    """:func:`dcl` as a module."""
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature = temperature
+
+    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the loss of two views ``(N, D)``."""
+        return dcl(z1, z2, self.temperature)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"temperature={self.temperature}"
+
+
+class DCLWLoss(nn.Module):
+    """:func:`dclw` as a module."""
+
+    def __init__(self, temperature: float = 0.1, sigma: float = 0.5) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        check_temperature(sigma, "sigma")
+        self.temperature, self.sigma = temperature, sigma
+
+    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the loss of two views ``(N, D)``."""
+        return dclw(z1, z2, self.temperature, self.sigma)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"temperature={self.temperature}, sigma={self.sigma}"

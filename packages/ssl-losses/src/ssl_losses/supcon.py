@@ -1,0 +1,122 @@
+"""SupCon: contrastive learning with labels, every view of the same class a positive."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
+from ssl_losses.logsumexp import logsumexp, self_logsumexp
+from ssl_losses.precision import widened, without_autocast
+from ssl_losses.unit_rows import unit_rows
+
+
+@without_autocast
+def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) -> Tensor:
+    r"""Return the supervised contrastive loss (Khosla et al. 2020, https://arxiv.org/abs/2004.11362; its L_out).
+
+    .. math::
+        \ell_i = -\frac{1}{|P(i)|} \sum_{p \in P(i)} \log \frac{\exp(s_{ip} / \tau)}{\sum_{k \ne i} \exp(s_{ik} / \tau)},
+        \qquad s_{ik} = \frac{z_i \cdot z_k}{‖z_i‖ ‖z_k‖}
+
+    averaged over all V G embeddings of the global batch; P(i) are the other embeddings with the label of i: its other views,
+    and all views of the same class on all ranks. The similarities are computed in tiles, in the backward pass again, and the
+    positives through the sum of each class: memory grows with N·D, not with N².
+
+    Parameters
+    ----------
+    views : sequence of Tensor
+        V >= 1 tensors ``(N, D)`` float, the views of this rank's samples; any scale, rows are normalised here.
+    labels : Tensor
+        ``(N,)`` integers, the classes of this rank's samples; any numbers. A label of its own for each sample of the global
+        batch makes this SimCLR's NT-Xent, with V views.
+    temperature : float
+        τ, at least 1e-6; the paper's 0.1.
+
+    Returns
+    -------
+    Tensor
+        Scalar, float32 at least: the mean over the world. An embedding without a positive (one view, and alone in its class)
+        adds 0, as in the authors' code. A zero row has similarity 0 to all.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, integers, labels that are not N integers, a temperature below 1e-6, a single embedding in
+        the global batch, or ranks with different batches.
+
+    Examples
+    --------
+    >>> z = torch.eye(4)[[0, 0, 1, 1]]  # two classes, each with one direction
+    >>> round(supcon([z], torch.tensor([7, 7, 5, 5]), temperature=1.0).item(), 4)  # log(e + 2) - 1
+    0.5514
+    """
+    check_temperature(temperature)
+    check_embeddings(*views, views=1, samples=2 if len(views) == 1 else 1, problem=_problem_with_labels(labels, views))
+    rows = [unit_rows(z) for z in widened(views)]
+    similarity, positives = _to_positives(rows, labels)
+    attraction = similarity / temperature
+    return mean_over_ranks(((_to_all(rows, 1 / temperature) - attraction) * (positives > 0)).mean())
+
+
+def _to_all(rows: list[Tensor], scale: float) -> Tensor:
+    """Return the log-sum-exp over all other embeddings, for each of this rank's ``(V N,)``."""
+    n = len(rows[0])
+    own = torch.arange(n, device=rows[0].device) + rank() * n
+    itself = torch.cat([own + view * n * world_size() for view in range(len(rows))]).unsqueeze(1)
+    if world_size() == 1:
+        return self_logsumexp(torch.cat(rows), scale, itself)
+    return logsumexp(torch.cat(rows), torch.cat([gather_with_gradient(z) for z in rows]), scale, itself)
+
+
+def _to_positives(rows: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean similarity to the positives (0 without one) and their number, for each of this rank's ``(V N,)``.
+
+    The mean of the similarities to a class is the similarity to its mean: no pairs are needed.
+    """
+    n = len(labels)
+    classes = _numbered(gather_with_gradient(labels))
+    samples = gather_with_gradient(torch.stack(rows).sum(0))  # (G, D)
+    sums = torch.zeros_like(samples).index_add(0, classes, samples)
+    sizes = samples.new_zeros(len(classes)).index_add(0, classes, samples.new_ones(len(classes))) * len(rows)
+    own = classes[rank() * n :][:n]
+    positives = (sizes[own] - 1).repeat(len(rows))
+    similarity = torch.cat([(z * (sums[own] - z)).sum(1) for z in rows])
+    return similarity / positives.clamp_min(1), positives
+
+
+def _numbered(labels: Tensor) -> Tensor:
+    """Return the classes as numbers below G, whatever the labels: ``torch.unique`` would break a compiled graph."""
+    ordered, order = labels.sort()
+    steps = torch.cat([torch.zeros_like(order[:1]), (ordered[1:] != ordered[:-1]).to(order.dtype)])
+    return torch.empty_like(order).scatter(0, order, steps.cumsum(0))
+
+
+def _problem_with_labels(labels: Tensor, views: Sequence[Tensor]) -> str | None:
+    """Return what is wrong with this rank's labels, if anything."""
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        return f"labels must be integers, got {labels.dtype}; labels.long() converts"
+    if len(views) > 0 and labels.shape != views[0].shape[:1]:
+        return (
+            f"labels must be one for each of the N={len(views[0])} samples, got shape {tuple(labels.shape)}; "
+            "all views of a sample share its label"
+        )
+    return None
+
+
+class SupConLoss(nn.Module):
+    """:func:`supcon` as a module."""
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature = temperature
+
+    def forward(self, views: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Return the loss of V views ``(N, D)`` and labels ``(N,)``."""
+        return supcon(views, labels, self.temperature)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return f"temperature={self.temperature}"

@@ -1,0 +1,59 @@
+"""DCL and DCLW beyond the contract."""
+
+import math
+
+import pytest
+import torch
+from views import pair
+
+from ssl_losses import dcl, dclw, nt_xent
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")  # lightly's weights
+@pytest.mark.parametrize(("ours", "theirs"), [(dcl, "DCLLoss"), (dclw, "DCLWLoss")])
+def test_lightly_agrees(ours, theirs):
+    """Oracle: lightly 1.6, value and gradient."""
+    from lightly import loss as lightly
+
+    mine, other = ([z.float().requires_grad_() for z in pair()] for _ in range(2))
+    found, expected = ours(*mine, temperature=0.3), getattr(lightly, theirs)(temperature=0.3)(*other)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for a, b in zip(torch.autograd.grad(found, mine), torch.autograd.grad(expected, other)):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_values_worked_out_by_hand():
+    """Four orthogonal images, views that agree: the positive is 1, six others are exp(0)."""
+    eye = torch.eye(4, dtype=torch.float64)
+    assert dcl(eye, eye, 1.0).item() == pytest.approx(math.log(6) - 1)
+    assert dclw(eye, eye, 1.0).item() == pytest.approx(math.log(6) - 1)
+
+
+def test_nt_xent_is_dcl_with_the_positive_in_the_denominator():
+    """For one pair of samples: log(e^p + e^n) against log(e^n), by the definition of both."""
+    a, b = (z[:2] for z in pair())
+    u, v = (z / z.norm(dim=1, keepdim=True) for z in (a, b))
+    positives = (u * v).sum(1).repeat(2)
+    own = torch.stack([torch.stack([u[0] @ u[1], u[0] @ v[1]]), torch.stack([u[1] @ u[0], u[1] @ v[0]])])
+    other = torch.stack([torch.stack([v[0] @ v[1], v[0] @ u[1]]), torch.stack([v[1] @ v[0], v[1] @ u[0]])])
+    negatives = torch.cat([own, other]).logsumexp(1)
+    assert dcl(a, b, 1.0).item() == pytest.approx((negatives - positives).mean().item(), rel=1e-10)
+    difference = (torch.logaddexp(negatives, positives) - negatives).mean().item()
+    assert (nt_xent(a, b, 1.0) - dcl(a, b, 1.0)).item() == pytest.approx(difference, rel=1e-10)
+
+
+def test_positives_that_are_far_apart_weigh_more():
+    """Half of the pairs agree, half are orthogonal: weights 2 - 2 e^2/(1 + e^2) and 2 - 2/(1 + e^2) at sigma 0.5."""
+    a = torch.eye(8, dtype=torch.float64)[:4]
+    b = torch.eye(8, dtype=torch.float64)[[0, 1, 6, 7]]
+    weight = 2 - 2 * math.exp(2) / (1 + math.exp(2))
+    assert dclw(a, b, 1.0).item() == pytest.approx(math.log(6) - weight / 2)
+
+
+def test_an_illegal_sigma_is_refused():
+    with pytest.raises(ValueError, match=r"sigma must be finite and at least 1e-06, got 0\.0"):
+        dclw(*pair(), sigma=0.0)
+
+
+def test_the_smallest_sigma_is_finite():
+    assert dclw(*pair(), sigma=1e-6).isfinite()
