@@ -8,7 +8,7 @@ from ssl_losses.fourier_sums import fourier_sums
 def frequencies(x, spacing, number):
     """The same, term by term."""
     angles = torch.arange(number, dtype=x.dtype)[:, None, None] * spacing * x
-    return torch.stack([angles.cos().sum(-2), angles.sin().sum(-2)])
+    return torch.stack([angles.cos().sum(-2), angles.sin().sum(-2)], dim=-1)
 
 
 def test_values_and_gradients_are_those_of_every_cosine_and_sine():

@@ -15,7 +15,7 @@ def fourier_sums(x: Tensor, spacing: float, num_frequencies: int) -> Tensor:
     Parameters
     ----------
     x : Tensor
-        ``(..., N, K)`` float.
+        ``(..., N, K)`` float32 or float64.
     spacing : float
         δ.
     num_frequencies : int
@@ -24,7 +24,7 @@ def fourier_sums(x: Tensor, spacing: float, num_frequencies: int) -> Tensor:
     Returns
     -------
     Tensor
-        ``(2, F, ..., K)``, cosines first; differentiable once.
+        ``(F, ..., K, 2)``, the cosines and the sines; differentiable once.
     """
     return _FourierSums.apply(x, spacing, num_frequencies)
 
@@ -34,23 +34,22 @@ class _FourierSums(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, spacing: float, num_frequencies: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.spacing = spacing
-        cos_1, sin_1 = (x * spacing).cos(), (x * spacing).sin()
-        cos, sin = torch.ones_like(x), torch.zeros_like(x)
-        sums = [torch.stack([cos.sum(-2), sin.sum(-2)])]
+        base = torch.polar(torch.ones_like(x), spacing * x)  # exp(iδx)
+        power = torch.ones_like(base)
+        sums = [power.sum(-2)]
         for _ in range(1, num_frequencies):
-            cos, sin = cos * cos_1 - sin * sin_1, sin * cos_1 + cos * sin_1
-            sums.append(torch.stack([cos.sum(-2), sin.sum(-2)]))
-        return torch.stack(sums, dim=1)
+            power *= base
+            sums.append(power.sum(-2))
+        return torch.view_as_real(torch.stack(sums))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        cos_1, sin_1 = (x * ctx.spacing).cos(), (x * ctx.spacing).sin()
-        cos, sin = torch.ones_like(x), torch.zeros_like(x)
-        total = torch.zeros_like(x)
-        for k in range(1, gradient.shape[1]):
-            cos, sin = cos * cos_1 - sin * sin_1, sin * cos_1 + cos * sin_1
-            of_cos, of_sin = (k * ctx.spacing * gradient[:, k]).unsqueeze(-2)
-            total += cos * of_sin - sin * of_cos
-        return total, None, None
+        base = torch.polar(torch.ones_like(x), -ctx.spacing * x)
+        of_sums = torch.view_as_complex(gradient.contiguous()).unsqueeze(-2)  # (F, ..., 1, K)
+        total = torch.zeros_like(base)
+        for k in range(len(of_sums) - 1, 0, -1):  # Horner: the sum of k g_k exp(-ikδx), whose imaginary part is the slope
+            total += k * of_sums[k]
+            total *= base
+        return ctx.spacing * total.imag, None, None

@@ -76,7 +76,8 @@ def sigreg(
 def _epps_pulley(x: Tensor, num_knots: int, t_max: float) -> Tensor:
     """Return the statistic of each view and direction, ``(V, K)`` of ``(V, N, K)``: 0 where all ranks' rows are normal."""
     spacing = t_max / (num_knots - 1)
-    cos, sin = all_reduce_with_gradient(fourier_sums(x, spacing, num_knots)) / total_rows(x)  # (knots, V, K)
+    means = all_reduce_with_gradient(fourier_sums(x, spacing, num_knots)) / total_rows(x)
+    cos, sin = means.unbind(-1)  # (knots, V, K) both
     normal = (-0.5 * (spacing * torch.arange(num_knots, dtype=x.dtype, device=x.device)).square()).exp()
     weights = 2 * spacing * normal  # the integrand is even: twice the half from 0 on
     weights = torch.cat([weights[:1] / 2, weights[1:-1], weights[-1:] / 2])
