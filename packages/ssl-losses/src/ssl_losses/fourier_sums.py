@@ -49,7 +49,8 @@ class _FourierSums(torch.autograd.Function):
         base = torch.polar(torch.ones_like(x), -ctx.spacing * x)
         of_sums = torch.view_as_complex(gradient.contiguous()).unsqueeze(-2)  # (F, ..., 1, K)
         total = torch.zeros_like(base)
-        for k in range(len(of_sums) - 1, 0, -1):  # Horner: the sum of k g_k exp(-ikδx), whose imaginary part is the slope
+        # Horner: the sum of k g_k exp(-ikδx), whose imaginary part is the slope
+        for k in range(len(of_sums) - 1, 0, -1):
             total += k * of_sums[k]
             total *= base
         return ctx.spacing * total.imag, None, None

@@ -10,7 +10,7 @@ from ssl_losses.moments import total_rows
 from ssl_losses.option_ranges import check_counts, check_positive, check_shares
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.random_directions import RandomDirections, problem_with_directions
-from ssl_losses.view_centroid import check_global_views, distance_to_centroid
+from ssl_losses.view_centroid import distance_to_centroid, problem_with_global_views
 
 
 @without_autocast
@@ -65,8 +65,8 @@ def sigreg(
     1.6357
     """
     _check_options(regularization, num_knots, t_max)
-    check_global_views(global_views, len(views))
-    check_embeddings(*views, views=1, problem=problem_with_directions(directions, views))
+    problem = problem_with_global_views(global_views, len(views)) or problem_with_directions(directions, views)
+    check_embeddings(*views, views=1, problem=problem)
     *widened_views, directions = widened((*views, directions))
     z = torch.stack(widened_views)  # (V, N, D)
     normality = _epps_pulley(z @ directions, num_knots, t_max).mean()

@@ -14,6 +14,7 @@ from ssl_losses.moments import centered
 from ssl_losses.option_ranges import check_counts, check_shares
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.vicreg import variance_and_covariance
+from ssl_losses.view_centroid import problem_with_global_views
 
 
 @without_autocast
@@ -157,9 +158,7 @@ def _problem_with_maps(
             f"each view needs an embedding, a map and the locations of its cells, got {views}, {len(maps)} and "
             f"{len(locations)}"
         )
-    if not 1 <= global_views <= views:
-        return f"global_views must be between 1 and the number of views, {views}, got {global_views}"
-    if problem := problem_with_embeddings(tuple(embeddings)):
+    if problem := problem_with_global_views(global_views, views) or problem_with_embeddings(tuple(embeddings)):
         return problem
     for view, grid in zip(maps, locations):
         if problem := problem_with_layout("maps", view, "(N, H, W, E)"):

@@ -13,7 +13,8 @@ def distance_to_centroid(z: Tensor, global_views: int | None) -> Tensor:
     return mean_over_ranks((z - z[:global_views].mean(0)).square().mean())
 
 
-def check_global_views(global_views: int | None, views: int) -> None:
-    """Raise ``ValueError`` if there are not as many views as ``global_views`` says."""
-    if global_views is not None and not 1 <= global_views <= views:
-        raise ValueError(f"global_views must be between 1 and the number of views, {views}, got {global_views}")
+def problem_with_global_views(global_views: int | None, views: int) -> str | None:
+    """Return what is wrong if there are not as many views as ``global_views`` says."""
+    if global_views is None or 1 <= global_views <= views:
+        return None
+    return f"global_views must be between 1 and the number of views, {views}, got {global_views}"

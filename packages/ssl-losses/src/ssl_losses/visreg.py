@@ -9,7 +9,7 @@ from ssl_losses.moments import centered, mean_square, total_rows
 from ssl_losses.option_ranges import check_counts, check_shares
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.random_directions import RandomDirections, problem_with_directions
-from ssl_losses.view_centroid import check_global_views, distance_to_centroid
+from ssl_losses.view_centroid import distance_to_centroid, problem_with_global_views
 
 SMALLEST_VARIANCE = 1e-12  # the authors' code bounds the deviation by 1e-6
 
@@ -70,8 +70,8 @@ def visreg(
     2.8241
     """
     _check_options(regularization, scale, shape, center)
-    check_global_views(global_views, len(views))
-    check_embeddings(*views, views=1, samples=2, problem=problem_with_directions(directions, views))
+    problem = problem_with_global_views(global_views, len(views)) or problem_with_directions(directions, views)
+    check_embeddings(*views, views=1, samples=2, problem=problem)
     *widened_views, directions = widened((*views, directions))
     z = torch.stack(widened_views)  # (V, N, D)
     around_mean = centered(z)
