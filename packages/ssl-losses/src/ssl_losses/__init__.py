@@ -11,6 +11,7 @@ from ssl_losses.dino import DINOLoss, dino
 from ssl_losses.directclr import DirectCLRLoss, directclr
 from ssl_losses.emp_ssl import EMPSSLLoss, emp_ssl
 from ssl_losses.frossl import FroSSLLoss, frossl
+from ssl_losses.grad_cache import grad_cache
 from ssl_losses.gram_anchoring import GramAnchoringLoss, gram_anchoring
 from ssl_losses.ibot import IBOTLoss, ibot
 from ssl_losses.info_nce import InfoNCELoss, info_nce
@@ -125,6 +126,7 @@ __all__ = [
     "directclr",
     "emp_ssl",
     "frossl",
+    "grad_cache",
     "gram_anchoring",
     "ibot",
     "info_nce",
