@@ -57,7 +57,7 @@ class Queue(nn.Module):
         stored = state_dict.get(f"{prefix}rows")
         if stored is not None:  # take its shape and type; one that is longer than this queue is then refused
             self.rows = stored.new_empty((min(len(stored), self.size), *stored.shape[1:]), device=self.rows.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def extra_repr(self) -> str:
         """Return the size."""
