@@ -41,6 +41,17 @@ def test_any_temperature_gives_assignments(scores, temperature):
     assert (assignments >= 0).all()
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("iterations", [1, 3, 50])
+def test_assignments_are_those_of_log_sum_exps_throughout(scores, temperature, iterations):
+    """Oracle: both steps of every iteration on logarithms, where lightly's loop has no number to say."""
+    logits = scores / temperature
+    for _ in range(iterations):
+        logits = logits - logits.logsumexp(0)
+        logits = logits - logits.logsumexp(1, keepdim=True)
+    torch.testing.assert_close(sinkhorn(scores, temperature, iterations), logits.exp(), rtol=1e-9, atol=1e-12)
+
+
 def test_a_sample_far_below_the_others_is_assigned_as_well(scores):
     """Its exponentials are all 0 beside the largest: on the matrix itself its row would be 0 / 0."""
     scores[3] -= 1e4

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ssl_losses.checks import check_temperature
-from ssl_losses.distributed import gather_with_gradient
+from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient
 from ssl_losses.option_ranges import check_counts
 from ssl_losses.precision import widened, without_autocast
 
@@ -19,7 +19,7 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
         Q = \mathrm{diag}(u) \, \exp(S / \varepsilon) \, \mathrm{diag}(v)
 
     where each iteration first scales the prototypes to equal totals over the samples of **all ranks**, then each sample to
-    a total of 1. Everything happens on logarithms, so that no score over- or underflows at any temperature.
+    a total of 1. The scores stay logarithms throughout, so that none over- or underflows at any temperature.
 
     Parameters
     ----------
@@ -44,9 +44,11 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     check_temperature(temperature)
     check_counts(0, iterations=iterations)
     logits = widened([scores])[0] / temperature
-    for _ in range(iterations):
-        logits = logits - _logsumexp_over_ranks(logits)
-        logits = logits.log_softmax(1)
+    for iteration in range(iterations):
+        if iteration == 0:
+            logits -= _logsumexp_over_ranks(logits)
+        else:  # shares of the samples: since the first iteration, a prototype has 1 / K of them at least, and no log underflows
+            logits -= all_reduce_with_gradient(logits.softmax(1).sum(0)).log()
     return logits.softmax(1)
 
 
