@@ -150,7 +150,7 @@ class BaseModel(nn.Module):
                                 self.save_checkpoint()
                     if log.report:
                         self.write_report()
-        if self.distributed.is_main and log.report:
+        if self.distributed.is_main and self.reports:
             print(*self.reports, sep="\n", flush=True)
         return self.logger.last
 

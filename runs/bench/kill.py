@@ -1,0 +1,282 @@
+"""Kill a run anywhere, start it again, and compare the end with that of a run that was never killed, bit by bit.
+
+    python3 runs/bench/kill.py --n 300                      # kill -9 at random moments, then at each place inside a save
+    python3 runs/bench/kill.py --n 100 --signal TERM        # the same with a signal that lets the run save
+    python3 runs/bench/kill.py --n 100 --damage             # after each kill the newest checkpoint is damaged as well
+
+The run keeps every kind of state: weights, batch statistics, momentum, an averaged teacher, a queue, a centre, dropout, online
+probes. Each process of it is forked from this one, where everything is loaded, and really killed; a third of the restarts is
+killed again. Compared are all of the last checkpoint and ``metrics.jsonl``, timings aside. Prints how many of how many are
+equal, and in which phase the kills came.
+"""
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
+from ssl_core.backbones import build_backbone
+from ssl_core.errors import RunError
+from ssl_core.projectors import mlp
+from ssl_data.config import DataConfig
+from ssl_losses import DINOLoss, InfoNCELoss
+
+PHASES = ("start", "loading", "step", "save", "evaluation", "between", "end")
+PLACES = ("begin", "written", "synced", "named", "digest", "pruning")  # in a save, see ssl_core.checkpoints
+DAMAGES = ("0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing")
+_process = multiprocessing.get_context("fork")
+_phase: Any = _process.Value("i", 0, lock=False)  # what the running process is at: written by it, read by its killer
+
+
+@contextlib.contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Say that the run is at ``name``, and at what it was before when this is over."""
+    before, _phase.value = _phase.value, PHASES.index(name)
+    try:
+        yield
+    finally:
+        _phase.value = before
+
+
+class Everything(BaseModel):
+    """MoCo's queue, DINO's centre and an averaged teacher in one method."""
+
+    def initialize_modules(self) -> None:
+        self.backbone = build_backbone("resnet9", self.image_shape, width=4)
+        self.projector = nn.Sequential(nn.Dropout(0.1), mlp([self.backbone.num_features, 32, 16]))
+        self.teacher = Teacher(nn.Sequential(self.backbone, self.projector), momentum=0.9, final_momentum=1.0)
+        self.contrast = InfoNCELoss(temperature=0.2, queue_size=100)
+        self.distillation = DINOLoss(num_prototypes=16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.probes.scores("backbone", self.backbone(x))
+
+    def compute_loss(self) -> dict[str, Tensor]:
+        a, b = self.data[0]
+        students, teachers = (
+            [self.projector(self.backbone(view)) for view in (a, b)],
+            [self.teacher(a), self.teacher(b)],
+        )
+        return {
+            "contrast": self.contrast(students[0], teachers[1]),
+            "distillation": 0.1 * self.distillation(students, teachers),
+        }
+
+    # where it is, for the record
+
+    def before_train_epoch(self) -> None:
+        _phase.value = PHASES.index("loading")
+        super().before_train_epoch()
+
+    def train_step(self, batch: list[Any]) -> bool:
+        with phase("step"):
+            return super().train_step(batch)
+
+    def save_checkpoint(self) -> None:
+        with phase("save"):
+            super().save_checkpoint()
+
+    def after_train_epoch(self) -> None:
+        _phase.value = PHASES.index("between")
+
+    def eval_epoch(self) -> dict[str, float]:
+        with phase("evaluation"):
+            return super().eval_epoch()
+
+    def write_report(self) -> None:
+        _phase.value = PHASES.index("end")
+
+
+def configuration(folder: Path, run: str) -> Config:
+    """Return a run of 3 epochs of 8 batches on a fifth of the digits, with a checkpoint every third step."""
+    return Config(
+        data=DataConfig(dataset="digits", views="digits", size=16, fraction=0.2, num_workers=2),
+        model=ModelConfig(name="everything"),
+        optim=OptimConfig(batch_size=32, epochs=3, lr=0.05, warmup_epochs=1.0, grad_max_norm=5.0, accumulation_steps=2),
+        hardware=HardwareConfig(device="cpu", precision="bf16", num_threads=1),
+        log=LogConfig(
+            folder=str(folder), run=run, every_steps=1, eval_every=1, checkpoint_every=1, checkpoint_every_steps=3,
+            progress=False, level="warning",
+        ),
+    )  # fmt: skip
+
+
+def _train(folder: Path, run: str, crash: str) -> None:
+    """Be one process of a run."""
+    output = os.open(folder / f"{run}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ["SSL_CORE_CRASH"] = crash
+    try:
+        Everything(configuration(folder, run)).fit()
+    except RunError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(error.exit_code)
+    os._exit(0)
+
+
+def start(folder: Path, run: str, crash: str = "") -> Any:
+    """Start a process of the run; with ``crash`` it dies at that place (``SSL_CORE_CRASH``)."""
+    _phase.value = 0
+    process = _process.Process(target=_train, args=(folder, run, crash))
+    process.start()
+    return process
+
+
+def finish(folder: Path, run: str) -> None:
+    """Start the run once more, and wait for its end."""
+    process = start(folder, run)
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"{run} ended with {process.exitcode}:\n{(folder / f'{run}.txt').read_text()[-3000:]}")
+
+
+def kill_at_random(
+    folder: Path, run: str, rng: random.Random, seconds: float, number: signal.Signals
+) -> tuple[list[str], list[float]]:
+    """Start the run and send it a signal within ``seconds``, at most three times; return the phases, and the seconds to go.
+
+    A process that ends before its signal comes is not counted.
+    """
+    phases, waits = [], []
+    for _ in range(3):
+        process = start(folder, run)
+        process.join(rng.uniform(0, seconds))
+        if process.exitcode is None:
+            at, sent = PHASES[_phase.value], time.perf_counter()
+            os.kill(process.pid, number)
+            process.join()
+            if process.exitcode != 0:  # it had not just ended
+                phases.append(at)
+                waits.append(time.perf_counter() - sent)
+        if rng.random() < 2 / 3:
+            break
+    return phases, waits
+
+
+def damage_newest(checkpoints: Path, rng: random.Random) -> str | None:
+    """Damage the newest of at least two checkpoints; return how."""
+    found = sorted(checkpoints.glob("step_*.pt"))
+    if len(found) < 2:
+        return None
+    how, path = rng.choice(DAMAGES), found[-1]
+    content = bytearray(path.read_bytes())
+    if how == "missing":
+        path.unlink()
+        return how
+    if how == "flip":
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    elif how == "zero":
+        content = bytearray(len(content))
+    else:
+        del content[len(content) * int(how.removesuffix(" %")) // 100 :]
+    path.write_bytes(content)
+    return how
+
+
+def outcome(folder: Path, run: str) -> tuple[list[dict], dict]:
+    """Return the lines of ``metrics.jsonl`` and the last state, timings aside."""
+    path = folder / run
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("train/images_per_second", None)
+    newest = max((path / "checkpoints").glob("step_*.pt"))
+    state = torch.load(newest, weights_only=True)
+    state["logger"].pop("bytes")
+    state["logger"]["last"].pop("train/images_per_second")
+    assert json.loads((path / "summary.json").read_text())["status"] == "finished"
+    return lines, state
+
+
+def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    """Return where two nests of dicts, lists, tensors and numbers differ, bit by bit."""
+    if type(ours) is not type(theirs):
+        return [f"{where}: {type(ours).__name__}, {type(theirs).__name__}"]
+    if isinstance(ours, Tensor):
+        same = ours.dtype == theirs.dtype and ours.shape == theirs.shape and torch.equal(ours, theirs)
+        return [] if same else [where]
+    if isinstance(ours, dict):
+        if ours.keys() != theirs.keys():
+            return [f"{where}: keys {sorted(map(str, ours.keys() ^ theirs.keys()))}"]
+        return [each for key in ours for each in differences(ours[key], theirs[key], f"{where}/{key}")]
+    if isinstance(ours, list | tuple):
+        if len(ours) != len(theirs):
+            return [f"{where}: {len(ours)} and {len(theirs)} entries"]
+        return [each for k, pair in enumerate(zip(ours, theirs)) for each in differences(*pair, f"{where}/{k}")]
+    return [] if ours == theirs else [f"{where}: {ours!r}, {theirs!r}"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=20, help="runs that are killed at random moments")
+    parser.add_argument(
+        "--passages", type=int, default=4, help="how often a save is let through a place before it is killed"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--signal", default="KILL", choices=("KILL", "TERM", "INT", "USR1", "USR2", "HUP"))
+    parser.add_argument("--damage", action="store_true", help="damage the newest checkpoint after each kill")
+    arguments = parser.parse_args()
+    number, rng = signal.Signals[f"SIG{arguments.signal}"], random.Random(arguments.seed)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Everything(
+            configuration(folder, "warm")
+        ).fit()  # here, so that what is loaded at first use is there in every fork
+        begun = time.perf_counter()
+        finish(folder, "whole")
+        seconds = time.perf_counter() - begun
+        expected = outcome(folder, "whole")
+        print(f"a run takes {seconds:.2f} s: {len(expected[0])} lines of metrics", flush=True)
+        phases, harms, waits = Counter[str](), Counter[str](), []
+        equal, trials = 0, []
+        for k in range(arguments.n):
+            killed, waited = kill_at_random(folder, f"random{k}", rng, seconds, number)
+            phases.update(killed)
+            waits += waited
+            if arguments.damage and (how := damage_newest(folder / f"random{k}" / "checkpoints", rng)):
+                harms[how] += 1
+            trials.append(f"random{k}")
+        if arguments.signal == "KILL" and not arguments.damage:
+            for place in PLACES:
+                for passage in range(1, arguments.passages + 1):
+                    run = f"{place}{passage}"
+                    process = start(folder, run, crash=f"{place}:{passage}")
+                    process.join()
+                    assert process.exitcode == -signal.SIGKILL, f"{run} was not killed: {process.exitcode}"
+                    phases[f"save, {place}"] += 1
+                    trials.append(run)
+        for run in trials:
+            finish(folder, run)
+            found = differences(outcome(folder, run), expected)
+            equal += not found
+            if found:
+                print(f"{run} differs in {len(found)} places: {found[:3]}", flush=True)
+    print(
+        f"{equal} of {len(trials)} runs equal, seed {arguments.seed}, {arguments.signal}: {sum(phases.values())} kills"
+    )
+    print("kills by phase:", ", ".join(f"{name} {count}" for name, count in sorted(phases.items())))
+    if harms:
+        print("damaged newest checkpoints:", ", ".join(f"{how} {count}" for how, count in sorted(harms.items())))
+    if arguments.signal != "KILL" and waits:
+        waits.sort()
+        print(f"from signal to exit: median {waits[len(waits) // 2]:.3f} s, longest {waits[-1]:.3f} s")
+    return 0 if equal == len(trials) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,46 @@
+"""Processes that are really killed, and runs that end as if they had not been.
+
+Oracle: the same run, never killed. The full figure, with hundreds of kills, stands in ``runs/bench/RESULTS.rst``.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "trials"),
+    [
+        (["--n=3", "--passages=1"], 9),  # at random, and at each of the six places inside a save
+        (["--n=2", "--signal=TERM"], 2),
+        (["--n=3", "--damage", "--seed=3"], 3),
+    ],
+)
+def test_killed_runs_end_bit_identical_to_one_that_was_never_killed(options, trials):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, str(KILL), *options], env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{trials} of {trials} runs equal" in result.stdout
+
+
+def test_the_comparison_sees_a_single_bit():
+    spec = importlib.util.spec_from_file_location("kill", KILL)
+    kill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kill)
+    state = {"model": {"weight": torch.ones(3)}, "steps": [1, 2], "lr": 0.1}
+    assert kill.differences(state, {"model": {"weight": torch.ones(3)}, "steps": [1, 2], "lr": 0.1}) == []
+    other = {"model": {"weight": torch.tensor([1.0, 1.0, 1.0 + 2**-23])}, "steps": [1, 3], "lr": 0.1}
+    assert kill.differences(state, other) == ["/model/weight", "/steps/1: 2, 3"]
+    assert kill.differences(state, {"model": {}, "steps": [1], "lr": 0.1}) == [
+        "/model: keys ['weight']", "/steps: 2 and 1 entries",
+    ]  # fmt: skip
