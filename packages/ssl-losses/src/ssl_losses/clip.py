@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
-from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
+from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.learned_scale import check_scale, on_all_ranks
-from ssl_losses.logsumexp import logsumexp, two_way_logsumexp
+from ssl_losses.matching import matching_both_ways
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.softplus import softplus
 from ssl_losses.unit_rows import unit_rows
 
 LARGEST_SCALE = 100.0  # the paper keeps the learned scale below it
@@ -56,19 +55,7 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
     check_scale(logit_scale=logit_scale)
     check_embeddings(images, texts, samples=2)
     x, y = (unit_rows(z) for z in widened((images, texts)))
-    scale = on_all_ranks(logit_scale, x)
-    of_images, of_texts = _others(x, y, scale)
-    positives = (x * y).sum(1) * scale
-    return mean_over_ranks((softplus(of_images - positives) + softplus(of_texts - positives)).mean() / 2)
-
-
-def _others(x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log-sum-exp over all partners but its own, for each of this rank's images and texts."""
-    own = (torch.arange(len(x), device=x.device) + rank() * len(x)).unsqueeze(1)
-    if world_size() == 1:
-        return two_way_logsumexp(x * scale, y, 1.0, own)
-    all_x, all_y = gather_with_gradient(x), gather_with_gradient(y)
-    return logsumexp(x * scale, all_y, 1.0, own), logsumexp(y * scale, all_x, 1.0, own)
+    return mean_over_ranks(torch.stack(matching_both_ways(x, y, on_all_ranks(logit_scale, x))).mean())
 
 
 class CLIPLoss(nn.Module):

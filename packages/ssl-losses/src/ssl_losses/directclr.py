@@ -1,10 +1,11 @@
 """DirectCLR: a contrastive loss on the first dimensions of the representation, without a projector."""
 
+import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.matching import matching
+from ssl_losses.matching import matching_both_ways
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.unit_rows import unit_rows
 
@@ -42,7 +43,6 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
 
     Examples
     --------
-    >>> import torch
     >>> r = torch.eye(4)
     >>> round(directclr(r, r, dim=4, temperature=1.0).item(), 4)  # log(1 + 3 / e)
     0.7437
@@ -52,9 +52,8 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
     check_embeddings(r1, r2, samples=2)
     if dim > r1.shape[1]:
         raise ValueError(f"dim={dim} is more than the D={r1.shape[1]} dimensions of the representations; lower dim")
-    scale = 1 / temperature
     a, b = (unit_rows(r[:, :dim]) for r in widened((r1, r2)))
-    return mean_over_ranks((matching(a, b, scale) + matching(b, a, scale)).mean() / 2)
+    return mean_over_ranks(torch.stack(matching_both_ways(a, b, 1 / temperature)).mean())
 
 
 def _check_dim(dim: int) -> None:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.distributed import gather_with_gradient, rank
-from ssl_losses.logsumexp import logsumexp
+from ssl_losses.distributed import gather_with_gradient, rank, world_size
+from ssl_losses.logsumexp import logsumexp, two_way_logsumexp
 from ssl_losses.softplus import softplus
 
 
@@ -26,7 +26,25 @@ def matching(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
     Tensor
         ``(N,)``, not negative.
     """
-    own = torch.arange(len(queries), device=queries.device) + rank() * len(queries)
-    negatives = logsumexp(queries, gather_with_gradient(keys), scale, excluded=own.unsqueeze(1))
+    negatives = logsumexp(queries, gather_with_gradient(keys), scale, excluded=_own(queries))
     positives = (queries * keys).sum(1) * scale
     return softplus(negatives - positives)
+
+
+def matching_both_ways(a: Tensor, b: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``matching(a, b, scale)`` and ``matching(b, a, scale)``, on one rank in half of the time.
+
+    The scale may be a scalar tensor, which gets a gradient.
+    """
+    if world_size() == 1:
+        of_a, of_b = two_way_logsumexp(a * scale, b, 1.0, _own(a))
+    else:
+        of_a = logsumexp(a * scale, gather_with_gradient(b), 1.0, _own(a))
+        of_b = logsumexp(b * scale, gather_with_gradient(a), 1.0, _own(b))
+    positives = (a * b).sum(1) * scale
+    return softplus(of_a - positives), softplus(of_b - positives)
+
+
+def _own(z: Tensor) -> Tensor:
+    """Return the number of each row's sample in the global batch, ``(N, 1)``."""
+    return (torch.arange(len(z), device=z.device) + rank() * len(z)).unsqueeze(1)
