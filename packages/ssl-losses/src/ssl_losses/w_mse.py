@@ -10,12 +10,10 @@ from ssl_losses.distributed import gather_with_gradient
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.unit_rows import unit_rows
 
-RIDGE = (
-    1e-3  # share of the identity in a covariance, so that a flat one can be inverted; the authors' code has 0 to 1e-3
-)
-SMALLEST_VARIANCE = (
-    1e-12  # a sub-batch below it is constant: the ridge alone is inverted, and the whitened rows are zero
-)
+# share of the identity in a covariance, so that a flat one can be inverted; the authors' code has 0 to 1e-3
+RIDGE = 1e-3
+# a sub-batch below it is constant: the ridge alone is inverted, and the whitened rows are zero
+SMALLEST_VARIANCE = 1e-12
 
 
 @without_autocast
