@@ -31,6 +31,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def sample_numbers(z: Tensor) -> Tensor:
+    """Return the numbers ``(N,)`` that the rows of this rank, ``(N, ...)``, have among the rows of all ranks."""
+    return torch.arange(len(z), device=z.device) + rank() * len(z)
+
+
 def gather_with_gradient(z: Tensor) -> Tensor:
     """Return the rows of all ranks, ``(N, ...)`` each, as ``(G, ...)``; the ranks must hold the same shape."""
     return z if world_size() == 1 else _Gather.apply(z)
@@ -92,7 +97,9 @@ class _AllReduce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)  # all_reduce writes in place; x is the caller's
+        total = x.clone(
+            memory_format=torch.contiguous_format
+        )  # all_reduce writes in place, and x belongs to the caller
         dist.all_reduce(total)
         return total
 

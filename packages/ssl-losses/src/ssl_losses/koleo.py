@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
-from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, sample_numbers
 from ssl_losses.nearest import nearest
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.unit_rows import unit_rows
@@ -55,8 +55,8 @@ def koleo(*views: Tensor) -> Tensor:
 def _log_distance(z: Tensor) -> Tensor:
     """Return the logarithm of each row's distance to its nearest neighbour in the global batch."""
     everybody = gather_with_gradient(z)
-    itself = (torch.arange(len(z), device=z.device) + rank() * len(z)).unsqueeze(1)
-    difference = z - everybody[nearest(z, everybody, excluded=itself)]
+    neighbours = nearest(z, everybody, excluded=sample_numbers(z).unsqueeze(1))
+    difference = z - everybody[neighbours]
     return (difference.square().sum(1) + SHORTEST**2).log() / 2
 
 

@@ -1,9 +1,8 @@
 """The matching loss: each row of one set finds its partner among all ranks' rows of the other."""
 
-import torch
 from torch import Tensor
 
-from ssl_losses.distributed import gather_with_gradient, rank, world_size
+from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
 from ssl_losses.logsumexp import logsumexp, two_way_logsumexp
 from ssl_losses.softplus import softplus
 
@@ -26,7 +25,7 @@ def matching(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
     Tensor
         ``(N,)``, not negative.
     """
-    negatives = logsumexp(queries, gather_with_gradient(keys), scale, excluded=_own(queries))
+    negatives = logsumexp(queries, gather_with_gradient(keys), scale, excluded=sample_numbers(queries).unsqueeze(1))
     positives = (queries * keys).sum(1) * scale
     return softplus(negatives - positives)
 
@@ -36,15 +35,11 @@ def matching_both_ways(a: Tensor, b: Tensor, scale: float | Tensor) -> tuple[Ten
 
     The scale may be a scalar tensor, which gets a gradient.
     """
+    own = sample_numbers(a).unsqueeze(1)
     if world_size() == 1:
-        of_a, of_b = two_way_logsumexp(a * scale, b, 1.0, _own(a))
+        of_a, of_b = two_way_logsumexp(a * scale, b, 1.0, own)
     else:
-        of_a = logsumexp(a * scale, gather_with_gradient(b), 1.0, _own(a))
-        of_b = logsumexp(b * scale, gather_with_gradient(a), 1.0, _own(b))
+        of_a = logsumexp(a * scale, gather_with_gradient(b), 1.0, own)
+        of_b = logsumexp(b * scale, gather_with_gradient(a), 1.0, own)
     positives = (a * b).sum(1) * scale
     return softplus(of_a - positives), softplus(of_b - positives)
-
-
-def _own(z: Tensor) -> Tensor:
-    """Return the number of each row's sample in the global batch, ``(N, 1)``."""
-    return (torch.arange(len(z), device=z.device) + rank() * len(z)).unsqueeze(1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.distributed import gather_with_gradient, rank, world_size
+from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
 from ssl_losses.logsumexp import logsumexp, self_logsumexp
 
 
@@ -24,10 +24,10 @@ def negatives(a: Tensor, b: Tensor, scale: float) -> Tensor:
         ``(2N,)``, first of a, then of b.
     """
     rows = torch.cat([a, b])
-    n, total = len(a), len(a) * world_size()
-    sample = torch.arange(n, device=a.device).repeat(2) + rank() * n
+    total = len(a) * world_size()
+    sample = sample_numbers(a).repeat(2)
     same_sample = torch.stack([sample, sample + total], dim=1)  # itself and its other view, as rows of the global batch
-    if total == n:
+    if world_size() == 1:
         return self_logsumexp(rows, scale, same_sample)
     everybody = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
     return logsumexp(rows, everybody, scale, same_sample)

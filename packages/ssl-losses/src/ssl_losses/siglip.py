@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
-from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, sample_numbers
 from ssl_losses.learned_scale import check_scale, on_all_ranks
 from ssl_losses.logistic import softplus_sum
 from ssl_losses.precision import widened, without_autocast
@@ -55,13 +55,13 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
     check_embeddings(z1, z2)
     a, b = (unit_rows(z) for z in widened((z1, z2)))
     scale, bias = on_all_ranks(logit_scale, a), on_all_ranks(logit_bias, a)
-    own = torch.arange(len(a), device=a.device) + rank() * len(a)
+    own = sample_numbers(a).unsqueeze(1)
     others = gather_with_gradient(b)
     # the bias is one more dimension: its coordinate in the queries, 1 in the keys
     queries = torch.cat([a * scale, bias.expand(len(a), 1)], dim=1)
     keys = torch.cat([others, others.new_ones(len(others), 1)], dim=1)
     positives = softplus(-((a * b).sum(1) * scale + bias))
-    return mean_over_ranks((positives + softplus_sum(queries, keys, excluded=own.unsqueeze(1))).mean())
+    return mean_over_ranks((positives + softplus_sum(queries, keys, excluded=own)).mean())
 
 
 def _check_options(logit_scale: float | Tensor, logit_bias: float | Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
-from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, world_size
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, sample_numbers, world_size
 from ssl_losses.logsumexp import logsumexp, self_logsumexp
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.unit_rows import unit_rows
@@ -62,9 +62,8 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
 
 def _to_all(rows: list[Tensor], scale: float) -> Tensor:
     """Return the log-sum-exp over all other embeddings, for each of this rank's ``(V N,)``."""
-    n = len(rows[0])
-    own = torch.arange(n, device=rows[0].device) + rank() * n
-    itself = torch.cat([own + view * n * world_size() for view in range(len(rows))]).unsqueeze(1)
+    own, total = sample_numbers(rows[0]), len(rows[0]) * world_size()
+    itself = torch.cat([own + view * total for view in range(len(rows))]).unsqueeze(1)
     if world_size() == 1:
         return self_logsumexp(torch.cat(rows), scale, itself)
     return logsumexp(torch.cat(rows), torch.cat([gather_with_gradient(z) for z in rows]), scale, itself)

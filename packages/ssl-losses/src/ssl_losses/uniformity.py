@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
-from ssl_losses.distributed import gather_with_gradient, rank, world_size
+from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
 from ssl_losses.logsumexp import logsumexp, self_logsumexp
 from ssl_losses.option_ranges import check_positive
 from ssl_losses.precision import widened, without_autocast
@@ -57,7 +57,7 @@ def uniformity(*views: Tensor, t: float = 2.0) -> Tensor:
 
 def _log_sum(z: Tensor, scale: float) -> Tensor:
     """Return the log-sum-exp over all pairs of different samples of the global batch."""
-    itself = (torch.arange(len(z), device=z.device) + rank() * len(z)).unsqueeze(1)
+    itself = sample_numbers(z).unsqueeze(1)
     if world_size() == 1:
         return self_logsumexp(z, scale, itself).logsumexp(0)
     return gather_with_gradient(logsumexp(z, gather_with_gradient(z), scale, itself)).logsumexp(0)
