@@ -77,5 +77,9 @@ def test_no_sample_has_no_assignments():
 def test_options_out_of_range_are_refused(scores):
     with pytest.raises(ValueError, match=r"temperature must be .* got 0"):
         sinkhorn(scores, temperature=0)
+    with pytest.raises(ValueError, match=r"\(N, K\) float, got torch.float64 of shape \(5,\)"):
+        sinkhorn(scores[0])
+    with pytest.raises(ValueError, match=r"\(N, K\) float, got torch.int64"):
+        sinkhorn(scores.long())
     with pytest.raises(ValueError, match="iterations must be at least 0, got -1"):
         sinkhorn(scores, iterations=-1)

@@ -35,6 +35,11 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     Tensor
         ``(N, K)``, float32 at least, a constant for autograd. The rows sum to 1, the columns nearly to G / K.
 
+    Raises
+    ------
+    ValueError
+        For scores that are not ``(N, K)`` float, a temperature below 1e-6, or fewer than 0 iterations.
+
     Examples
     --------
     >>> scores = torch.tensor([[2.0, 1.0], [2.0, 1.0]])  # both samples prefer the first prototype, which has room for one
@@ -43,6 +48,8 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     """
     check_temperature(temperature)
     check_counts(0, iterations=iterations)
+    if scores.ndim != 2 or not scores.is_floating_point():
+        raise ValueError(f"scores must be (N, K) float, got {scores.dtype} of shape {tuple(scores.shape)}")
     logits = widened([scores])[0] / temperature
     for iteration in range(iterations):
         if iteration == 0:
