@@ -1,6 +1,5 @@
 """Barlow Twins: the cross-correlation of two views' embeddings, pulled towards the identity."""
 
-import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
@@ -41,15 +40,17 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float = 0.0051) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> z = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])  # two uncorrelated dimensions
     >>> round(barlow_twins(z, z).item(), 4), round(barlow_twins(z, z[:, [1, 0]], redundancy=0.5).item(), 4)
     (0.0, 3.0)
     """
     check_weights(redundancy=redundancy)
     check_embeddings(z1, z2, samples=2)
-    z = centered(torch.stack(widened((z1, z2))))
-    a, b = z / (mean_square(z) + EPSILON).sqrt()
-    correlation = sum_of_products(a, b) / total_rows(a)
+    a, b = (centered(z) for z in widened((z1, z2)))
+    deviations = [(mean_square(z) + EPSILON).sqrt() for z in (a, b)]  # (1, D)
+    # dividing the (D, D) products instead of the (N, D) rows spares two copies of the batch
+    correlation = sum_of_products(a, b) / (total_rows(a) * deviations[0].mT * deviations[1])
     agreement = (1 - correlation.diagonal()).square().sum()
     return agreement + redundancy * off_diagonal(correlation).square().sum()
 
