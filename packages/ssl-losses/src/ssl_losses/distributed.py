@@ -97,9 +97,7 @@ class _AllReduce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone(
-            memory_format=torch.contiguous_format
-        )  # all_reduce writes in place, and x belongs to the caller
+        total = x.clone(memory_format=torch.contiguous_format)  # all_reduce writes in place; x is the caller's
         dist.all_reduce(total)
         return total
 
