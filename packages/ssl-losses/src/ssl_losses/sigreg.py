@@ -79,8 +79,8 @@ def _epps_pulley(x: Tensor, num_knots: int, t_max: float) -> Tensor:
     means = all_reduce_with_gradient(fourier_sums(x, spacing, num_knots)) / total_rows(x)
     cos, sin = means.unbind(-1)  # (knots, V, K) both
     normal = (-0.5 * (spacing * torch.arange(num_knots, dtype=x.dtype, device=x.device)).square()).exp()
-    weights = 2 * spacing * normal  # the integrand is even: twice the half from 0 on
-    weights = torch.cat([weights[:1] / 2, weights[1:-1], weights[-1:] / 2])
+    weights = 2 * spacing * normal  # the integrand is even: twice the half from 0 on, where it is 0
+    weights = torch.cat([weights[:-1], weights[-1:] / 2])
     difference = (cos - normal[:, None, None]).square() + sin.square()
     return total_rows(x) * torch.einsum("t,tvk->vk", weights, difference)
 
