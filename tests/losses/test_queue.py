@@ -6,6 +6,7 @@ import io
 import pytest
 import torch
 
+from ssl_losses import InfoNCELoss, NNCLRLoss, ReSSLLoss
 from ssl_losses.queue import Queue
 
 
@@ -109,3 +110,15 @@ def test_bad_sizes_and_rows_are_refused():
     queue.update(torch.ones(2, 3))
     with pytest.raises(ValueError, match="holds rows of D=3, got D=2; start a new queue"):
         queue.update(torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("make", [InfoNCELoss, NNCLRLoss, ReSSLLoss])
+def test_an_update_by_hand_is_checked_as_forward_is(make):
+    loss = make(queue_size=4)
+    with pytest.raises(ValueError, match=r"must be \(N, D\), got shape \(3,\)"):
+        loss.update(torch.ones(3))
+    with pytest.raises(ValueError, match=r"floating point, got torch\.int64"):
+        loss.update(torch.ones(3, 2, dtype=torch.int64))
+    loss.update(torch.ones(3, 2))
+    with pytest.raises(ValueError, match="D=2, got D=5"):
+        loss.update(torch.ones(3, 5))

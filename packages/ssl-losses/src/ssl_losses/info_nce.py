@@ -83,14 +83,18 @@ class InfoNCELoss(nn.Module):
         self.queue = Queue(queue_size)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return the loss of queries and keys ``(N, D)``; in training mode, then :meth:`update` the queue."""
+        """Return the loss of queries and keys ``(N, D)``; in training mode, then put the keys into the queue."""
         loss = info_nce(query, key, self.queue.contents(query), self.temperature)
         if self.training:
-            self.update(key)
+            self._enqueue(key)
         return loss
 
     def update(self, key: Tensor) -> None:
-        """Put this batch's keys ``(N, D)``, those of all ranks, into the queue."""
+        """Put keys ``(N, D)``, those of all ranks, into the queue; ``forward`` does so by itself."""
+        check_embeddings(key, views=1)
+        self._enqueue(key)
+
+    def _enqueue(self, key: Tensor) -> None:
         self.queue.update(unit_rows(*widened((key,))))
 
     def extra_repr(self) -> str:

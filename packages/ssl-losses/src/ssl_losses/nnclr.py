@@ -92,14 +92,18 @@ class NNCLRLoss(nn.Module):
         self.support = Queue(queue_size)
 
     def forward(self, p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
-        """Return the loss of predictions and projections ``(N, D)``; in training mode, then :meth:`update` the set."""
+        """Return the loss of predictions and projections ``(N, D)``; in training mode, then put ``z1`` into the set."""
         loss = nnclr(p1, p2, z1, z2, self.support.contents(z1), self.temperature)
         if self.training:
-            self.update(z1)
+            self._enqueue(z1)
         return loss
 
     def update(self, z: Tensor) -> None:
-        """Put this batch's projections ``(N, D)``, those of all ranks, into the support set."""
+        """Put projections ``(N, D)``, those of all ranks, into the support set; ``forward`` does so by itself."""
+        check_embeddings(z, views=1)
+        self._enqueue(z)
+
+    def _enqueue(self, z: Tensor) -> None:
         self.support.update(unit_rows(*widened((z,))))
 
     def extra_repr(self) -> str:

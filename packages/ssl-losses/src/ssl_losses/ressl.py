@@ -103,15 +103,19 @@ class ReSSLLoss(nn.Module):
         self.queue = Queue(queue_size)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the loss of rows ``(N, D)``; in training mode, then :meth:`update` the queue."""
+        """Return the loss of rows ``(N, D)``; in training mode, then put the teacher's into the queue."""
         queue = self.queue.contents(teacher)
         loss = ressl(student, teacher, queue, self.student_temperature, self.teacher_temperature)
         if self.training:
-            self.update(teacher)
+            self._enqueue(teacher)
         return loss
 
     def update(self, teacher: Tensor) -> None:
-        """Put the teacher's rows ``(N, D)`` of this batch, those of all ranks, into the queue."""
+        """Put teacher's rows ``(N, D)``, those of all ranks, into the queue; ``forward`` does so by itself."""
+        check_embeddings(teacher, views=1)
+        self._enqueue(teacher)
+
+    def _enqueue(self, teacher: Tensor) -> None:
         self.queue.update(unit_rows(*widened((teacher,))))
 
     def extra_repr(self) -> str:
