@@ -107,7 +107,7 @@ def gradients(part):
 def rank_main(rank):
     dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
     line = " ".join(map(str, gradients(slice(3 * rank, 3 * rank + 3))))
-    sys.stdout.write(line + "\n")  # at once: both ranks write to one pipe
+    sys.stdout.write(line + "\\n")  # at once: both ranks write to one pipe
     sys.stdout.flush()
 
 torch.set_num_threads(1)
