@@ -84,3 +84,16 @@ def test_illegal_options_are_refused():
         DINOLoss(0)
     with pytest.raises(ValueError, match=r"center must be \(K,\).*\(6, 7\), got shape \(5,\)"):
         DINOLoss(num_prototypes=5)(views(2), views(2))
+
+
+def test_an_update_by_hand_is_that_of_forward_and_checked_as_well():
+    loss, other = DINOLoss(num_prototypes=7), DINOLoss(num_prototypes=7)
+    loss(views(2), views(2, seed=1))
+    other.update(views(2, seed=1))
+    assert torch.equal(loss.center, other.center)
+    with pytest.raises(ValueError, match=r"center must be \(K,\).*\(6, 6\), got shape \(7,\)"):
+        other.update([z[:, :6] for z in views(2)])
+    with pytest.raises(ValueError, match=r"got torch.int64"):
+        other.update([z.long() for z in views(2)])
+    with pytest.raises(ValueError, match="at least 1 views, got 0"):
+        other.update([])

@@ -81,3 +81,14 @@ def test_masks_that_do_not_fit_are_refused_with_the_way_out(mask):
         ibot(rows[0], rows[0], mask, center)
     with pytest.raises(ValueError, match=r"same shape, got \(4, 6, 5\) and \(11, 5\)"):
         ibot(z, rows, mask, center)
+
+
+def test_an_update_by_hand_is_that_of_forward_and_checked_as_well(mask):
+    loss, other = IBOTLoss(num_prototypes=5), IBOTLoss(num_prototypes=5)
+    loss(patches(0), patches(1), mask)
+    other.update(patches(1))
+    assert torch.equal(loss.center, other.center)
+    with pytest.raises(ValueError, match=r"center must be \(K,\).*\(4, 6, 4\), got shape \(5,\)"):
+        other.update(patches(1)[:, :, :4])
+    with pytest.raises(ValueError, match=r"got torch.int64"):
+        other.update(patches(1).long())

@@ -94,3 +94,14 @@ def test_illegal_arguments_are_refused(prototypes):
         SwAVLoss(epsilon=0)
     with pytest.raises(ValueError, match="queue_size must be at least 0, got -1"):
         SwAVLoss(queue_size=-1)
+
+
+def test_an_update_by_hand_is_that_of_forward_and_checked_as_well():
+    loss, other = (SwAVLoss(num_prototypes=4, dimensions=5, queue_size=20) for _ in range(2))
+    loss(*views(3))
+    other.update(*views(3))
+    assert torch.equal(loss.queues[1].rows, other.queues[1].rows)
+    with pytest.raises(ValueError, match=r"\(8, 4\), got shape \(4, 5\)"):
+        other.update(*(z[:, :4] for z in views(2)))
+    with pytest.raises(ValueError, match="at least 2 views, got 1"):
+        other.update(*views(1))

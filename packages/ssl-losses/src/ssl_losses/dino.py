@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_losses.checks import check_embeddings, check_temperature
 from ssl_losses.cross_view_entropy import cross_view_entropy
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.self_distillation import SelfDistillationLoss, move_center, problem_with_center, teacher_targets
+from ssl_losses.self_distillation import SelfDistillationLoss, problem_with_center, teacher_targets
 
 
 @without_autocast
@@ -110,15 +110,16 @@ class DINOLoss(SelfDistillationLoss):
     ) -> Tensor:
         """Return the loss of the student's views and the teacher's, ``(N, K)`` each.
 
-        The loss is computed with the centre as it was; in training mode, :meth:`update` moves it afterwards.
+        The loss is computed with the centre as it was; in training mode, it moves afterwards.
         """
         temperature = self.teacher_temperature if teacher_temperature is None else teacher_temperature
         loss = dino(student, teacher, self.center, self.student_temperature, temperature)
         if self.training:
-            self.update(teacher)
+            self._move_center(torch.cat(list(teacher)))
         return loss
 
     def update(self, teacher: Sequence[Tensor]) -> None:
-        """Move the centre towards the mean of all teacher's views ``(N, K)`` of all ranks; nothing to do without one."""
-        if self.center is not None:
-            move_center(self.center, torch.cat(list(teacher)), self.center_momentum)
+        """Move the centre towards the mean of all teacher's views ``(N, K)`` of all ranks; ``forward`` does so by itself."""
+        problem = problem_with_center(self.center, teacher[0]) if len(teacher) else None
+        check_embeddings(*teacher, views=1, problem=problem)
+        self._move_center(torch.cat(list(teacher)))

@@ -8,7 +8,7 @@ from ssl_losses.checks import check_temperature
 from ssl_losses.distributed import agree_on, mean_over_ranks
 from ssl_losses.patches import problem_with_mask
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.self_distillation import SelfDistillationLoss, move_center, problem_with_center, teacher_targets
+from ssl_losses.self_distillation import SelfDistillationLoss, problem_with_center, teacher_targets
 
 
 @without_autocast
@@ -144,19 +144,22 @@ class IBOTLoss(SelfDistillationLoss):
     ) -> Tensor:
         """Return the loss of the student's and the teacher's patches, ``(N, P, K)`` or the masked ones' ``(M, K)``.
 
-        The loss is computed with the centre as it was; in training mode, :meth:`update` moves it afterwards.
+        The loss is computed with the centre as it was; in training mode, it moves afterwards.
         """
         temperature = self.teacher_temperature if teacher_temperature is None else teacher_temperature
         loss = ibot(student, teacher, mask, self.center, self.student_temperature, temperature)
         if self.training:
-            self.update(teacher)
+            self._move_center(teacher.flatten(0, -2))
         return loss
 
     def update(self, teacher: Tensor) -> None:
-        """Move the centre towards the mean of all ranks' patches ``(..., K)``; nothing to do without one.
+        """Move the centre towards the mean of all ranks' patches ``(..., K)``; ``forward`` does so by itself.
 
         It is the mean of the patches that are given: of all (as in the authors' code), or of the masked ones (as in
         DINOv2's). The ranks may have different numbers of them.
         """
-        if self.center is not None:
-            move_center(self.center, teacher.flatten(0, -2), self.center_momentum)
+        floats = None if teacher.is_floating_point() else f"patches must be floating point, got {teacher.dtype}"
+        agree_on(
+            [teacher.new_empty(1, 1).expand(1, teacher.shape[-1])], floats or problem_with_center(self.center, teacher)
+        )
+        self._move_center(teacher.flatten(0, -2))

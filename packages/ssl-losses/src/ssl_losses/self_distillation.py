@@ -86,6 +86,10 @@ class SelfDistillationLoss(nn.Module):
         self.center_momentum, self.centering = center_momentum, centering
         self.register_buffer("center", torch.zeros(num_prototypes) if centering == "mean" else None)
 
+    def _move_center(self, logits: Tensor) -> None:
+        if self.center is not None:
+            move_center(self.center, logits, self.center_momentum)
+
     def extra_repr(self) -> str:
         """Return the options."""
         return (

@@ -146,8 +146,8 @@ class SwAVLoss(nn.Module):
     def forward(self, *views: Tensor, use_queue: bool = True) -> Tensor:
         """Return the loss of V views ``(N, D)``.
 
-        The codes are balanced with the queues' rows of earlier batches; in training mode, :meth:`update` puts those of this
-        batch in afterwards. With ``use_queue=False`` neither happens.
+        The codes are balanced with the queues' rows of earlier batches; in training mode, those of this batch are put in
+        afterwards. With ``use_queue=False`` neither happens.
         """
         queues = [queue.contents(views[0]) for queue in self.queues] if use_queue and views else []
         loss = swav(
@@ -160,11 +160,15 @@ class SwAVLoss(nn.Module):
             sinkhorn_iterations=self.sinkhorn_iterations,
         )
         if self.training and use_queue:
-            self.update(*views)
+            self._enqueue(views)
         return loss
 
     def update(self, *views: Tensor) -> None:
-        """Put the global views' rows ``(N, D)`` of all ranks into the queues, if there are any."""
+        """Put the global views' rows ``(N, D)`` of all ranks into the queues, if any; ``forward`` does so by itself."""
+        check_embeddings(*views, views=self.global_views, problem=problem_with_prototypes(self.prototypes, views))
+        self._enqueue(views)
+
+    def _enqueue(self, views: Sequence[Tensor]) -> None:
         for queue, z in zip(self.queues, views):
             queue.update(unit_rows(*widened((z.detach(),))))
 
