@@ -30,10 +30,31 @@ from ssl_losses.checks import LOWEST_TEMPERATURE
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
+def tensors_in(arguments):
+    """Return the positions of tensors among the flattened arguments."""
+    return [position for position, leaf in enumerate(tree_flatten(arguments)[0]) if isinstance(leaf, Tensor)]
+
+
+def each(applies):
+    """Return a decorator that runs a test for the losses it applies to; a loss without a case fails a test of its own."""
+    return pytest.mark.parametrize("name", [name for name in LOSSES if name in names_with_a_case() and applies(name)])
+
+
 def with_invariance(kind):
-    return pytest.mark.parametrize(
-        "name", [n for n in LOSSES if n in names_with_a_case() and kind in load(n).invariances]
-    )
+    return each(lambda name: kind in load(name).invariances)
+
+
+def temperatures(name):
+    """Return the options of a loss that are temperatures."""
+    return [option for option in inspect.signature(LOSSES[name]).parameters if "temperature" in option]
+
+
+stateless_loss = each(lambda name: is_stateless(module(name)))
+loss_with_state = each(lambda name: not is_stateless(module(name)))
+loss_with_buffers = each(lambda name: any(True for _ in module(name).buffers()))
+loss_with_targets = each(lambda name: load(name).targets)
+loss_with_temperature = each(temperatures)
+loss_of_several_tensors = each(lambda name: len(tensors_in(leaf_arguments(name)[0])) > 1)
 
 
 def detached(arguments):
@@ -72,11 +93,9 @@ def test_value_is_that_of_the_papers_formula(name):
         assert value.item() == pytest.approx(float(expected), rel=1e-10, abs=1e-13)
 
 
-@every_loss
+@stateless_loss  # else the function takes the state as an argument
 def test_function_and_module_are_the_same(name):
     loss, (arguments, _) = module(name), leaf_arguments(name)
-    if not is_stateless(loss):
-        pytest.skip("the function takes the state as an argument")
     assert torch.equal(getattr(ssl_losses, name)(*arguments, **load(name).options), loss(*arguments))
 
 
@@ -108,12 +127,10 @@ def test_gradient_is_that_of_finite_differences(name):
     assert torch.autograd.gradcheck(value, tuple(inputs))
 
 
-@every_loss
+@loss_with_targets
 def test_no_gradient_flows_into_a_target(name):
     targets = load(name).targets
     _, leaves = leaf_arguments(name)
-    if not targets:
-        pytest.skip("no target")
     for view in targets:
         leaves[view].requires_grad_()
     module(name)(*load(name).arguments(leaves.__getitem__, slice(12))).backward()
@@ -170,15 +187,12 @@ def test_half_precision_is_finite_and_near(name, dtype):
 
 
 @pytest.mark.parametrize("temperature", [LOWEST_TEMPERATURE, 1e-3, 100.0])
-@every_loss
+@loss_with_temperature
 def test_any_legal_temperature_is_finite(name, temperature):
     """Every option that is a temperature, all at once; forward and backward under autocast."""
-    options = [option for option in inspect.signature(LOSSES[name]).parameters if "temperature" in option]
-    if not options:
-        pytest.skip("no temperature")
     arguments, leaves = leaf_arguments(name, change=lambda view, z: z.float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = module(name, **dict.fromkeys(options, temperature)).float()(*arguments)
+        value = module(name, **dict.fromkeys(temperatures(name), temperature)).float()(*arguments)
     value.backward()
     assert value.isfinite()
     for leaf in leaves.values():
@@ -231,38 +245,32 @@ def test_integers_are_refused(name):
                 module(name)(*tree_unflatten(changed, spec))
 
 
-@every_loss
+@loss_of_several_tensors
 def test_lengths_that_differ_are_refused_with_both(name):
     arguments, _ = leaf_arguments(name)
     leaves, spec = tree_flatten(arguments)
-    tensors = [position for position, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-    if len(tensors) < 2:
-        pytest.skip("one tensor alone")
-    for position in tensors:
+    for position in tensors_in(arguments):
         changed = [*leaves[:position], leaves[position][:-1], *leaves[position + 1 :]]
         with pytest.raises(ValueError, match=r"12.*11|11.*12"):
             module(name)(*tree_unflatten(changed, spec))
 
 
-@every_loss
+@loss_with_temperature
 def test_an_illegal_temperature_is_refused_with_its_name(name):
-    for option in inspect.signature(LOSSES[name]).parameters:
-        if "temperature" in option:
-            for value in (0.0, -1.0, float("nan")):
-                with pytest.raises(ValueError, match=f"{option} must be .* got {value}"):
-                    module(name, **{option: value})
+    for option in temperatures(name):
+        for value in (0.0, -1.0, float("nan")):
+            with pytest.raises(ValueError, match=f"{option} must be .* got {value}"):
+                module(name, **{option: value})
 
 
 # ---- compiler ----
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler asks all for it
-@every_loss
+@stateless_loss
 def test_compiles_without_a_graph_break(name):
     """Oracle: the eager loss. ``fullgraph`` makes a graph break an error; the backward pass runs as well."""
     loss = module(name)
-    if not is_stateless(loss):
-        pytest.skip("it has state")
     arguments, leaves = leaf_arguments(name)
     value = torch.compile(loss, fullgraph=True, backend="aot_eager")(*arguments)
     torch.testing.assert_close(value, loss(*arguments))
@@ -276,17 +284,10 @@ def test_compiles_without_a_graph_break(name):
 # ---- state ----
 
 
-def stateful(name):
-    loss = module(name)
-    if not list(loss.buffers()):
-        pytest.skip("no buffers")
-    return loss
-
-
-@every_loss
+@loss_with_buffers
 def test_training_updates_the_state_by_its_rule(name):
     """Oracle: the case's plain rule, in two steps."""
-    loss = stateful(name)
+    loss = module(name)
     for batch in range(2):
         arguments, _ = leaf_arguments(name, batch=batch)
         expected = load(name).next_state(state_of(loss), *detached(arguments), **load(name).options)
@@ -297,19 +298,17 @@ def test_training_updates_the_state_by_its_rule(name):
             torch.testing.assert_close(buffers[key], value, rtol=1e-10, atol=1e-12)
 
 
-@every_loss
+@loss_with_buffers
 def test_evaluation_leaves_the_state_alone(name):
-    loss = stateful(name).eval()
+    loss = module(name).eval()
     before = state_of(loss)
     loss(*leaf_arguments(name)[0])
     assert all(torch.equal(before[key], value) for key, value in loss.state_dict().items())
 
 
-@every_loss
+@loss_with_state
 def test_a_loaded_state_goes_on_as_if_nothing_had_happened(name):
     loss, other = module(name), module(name)
-    if is_stateless(loss):
-        pytest.skip("no state")
     for _ in range(2):
         loss(*leaf_arguments(name)[0])
     other.load_state_dict(state_of(loss))
