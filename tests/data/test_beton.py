@@ -77,7 +77,7 @@ def test_early_breaks_leak_no_threads(tmp_path, source):
     for _ in range(20):
         for _ in Loader(beton, views("simclr", size=32), batch_size=5, num_workers=2):
             break
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # FFCV's writer may still have had one
 
 
 @needs_ffcv

@@ -1,26 +1,23 @@
 """From a source to batches of views: the same ones on every machine."""
 
-import queue
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl_data.fused import fused_views
+from ssl_data.fused import FusedView
 from ssl_data.order import epoch_order
-from ssl_data.parameters import blur_kernel_size, packed
+from ssl_data.prefetch import Job, made_ahead
 from ssl_data.sources.source import Source
 from ssl_data.threads import available_threads
 from ssl_data.view_spec import ViewSpec
 
 Batch = tuple[list[Tensor], Tensor, Tensor]
-AHEAD = 2  # batches that are made before they are asked for
+AHEAD = 2  # batches that are being made while one is used
 
 
 class Loader:
@@ -89,14 +86,10 @@ class Loader:
             raise ValueError(
                 f"expected batch_size >= 1 and 0 <= rank < world_size, got {batch_size}, {rank}, {world_size}"
             )
-        if drop_last and batch_size > len(source):
-            raise ValueError(
-                f"optim.batch_size={batch_size}: larger than the data set, which has {len(source)} samples"
-            )
-        if drop_last and batch_size % world_size:
-            raise ValueError(
-                f"optim.batch_size={batch_size}: {world_size} ranks cannot share it evenly; take a multiple"
-            )
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"hardware.seed={seed}: expected 0 to 2**64 - 1")
+        if drop_last:
+            check_batch_size(batch_size, len(source), world_size)
         self.source = source
         self.views = list(views)
         self.batch_size = batch_size
@@ -105,10 +98,10 @@ class Loader:
         self.drop_last = drop_last
         self.rank = rank
         self.world_size = world_size
-        self.num_workers = num_workers or available_threads()
+        self.num_workers = available_threads() if num_workers is None or num_workers < 1 else num_workers
         self._epoch, self._step = 0, 0
-        channels = source.image(0).shape[2]
-        self._executed = [_Executed(spec, channels) for spec in self.views]
+        self._channels = source.image(0).shape[2]
+        self._fused = [FusedView(spec, self._channels) for spec in self.views]
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -116,129 +109,68 @@ class Loader:
         return full if self.drop_last or not rest else full + 1
 
     def start(self, epoch: int, step: int = 0) -> "Loader":
-        """Let the next iteration begin at batch ``step`` of ``epoch``, at once; return the loader."""
+        """Let the next iteration begin at batch ``step`` of ``epoch``, at once; return the loader.
+
+        Raises
+        ------
+        ValueError
+            For a negative epoch, or a step that the epoch has not (its length is allowed: nothing is left of it).
+        """
+        if epoch < 0 or not 0 <= step <= len(self):
+            raise ValueError(f"expected epoch >= 0 and 0 <= step <= {len(self)}, got epoch {epoch}, step {step}")
         self._epoch, self._step = epoch, step
         return self
 
     def __iter__(self) -> Iterator[Batch]:
-        """Give the rest of the epoch; the next iteration is the next epoch."""
+        """Give the rest of the epoch. However it ends, the next iteration is the next epoch."""
         epoch, first = self._epoch, self._step
-        yield from _ahead(self._batches(epoch, first))
         self._epoch, self._step = epoch + 1, 0
+        return made_ahead(self._jobs(epoch, first), self.num_workers, AHEAD)
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+    def _jobs(self, epoch: int, first: int) -> Iterator[Job[Batch]]:
         order = epoch_order(self.source.ids, self.seed, epoch) if self.shuffle else np.arange(len(self.source))
-        with ThreadPoolExecutor(self.num_workers, thread_name_prefix="ssl-data") as pool:
-            for step in range(first, len(self)):
-                whole = order[step * self.batch_size : (step + 1) * self.batch_size]
-                yield self._batch(np.array_split(whole, self.world_size)[self.rank], epoch, pool)
+        pin = torch.cuda.is_available()  # then copies to the device need not wait
+        for step in range(first, len(self)):
+            whole = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self._job(np.array_split(whole, self.world_size)[self.rank], epoch, pin)
 
-    def _batch(self, positions: NDArray[np.int64], epoch: int, pool: ThreadPoolExecutor) -> Batch:
-        """Make the views of the samples at ``positions``: each thread takes a stretch of them, all views."""
-        ids = self.source.ids[positions]
-        n, pin = len(positions), torch.cuda.is_available()
-        buffers = [torch.empty((n, *executed.shape), pin_memory=pin) for executed in self._executed]
+    def _job(self, positions: NDArray[np.int64], epoch: int, pin: bool) -> Job[Batch]:
+        """Return a batch of the samples at ``positions``, and the calls that make their views: a stretch of them each."""
+        ids, n = self.source.ids[positions], len(positions)
+        buffers = [torch.empty((n, *view.shape), pin_memory=pin) for view in self._fused]
         arrays = [buffer.numpy() for buffer in buffers]
+        images = self.source.images
 
         def fill(stretch: slice) -> None:
-            for number, (executed, array) in enumerate(zip(self._executed, arrays)):
-                executed.fill(self.source, positions[stretch], ids[stretch], self.seed, epoch, number, array[stretch])
+            if images is not None:
+                for number, (view, out) in enumerate(zip(self._fused, arrays)):
+                    view.fill(images, positions[stretch], ids[stretch], self.seed, epoch, number, out[stretch])
+                return
+            for at in range(stretch.start, stretch.stop):  # images of any size: one decode for all views
+                image = np.ascontiguousarray(self.source.image(int(positions[at])))[None]
+                if image.shape[3] != self._channels:
+                    raise ValueError(f"sample {ids[at]} has {image.shape[3]} channels, the first has {self._channels}")
+                for number, (view, out) in enumerate(zip(self._fused, arrays)):
+                    view.fill(image, _FIRST, ids[at : at + 1], self.seed, epoch, number, out[at : at + 1])
 
-        def decode(stretch: slice) -> None:  # images of any size: one decode for all views
-            for at in range(stretch.start, stretch.stop):
-                image = self.source.image(int(positions[at]))[None]
-                for number, (executed, array) in enumerate(zip(self._executed, arrays)):
-                    executed.run(image, _FIRST, ids[at : at + 1], self.seed, epoch, number, array[at : at + 1])
-
-        bounds = np.linspace(0, n, self.num_workers + 1).astype(int).tolist()
-        stretches = [slice(a, b) for a, b in pairwise(bounds) if a < b]
-        work = fill if self.source.images is not None else decode
-        for done in [pool.submit(work, stretch) for stretch in stretches]:
-            done.result()
+        calls = [partial(fill, stretch) for stretch in _stretches(n, self.num_workers, 1 if images is None else 16)]
         views = [buffer.permute(0, 3, 1, 2) for buffer in buffers]  # (n, C, size, size), channels_last in memory
-        return views, torch.from_numpy(self.source.labels[positions]), torch.from_numpy(ids)
+        return (views, torch.from_numpy(self.source.labels[positions]), torch.from_numpy(ids)), calls
 
 
 _FIRST = np.zeros(1, np.int64)
 
 
-class _Executed:
-    """A spec as the compiled code takes it."""
-
-    def __init__(self, spec: ViewSpec, channels: int) -> None:
-        self.shape = (spec.size, spec.size, channels)
-        self._spec = packed(spec)
-        self._kernel_size = blur_kernel_size(spec.size)
-        self._mean = np.broadcast_to(np.array(spec.mean, np.float32), channels).copy()
-        self._inverse_std = 1 / np.broadcast_to(np.array(spec.std, np.float32), channels)
-
-    def fill(
-        self,
-        source: Source,
-        positions: NDArray[Any],
-        ids: NDArray[Any],
-        seed: int,
-        epoch: int,
-        view: int,
-        out: NDArray[Any],
-    ) -> None:
-        """Make one view of samples that lie in memory."""
-        assert source.images is not None
-        self.run(source.images, positions, ids, seed, epoch, view, out)
-
-    def run(
-        self,
-        images: NDArray[Any],
-        rows: NDArray[Any],
-        ids: NDArray[Any],
-        seed: int,
-        epoch: int,
-        view: int,
-        out: NDArray[Any],
-    ) -> None:
-        """Call the compiled code: views of ``images[rows]`` into ``out``."""
-        fused_views(
-            images, rows, self._spec, self._kernel_size, self._mean, self._inverse_std, seed, epoch, ids, view, out
-        )
+def _stretches(count: int, num_workers: int, at_least: int) -> list[slice]:
+    """Cut a batch into four stretches a thread, so that none waits long for another, of ``at_least`` samples each."""
+    number = max(1, min(4 * num_workers, count // at_least))
+    bounds = np.linspace(0, count, number + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(bounds) if a < b]
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Give what ``batches`` gives, made in a thread up to ``AHEAD`` batches before it is asked for.
-
-    The thread ends when the last batch is taken, when the consumer stops early, and when it fails: its error is raised
-    in the consumer.
-    """
-    made: queue.Queue[Any] = queue.Queue(maxsize=AHEAD)
-    stopped = threading.Event()
-    end = object()
-
-    def put(item: Any) -> bool:
-        while not stopped.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for batch in batches:
-                if not put(batch):
-                    return
-            put(end)
-        except BaseException as error:
-            put(error)
-        finally:
-            batches.close()  # type: ignore[attr-defined]
-
-    thread = threading.Thread(target=produce, name="ssl-data-ahead", daemon=True)
-    thread.start()
-    try:
-        while (item := made.get()) is not end:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
+def check_batch_size(batch_size: int, samples: int, world_size: int) -> None:
+    """Raise a ValueError for a batch that ``samples`` do not fill, or that the ranks cannot share evenly."""
+    if batch_size > samples:
+        raise ValueError(f"optim.batch_size={batch_size}: larger than the data set, which has {samples} samples")
+    if batch_size % world_size:
+        raise ValueError(f"optim.batch_size={batch_size}: {world_size} ranks cannot share it evenly; take a multiple")

@@ -1,9 +1,9 @@
 """The order of an epoch, by counting as the views: a pure function of (seed, epoch) and the samples' ids."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.compiled import compiled
 from ssl_data.philox import philox
 
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -12,10 +12,10 @@ _ORDER = np.uint64(0xFFFFFFFF)  # the place of a view's number and block: no vie
 
 def epoch_order(ids: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
     """Return positions ``(M,) int64``: the samples sorted by a random word of 64 bits each (ties by position)."""
-    return np.argsort(_words(ids, seed, epoch), kind="stable")
+    return np.argsort(_words(ids, np.uint64(seed), epoch), kind="stable")
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _words(ids, seed, epoch):
     words = np.empty(len(ids), np.uint64)
     s = np.uint64(seed)

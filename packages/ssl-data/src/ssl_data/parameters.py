@@ -6,10 +6,10 @@ himself but the noise. Changing what is drawn here changes every run: ``tests/da
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.compiled import compiled
 from ssl_data.philox import uniforms
 from ssl_data.view_spec import ViewSpec
 
@@ -38,11 +38,11 @@ def parameters(
 ) -> dict[str, float]:
     """Return the parameters of one view of one image of ``height`` by ``width`` pixels, by name."""
     row = np.zeros(NUM_PARAMETERS)
-    sample(packed(spec), seed, epoch, index, view, height, width, row)
+    sample(packed(spec), np.uint64(seed), epoch, index, view, height, width, row)
     return dict(zip(NAMES, row.tolist()))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _crop(spec, seed, epoch, index, view, height, width, out):
     """Draw a random resized crop (Szegedy et al. 2015, as in torchvision): up to ten attempts, then the centre."""
     low, high = math.log(spec[2]), math.log(spec[3])
@@ -65,7 +65,7 @@ def _crop(spec, seed, epoch, index, view, height, width, out):
     out[0], out[1], out[2], out[3] = (height - h) // 2, (width - w) // 2, h, w
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def sample(spec, seed, epoch, index, view, height, width, out):
     """Write the parameters of one view into ``out``, ``(NUM_PARAMETERS,) float64``."""
     if spec[0] == 1.0 and spec[2] == 1.0 and spec[3] == 1.0:
@@ -73,26 +73,27 @@ def sample(spec, seed, epoch, index, view, height, width, out):
         out[0], out[1], out[2], out[3] = (height - edge) // 2, (width - edge) // 2, edge, edge
     else:
         _crop(spec, seed, epoch, index, view, height, width, out)
-    a = uniforms(seed, epoch, index, view, ATTEMPTS)
-    b = uniforms(seed, epoch, index, view, ATTEMPTS + 1)
-    c = uniforms(seed, epoch, index, view, ATTEMPTS + 2)
-    d = uniforms(seed, epoch, index, view, ATTEMPTS + 3)
+    u = np.empty(16, np.float64)
+    for block in range(4):
+        drawn = uniforms(seed, epoch, index, view, ATTEMPTS + block)
+        for k in range(4):
+            u[4 * block + k] = drawn[k]
     size = spec[21]
-    out[4] = 1.0 if a[0] < spec[4] else 0.0
-    out[5] = spec[5] * (2.0 * a[1] - 1.0)
-    out[6] = spec[6] * (2.0 * a[2] - 1.0) * size
-    out[7] = spec[6] * (2.0 * a[3] - 1.0) * size
-    out[8] = spec[7] + (spec[8] - spec[7]) * b[0]
-    out[9] = spec[9] * (2.0 * b[1] - 1.0)
-    out[10] = 1.0 if b[2] < spec[10] else 0.0
-    out[11] = 1.0 + spec[11] * (2.0 * b[3] - 1.0)
-    out[12] = 1.0 + spec[12] * (2.0 * c[0] - 1.0)
-    out[13] = 1.0 + spec[13] * (2.0 * c[1] - 1.0)
-    out[14] = spec[14] * (2.0 * c[2] - 1.0)
-    out[15] = math.floor(c[3] * 24.0)
-    out[16] = 1.0 if d[0] < spec[15] else 0.0
-    out[17] = spec[17] + (spec[18] - spec[17]) * d[2] if d[1] < spec[16] else 0.0
-    out[18] = 1.0 if d[3] < spec[19] else 0.0
+    out[4] = 1.0 if u[0] < spec[4] else 0.0
+    out[5] = spec[5] * (2.0 * u[1] - 1.0)
+    out[6] = spec[6] * (2.0 * u[2] - 1.0) * size
+    out[7] = spec[6] * (2.0 * u[3] - 1.0) * size
+    out[8] = spec[7] + (spec[8] - spec[7]) * u[4]
+    out[9] = spec[9] * (2.0 * u[5] - 1.0)
+    out[10] = 1.0 if u[6] < spec[10] else 0.0
+    out[11] = 1.0 + spec[11] * (2.0 * u[7] - 1.0)
+    out[12] = 1.0 + spec[12] * (2.0 * u[8] - 1.0)
+    out[13] = 1.0 + spec[13] * (2.0 * u[9] - 1.0)
+    out[14] = spec[14] * (2.0 * u[10] - 1.0)
+    out[15] = math.floor(u[11] * 24.0)
+    out[16] = 1.0 if u[12] < spec[15] else 0.0
+    out[17] = spec[17] + (spec[18] - spec[17]) * u[14] if u[13] < spec[16] else 0.0
+    out[18] = 1.0 if u[15] < spec[19] else 0.0
     out[19] = spec[20]
 
 

@@ -5,15 +5,16 @@ A number is a pure function of a key and a counter; there is no state to share b
 
 import math
 
-import numba
 import numpy as np
+
+from ssl_data.compiled import compiled
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def philox(c0, c1, c2, c3, k0, k1):
     """Return four random words for a counter of four and a key of two 32-bit words, all given and returned as uint64."""
     for _ in range(10):
@@ -28,7 +29,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def uniforms(seed, epoch, index, view, block):
     """Return four numbers in [0, 1) with 24 bits each, for block number ``block`` of one view of one sample.
 
@@ -53,7 +54,7 @@ def uniforms(seed, epoch, index, view, block):
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def normals(seed, epoch, index, view, block):
     """Return four standard normal numbers (Box & Muller 1958)."""
     a, b, c, d = uniforms(seed, epoch, index, view, block)

@@ -62,6 +62,10 @@ def _noise(shape: torch.Size, seed: int, epoch: int, index: int, view: int) -> T
     """Return standard normal numbers, ``(C, H, W)``; they are drawn in the order of the pixels' channels."""
     channels, height, width = shape
     blocks = -(-channels * height * width // 4)
-    drawn = [number for block in range(blocks) for number in normals(seed, epoch, index, view, NOISE_BLOCK + block)]
+    drawn = [
+        number
+        for block in range(blocks)
+        for number in normals(np.uint64(seed), epoch, index, view, NOISE_BLOCK + block)
+    ]
     numbers = torch.tensor(drawn[: channels * height * width], dtype=torch.float32)
     return numbers.reshape(height, width, channels).permute(2, 0, 1)

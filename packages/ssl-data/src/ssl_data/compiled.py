@@ -1,0 +1,48 @@
+"""How this package compiles: without the interpreter's lock, once, and again whenever its own sources change.
+
+numba keeps compiled code beside the file that it comes from, and looks at the date of that file alone: a function goes on
+with the old version of what it calls in another file. Our compiled code lies in a folder that is named by a digest of all
+the files that hold some.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+_numba: Any = numba.config  # it makes its names from the environment, out of a type checker's sight
+_HERE = Path(__file__).parent
+_FILES = sorted([_HERE / "compiled.py", _HERE / "order.py", _HERE / "parameters.py", _HERE / "philox.py"])
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Return ``function`` as compiled code that is kept on the disk where a folder can be written, else in memory only."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # a division by zero is no branch
+    before = _numba.CACHE_DIR
+    _numba.CACHE_DIR = str(_FOLDER)  # read when the function is decorated; nobody else's functions are meant
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no folder that it may write: compile in every process
+        return numba.njit(**options)(function)
+    finally:
+        _numba.CACHE_DIR = before
+
+
+def _folder() -> Path:
+    """Return where compiled code is kept: $NUMBA_CACHE_DIR, beside the package, or the user's cache."""
+    digest = hashlib.sha256()
+    for file in [*_FILES, *sorted(_HERE.glob("fused/*.py"))]:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    if _numba.CACHE_DIR:
+        place = Path(_numba.CACHE_DIR, "ssl_data")
+    elif os.access(_HERE, os.W_OK):
+        place = _HERE / "__pycache__"
+    else:
+        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ssl_data")
+    return place / digest.hexdigest()[:16]
+
+
+_FOLDER = _folder()
