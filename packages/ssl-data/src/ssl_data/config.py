@@ -4,8 +4,10 @@
 (exclusive), and ``resume="free"`` for keys that may differ when a run is resumed.
 """
 
+import difflib
+import math
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ssl_data.presets import view_names, views
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 DATASETS = (
     "digits", "ImageFolder", "CIFAR10", "CIFAR100", "STL10", "SVHN", "FashionMNIST", "MNIST", "FakeData",
 )  # fmt: skip
+
+_UNBOUNDED = {"low": -math.inf, "above": -math.inf, "high": math.inf}
+_SIGNS = {"low": "at least", "above": "above", "high": "at most"}
 
 
 def _root() -> str:
@@ -45,7 +50,9 @@ class DataConfig:
     )  # digits are embedded; the others lie in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings, one a view
-    size: int = field(default=0, metadata={"low": 0})  # pixels of a view; 0: as the images are, 224 if they differ
+    size: int = field(
+        default=0, metadata={"low": 0}
+    )  # pixels of a view; 0: as the images are (digits: 16), 224 if they differ
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
@@ -69,20 +76,25 @@ class DataConfig:
         ValueError, FileNotFoundError
             The message begins with the key to change.
         """
-        named = self._named_views()  # refused before any data is opened
+        self._check()  # all that can be refused is, before any data is opened
         from ssl_data.datasets import open_dataset
-        from ssl_data.loader import Loader
-        from ssl_data.sources import Subset
+        from ssl_data.loader import Loader, check_batch_size
+        from ssl_data.sources import FolderSource, Subset
         from ssl_data.sources.subset import chosen
         from ssl_data.threads import available_threads
 
         threads = available_threads() if self.num_workers < 1 else self.num_workers
-        train, test = open_dataset(self.dataset, self.root, self.download, self.on_error, threads)
-        if self.fraction < 1 or self.imbalance < 1:
-            train = Subset(train, chosen(train.labels, self.fraction, self.imbalance, seed))
-        size = self.size or _native_size(train)
+        train, test = open_dataset(self.dataset, self.root, self.download, self.on_error)
+        part = chosen(train.labels, self.fraction, self.imbalance, seed)
+        check_batch_size(batch_size, len(part), world_size)
+        for source in (train, test):
+            if isinstance(source, FolderSource):
+                source.keep(num_workers=threads)
+        if len(part) < len(train):
+            train = Subset(train, part)
+        size = self.size or _native_size(self.dataset, train)
         mean, std = _statistics(train)
-        specs = views(named, size, mean, std) if named else self._own_views(size, mean, std)
+        specs = views(self.views, size, mean, std) if isinstance(self.views, str) else self._own_views(size, mean, std)
         plain = views("evaluation", size, mean, std)
         ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
         everything: dict[str, Any] = {"shuffle": False, "drop_last": False, **ranks}
@@ -95,28 +107,36 @@ class DataConfig:
             image_shape=(train.image(0).shape[2], size, size),
         )
 
-    def _named_views(self) -> str:
-        """Return the preset's name, checked, or an empty string for a list of views, checked as well."""
-        if self.dataset not in DATASETS:
-            raise ValueError(f"data.dataset={self.dataset!r}: expected one of {', '.join(map(repr, DATASETS))}")
+    def _check(self) -> None:
+        """Raise a ValueError that begins with the key, for anything that the fields' metadata or the views do not allow."""
+        for each in fields(self):
+            value, name, allowed = getattr(self, each.name), f"data.{each.name}", each.metadata
+            if "choices" in allowed and value not in allowed["choices"]:
+                near = difflib.get_close_matches(str(value), allowed["choices"], n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed['choices']))}{hint}")
+            limits = {key: allowed[key] for key in ("low", "above", "high") if key in allowed}
+            low, above, high = (limits.get(key, bound) for key, bound in _UNBOUNDED.items())
+            if limits and not (low <= value <= high and value > above):
+                said = " and ".join(f"{_SIGNS[key]} {limit:g}" for key, limit in limits.items())
+                raise ValueError(f"{name}={value!r}: expected a number {said}")
         if isinstance(self.views, str):
             views(self.views)
-            return self.views
-        if not self.views or not all(isinstance(view, dict) for view in self.views):
+        elif not self.views or not all(isinstance(view, dict) for view in self.views):
             names = ", ".join(map(repr, view_names()))
             raise ValueError(f"data.views={self.views!r}: expected one of {names}, or a list of mappings, one a view")
-        self._own_views(32, (0.0,), (1.0,))
-        return ""
+        else:
+            self._own_views(32, (0.0,), (1.0,))
 
     def _own_views(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
         assert not isinstance(self.views, str)
         return [replace(ViewSpec.of({"size": size, **view}), mean=mean, std=std) for view in self.views]
 
 
-def _native_size(source: "Source") -> int:
+def _native_size(dataset: str, source: "Source") -> int:
     if source.images is None:
         return 224  # pixels, the field's size for photographs
-    return max(source.images.shape[1:3])
+    return 16 if dataset == "digits" else max(source.images.shape[1:3])  # 8 pixels leave no room for convolutions
 
 
 def _statistics(source: "Source") -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -125,11 +145,13 @@ def _statistics(source: "Source") -> tuple[tuple[float, ...], tuple[float, ...]]
         return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     import numpy as np
 
-    values = np.arange(256) / 255
-    means, deviations = [], []
-    for channel in range(source.images.shape[3]):
-        counts = np.bincount(source.images[..., channel].ravel(), minlength=256)  # exact, and no float copy of the data
-        mean = float((counts * values).sum() / counts.sum())
-        means.append(mean)
-        deviations.append(max(float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())), 1e-3))
-    return tuple(means), tuple(deviations)
+    channels = source.images.shape[3]
+    counts = np.zeros((channels, 256), np.int64)  # exact, and no float copy of the data
+    for first in range(0, len(source.images), 1024):
+        stretch = source.images[first : first + 1024]
+        for channel in range(channels):
+            counts[channel] += np.bincount(stretch[..., channel].ravel(), minlength=256)
+    values, shares = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
+    means = shares @ values
+    deviations = np.sqrt((shares * (values - means[:, None]) ** 2).sum(1)).clip(min=1e-3)
+    return tuple(means.tolist()), tuple(deviations.tolist())

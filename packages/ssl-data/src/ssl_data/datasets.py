@@ -2,6 +2,8 @@
 
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ Pair = tuple[Source, Source]
 TEST_EVERY = 5  # of the digits of a class, in the order of scikit-learn, the first of every five is a test image
 
 
-def open_dataset(name: str, root: str, download: bool, on_error: str, num_workers: int) -> Pair:
-    """Return the training and the test source of a data set.
+def open_dataset(name: str, root: str, download: bool, on_error: str) -> Pair:
+    """Return the training and the test source of a data set; files of images are listed, and not read yet.
 
     Raises
     ------
@@ -26,10 +28,10 @@ def open_dataset(name: str, root: str, download: bool, on_error: str, num_worker
     if name == "digits":
         return _digits()
     if name == "ImageFolder":
-        return _image_folder(Path(root), on_error, num_workers)
+        return _image_folder(Path(root), on_error)
     folders = Path(root) / name.lower()
     if (folders / "train").is_dir():  # the same data set as files in class folders
-        return _image_folder(folders, on_error, num_workers)
+        return _image_folder(folders, on_error)
     return _torchvision(name, root, download)
 
 
@@ -47,7 +49,7 @@ def _digits() -> Pair:
     return ArraySource(images[~test], labels[~test], names), ArraySource(images[test], labels[test], names)
 
 
-def _image_folder(root: Path, on_error: str, num_workers: int) -> Pair:
+def _image_folder(root: Path, on_error: str) -> Pair:
     """``root/train`` and ``root/test`` (or ``root/val``)."""
     if not root.is_dir():
         raise FileNotFoundError(f"data.root={str(root)!r}: there is no such folder")
@@ -58,8 +60,8 @@ def _image_folder(root: Path, on_error: str, num_workers: int) -> Pair:
             f"data.root={str(root)!r}: expected the folders train/ and test/ (or val/) with a folder for each class in "
             f"it, found {', '.join(found) or 'nothing'}"
         )
-    train_source = FolderSource(root / "train", on_error, num_workers=num_workers)
-    test_source = FolderSource(test, on_error, num_workers=num_workers)
+    train_source = FolderSource(root / "train", on_error, memory=0)
+    test_source = FolderSource(test, on_error, memory=0)
     if train_source.class_names != test_source.class_names:
         different = sorted(set(train_source.class_names) ^ set(test_source.class_names))
         raise ValueError(f"data.root={str(root)!r}: classes that only one of train/ and {test.name}/ has: {different}")
@@ -101,13 +103,29 @@ def _opened(kind: Any, root: str, download: bool, part: dict[str, Any]) -> Sourc
     socket.setdefaulttimeout(20)  # seconds; a node without a network may swallow packets
     fresh = not Path(root).exists()
     try:
-        return TorchvisionSource(kind(root=root, download=True, **part))
+        with _one_at_a_time(Path(root)):
+            return TorchvisionSource(kind(root=root, download=True, **part))
     except (OSError, RuntimeError) as error:
         if fresh:
             _remove_empty(Path(root))  # torchvision made it for a download that never came
         raise FileNotFoundError(_advice(name, root, f"the download failed: {error}")) from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Let one process after the other download: the ranks of a run would write the same files."""
+    import fcntl  # not on every system, and only a download needs it
+
+    root.mkdir(parents=True, exist_ok=True)
+    lock = root / ".download.lock"
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, also by the death of the process
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _remove_empty(folder: Path) -> None:

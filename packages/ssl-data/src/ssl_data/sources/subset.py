@@ -35,18 +35,24 @@ def chosen(labels: NDArray[np.int64], fraction: float, imbalance: float, seed: i
     fraction : float
         Share of each class that is kept, at least one sample.
     imbalance : float
-        1 keeps the classes as they are; below, class k of K keeps the share ``imbalance ** (k / (K - 1))``: an
-        exponentially long tail (Cui et al. 2019, https://arxiv.org/abs/1901.05555).
+        1 keeps the classes as they are. Below, the classes shrink to an exponentially long tail (Cui et al. 2019,
+        https://arxiv.org/abs/1901.05555): the last class keeps ``imbalance`` times as many samples as the first, class k
+        of K ``imbalance ** (k / (K - 1))`` times as many; the first as many as the smallest class allows.
     seed : int
         Which ones.
     """
+    if fraction == 1 and imbalance == 1:
+        return np.arange(len(labels))
     rng = np.random.Generator(np.random.Philox(key=seed))
-    classes = np.unique(labels)
+    classes, available = np.unique(labels, return_counts=True)
+    wanted = available.astype(float)
+    if imbalance < 1:
+        tail = imbalance ** (np.arange(len(classes)) / max(1, len(classes) - 1))
+        wanted = (available / tail).min() * tail
     kept = []
-    for rank, label in enumerate(classes):
+    for label, count in zip(classes, wanted):
         positions = np.flatnonzero(labels == label)
-        share = fraction * imbalance ** (rank / max(1, len(classes) - 1))
         # random() is pinned by numpy's stream policy more tightly than permutation(): order by it
         order = np.argsort(rng.random(len(positions)), kind="stable")
-        kept.append(positions[order[: max(1, round(share * len(positions)))]])
+        kept.append(positions[order[: max(1, round(fraction * count))]])
     return np.sort(np.concatenate(kept))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 
 class TorchvisionSource:
@@ -36,8 +37,17 @@ class TorchvisionSource:
         """Return one image, ``(H, W, C) uint8``."""
         if self.images is not None:
             return self.images[position]
-        image = np.asarray(self._dataset[position][0])
-        return image[..., None] if image.ndim == 2 else image
+        image = self._dataset[position][0]
+        if isinstance(image, Image.Image) and image.mode not in ("L", "RGB"):
+            image = image.convert("RGB")
+        array = np.asarray(image)
+        array = array[..., None] if array.ndim == 2 else array
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+            raise ValueError(
+                f"sample {position} must be a PIL image or (H, W, C) uint8 with C = 1 or 3, got {array.shape} "
+                f"{array.dtype}; make the data set without transforms, its views are made here"
+            )
+        return array
 
 
 def _array(dataset: Any) -> NDArray[np.uint8] | None:
