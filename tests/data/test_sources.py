@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,26 +56,80 @@ def test_missing_and_empty_folders_are_named(tmp_path):
         FolderSource(tmp_path / "cats")
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", None])
-def test_a_bad_file_is_named_or_replaced_by_the_next(folder, content):
-    bad = folder / "cat" / "2.png"
-    bad.write_bytes(bad.read_bytes()[:60] if content is None else content)
-    with pytest.raises(ValueError, match=r"sample 2, '.*2.png', cannot be read"):
+def test_images_beside_class_folders_and_hidden_names(folder):
+    (folder / ".thumbnails").mkdir()
+    (folder / "cat" / "._0.png").write_bytes(b"what an Apple leaves on a stick")
+    assert len(FolderSource(folder)) == 8
+    save(folder / "bird.png", np.zeros((16, 16, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"'bird.png' lies beside the class folders and belongs to none"):
+        FolderSource(folder)
+
+
+def damaged(kind, whole):
+    """Return the bytes of a file that no decoder can make an image of."""
+    return {"empty": b"", "text": b"no image at all", "truncated": whole[: len(whole) // 2], "header": whole[:60]}[kind]
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "header"])
+def test_a_bad_file_is_named_or_replaced_by_the_next_of_its_class(folder, kind):
+    bad = folder / "cat" / "3.png"
+    bad.write_bytes(damaged(kind, bad.read_bytes()))
+    with pytest.raises(ValueError, match=r"sample 3, '.*cat/3.png', cannot be read: .*; repair or remove it"):
         FolderSource(folder)
     source = FolderSource(folder, on_error="skip")
-    assert np.array_equal(source.image(2), source.image(3))
-    assert source.skipped == {2}
+    assert np.array_equal(source.image(3), source.image(0))  # a ring: the last is followed by the first of its class
+    assert source.skipped == {3}
 
 
-def test_skipping_has_a_limit(folder):
+@pytest.mark.parametrize("kind", ["empty", "truncated"])
+@pytest.mark.parametrize("extension", ["jpg", "png", "bmp", "webp", "gif", "tif", "ppm"])
+def test_no_damaged_format_goes_unnoticed(tmp_path, extension, kind, noise):
+    path = tmp_path / f"0.{extension}"
+    save(path, noise[0])
+    path.write_bytes(damaged(kind, path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"sample 0, '.*0.{extension}', cannot be read"):
+        FolderSource(tmp_path, memory=0).image(0)
+
+
+def test_what_stands_in_does_not_depend_on_what_was_read_before(folder):
+    for number in (1, 2):
+        (folder / "cat" / f"{number}.png").write_bytes(b"")
+    forwards, backwards = (FolderSource(folder, "skip", memory=0, skip_limit=0.5) for _ in range(2))
+    there = [forwards.image(position) for position in range(8)]
+    back = [backwards.image(position) for position in reversed(range(8))][::-1]
+    assert np.array_equal(np.stack(there), np.stack(back))
+    assert np.array_equal(there[1], there[3])
+
+
+def test_skipping_is_counted_reported_once_and_has_a_limit(folder, caplog):
     for number in range(3):
         (folder / "cat" / f"{number}.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"more than data\.on_error=skip replaces"):
-        FolderSource(folder, on_error="skip")
+    source = FolderSource(folder, on_error="skip", memory=0, skip_limit=0.25)
+    for _ in range(3):
+        source.image(1)  # is replaced by 3, beyond 2
+    assert source.skipped == {1, 2}
+    assert [record.message.split(", ")[0] for record in caplog.records] == [
+        "data.on_error=skip: sample 1", "data.on_error=skip: sample 2",
+    ]  # fmt: skip
+    assert "(2 of at most 2)" in caplog.text
+    with pytest.raises(ValueError, match=r"3 of 8 samples .* more than data.on_error=skip replaces \(2\).*0.png"):
+        source.image(0)
+
+
+def test_a_class_that_cannot_be_read_at_all_is_an_error(folder):
+    for number in range(4):
+        (folder / "cat" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no sample of the class of 0, '.*0.png', can be read"):
+        FolderSource(folder, on_error="skip", skip_limit=1.0)
+
+
+def test_on_error_must_be_one_of_two(folder):
+    with pytest.raises(ValueError, match=r"data.on_error='ignore': expected 'raise' or 'skip'"):
+        FolderSource(folder, on_error="ignore")
 
 
 def test_modes_of_pil_become_rgb(tmp_path):
-    """CMYK, palette, 16 bits, one channel, transparency, and a photograph that its EXIF tag turns."""
+    """CMYK, palette, 16 bits, one channel, transparency, and a photograph that its EXIF tag turns. Oracle: PIL."""
     base = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     picture = Image.fromarray(base)
     (tmp_path / "a").mkdir()
@@ -86,18 +142,31 @@ def test_modes_of_pil_become_rgb(tmp_path):
     exif[0x0112] = 6  # turn by 90 degrees
     picture.save(tmp_path / "a" / "5.png", exif=exif)
     source = FolderSource(tmp_path)
-    shapes = [source.image(position).shape for position in range(6)]
-    assert shapes == [(8, 12, 3)] * 5 + [(12, 8, 3)]
-    sixteen = source.image(2)
-    assert sixteen.max() == round(95 * 600 / 257)
-    assert np.array_equal(source.image(3)[..., 0], np.asarray(picture.convert("L")))
+    images = [source.image(position) for position in range(6)]
+    assert [image.shape for image in images] == [(8, 12, 3)] * 5 + [(12, 8, 3)]
+    for position, name in enumerate(["0.jpg", "1.png"]):
+        assert np.array_equal(images[position], np.asarray(Image.open(tmp_path / "a" / name).convert("RGB")))
+    sixteen = np.round(np.arange(96).reshape(8, 12) * 600 / 257).astype(np.uint8)
+    assert np.array_equal(images[2], np.repeat(sixteen[..., None], 3, axis=2))
+    assert np.array_equal(images[3][..., 0], np.asarray(picture.convert("L")))
+    assert np.array_equal(images[4], base)
+    assert np.array_equal(images[5], np.rot90(base, -1))
+
+
+def test_floating_point_images_are_refused(tmp_path):
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "0.tif")
+    with pytest.raises(ValueError, match=r"0\.tif', cannot be read: its pixels are floating-point"):
+        FolderSource(tmp_path)
 
 
 def test_an_enormous_image_is_refused(tmp_path, monkeypatch):
-    save(tmp_path / "a" / "0.png", np.zeros((64, 64, 3), np.uint8))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match=r"0\.png.*decompression bomb"):
-        FolderSource(tmp_path)
+    save(tmp_path / "a" / "0.png", np.zeros((40, 40, 3), np.uint8))
+    for limit in (1000, 700):  # PIL itself warns at the first and raises at the second
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ValueError, match=r"0\.png.*decompression bomb"):
+                FolderSource(tmp_path)
 
 
 def test_torchvision_data_is_used_as_it_is():
