@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_data import ArraySource, FolderSource, Subset, TorchvisionSource
+from ssl_data import ArraySource, FolderSource, Subset
 from ssl_data.sources.subset import chosen
 
 
@@ -167,32 +167,6 @@ def test_an_enormous_image_is_refused(tmp_path, monkeypatch):
             warnings.simplefilter("ignore")
             with pytest.raises(ValueError, match=r"0\.png.*decompression bomb"):
                 FolderSource(tmp_path)
-
-
-def test_torchvision_data_is_used_as_it_is():
-    """Oracle: torchvision's FakeData, one image at a time."""
-    from torchvision.datasets import FakeData
-
-    dataset = FakeData(size=5, image_size=(3, 8, 8), num_classes=3)
-    source = TorchvisionSource(dataset)
-    assert len(source) == 5
-    for position in range(5):
-        image, label = dataset[position]
-        assert np.array_equal(source.image(position), np.asarray(image))
-        assert source.labels[position] == int(label)
-
-
-def test_arrays_of_torchvision_in_channels_first_are_turned():
-    class STL10:
-        data = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-        labels = np.array([1, 0])
-
-        def __len__(self):
-            return 2
-
-    source = TorchvisionSource(STL10())
-    assert source.images.shape == (2, 4, 4, 3)
-    assert np.array_equal(source.image(1), STL10.data[1].transpose(1, 2, 0))
 
 
 def test_a_fraction_is_balanced_seeded_and_keeps_the_ids():

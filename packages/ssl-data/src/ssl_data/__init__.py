@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ssl_data.config import DataConfig, DataLoaders
     from ssl_data.loader import Loader
     from ssl_data.presets import view_names, views
-    from ssl_data.sources import ArraySource, BetonSource, FolderSource, Subset, TorchvisionSource, write_beton
+    from ssl_data.sources import ArraySource, BetonSource, FolderSource, IndexedSource, Subset, TorchvisionSource, write_beton
     from ssl_data.view_spec import ViewSpec
 
 _HOME = {
@@ -19,6 +19,7 @@ _HOME = {
     "DataConfig": "config",
     "DataLoaders": "config",
     "FolderSource": "sources",
+    "IndexedSource": "sources",
     "Loader": "loader",
     "Subset": "sources",
     "TorchvisionSource": "sources",
@@ -34,6 +35,7 @@ __all__ = [
     "DataConfig",
     "DataLoaders",
     "FolderSource",
+    "IndexedSource",
     "Loader",
     "Subset",
     "TorchvisionSource",

@@ -3,8 +3,18 @@
 from ssl_data.sources.array import ArraySource
 from ssl_data.sources.beton import BetonSource, write_beton
 from ssl_data.sources.folder import FolderSource
+from ssl_data.sources.indexed import IndexedSource
 from ssl_data.sources.source import Source
 from ssl_data.sources.subset import Subset
 from ssl_data.sources.torchvision_source import TorchvisionSource
 
-__all__ = ["ArraySource", "BetonSource", "FolderSource", "Source", "Subset", "TorchvisionSource", "write_beton"]
+__all__ = [
+    "ArraySource",
+    "BetonSource",
+    "FolderSource",
+    "IndexedSource",
+    "Source",
+    "Subset",
+    "TorchvisionSource",
+    "write_beton",
+]

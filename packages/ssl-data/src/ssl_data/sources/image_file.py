@@ -1,4 +1,4 @@
-"""The pixels of an image file of any kind."""
+"""The pixels of an image of any kind, in a file or opened by PIL."""
 
 import os
 import struct
@@ -31,8 +31,13 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
     with Image.open(file) as opened:
         check_pixels(*opened.size)
         opened.load()
-        upright = opened.getexif().get(_ORIENTATION, 1) == 1
-        image = opened if upright else ImageOps.exif_transpose(opened)
+        return pixels(opened)
+
+
+def pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Return an image that PIL has opened as ``(H, W, 3) uint8``; see :func:`decode`."""
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; store them as 8 or 16 bits")
     if image.mode.startswith("I"):

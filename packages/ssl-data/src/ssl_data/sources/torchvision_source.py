@@ -1,59 +1,50 @@
-"""Data sets of torchvision, or of that shape: ``dataset[i]`` gives an image and a label."""
+"""Data sets of torchvision."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from ssl_data.sources.indexed import IndexedSource
+from ssl_data.sources.memory import MEMORY
 
 
-class TorchvisionSource:
-    """Any data set that gives ``(image, label)`` by position; the image a PIL image or a ``(H, W, C) uint8`` array.
+class TorchvisionSource(IndexedSource):
+    """A data set of torchvision; what it holds in memory is used as it is (CIFAR, STL10, SVHN, the MNIST family).
+
+    Where it has transforms, its samples are read one by one when they are needed, and must come out as images.
 
     Parameters
     ----------
     dataset : object
-        With ``__len__`` and ``__getitem__``, made without transforms. What its ``data`` attribute holds is used as it
-        is where it is known (CIFAR, STL10, SVHN, the MNIST family); else every sample is read when it is needed.
+        Gives ``(image, label)``.
+    options
+        As for :class:`IndexedSource`.
     """
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self.images = _array(dataset)
-        labels = next(
-            (getattr(dataset, name) for name in ("targets", "labels", "_labels") if hasattr(dataset, name)), None
-        )
-        if labels is None:
-            labels = [dataset[position][1] for position in range(len(dataset))]
-        self.labels: NDArray[np.int64] = np.asarray(labels).astype(np.int64)
-        self.ids: NDArray[np.int64] = np.arange(len(dataset), dtype=np.int64)
-        num_classes = int(self.labels.max(initial=-1)) + 1
-        self.class_names = [str(name) for name in getattr(dataset, "classes", range(num_classes))]
+    def __init__(self, dataset: Any, **options: Any) -> None:
+        self._plain = getattr(dataset, "transforms", None) is None
+        super().__init__(dataset, **options)
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
+        """Take the images as the data set holds them, or read them once as :class:`IndexedSource` does."""
+        if not self._plain or self.images is not None:
+            return
+        held = _array(self._dataset)
+        if held is None:
+            super().keep(memory, num_workers)
+        else:
+            self.images = held if held.shape[3] == self._channels else held.repeat(3, axis=3)
 
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
-        if self.images is not None:
-            return self.images[position]
-        image = self._dataset[position][0]
-        if isinstance(image, Image.Image) and image.mode not in ("L", "RGB"):
-            image = image.convert("RGB")
-        array = np.asarray(image)
-        array = array[..., None] if array.ndim == 2 else array
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
-            raise ValueError(
-                f"sample {position} must be a PIL image or (H, W, C) uint8 with C = 1 or 3, got {array.shape} "
-                f"{array.dtype}; make the data set without transforms, its views are made here"
-            )
-        return array
+    def _stored_labels(self) -> Any | None:
+        names = ("targets", "labels", "_labels") if self._plain else ()
+        return next((getattr(self._dataset, name) for name in names if hasattr(self._dataset, name)), None)
 
 
 def _array(dataset: Any) -> NDArray[np.uint8] | None:
     """Return all images as ``(M, H, W, C)``, if the data set holds them in a way that we know."""
     data = getattr(dataset, "data", None)
-    if data is None or not hasattr(data, "shape"):
+    if data is None or not hasattr(data, "shape") or len(data) != len(dataset):
         return None
     array = np.asarray(data)
     if array.dtype != np.uint8:

@@ -1,0 +1,183 @@
+"""Anything with ``__len__`` and ``__getitem__``: a data set of torch or of Hugging Face, a list, a class of one's own."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssl_data.sources.image_file import UNREADABLE, decode, pixels
+from ssl_data.sources.memory import MEMORY, decoded
+from ssl_data.sources.substitutes import SKIP_LIMIT, Substitutes
+
+IMAGE_KEYS = ("image", "img", "picture", "pixels", "png", "jpg")  # of a mapping, the first that it has
+LABEL_KEYS = ("label", "labels", "fine_label", "class", "target", "cls")
+
+Key = str | int
+
+
+class IndexedSource:
+    """The samples of an indexed data set: ``dataset[i]`` is a mapping, a tuple ``(image, label)``, or an image.
+
+    An image is a PIL image, a ``(H, W)`` or ``(H, W, C)`` uint8 array, the bytes of an image file, or a mapping with
+    such ``bytes`` or a ``path`` (Hugging Face's ``Image(decode=False)``). Labels are integers, or names, which are sorted;
+    None is no label.
+
+    Parameters
+    ----------
+    dataset : object
+        With ``__len__`` and ``__getitem__``, without random transforms: the views are made here.
+    image, label : str or int, optional
+        Where a sample keeps them. Default: places 0 and 1 of a tuple; of a mapping the first of ``IMAGE_KEYS`` and of
+        ``LABEL_KEYS``.
+    channels : int, optional
+        1 or 3; default: as the first image. Grey images are repeated where it is 3.
+    on_error, memory, num_workers, skip_limit
+        As for :class:`FolderSource`.
+
+    Raises
+    ------
+    ValueError
+        For a data set without a length, a sample without an image, an image of another kind, labels that are not one for
+        each sample, or an unreadable sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ssl_data import IndexedSource
+    >>> source = IndexedSource([{"img": np.zeros((8, 8, 3), np.uint8), "label": name} for name in ("dog", "cat", "dog")])
+    >>> source.class_names, source.labels.tolist(), source.image(0).shape
+    (['cat', 'dog'], [1, 0, 1], (8, 8, 3))
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        image: Key | None = None,
+        label: Key | None = None,
+        channels: int | None = None,
+        on_error: str = "raise",
+        memory: int = MEMORY,
+        num_workers: int = 1,
+        skip_limit: float = SKIP_LIMIT,
+    ) -> None:
+        self._dataset, self._name = dataset, f"data set {type(dataset).__name__}"
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__") or len(dataset) == 0:
+            raise ValueError(
+                f"{self._name}: expected samples by position, with __len__ and __getitem__, and at least one"
+            )
+        self._image_key, self._label_key = _keys(self._name, dataset[0], image, label)
+        given = self._stored_labels()
+        self.labels, names = _numbered(self._name, self._read_labels() if given is None else given)
+        self.class_names = names or self._stored_names()
+        self.ids: NDArray[np.int64] = np.arange(len(dataset), dtype=np.int64)
+        self._readable = Substitutes(self._name, self.labels, self._describe, on_error, skip_limit)
+        self.images: NDArray[np.uint8] | None = None
+        self._channels = channels or 0
+        self._channels = self._channels or self.image(0).shape[2]
+        if memory:
+            self.keep(memory, num_workers)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, position: int) -> NDArray[np.uint8]:
+        """Return one image, ``(H, W, C) uint8``."""
+        return self.images[position] if self.images is not None else self._readable.image(position, self._read)
+
+    @property
+    def skipped(self) -> set[int]:
+        """The positions of the unreadable samples that were met so far, and replaced."""
+        return self._readable.skipped
+
+    def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
+        """Read everything once into ``images``, if it takes at most ``memory`` bytes and is of one size."""
+        if self.images is None:
+            self.images = decoded(self, memory, num_workers)
+
+    def _read(self, position: int) -> NDArray[np.uint8]:
+        sample = self._dataset[position]
+        array = _pixels(sample if self._image_key is None else sample[self._image_key])
+        if self._channels in (0, array.shape[2]):
+            return array
+        if self._channels == 1:
+            raise ValueError("it has three channels, and the first image has one; say channels=3")
+        return np.repeat(array, 3, axis=2)
+
+    def _stored_labels(self) -> Any | None:
+        """Return the labels where they can be had without the images: a column of Hugging Face's, or None."""
+        if self._label_key is None:
+            return [None] * len(self._dataset)
+        if self._label_key in (getattr(self._dataset, "column_names", None) or ()):
+            return list(self._dataset[self._label_key])
+        return None
+
+    def _stored_names(self) -> list[str]:
+        """Return the names of the classes as torchvision or Hugging Face keeps them, else the numbers."""
+        feature = (getattr(self._dataset, "features", None) or {}).get(self._label_key)
+        names = getattr(feature, "names", None) or getattr(self._dataset, "classes", None) or ()
+        number = int(self.labels.max(initial=-1)) + 1
+        return [str(name) for name in (names if len(names) >= number else range(number))]
+
+    def _read_labels(self) -> list[Any]:
+        labels = []
+        for position in range(len(self._dataset)):
+            try:
+                labels.append(self._dataset[position][self._label_key])
+            except UNREADABLE as error:
+                raise ValueError(
+                    f"{self._name}: sample {position}, {self._describe(position)}, cannot be read, and its label lies "
+                    f"beside its image: {error}"
+                ) from error
+        return labels
+
+    def _describe(self, position: int) -> str:
+        samples = getattr(self._dataset, "samples", None)  # torchvision's folders: (path, label)
+        return f"'{samples[position][0]}'" if samples else f"dataset[{position}]"
+
+
+def _keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple[Key | None, Key | None]:
+    """Return where a sample keeps its image (None: it is one) and its label (None: it has none)."""
+    if isinstance(sample, Mapping):
+        for wanted in (image, label):
+            if wanted is not None and wanted not in sample:
+                raise ValueError(f"{name}: a sample has no {wanted!r}, it has {', '.join(map(repr, sample))}")
+        image = image if image is not None else next((key for key in IMAGE_KEYS if key in sample), None)
+        label = label if label is not None else next((key for key in LABEL_KEYS if key in sample), None)
+        if image is None:
+            raise ValueError(f"{name}: which is the image of {', '.join(map(repr, sample))}? Say image=...")
+    elif isinstance(sample, tuple | list):
+        image = 0 if image is None else image
+        label = 1 if label is None and len(sample) > 1 else label
+    return image, label
+
+
+def _numbered(name: str, labels: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the labels as ``(M,) int64``, and the sorted names if they are names."""
+    array = np.asarray(labels if hasattr(labels, "shape") else [-1 if label is None else label for label in labels])
+    if array.ndim != 1 or array.dtype.kind not in "iubU":
+        raise ValueError(f"{name}: expected one integer or name a label, got {array.dtype} {array.shape}")
+    if array.dtype.kind == "U":
+        names, numbers = np.unique(array, return_inverse=True)
+        return numbers.astype(np.int64), names.tolist()
+    return array.astype(np.int64), []
+
+
+def _pixels(image: Any) -> NDArray[np.uint8]:
+    """Return ``(H, W, C) uint8``, C = 1 for what is stored as grey values of 8 bits."""
+    if isinstance(image, Mapping):
+        image = image["bytes"] if image.get("bytes") is not None else image["path"]
+    if isinstance(image, bytes | str):
+        return decode(io.BytesIO(image) if isinstance(image, bytes) else image)
+    if isinstance(image, Image.Image):
+        return np.asarray(image)[..., None] if image.mode == "L" else pixels(image)
+    array = np.asarray(image)
+    array = array[..., None] if array.ndim == 2 else array
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+        raise ValueError(
+            f"expected a PIL image or (H, W, C) uint8 with C = 1 or 3, got {array.shape} {array.dtype}; make the data set "
+            "without transforms, its views are made here"
+        )
+    return array
