@@ -7,76 +7,118 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.image_file import check_pixels
+from ssl_data.sources.memory import MEMORY, decoded
 from ssl_data.sources.source import Source
+from ssl_data.sources.substitutes import SKIP_LIMIT, Substitutes
+from ssl_data.sources.turbojpeg import decode_jpeg
 
 _HINT = "ffcv is not installed: apt-get install pkg-config libopencv-dev libturbojpeg0-dev, then pip install 'ssl-data[ffcv]'"
+_RAW = 1  # FFCV's number for images that are stored as pixels; 0: as JPEG
 
 
 class BetonSource:
     """The images of a ``.beton`` file, raw or JPEG, with their labels.
 
-    FFCV's reader parses the file and FFCV's libjpeg-turbo decodes; no worker of FFCV's is started, and what is returned is
-    yours: none of its buffers is handed out.
+    FFCV's reader parses the file and the libjpeg-turbo that FFCV was built with decodes; no worker of FFCV's is started,
+    and what is returned is yours: none of its buffers is handed out.
 
     Parameters
     ----------
     path : path
         Written by :func:`write_beton`, or by FFCV with one ``RGBImageField`` and at most one ``IntField``.
-    memory : int
-        Bytes up to which images of one size are decoded once and kept.
+    on_error, memory, num_workers, skip_limit
+        As for :class:`FolderSource`.
 
     Raises
     ------
     ImportError
         Without ffcv.
     FileNotFoundError, ValueError
-        If there is no such file, or it is no ``.beton`` file of this version, or has no image field.
+        If there is no such file, or it is no ``.beton`` file of this version, is cut off, or has no image field; or for an
+        unreadable sample.
     """
 
-    def __init__(self, path: str | os.PathLike[str], memory: int = 2**30) -> None:
-        reader = _reader(Path(path))
-        kinds = {name: type(handler).__name__ for name, handler in reader.handlers.items()}
-        columns = list(kinds)
-        if "RGBImageField" not in kinds.values():
-            raise ValueError(f"data.root={str(path)!r}: expected an image field in the file, found {kinds}")
-        column = next(place for place, name in enumerate(columns) if kinds[name] == "RGBImageField")
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        on_error: str = "raise",
+        memory: int = MEMORY,
+        num_workers: int = 1,
+        skip_limit: float = SKIP_LIMIT,
+    ) -> None:
         self.path = Path(path)
-        self._fields = reader.metadata[f"f{column}"]
-        self._sizes = dict(zip(reader.alloc_table["ptr"].tolist(), reader.alloc_table["size"].tolist()))
-        self._bytes = np.memmap(self.path, np.uint8, mode="r")
-        labels = [place for place, name in enumerate(columns) if kinds[name] == "IntField"]
-        count = len(self._fields)
-        self.labels: NDArray[np.int64] = (
-            np.ascontiguousarray(reader.metadata[f"f{labels[0]}"]).view("<i8").reshape(count).astype(np.int64)
-            if labels
-            else np.full(count, -1, np.int64)
+        self._where = f"data.root={str(path)!r}"
+        reader = _reader(self.path, self._where)
+        columns = [type(handler).__name__ for handler in reader.handlers.values()]
+        if "RGBImageField" not in columns:
+            fields = ", ".join(f"{name} ({column})" for name, column in zip(reader.handlers, columns))
+            raise ValueError(f"{self._where}: expected an image field in the file, found {fields}")
+        stored = reader.metadata[f"f{columns.index('RGBImageField')}"]
+        self._heights, self._widths = stored["height"].astype(np.int64), stored["width"].astype(np.int64)
+        self._starts, self._raw = stored["data_ptr"].astype(np.int64), stored["mode"] == _RAW
+        self._bytes = np.asarray(
+            np.memmap(self.path, np.uint8, mode="r")
+        )  # the pages come and go with the system's cache
+        self._sizes = self._lengths(reader.alloc_table)
+        self.labels = (
+            np.ascontiguousarray(reader.metadata[f"f{columns.index('IntField')}"]).view("<i8").ravel().astype(np.int64)
+            if "IntField" in columns
+            else np.full(len(stored), -1, np.int64)
         )
-        self.ids: NDArray[np.int64] = np.arange(count, dtype=np.int64)
+        self.ids: NDArray[np.int64] = np.arange(len(stored), dtype=np.int64)
         self.class_names = [str(label) for label in range(int(self.labels.max(initial=-1)) + 1)]
         self.images: NDArray[np.uint8] | None = None
-        shapes = {(int(field["height"]), int(field["width"])) for field in self._fields}
-        if len(shapes) == 1 and count * int(np.prod(next(iter(shapes)))) * 3 <= memory:
-            self.images = np.stack([self._decode(position) for position in range(count)])
+        self._readable = Substitutes(self._where, self.labels, self._describe, on_error, skip_limit)
+        if memory:
+            self.keep(memory, num_workers)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, 3) uint8``."""
-        return self.images[position] if self.images is not None else self._decode(position)
+        return self.images[position] if self.images is not None else self._readable.read(position, self._decode)
+
+    @property
+    def skipped(self) -> set[int]:
+        """The positions of the unreadable samples that were met so far, and replaced."""
+        return self._readable.skipped
+
+    def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
+        """Decode everything once into ``images``, if it takes at most ``memory`` bytes and is of one size."""
+        one_size = self._heights.min() == self._heights.max() and self._widths.min() == self._widths.max()
+        if self.images is None and one_size:
+            self.images = decoded(self, memory, num_workers)
+
+    def _lengths(self, table: NDArray[np.void]) -> NDArray[np.int64]:
+        """Return how many bytes each sample takes, from FFCV's table of what it allocated; all must lie in the file."""
+        order = np.argsort(table["ptr"])
+        starts, sizes = table["ptr"][order].astype(np.int64), table["size"][order].astype(np.int64)
+        place = np.searchsorted(starts, self._starts).clip(max=max(0, len(starts) - 1))
+        lost = np.flatnonzero(starts[place] != self._starts) if len(starts) else np.arange(len(self._starts))
+        lengths = sizes[place] if len(starts) else np.zeros(len(self._starts), np.int64)
+        lost = np.union1d(lost, np.flatnonzero(self._starts + lengths > len(self._bytes)))
+        if len(lost):
+            raise ValueError(
+                f"{self._where}: the file is damaged or cut off: {len(lost)} of {len(self._starts)} samples lie outside of "
+                f"it, the first is sample {lost[0]}; write it again"
+            )
+        return lengths
 
     def _decode(self, position: int) -> NDArray[np.uint8]:
-        from ffcv.fields.rgb_image import IMAGE_MODES
-        from ffcv.libffcv import imdecode
+        height, width = int(self._heights[position]), int(self._widths[position])
+        check_pixels(width, height)
+        start = self._starts[position]
+        stored = self._bytes[start : start + self._sizes[position]]
+        if not self._raw[position]:
+            return decode_jpeg(stored, height, width)
+        if len(stored) != height * width * 3:
+            raise ValueError(f"{len(stored)} bytes are no {width} x {height} pixels")
+        return np.array(stored).reshape(height, width, 3)
 
-        field = self._fields[position]
-        height, width, start = int(field["height"]), int(field["width"]), int(field["data_ptr"])
-        stored = self._bytes[start : start + self._sizes[start]]
-        if field["mode"] == IMAGE_MODES["raw"]:
-            return np.array(stored[: height * width * 3]).reshape(height, width, 3)
-        image = np.empty((height, width, 3), np.uint8)
-        imdecode(np.ascontiguousarray(stored), image, height, width, height, width, 0, 0, 1, 1, False, False)
-        return image
+    def _describe(self, position: int) -> str:
+        return f"byte {self._starts[position]} of '{self.path}'"
 
 
 def write_beton(
@@ -136,14 +178,21 @@ class _Pairs:
         return np.ascontiguousarray(self._source.image(position)), int(self._source.labels[position])
 
 
-def _reader(path: Path) -> Any:
+def _reader(path: Path, where: str) -> Any:
+    """Return FFCV's reader of a file, of which all is there that its header promises."""
     try:
         from ffcv.reader import Reader
     except ImportError as error:
         raise ImportError(_HINT) from error
     if not path.is_file():
-        raise FileNotFoundError(f"data.root={str(path)!r}: there is no such file")
+        raise FileNotFoundError(f"{where}: there is no such file")
     try:
-        return Reader(str(path))
-    except (AssertionError, IndexError, ValueError, KeyError) as error:
-        raise ValueError(f"data.root={str(path)!r}: it is no .beton file of this version of FFCV: {error}") from error
+        reader = Reader(str(path))
+    except (AssertionError, IndexError, ValueError, KeyError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{where}: it is no .beton file of this version of FFCV: {error}; write it again") from error
+    if not len(reader.metadata) or len(reader.metadata) != reader.num_samples:
+        raise ValueError(
+            f"{where}: the file is damaged or cut off: of {reader.num_samples} samples it describes {len(reader.metadata)}; "
+            "write it again"
+        )
+    return reader

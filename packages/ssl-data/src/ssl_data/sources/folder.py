@@ -76,7 +76,7 @@ class FolderSource:
         """Return one image, ``(H, W, 3) uint8``, turned upright as its EXIF tag says."""
         if self.images is not None:
             return self.images[position]
-        return self._readable.image(position, lambda at: decode(self.paths[at]))
+        return self._readable.read(position, lambda at: decode(self.paths[at]))
 
     @property
     def skipped(self) -> set[int]:

@@ -85,7 +85,7 @@ class IndexedSource:
 
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, C) uint8``."""
-        return self.images[position] if self.images is not None else self._readable.image(position, self._read)
+        return self.images[position] if self.images is not None else self._readable.read(position, self._read)
 
     @property
     def skipped(self) -> set[int]:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from ssl_data.sources.image_file import UNREADABLE
 
 SKIP_LIMIT = 0.01  # share of the samples that data.on_error=skip may replace
+
+Sample = TypeVar("Sample")
 
 _message = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Substitutes:
         self._at_most = max(1, int(limit * len(labels)))
         self._lock = threading.Lock()  # several threads read
 
-    def image(self, position: int, read: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def read(self, position: int, read: Callable[[int], Sample]) -> Sample:
         """Return ``read(position)``, or what stands in for it.
 
         Raises
