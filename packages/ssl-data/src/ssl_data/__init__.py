@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from ssl_data.config import DataConfig, DataLoaders
     from ssl_data.loader import Loader
     from ssl_data.presets import view_names, views
-    from ssl_data.sources import ArraySource, BetonSource, FolderSource, IndexedSource, Subset, TorchvisionSource, write_beton
+    from ssl_data.sources import (
+        ArraySource,
+        BetonSource,
+        FolderSource,
+        IndexedSource,
+        Relabelled,
+        Subset,
+        TorchvisionSource,
+        write_beton,
+    )
     from ssl_data.view_spec import ViewSpec
 
 _HOME = {
@@ -21,6 +30,7 @@ _HOME = {
     "FolderSource": "sources",
     "IndexedSource": "sources",
     "Loader": "loader",
+    "Relabelled": "sources",
     "Subset": "sources",
     "TorchvisionSource": "sources",
     "ViewSpec": "view_spec",
@@ -37,6 +47,7 @@ __all__ = [
     "FolderSource",
     "IndexedSource",
     "Loader",
+    "Relabelled",
     "Subset",
     "TorchvisionSource",
     "ViewSpec",

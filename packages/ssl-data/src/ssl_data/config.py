@@ -14,11 +14,15 @@ from ssl_data.presets import view_names, views
 from ssl_data.view_spec import ViewSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ssl_data.loader import Loader
     from ssl_data.sources import Source
 
 DATASETS = (
-    "digits", "ImageFolder", "CIFAR10", "CIFAR100", "STL10", "SVHN", "FashionMNIST", "MNIST", "FakeData",
+    "digits", "ImageFolder", "Beton", "CIFAR10", "CIFAR100", "STL10", "SVHN", "FashionMNIST", "MNIST", "KMNIST", "EMNIST",
+    "FakeData",
 )  # fmt: skip
 
 _UNBOUNDED = {"low": -math.inf, "above": -math.inf, "high": math.inf}
@@ -34,7 +38,7 @@ class DataLoaders:
     """The loaders of one rank."""
 
     train: "Loader"  # the views, shuffled, full batches only
-    reference: "Loader"  # the training images under the evaluation view, in order, every sample once
+    reference: "Loader"  # the training images (labelled ones, where these are not) under the evaluation view, in order
     evaluation: dict[str, "Loader"]  # name of the data set -> its test images under the evaluation view
     num_classes: int
     class_names: list[str]
@@ -49,14 +53,18 @@ class DataConfig:
         default="digits", metadata={"choices": DATASETS}
     )  # digits are embedded; the others lie in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
+    split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings, one a view
     size: int = field(
         default=0, metadata={"low": 0}
     )  # pixels of a view; 0: as the images are (digits: 16), 224 if they differ
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
+    skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
     fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
+    per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
+    label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of training labels made wrong
     download: bool = field(default=True, metadata={"resume": "free"})  # fetch what is missing, if there is a network
 
     def open(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> DataLoaders:
@@ -79,17 +87,23 @@ class DataConfig:
         self._check()  # all that can be refused is, before any data is opened
         from ssl_data.datasets import open_dataset
         from ssl_data.loader import Loader, check_batch_size
-        from ssl_data.sources import FolderSource, Subset
+        from ssl_data.sources import BetonSource, FolderSource, Relabelled, Subset
         from ssl_data.sources.subset import chosen
         from ssl_data.threads import available_threads
 
         threads = available_threads() if self.num_workers < 1 else self.num_workers
-        train, test = open_dataset(self.dataset, self.root, self.download, self.on_error)
-        part = chosen(train.labels, self.fraction, self.imbalance, seed)
+        bad_files = {"on_error": self.on_error, "skip_limit": self.skip_limit}
+        parts = open_dataset(self.dataset, self.root, self.split, self.download, **bad_files)
+        class_names = parts.train.class_names or (parts.reference or parts.test).class_names
+        labels = self._labels(parts.train.labels, len(class_names), seed)
+        part = chosen(labels, self.fraction, self.imbalance, seed, self.per_class)
         check_batch_size(batch_size, len(part), world_size)
-        for source in (train, test):
-            if isinstance(source, FolderSource):
+        for source in parts:
+            if isinstance(source, FolderSource | BetonSource):
                 source.keep(num_workers=threads)
+        train, test = parts.train, parts.test
+        if labels is not train.labels:
+            train = Relabelled(train, labels)
         if len(part) < len(train):
             train = Subset(train, part)
         size = self.size or _native_size(self.dataset, train)
@@ -100,12 +114,25 @@ class DataConfig:
         everything: dict[str, Any] = {"shuffle": False, "drop_last": False, **ranks}
         return DataLoaders(
             train=Loader(train, specs, batch_size, **ranks),
-            reference=Loader(train, plain, batch_size, **everything),
+            reference=Loader(parts.reference or train, plain, batch_size, **everything),
             evaluation={self.dataset.lower(): Loader(test, plain, batch_size, **everything)},
-            num_classes=len(train.class_names),
-            class_names=list(train.class_names),
+            num_classes=len(class_names),
+            class_names=list(class_names),
             image_shape=(train.image(0).shape[2], size, size),
         )
+
+    def _labels(self, labels: "NDArray[np.int64]", num_classes: int, seed: int) -> "NDArray[np.int64]":
+        """Return the labels to train with, some of them made wrong where that is asked for."""
+        for name in ("per_class", "imbalance", "label_noise"):
+            if getattr(self, name) != getattr(DataConfig, name) and (len(labels) == 0 or labels.min() < 0):
+                raise ValueError(f"data.{name}={getattr(self, name)!r}: the training images have no labels")
+        if not self.label_noise:
+            return labels
+        from ssl_data.sources.relabelled import noisy
+
+        if num_classes < 2:
+            raise ValueError(f"data.label_noise={self.label_noise!r}: there is one class only")
+        return noisy(labels, num_classes, self.label_noise, seed)
 
     def _check(self) -> None:
         """Raise a ValueError that begins with the key, for anything that the fields' metadata or the views do not allow."""
@@ -120,6 +147,8 @@ class DataConfig:
             if limits and not (low <= value <= high and value > above):
                 said = " and ".join(f"{_SIGNS[key]} {limit:g}" for key, limit in limits.items())
                 raise ValueError(f"{name}={value!r}: expected a number {said}")
+        if self.per_class and self.fraction < 1:
+            raise ValueError(f"data.per_class={self.per_class!r}: data.fraction={self.fraction!r} says it another way")
         if isinstance(self.views, str):
             views(self.views)
         elif not self.views or not all(isinstance(view, dict) for view in self.views):

@@ -1,41 +1,71 @@
-"""Data sets by name: a training source and a test source."""
+"""Data sets by name: what a run trains on, what it tests on, and the labelled images beside unlabelled ones."""
 
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_data.sources import ArraySource, FolderSource, Source, TorchvisionSource
+from ssl_data.sources import ArraySource, BetonSource, FolderSource, Source, TorchvisionSource
 
-Pair = tuple[Source, Source]
 TEST_EVERY = 5  # of the digits of a class, in the order of scikit-learn, the first of every five is a test image
 
+#: What data.split may be where torchvision has more than a training and a test part; the first is the default.
+SPLITS = {
+    "EMNIST": ("balanced", "byclass", "bymerge", "letters", "digits", "mnist"),
+    "STL10": ("train", "unlabeled", "train+unlabeled"),
+    "SVHN": ("train", "extra"),
+}
 
-def open_dataset(name: str, root: str, download: bool, on_error: str) -> Pair:
-    """Return the training and the test source of a data set; files of images are listed, and not read yet.
+
+class Parts(NamedTuple):
+    """The parts of a data set; ``reference`` holds labelled training images where ``train`` has images without labels."""
+
+    train: Source
+    test: Source
+    reference: Source | None = None
+
+
+def open_dataset(name: str, root: str, split: str, download: bool, **options: Any) -> Parts:
+    """Return the parts of a data set; files of images are listed, and not read yet.
+
+    Parameters
+    ----------
+    name : str
+        One of ``ssl_data.config.DATASETS``.
+    root : str
+        Folder of the data.
+    split : str
+        What to train on; empty: the training part.
+    download : bool
+        Fetch what torchvision knows and ``root`` has not.
+    options
+        ``on_error`` and ``skip_limit``, of the sources that read files.
 
     Raises
     ------
     ValueError
-        For an unknown name.
+        For an unknown split.
     FileNotFoundError
         If the data is not there, with where it was looked for and what to do.
     """
-    if name == "digits":
-        return _digits()
-    if name == "ImageFolder":
-        return _image_folder(Path(root), on_error)
+    if name in ("ImageFolder", "Beton"):
+        return _own_files(Path(root), split or "train", ".beton" if name == "Beton" else "", options)
     folders = Path(root) / name.lower()
-    if (folders / "train").is_dir():  # the same data set as files in class folders
-        return _image_folder(folders, on_error)
-    return _torchvision(name, root, download)
+    if (
+        name not in ("digits", "FakeData") and (folders / "train").is_dir()
+    ):  # the same data set as files in class folders
+        return _own_files(folders, split or "train", "", options)
+    known = SPLITS.get(name, ("train",))
+    if split and split not in known:
+        raise ValueError(f"data.split={split!r}: expected {' or '.join(map(repr, known))} for {name}")
+    return _digits() if name == "digits" else _torchvision(name, root, download, split or known[0])
 
 
-def _digits() -> Pair:
+def _digits() -> Parts:
     """Scikit-learn's 1,797 handwritten digits (Alpaydin & Kaynak 1998), 8 by 8, grey values 0..16 as 0..255.
 
     Of each class the first image and every fifth after it are the test set: 1,433 to train, 364 to test.
@@ -46,43 +76,57 @@ def _digits() -> Pair:
     for digit in range(10):
         test[np.flatnonzero(labels == digit)[::TEST_EVERY]] = True
     names = list("0123456789")
-    return ArraySource(images[~test], labels[~test], names), ArraySource(images[test], labels[test], names)
+    train, rest = ArraySource(images[~test], labels[~test], names), ArraySource(images[test], labels[test], names)
+    return Parts(train, rest)
 
 
-def _image_folder(root: Path, on_error: str) -> Pair:
-    """``root/train`` and ``root/test`` (or ``root/val``)."""
+def _own_files(root: Path, split: str, suffix: str, options: dict[str, Any]) -> Parts:
+    """``root/<split>`` and ``root/test`` (or ``val``): folders of images, or FFCV's files where ``suffix`` says so.
+
+    Where the images of ``split`` have no labels, those of ``root/train`` are the reference, if there are any.
+    """
+    where, shown = f"data.root={str(root)!r}", suffix or "/"
     if not root.is_dir():
-        raise FileNotFoundError(f"data.root={str(root)!r}: there is no such folder")
-    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-    if not (root / "train").is_dir() or test is None:
+        raise FileNotFoundError(f"{where}: there is no such folder")
+    train, labelled = root / f"{split}{suffix}", root / f"train{suffix}"
+    test = next((path for path in (root / f"test{suffix}", root / f"val{suffix}") if path.exists()), None)
+    if not train.exists() or test is None:
         found = sorted(entry.name for entry in root.iterdir())[:5]
         raise FileNotFoundError(
-            f"data.root={str(root)!r}: expected the folders train/ and test/ (or val/) with a folder for each class in "
-            f"it, found {', '.join(found) or 'nothing'}"
+            f"{where}: expected the {'files' if suffix else 'folders'} {split}{shown} and test{shown} (or val{shown})"
+            f"{'' if suffix else ' with a folder for each class in it'}, found {', '.join(found) or 'nothing'}"
         )
-    train_source = FolderSource(root / "train", on_error, memory=0)
-    test_source = FolderSource(test, on_error, memory=0)
-    if train_source.class_names != test_source.class_names:
-        different = sorted(set(train_source.class_names) ^ set(test_source.class_names))
-        raise ValueError(f"data.root={str(root)!r}: classes that only one of train/ and {test.name}/ has: {different}")
-    return train_source, test_source
+
+    def opened(path: Path) -> Source:
+        return BetonSource(path, memory=0, **options) if suffix else FolderSource(path, memory=0, **options)
+
+    parts = Parts(opened(train), opened(test))
+    if parts.train.labels.max() < 0 and labelled != train and labelled.exists():
+        parts = parts._replace(reference=opened(labelled))
+    names = (parts.reference or parts.train).class_names
+    if names and not suffix and names != parts.test.class_names:  # FFCV's files have no names of classes
+        different = sorted(set(names) ^ set(parts.test.class_names))
+        raise ValueError(f"{where}: classes that only one of train/ and {test.name}/ has: {different}")
+    return parts
 
 
-def _torchvision(name: str, root: str, download: bool) -> Pair:
+def _torchvision(name: str, root: str, download: bool, split: str) -> Parts:
     from torchvision import datasets
 
     kind = getattr(datasets, name)
     if name == "FakeData":
         shape = {"image_size": (3, 32, 32), "num_classes": 10}
-        return (
-            _fake(kind(size=1024, random_offset=0, **shape)),
-            _fake(kind(size=256, random_offset=1024, **shape)),
+        return Parts(
+            _fake(kind(size=1024, random_offset=0, **shape)), _fake(kind(size=256, random_offset=1024, **shape))
         )
-    by_split = name in ("STL10", "SVHN")
-    parts: list[dict[str, Any]] = [
-        {"split": part} if by_split else {"train": part == "train"} for part in ("train", "test")
-    ]
-    return _opened(kind, root, download, parts[0]), _opened(kind, root, download, parts[1])
+
+    def opened(part: str) -> Source:
+        if name == "EMNIST":
+            return _opened(kind, root, download, {"split": split, "train": part != "test"})
+        return _opened(kind, root, download, {"split": part} if name in SPLITS else {"train": part == "train"})
+
+    train, test = opened(split), opened("test")
+    return Parts(train, test, opened("train") if train.labels.min() < 0 else None)
 
 
 def _fake(dataset: Any) -> Source:
@@ -96,6 +140,10 @@ def _opened(kind: Any, root: str, download: bool, part: dict[str, Any]) -> Sourc
     name = kind.__name__
     try:
         return TorchvisionSource(kind(root=root, download=False, **part))
+    except ImportError as error:
+        raise ImportError(
+            f"data.dataset={name!r}: torchvision reads it with a package that is missing: {error}"
+        ) from error
     except RuntimeError as missing:
         if not download:
             raise FileNotFoundError(_advice(name, root, f"data.download=false and {missing}")) from missing

@@ -4,6 +4,7 @@ from ssl_data.sources.array import ArraySource
 from ssl_data.sources.beton import BetonSource, write_beton
 from ssl_data.sources.folder import FolderSource
 from ssl_data.sources.indexed import IndexedSource
+from ssl_data.sources.relabelled import Relabelled
 from ssl_data.sources.source import Source
 from ssl_data.sources.subset import Subset
 from ssl_data.sources.torchvision_source import TorchvisionSource
@@ -13,6 +14,7 @@ __all__ = [
     "BetonSource",
     "FolderSource",
     "IndexedSource",
+    "Relabelled",
     "Source",
     "Subset",
     "TorchvisionSource",

@@ -25,7 +25,9 @@ class Subset:
         return self._source.image(int(self._positions[position]))
 
 
-def chosen(labels: NDArray[np.int64], fraction: float, imbalance: float, seed: int) -> NDArray[np.int64]:
+def chosen(
+    labels: NDArray[np.int64], fraction: float, imbalance: float, seed: int, per_class: int = 0
+) -> NDArray[np.int64]:
     """Return the positions of a seeded part of a data set, ascending.
 
     Parameters
@@ -39,16 +41,26 @@ def chosen(labels: NDArray[np.int64], fraction: float, imbalance: float, seed: i
         https://arxiv.org/abs/1901.05555): the last class keeps ``imbalance`` times as many samples as the first, class k
         of K ``imbalance ** (k / (K - 1))`` times as many; the first as many as the smallest class allows.
     seed : int
-        Which ones.
+        Which ones. A smaller part lies within a larger one.
+    per_class : int
+        Samples of each class that are kept; 0: all. With an imbalance, of the first class.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than ``per_class`` samples.
     """
-    if fraction == 1 and imbalance == 1:
+    if fraction == 1 and imbalance == 1 and not per_class:
         return np.arange(len(labels))
     rng = np.random.Generator(np.random.Philox(key=seed))
     classes, available = np.unique(labels, return_counts=True)
-    wanted = available.astype(float)
+    if per_class and available.min() < per_class:
+        short = int(classes[available.argmin()])
+        raise ValueError(f"data.per_class={per_class}: class {short} has {available.min()} training images")
+    wanted = np.full(len(classes), per_class, float) if per_class else available.astype(float)
     if imbalance < 1:
         tail = imbalance ** (np.arange(len(classes)) / max(1, len(classes) - 1))
-        wanted = (available / tail).min() * tail
+        wanted = (wanted / tail).min() * tail
     kept = []
     for label, count in zip(classes, wanted):
         positions = np.flatnonzero(labels == label)

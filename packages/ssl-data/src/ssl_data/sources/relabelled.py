@@ -1,0 +1,46 @@
+"""A source with other labels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_data.sources.source import Source
+
+_LABEL_NOISE = 1  # second word of the key: subsets draw from another stream
+
+
+class Relabelled:
+    """The images of another source, with ``labels``, ``(M,) int64``."""
+
+    def __init__(self, source: Source, labels: NDArray[np.int64]) -> None:
+        self._source = source
+        self.images, self.ids, self.class_names = source.images, source.ids, source.class_names
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, position: int) -> NDArray[np.uint8]:
+        """Return one image, ``(H, W, C) uint8``."""
+        return self._source.image(position)
+
+
+def noisy(labels: NDArray[np.int64], num_classes: int, share: float, seed: int) -> NDArray[np.int64]:
+    """Return labels of which some are wrong: symmetric noise (van Rooyen et al. 2015, https://arxiv.org/abs/1505.07634).
+
+    Each label is replaced with probability ``share`` by one of the other classes, all of them equally likely.
+
+    Parameters
+    ----------
+    labels : array
+        ``(M,) int64`` from 0 to ``num_classes - 1``.
+    num_classes : int
+        At least two.
+    share : float
+        Probability, 0 to 1.
+    seed : int
+        Which ones. A larger ``share`` keeps what a smaller one has made wrong.
+    """
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, _LABEL_NOISE], np.uint64)))
+    wrong = rng.random(len(labels)) < share
+    other = (labels + 1 + np.floor(rng.random(len(labels)) * (num_classes - 1)).astype(np.int64)) % num_classes
+    return np.where(wrong, other, labels)
