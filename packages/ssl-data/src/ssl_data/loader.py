@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_data.fused import FusedView
 from ssl_data.order import epoch_order
+from ssl_data.parameters import sample_parameters
 from ssl_data.prefetch import Job, made_ahead
 from ssl_data.sources.source import Source
 from ssl_data.threads import available_threads
@@ -138,20 +139,21 @@ class Loader:
         """Return a batch of the samples at ``positions``, and the calls that make their views: a stretch of them each."""
         ids, n = self.source.ids[positions], len(positions)
         buffers = [torch.empty((n, *view.shape), pin_memory=pin) for view in self._fused]
-        arrays = [buffer.numpy() for buffer in buffers]
         images = self.source.images
 
         def fill(stretch: slice) -> None:
             if images is not None:
-                for number, (view, out) in enumerate(zip(self._fused, arrays)):
-                    view.fill(images, positions[stretch], ids[stretch], self.seed, epoch, number, out[stretch])
+                for number, (view, out) in enumerate(zip(self._fused, buffers)):
+                    drawn = sample_parameters(view.spec, self.seed, epoch, ids[stretch], number, *images.shape[1:3])
+                    view.fill(images, positions[stretch], drawn, out[stretch])
                 return
             for at in range(stretch.start, stretch.stop):  # images of any size: one decode for all views
                 image = np.ascontiguousarray(self.source.image(int(positions[at])))[None]
                 if image.shape[3] != self._channels:
                     raise ValueError(f"sample {ids[at]} has {image.shape[3]} channels, the first has {self._channels}")
-                for number, (view, out) in enumerate(zip(self._fused, arrays)):
-                    view.fill(image, _FIRST, ids[at : at + 1], self.seed, epoch, number, out[at : at + 1])
+                for number, (view, out) in enumerate(zip(self._fused, buffers)):
+                    drawn = sample_parameters(view.spec, self.seed, epoch, ids[at], number, *image.shape[1:3])
+                    view.fill(image, _FIRST, drawn, out[at : at + 1])
 
         calls = [partial(fill, stretch) for stretch in _stretches(n, self.num_workers, 1 if images is None else 16)]
         views = [buffer.permute(0, 3, 1, 2) for buffer in buffers]  # (n, C, size, size), channels_last in memory

@@ -12,6 +12,7 @@ from ssl_data.compiled import compiled
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+_UNIT = 1.0 / 16777216.0  # of 24 bits
 
 
 @compiled
@@ -30,38 +31,36 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @compiled
-def uniforms(seed, epoch, index, view, block):
-    """Return four numbers in [0, 1) with 24 bits each, for block number ``block`` of one view of one sample.
+def words(seed, epoch, index, view, block):
+    """Return four random words of 32 bits, for block number ``block`` of one view of one sample.
 
     Key: the seed (64 bits). Counter: index (64 bits), epoch (32 bits), view (12 bits) and block (20 bits).
     """
     s, i = np.uint64(seed), np.uint64(index)
-    a, b, c, d = philox(
-        i & _LOW,
-        i >> _32,
-        np.uint64(epoch) & _LOW,
-        ((np.uint64(view) << np.uint64(20)) | np.uint64(block)) & _LOW,
-        s & _LOW,
-        s >> _32,
-    )
+    place = ((np.uint64(view) << np.uint64(20)) | np.uint64(block)) & _LOW
+    return philox(i & _LOW, i >> _32, np.uint64(epoch) & _LOW, place, s & _LOW, s >> _32)
+
+
+@compiled
+def uniforms(seed, epoch, index, view, block):
+    """Return four numbers in [0, 1) with 24 bits each, from the words of the same place."""
+    a, b, c, d = words(seed, epoch, index, view, block)
     shift = np.uint64(8)
-    unit = 1.0 / 16777216.0
     return (
-        np.float64(a >> shift) * unit,
-        np.float64(b >> shift) * unit,
-        np.float64(c >> shift) * unit,
-        np.float64(d >> shift) * unit,
+        np.float64(a >> shift) * _UNIT,
+        np.float64(b >> shift) * _UNIT,
+        np.float64(c >> shift) * _UNIT,
+        np.float64(d >> shift) * _UNIT,
     )
 
 
 @compiled
-def normals(seed, epoch, index, view, block):
-    """Return four standard normal numbers (Box & Muller 1958)."""
-    a, b, c, d = uniforms(seed, epoch, index, view, block)
-    r0, r1 = math.sqrt(-2.0 * math.log(1.0 - a)), math.sqrt(-2.0 * math.log(1.0 - c))
-    return (
-        r0 * math.cos(2.0 * math.pi * b),
-        r0 * math.sin(2.0 * math.pi * b),
-        r1 * math.cos(2.0 * math.pi * d),
-        r1 * math.sin(2.0 * math.pi * d),
-    )
+def normals(key, block):
+    """Return four standard normal numbers (Box & Muller 1958) for a key of 64 bits and the number of the block."""
+    k, n = np.uint64(key), np.uint64(block)
+    a, b, c, d = philox(n & _LOW, n >> _32, np.uint64(0), np.uint64(0), k & _LOW, k >> _32)
+    shift = np.uint64(8)
+    r0 = math.sqrt(-2.0 * math.log(1.0 - np.float64(a >> shift) * _UNIT))
+    r1 = math.sqrt(-2.0 * math.log(1.0 - np.float64(c >> shift) * _UNIT))
+    t0, t1 = 2.0 * math.pi * _UNIT * np.float64(b >> shift), 2.0 * math.pi * _UNIT * np.float64(d >> shift)
+    return r0 * math.cos(t0), r0 * math.sin(t0), r1 * math.cos(t1), r1 * math.sin(t1)

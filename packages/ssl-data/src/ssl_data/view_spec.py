@@ -12,8 +12,10 @@ class ViewSpec:
     """
 
     size: int = 32  # pixels: height and width of the view
+    resize: int = 0  # pixels that the shorter side is resized to before the centre is cut out; 0: size. Not with a crop
     crop_scale: tuple[float, float] = (1.0, 1.0)  # share of the image's area that a random resized crop keeps
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width divided by its height, drawn log-uniformly
+    interpolation: str = "bilinear"  # or "bicubic": of the resizing, antialiased
     flip: float = 0.0  # probability of a horizontal flip
     rotation: float = 0.0  # degrees: drawn from [-rotation, rotation]
     translate: float = 0.0  # share of the edge: shift in x and in y drawn from [-translate, translate]
@@ -39,12 +41,20 @@ class ViewSpec:
                 raise ValueError(f"data.views: {name}={value}: expected a probability from 0 to 1")
         if self.size < 1:
             raise ValueError(f"data.views: size={self.size}: expected at least 1 pixel")
+        if self.resize and (self.cropped or self.resize < self.size):
+            raise ValueError(
+                f"data.views: resize={self.resize}: expected at least size={self.size}, and no random crop"
+            )
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"data.views: interpolation={self.interpolation!r}: expected 'bilinear' or 'bicubic'")
         for name in ("crop_scale", "crop_ratio", "zoom", "blur_sigma"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(
                     f"data.views: {name}={(low, high)}: expected two numbers above 0, the smaller one first"
                 )
+        if self.blur and self.size < 2:
+            raise ValueError(f"data.views: blur={self.blur}: expected a view of at least 2 pixels")
         if self.crop_scale[1] > 1:
             raise ValueError(f"data.views: crop_scale={self.crop_scale}: expected shares of the area, at most 1")
         if not 0 <= self.hue <= 0.5:
@@ -54,6 +64,16 @@ class ViewSpec:
                 raise ValueError(f"data.views: {name}={getattr(self, name)}: expected 0 to 1")
         if min(self.std) <= 0:
             raise ValueError(f"data.views: std={self.std}: expected numbers above 0")
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the view is a random resized crop; else it is the centre of the resized image."""
+        return self.crop_scale != (1.0, 1.0) or self.crop_ratio != (1.0, 1.0)
+
+    @property
+    def blur_kernel_size(self) -> int:
+        """The width of the blur's kernel in pixels: a tenth of the view, made odd (Chen et al. 2020), at least 3."""
+        return max(3, int(0.1 * self.size) // 2 * 2 + 1)
 
     @property
     def affine(self) -> bool:

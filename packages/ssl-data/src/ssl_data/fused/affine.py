@@ -11,14 +11,14 @@ from ssl_data.compiled import compiled
 def affine(source, p, out):
     """Map ``source (C, size, size)`` about its centre into ``out``, bilinear; what comes from outside is black."""
     channels, size = out.shape[0], out.shape[1]
-    angle, shear, zoom = math.radians(p[5]), math.radians(p[9]), p[8]
+    angle, shear, zoom = math.radians(p.angle), math.radians(p.shear), p.zoom
     a, b = math.cos(angle), -math.cos(angle) * math.tan(shear) - math.sin(angle)
     c, d = math.sin(angle), -math.sin(angle) * math.tan(shear) + math.cos(angle)
     m0, m1, m3, m4 = d / zoom, -b / zoom, -c / zoom, a / zoom  # the inverse map
     half = size * 0.5 - 0.5
     for y in range(size):
         for x in range(size):
-            shifted_x, shifted_y = x - half - p[6], y - half - p[7]
+            shifted_x, shifted_y = x - half - p.shift_x, y - half - p.shift_y
             sx, sy = m0 * shifted_x + m1 * shifted_y + half, m3 * shifted_x + m4 * shifted_y + half
             floor_x, floor_y = math.floor(sx), math.floor(sy)
             x0, y0 = int(floor_x), int(floor_y)

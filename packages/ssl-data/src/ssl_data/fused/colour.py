@@ -6,6 +6,9 @@ Loops are written out: numba takes seconds to compile an assignment to a slice.
 import numpy as np
 
 from ssl_data.compiled import compiled
+from ssl_data.parameters import ORDERS
+
+_ORDERS = ORDERS  # a constant for the compiler
 
 
 @compiled
@@ -24,6 +27,25 @@ def luma(x, out):
     red, green, blue = x[0], x[1], x[2]
     for j in range(len(out)):
         out[j] = np.float32(0.2989) * red[j] + np.float32(0.587) * green[j] + np.float32(0.114) * blue[j]
+
+
+@compiled
+def jitter(x, p, scratch):
+    """Change brightness, contrast, saturation and hue in the order of ``p``; those that are neutral are left out."""
+    coloured = x.shape[0] == 3
+    for step in range(4):
+        operation = _ORDERS[p.order, step]
+        if operation == 0:
+            if p.brightness != 1.0:
+                brightness(x, np.float32(p.brightness))
+        elif operation == 1:
+            if p.contrast != 1.0:
+                contrast(x, np.float32(p.contrast), scratch)
+        elif operation == 2:
+            if p.saturation != 1.0 and coloured:
+                saturation(x, np.float32(p.saturation), scratch)
+        elif p.hue != 0.0 and coloured:
+            hue(x, np.float32(p.hue))
 
 
 @compiled

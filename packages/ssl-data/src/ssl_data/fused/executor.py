@@ -1,19 +1,17 @@
 """One view of many samples, in one call without the interpreter."""
 
-import math
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ssl_data.compiled import compiled
 from ssl_data.fused.affine import affine
-from ssl_data.fused.colour import brightness, contrast, grayscale, hue, saturation, solarize
-from ssl_data.fused.crop import resized_crop
+from ssl_data.fused.colour import grayscale, jitter, solarize
+from ssl_data.fused.crop import resized_crop, room_for
 from ssl_data.fused.filters import blur, noise
-from ssl_data.parameters import NUM_PARAMETERS, ORDERS, blur_kernel_size, packed, sample
+from ssl_data.fused.output import normalise, round_to_bfloat16
 from ssl_data.view_spec import ViewSpec
-
-_ORDERS = ORDERS  # a constant for the compiler
 
 
 class FusedView:
@@ -28,107 +26,68 @@ class FusedView:
     """
 
     def __init__(self, spec: ViewSpec, channels: int) -> None:
-        for name, numbers in (("mean", spec.mean), ("std", spec.std)):
-            if len(numbers) not in (1, channels):
-                raise ValueError(
-                    f"data.views: {name}={numbers}: expected one number, or one for each of {channels} channels"
-                )
+        self.spec = spec
         self.shape = (spec.size, spec.size, channels)
-        self._spec = packed(spec)
-        self._mean = np.broadcast_to(np.array(spec.mean, np.float32), channels).copy()
-        self._inverse_std = 1 / np.broadcast_to(np.array(spec.std, np.float32), channels)
-        coloured, jitter = channels == 3, spec.jitter > 0
-
-        def used(flag: bool) -> int | None:
-            """Return None for an operation that the spec leaves out: it is then left out of the compiled code as well."""
-            return 1 if flag else None
-
-        self._operations = (
-            used(spec.affine),
-            used(jitter and spec.brightness > 0),
-            used(jitter and spec.contrast > 0),
-            used(jitter and spec.saturation > 0 and coloured),
-            used(jitter and spec.hue > 0 and coloured),
-            used(spec.grayscale > 0 and coloured),
-            blur_kernel_size(spec.size) if spec.blur > 0 else None,
-            used(spec.solarize > 0),
-            used(spec.noise > 0),
-        )
+        self._mean, self._inverse_std = statistics(spec, channels)
+        self._numbers = spec.cropped, spec.interpolation == "bicubic", spec.blur_kernel_size
 
     def fill(
-        self,
-        images: NDArray[np.uint8],
-        rows: NDArray[np.int64],
-        ids: NDArray[np.int64],
-        seed: int,
-        epoch: int,
-        view: int,
-        out: NDArray[np.float32],
+        self, images: NDArray[np.uint8], rows: NDArray[np.int64], parameters: NDArray[np.void], out: Tensor
     ) -> None:
-        """Write view number ``view`` of ``images[rows]`` into ``out``.
+        """Write the view of ``images[rows]`` into ``out``.
 
         Parameters
         ----------
         images : array
             ``(M, H, W, C) uint8``, contiguous.
-        rows, ids : array
-            ``(n,) int64``: which images, and what their randomness is keyed on.
-        seed, epoch, view : int
-            The rest of the key.
-        out : array
-            ``(n, size, size, C) float32``, contiguous.
+        rows : array
+            ``(n,) int64``: which images.
+        parameters : array
+            ``(n,)``, of :func:`ssl_data.parameters.sample_parameters`.
+        out : Tensor
+            ``(n, size, size, C)`` float32 or bfloat16, contiguous, in the processor's memory.
         """
-        place = (np.uint64(seed), epoch, ids, view)
-        _fill(images, rows, self._spec, *place, self._mean, self._inverse_std, out, *self._operations)
+        half = 1 if out.dtype == torch.bfloat16 else None  # numpy has no such type: its bits are written
+        array = out.numpy() if half is None else out.view(torch.uint16).numpy()
+        _fill(images, rows, parameters, self._mean, self._inverse_std, array, half, *self._numbers)
+
+
+def statistics(spec: ViewSpec, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a spec's mean and inverse deviation, ``(channels,)`` each; refuse another number of them."""
+    for name, numbers in (("mean", spec.mean), ("std", spec.std)):
+        if len(numbers) not in (1, channels):
+            raise ValueError(
+                f"data.views: {name}={numbers}: expected one number, or one for each of {channels} channels"
+            )
+    mean = np.broadcast_to(np.array(spec.mean, np.float32), channels).copy()
+    return mean, np.float32(1) / np.broadcast_to(np.array(spec.std, np.float32), channels)
 
 
 @compiled
-def _fill(
-    images, rows, spec, seed, epoch, ids, view, mean, inverse_std, out,
-    use_affine, use_brightness, use_contrast, use_saturation, use_hue, use_grayscale, kernel_size, use_solarize, use_noise,
-):  # fmt: skip
+def _fill(images, rows, parameters, mean, inverse_std, out, half, cropped, cubic, kernel_size):
+    """Make one view after the other, each through all of its operations; a neutral parameter leaves one out."""
     size, channels, height, width = out.shape[1], out.shape[3], images.shape[1], images.shape[2]
-    widest = 2 * int(math.ceil(max(1.0, max(height, width) / size))) + 2
-    taps = np.empty(2, np.int64)
-    at, weight = np.empty((2, widest, size), np.int64), np.empty((2, widest, size), np.float32)
-    row = np.empty(width * channels, np.float32)
+    room = room_for(height, width, channels, size, cubic)
     image, mapped = np.empty((channels, size, size), np.float32), np.empty((channels, size, size), np.float32)
-    plane = np.empty((size, size), np.float32)
-    pixels = plane.reshape(-1)
-    p = np.empty(NUM_PARAMETERS, np.float64)
+    plane, numbers = np.empty((size, size), np.float32), np.empty((size * size, channels), np.float32)
     for i in range(len(rows)):
-        sample(spec, seed, epoch, ids[i], view, height, width, p)
-        stored = images[rows[i]].reshape(height, width * channels)
-        x = image
-        resized_crop(stored, p, taps, at, weight, row, x)
-        if use_affine is not None:
+        p, x = parameters[i], image
+        resized_crop(images[rows[i]].reshape(height, width * channels), p, cropped, cubic, room, x)
+        if p.angle != 0.0 or p.shear != 0.0 or p.shift_x != 0.0 or p.shift_y != 0.0 or p.zoom != 1.0:
             affine(x, p, mapped)
             x = mapped
-        planes = x.reshape(channels, size * size)
-        if p[10] != 0.0:
-            for step in range(4):
-                operation = _ORDERS[int(p[15]), step]
-                if operation == 0:
-                    if use_brightness is not None:
-                        brightness(planes, np.float32(p[11]))
-                elif operation == 1:
-                    if use_contrast is not None:
-                        contrast(planes, np.float32(p[12]), pixels)
-                elif operation == 2:
-                    if use_saturation is not None:
-                        saturation(planes, np.float32(p[13]), pixels)
-                elif use_hue is not None:
-                    hue(planes, np.float32(p[14]))
-        if use_grayscale is not None and p[16] != 0.0:
+        planes, pixels = x.reshape(channels, size * size), plane.reshape(-1)
+        jitter(planes, p, pixels)
+        if p.grayscale and channels == 3:
             grayscale(planes, pixels)
-        if kernel_size is not None and p[17] != 0.0:
-            blur(x, p[17], kernel_size, plane)
-        if use_solarize is not None and p[18] != 0.0:
+        if p.sigma != 0.0:
+            blur(x, p.sigma, kernel_size, plane)
+        if p.solarize:
             solarize(planes)
-        if use_noise is not None:
-            noise(x, p[19], seed, epoch, ids[i], view)
-        target = out[i].reshape(size * size, channels)
-        for c in range(channels):
-            source, m, s = planes[c], mean[c], inverse_std[c]
-            for j in range(size * size):
-                target[j, c] = (source[j] - m) * s
+        if p.noise != 0.0:
+            noise(planes, p.noise, p.noise_key)
+        if half is None:
+            normalise(planes, mean, inverse_std, out[i].reshape(size * size, channels))
+        else:
+            normalise(planes, mean, inverse_std, numbers)
+            round_to_bfloat16(numbers.reshape(-1), out[i].reshape(-1))
