@@ -8,6 +8,8 @@ import torch
 from torchvision.transforms import v2
 
 from ssl_data import ViewSpec, views
+from ssl_data.columns import table
+from ssl_data.device import DeviceView
 from ssl_data.fused import FusedView
 from ssl_data.parameters import sample_parameters
 from ssl_data.presets import view_names
@@ -48,7 +50,13 @@ def fused(images, spec, parameters, dtype=torch.float32):
     return out.permute(0, 3, 1, 2)
 
 
-EXECUTORS = {"fused": fused}
+def device(images, spec, parameters, dtype=torch.float32):
+    view = DeviceView(spec, images.shape[3], torch.device("cpu"))
+    rows = torch.arange(len(images))
+    return view.make(torch.from_numpy(np.ascontiguousarray(images)), rows, table(parameters), dtype)
+
+
+EXECUTORS = {"fused": fused, "device": device}
 executors = pytest.mark.parametrize("executor", EXECUTORS.values(), ids=list(EXECUTORS))
 
 
@@ -150,3 +158,18 @@ def test_bfloat16_is_float32_rounded_to_the_nearest(executor, noise):
 def test_views_are_channels_last(executor, noise):
     spec = replace(views("simclr", size=32)[0])
     assert executor(noise, spec, drawn(noise, spec)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_device_executor_never_waits_for_the_device(noise):
+    """Oracle: torch's fake tensors, which have no values: whatever asks for one raises."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+    spec = replace(OPERATIONS["jitter"], rotation=10.0, grayscale=0.5, blur=0.5, solarize=0.5, noise=0.1)
+    parameters = table(drawn(noise, spec))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        view = DeviceView(spec, 3, torch.device("cpu"))
+        images, rows = mode.from_tensor(torch.from_numpy(noise)), mode.from_tensor(torch.arange(len(noise)))
+        made = view.make(images, rows, mode.from_tensor(parameters))
+        with pytest.raises(DataDependentOutputException):
+            made.max().item()
+    assert tuple(made.shape) == (20, 3, 32, 32)

@@ -80,6 +80,16 @@ class ViewSpec:
         """Whether the view is rotated, shifted, zoomed or sheared at all."""
         return self.rotation != 0 or self.translate != 0 or self.zoom != (1.0, 1.0) or self.shear != 0
 
+    def statistics(self, channels: int) -> tuple[list[float], list[float]]:
+        """Return the mean and one over the deviation of each of ``channels``; refuse another number of them."""
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, channels):
+                raise ValueError(
+                    f"data.views: {name}={numbers}: expected one number, or one for each of {channels} channels"
+                )
+        each = channels if len(self.mean) == 1 else 1, channels if len(self.std) == 1 else 1
+        return list(self.mean) * each[0], [1 / deviation for deviation in self.std] * each[1]
+
     @classmethod
     def of(cls, values: dict[str, Any]) -> "ViewSpec":
         """Return the spec of a mapping from YAML; an unknown name is a ValueError with the nearest one."""

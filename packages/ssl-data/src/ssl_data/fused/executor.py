@@ -28,7 +28,7 @@ class FusedView:
     def __init__(self, spec: ViewSpec, channels: int) -> None:
         self.spec = spec
         self.shape = (spec.size, spec.size, channels)
-        self._mean, self._inverse_std = statistics(spec, channels)
+        self._mean, self._inverse_std = (np.array(numbers, np.float32) for numbers in spec.statistics(channels))
         self._numbers = spec.cropped, spec.interpolation == "bicubic", spec.blur_kernel_size
 
     def fill(
@@ -50,17 +50,6 @@ class FusedView:
         half = 1 if out.dtype == torch.bfloat16 else None  # numpy has no such type: its bits are written
         array = out.numpy() if half is None else out.view(torch.uint16).numpy()
         _fill(images, rows, parameters, self._mean, self._inverse_std, array, half, *self._numbers)
-
-
-def statistics(spec: ViewSpec, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return a spec's mean and inverse deviation, ``(channels,)`` each; refuse another number of them."""
-    for name, numbers in (("mean", spec.mean), ("std", spec.std)):
-        if len(numbers) not in (1, channels):
-            raise ValueError(
-                f"data.views: {name}={numbers}: expected one number, or one for each of {channels} channels"
-            )
-    mean = np.broadcast_to(np.array(spec.mean, np.float32), channels).copy()
-    return mean, np.float32(1) / np.broadcast_to(np.array(spec.std, np.float32), channels)
 
 
 @compiled
