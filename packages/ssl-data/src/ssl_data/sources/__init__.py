@@ -1,7 +1,8 @@
 """Where stored samples come from: images by position, with labels and ids."""
 
 from ssl_data.sources.array import ArraySource
-from ssl_data.sources.beton import BetonSource, write_beton
+from ssl_data.sources.beton import BetonSource
+from ssl_data.sources.beton_writer import write_beton
 from ssl_data.sources.folder import FolderSource
 from ssl_data.sources.indexed import IndexedSource
 from ssl_data.sources.relabelled import Relabelled

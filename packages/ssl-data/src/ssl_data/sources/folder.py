@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_data.sources.image_file import EXTENSIONS, decode
+from ssl_data.sources.image_file import EXTENSIONS, decode, jpeg
 from ssl_data.sources.memory import MEMORY, decoded
 from ssl_data.sources.substitutes import SKIP_LIMIT, Substitutes
 
@@ -77,6 +77,10 @@ class FolderSource:
         if self.images is not None:
             return self.images[position]
         return self._readable.read(position, lambda at: decode(self.paths[at]))
+
+    def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
+        """Return the bytes of a JPEG file with its height and width, or None if it is none in colour and upright."""
+        return self._readable.read(position, lambda at: jpeg(self.paths[at]))
 
     @property
     def skipped(self) -> set[int]:

@@ -34,6 +34,22 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
         return pixels(opened)
 
 
+def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | None:
+    """Return the bytes of a JPEG file with its height and width, or None if it is none in colour and upright.
+
+    Raises
+    ------
+    one of UNREADABLE
+        As :func:`decode`.
+    """
+    with Image.open(path) as opened:
+        check_pixels(*opened.size)
+        opened.load()  # a file that is cut off shows only here
+        if opened.format != "JPEG" or opened.mode != "RGB" or opened.getexif().get(_ORIENTATION, 1) != 1:
+            return None
+        return np.fromfile(path, np.uint8), opened.height, opened.width
+
+
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Return an image that PIL has opened as ``(H, W, 3) uint8``; see :func:`decode`."""
     if image.getexif().get(_ORIENTATION, 1) != 1:

@@ -5,12 +5,15 @@ with the threads of every epoch and turns damaged files into noise. The pixels a
 """
 
 import ctypes
+import importlib.util
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+HINT = "ffcv is not installed: apt-get install pkg-config libopencv-dev libturbojpeg0-dev, then pip install 'ssl-data[ffcv]'"
 SHRINKS = (8, 4, 2, 1)  # the scaled inverse transforms of a block of 8 by 8, which all of its versions have
 
 _RGB, _FAST_DCT = 0, 2048  # TJPF_RGB; TJFLAG_FASTDCT, as FFCV
@@ -37,7 +40,7 @@ def decode_jpeg(stored: NDArray[np.uint8], height: int, width: int, shrink: int 
     ValueError
         If it is damaged, cut off, or of another size.
     """
-    library = _library()
+    library = turbojpeg()
     source, size, found = stored.ctypes.data, ctypes.c_ulong(len(stored)), [ctypes.c_int() for _ in range(4)]
     decoder = library.tjInitDecompress()  # 10 microseconds, against hundreds for an image
     try:
@@ -60,10 +63,14 @@ def _said(library: ctypes.CDLL, decoder: ctypes.c_void_p) -> str:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    import ffcv._libffcv
-
-    library = ctypes.CDLL(ffcv._libffcv.__file__)  # finds the names of what it was linked with, too
+def turbojpeg() -> ctypes.CDLL:
+    """Return the library; raise an ImportError where FFCV is not installed. FFCV is not imported: it compiles for seconds."""
+    ffcv = importlib.util.find_spec("ffcv")
+    folders = (ffcv.submodule_search_locations if ffcv else None) or []
+    found = [path for folder in folders for path in Path(folder).glob("_libffcv*") if path.suffix in (".so", ".pyd")]
+    if not found:
+        raise ImportError(HINT)
+    library = ctypes.CDLL(str(found[0]))  # finds the names of what it was linked with, too
     pointer: Any = ctypes.c_void_p
     number: Any = ctypes.c_int
     library.tjInitDecompress.restype = pointer

@@ -1,0 +1,5 @@
+"""``python -m ssl_data``: the command ``ssl-data``."""
+
+from ssl_data.command_line import main
+
+raise SystemExit(main())

@@ -1,0 +1,51 @@
+"""A file that is there whole, or not at all."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_NOT_HERE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # a file system, or a kernel, without nameless files
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes its name, and the place of what had it, when the block ends without an error.
+
+    Until then it has no name at all where the system can do that (Linux, on local file systems): whatever ends the
+    process, kill -9 included, takes the file with it. Elsewhere it is called ``.<name>.<process>.tmp``, and only errors
+    remove it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor, nameless = _opened(path.parent, temporary)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+            if nameless:
+                _give_name(descriptor, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _opened(folder: Path, temporary: Path) -> tuple[int, bool]:
+    """Return the descriptor of a new file, and whether it has no name."""
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), True
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+    return os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), False
+
+
+def _give_name(descriptor: int, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:  # a folder must be given for the link in /proc to be followed
+        os.link(f"/proc/self/fd/{descriptor}", path.absolute(), src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
