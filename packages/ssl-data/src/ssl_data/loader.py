@@ -1,23 +1,20 @@
 """From a source to batches of views: the same ones on every machine."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from ssl_data.fused import FusedView
+from ssl_data.batch import Batch
+from ssl_data.device_batches import DeviceBatches
+from ssl_data.host_batches import HostBatches
 from ssl_data.order import epoch_order
-from ssl_data.parameters import sample_parameters
 from ssl_data.prefetch import Job, made_ahead
 from ssl_data.sources.source import Source
 from ssl_data.threads import available_threads
 from ssl_data.view_spec import ViewSpec
 
-Batch = tuple[list[Tensor], Tensor, Tensor]
 AHEAD = 2  # batches that are being made while one is used
 
 
@@ -46,20 +43,32 @@ class Loader:
         This process among those that share the batch.
     num_workers : int, optional
         Threads that make the views; default: one for each processor that this process may use.
+    dtype : torch.dtype
+        Of the views: float32, or bfloat16, which is half the memory and half the way to a device.
+    device : device, optional
+        Keep the images there, and make the batches there with ``ssl_data.device``: for sources in memory that fit. Default:
+        make them on the processor with ``ssl_data.fused``, and leave it to you to move them. The same views, up to the
+        rounding of float32.
+    return_parameters : bool
+        Give the parameters of the views as well, for methods that predict them.
 
     Yields
     ------
     views : list of Tensor
-        V tensors ``(n, C, size, size) float32``, channels_last, normalised; yours to keep and to change.
+        V tensors ``(n, C, size, size)`` of ``dtype``, channels_last, normalised; yours to keep and to change.
     labels : Tensor
         ``(n,) int64``.
     indices : Tensor
         ``(n,) int64``: the samples' ids.
+    parameters : list of dict
+        Only with ``return_parameters``: for each view its columns by name, ``(n,)`` each, as :mod:`ssl_data.parameters`
+        describes them.
 
     Raises
     ------
     ValueError
-        For a batch that is larger than the source (with ``drop_last``), or that the ranks cannot share evenly.
+        For a batch that is larger than the source (with ``drop_last``), or that the ranks cannot share evenly; for another
+        ``dtype``; for a ``device`` and a source that is not in memory.
 
     Examples
     --------
@@ -69,6 +78,9 @@ class Loader:
     >>> images, labels, indices = next(iter(Loader(source, views("simclr", size=32), batch_size=4)))
     >>> [tuple(view.shape) for view in images], tuple(labels.shape)
     ([(4, 3, 32, 32), (4, 3, 32, 32)], (4,))
+    >>> *_, parameters = next(iter(Loader(source, views("simclr", size=32), batch_size=4, return_parameters=True)))
+    >>> tuple(parameters[0]["hue"].shape)
+    (4,)
     """
 
     def __init__(
@@ -82,6 +94,9 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+        return_parameters: bool = False,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(
@@ -89,6 +104,8 @@ class Loader:
             )
         if not 0 <= seed < 2**64:
             raise ValueError(f"hardware.seed={seed}: expected 0 to 2**64 - 1")
+        if dtype not in (torch.float32, torch.bfloat16):
+            raise ValueError(f"dtype={dtype}: expected torch.float32 or torch.bfloat16")
         if drop_last:
             check_batch_size(batch_size, len(source), world_size)
         self.source = source
@@ -101,8 +118,17 @@ class Loader:
         self.world_size = world_size
         self.num_workers = available_threads() if num_workers is None or num_workers < 1 else num_workers
         self._epoch, self._step = 0, 0
-        self._channels = source.image(0).shape[2]
-        self._fused = [FusedView(spec, self._channels) for spec in self.views]
+        how: dict[str, Any] = {
+            "specs": self.views,
+            "seed": seed,
+            "dtype": dtype,
+            "return_parameters": return_parameters,
+        }
+        self._batches: HostBatches | DeviceBatches = (
+            HostBatches(source, num_workers=self.num_workers, **how)
+            if device is None
+            else DeviceBatches(source, device=torch.device(device), **how)
+        )
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -126,48 +152,14 @@ class Loader:
         """Give the rest of the epoch. However it ends, the next iteration is the next epoch."""
         epoch, first = self._epoch, self._step
         self._epoch, self._step = epoch + 1, 0
-        return made_ahead(self._jobs(epoch, first), self.num_workers, AHEAD)
+        made = made_ahead(self._jobs(epoch, first), self.num_workers, AHEAD)
+        return (batch() for batch in made)
 
-    def _jobs(self, epoch: int, first: int) -> Iterator[Job[Batch]]:
+    def _jobs(self, epoch: int, first: int) -> Iterator[Job[Callable[[], Batch]]]:
         order = epoch_order(self.source.ids, self.seed, epoch) if self.shuffle else np.arange(len(self.source))
-        pin = torch.cuda.is_available()  # then copies to the device need not wait
         for step in range(first, len(self)):
             whole = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._job(np.array_split(whole, self.world_size)[self.rank], epoch, pin)
-
-    def _job(self, positions: NDArray[np.int64], epoch: int, pin: bool) -> Job[Batch]:
-        """Return a batch of the samples at ``positions``, and the calls that make their views: a stretch of them each."""
-        ids, n = self.source.ids[positions], len(positions)
-        buffers = [torch.empty((n, *view.shape), pin_memory=pin) for view in self._fused]
-        images = self.source.images
-
-        def fill(stretch: slice) -> None:
-            if images is not None:
-                for number, (view, out) in enumerate(zip(self._fused, buffers)):
-                    drawn = sample_parameters(view.spec, self.seed, epoch, ids[stretch], number, *images.shape[1:3])
-                    view.fill(images, positions[stretch], drawn, out[stretch])
-                return
-            for at in range(stretch.start, stretch.stop):  # images of any size: one decode for all views
-                image = np.ascontiguousarray(self.source.image(int(positions[at])))[None]
-                if image.shape[3] != self._channels:
-                    raise ValueError(f"sample {ids[at]} has {image.shape[3]} channels, the first has {self._channels}")
-                for number, (view, out) in enumerate(zip(self._fused, buffers)):
-                    drawn = sample_parameters(view.spec, self.seed, epoch, ids[at], number, *image.shape[1:3])
-                    view.fill(image, _FIRST, drawn, out[at : at + 1])
-
-        calls = [partial(fill, stretch) for stretch in _stretches(n, self.num_workers, 1 if images is None else 16)]
-        views = [buffer.permute(0, 3, 1, 2) for buffer in buffers]  # (n, C, size, size), channels_last in memory
-        return (views, torch.from_numpy(self.source.labels[positions]), torch.from_numpy(ids)), calls
-
-
-_FIRST = np.zeros(1, np.int64)
-
-
-def _stretches(count: int, num_workers: int, at_least: int) -> list[slice]:
-    """Cut a batch into four stretches a thread, so that none waits long for another, of ``at_least`` samples each."""
-    number = max(1, min(4 * num_workers, count // at_least))
-    bounds = np.linspace(0, count, number + 1).astype(int).tolist()
-    return [slice(a, b) for a, b in pairwise(bounds) if a < b]
+            yield self._batches.job(np.array_split(whole, self.world_size)[self.rank], epoch)
 
 
 def check_batch_size(batch_size: int, samples: int, world_size: int) -> None:

@@ -77,9 +77,12 @@ def sample_parameters(
     Examples
     --------
     >>> from ssl_data import views
-    >>> drawn = sample_parameters(views("simclr", size=32)[0], seed=0, epoch=0, ids=[7, 8], view=0, heights=32, widths=32)
-    >>> drawn["height"].shape, drawn[0]["hue"] == sample_parameters(views("simclr")[0], 0, 0, 7, 0, 32, 32)[0]["hue"]
-    ((2,), True)
+    >>> spec = views("simclr", size=32)[0]
+    >>> drawn = sample_parameters(spec, seed=0, epoch=0, ids=[7, 8], view=0, heights=32, widths=32)
+    >>> drawn["hue"].shape
+    (2,)
+    >>> bool(drawn[1] == sample_parameters(spec, seed=0, epoch=0, ids=8, view=0, heights=32, widths=32)[0])
+    True
     """
     keys = np.ascontiguousarray(ids, np.int64).reshape(-1)
     sizes = [

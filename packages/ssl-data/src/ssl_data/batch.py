@@ -1,0 +1,6 @@
+"""What a loader gives."""
+
+from typing import Any
+
+# (views, labels, indices), and with ``return_parameters`` a fourth: see ssl_data.Loader
+Batch = tuple[Any, ...]

@@ -1,0 +1,104 @@
+"""Batches made on the processor, by threads."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ssl_data.batch import Batch
+from ssl_data.columns import columns, table
+from ssl_data.fused import FusedView
+from ssl_data.parameters import PARAMETERS, sample_parameters
+from ssl_data.prefetch import Job
+from ssl_data.sources.source import Source
+from ssl_data.view_spec import ViewSpec
+
+_FIRST = np.zeros(1, np.int64)
+
+
+class HostBatches:
+    """Says how the batches of a source are made on the processor; the threads that do it are the loader's.
+
+    Parameters
+    ----------
+    source : Source
+        The stored samples, in memory or not.
+    specs : sequence of ViewSpec
+        V views of each sample.
+    seed : int
+        Of the views.
+    dtype : torch.dtype
+        Of the views: float32 or bfloat16.
+    num_workers : int
+        Threads that the work is cut up for.
+    return_parameters : bool
+        Whether batches end with the parameters of their views.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        specs: Sequence[ViewSpec],
+        seed: int,
+        dtype: torch.dtype,
+        num_workers: int,
+        return_parameters: bool,
+    ) -> None:
+        self._source, self._seed, self._dtype = source, seed, dtype
+        self._num_workers, self._return_parameters = num_workers, return_parameters
+        self._channels = source.image(0).shape[2]
+        self._views = [FusedView(spec, self._channels) for spec in specs]
+        self._pin = torch.cuda.is_available()  # then copies to the device need not wait
+
+    def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
+        """Return what gives the batch of the samples at ``positions``, and the calls that make its views, a stretch each."""
+        n, ids, images = len(positions), self._source.ids[positions], self._source.images
+        buffers = [torch.empty((n, *view.shape), dtype=self._dtype, pin_memory=self._pin) for view in self._views]
+        drawn = np.zeros((len(self._views), n), PARAMETERS)
+
+        def fill(stretch: slice) -> None:
+            if images is None:
+                self._decode(positions, ids, epoch, stretch, drawn, buffers)
+                return
+            for number, (view, out) in enumerate(zip(self._views, buffers)):
+                rows, key = drawn[number, stretch], (self._seed, epoch, ids[stretch], number)
+                rows[:] = sample_parameters(view.spec, *key, *images.shape[1:3])
+                view.fill(images, positions[stretch], rows, out[stretch])
+
+        def batch() -> Batch:
+            views = [buffer.permute(0, 3, 1, 2) for buffer in buffers]  # (n, C, size, size), channels_last in memory
+            labels, indices = torch.from_numpy(self._source.labels[positions]), torch.from_numpy(ids)
+            parameters = ([columns(table(rows)) for rows in drawn],) if self._return_parameters else ()
+            return views, labels, indices, *parameters
+
+        stretches = _stretches(n, self._num_workers, 1 if images is None else 16)
+        return batch, [partial(fill, stretch) for stretch in stretches]
+
+    def _decode(
+        self,
+        positions: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        epoch: int,
+        stretch: slice,
+        drawn: NDArray[np.void],
+        buffers: list[torch.Tensor],
+    ) -> None:
+        """Make the views of images of any size: one decode for all views of a sample."""
+        for at in range(stretch.start, stretch.stop):
+            image = np.ascontiguousarray(self._source.image(int(positions[at])))[None]
+            if image.shape[3] != self._channels:
+                raise ValueError(f"sample {ids[at]} has {image.shape[3]} channels, the first has {self._channels}")
+            for number, (view, out) in enumerate(zip(self._views, buffers)):
+                rows = drawn[number, at : at + 1]
+                rows[:] = sample_parameters(view.spec, self._seed, epoch, ids[at], number, *image.shape[1:3])
+                view.fill(image, _FIRST, rows, out[at : at + 1])
+
+
+def _stretches(count: int, num_workers: int, at_least: int) -> list[slice]:
+    """Cut a batch into four stretches a thread, so that none waits long for another, of ``at_least`` samples each."""
+    number = max(1, min(4 * num_workers, count // at_least))
+    bounds = np.linspace(0, count, number + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(bounds) if a < b]
