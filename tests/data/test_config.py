@@ -3,8 +3,9 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from ssl_data import DataConfig
+from ssl_data import ArraySource, DataConfig
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -41,6 +42,36 @@ def test_cifar10_as_class_folders(cifar10_folder):
     assert loaders.class_names[:2] == ["airplane", "automobile"]
     assert len(loaders.train.source) == 200
     assert list(loaders.evaluation) == ["cifar10"]
+
+
+def test_the_executor_is_a_key():
+    fused, device = (
+        DataConfig(executor=executor, views="simclr").open(64, seed=0, world_size=2, rank=1)
+        for executor in ("auto", "device")
+    )
+    for name in ("train", "reference"):
+        ours, theirs = next(iter(getattr(fused, name))), next(iter(getattr(device, name)))
+        assert torch.equal(ours[2], theirs[2])
+        assert not torch.equal(ours[0][0], theirs[0][0])  # another executor
+        assert (ours[0][0] - theirs[0][0]).abs().max() < 1e-3
+    assert next(iter(DataConfig(dtype="bfloat16").open(64, seed=0).train))[0][0].dtype == torch.bfloat16
+    assert next(iter(DataConfig(dtype="bfloat16").open(64, seed=0).reference))[0][0].dtype == torch.float32
+
+
+def test_the_device_is_chosen_by_what_fits(monkeypatch):
+    """What torch would say on a machine with a GPU; this one has none."""
+    source = ArraySource(np.zeros((1000, 32, 32, 3), np.uint8))
+    unread = ArraySource(np.zeros((4, 32, 32, 3), np.uint8))
+    unread.images = None
+    assert DataConfig()._device(source) is None
+    assert DataConfig(executor="device")._device(source) == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert DataConfig()._device(source) == DataConfig(executor="device")._device(source) == "cuda"
+    assert DataConfig(executor="fused")._device(source) is None
+    assert DataConfig(device_memory_gb=0.001)._device(source) is None
+    assert DataConfig()._device(unread) is None
+    with pytest.raises(ValueError, match=r"data.executor='device'.*not in memory"):
+        DataConfig(executor="device")._device(unread)
 
 
 def test_own_views_by_mappings():

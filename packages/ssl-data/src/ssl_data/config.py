@@ -58,6 +58,13 @@ class DataConfig:
     size: int = field(
         default=0, metadata={"low": 0}
     )  # pixels of a view; 0: as the images are (digits: 16), 224 if they differ
+    dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})  # of the training views
+    executor: str = field(
+        default="auto", metadata={"choices": ("auto", "fused", "device")}
+    )  # makes the views: fused on the processor, device where the model is; auto: device if it is a GPU and the images fit
+    device_memory_gb: float = field(
+        default=4.0, metadata={"low": 0.0}
+    )  # up to which images stay on the device with auto
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
@@ -85,9 +92,11 @@ class DataConfig:
             The message begins with the key to change.
         """
         self._check()  # all that can be refused is, before any data is opened
+        import torch
+
         from ssl_data.datasets import open_dataset
         from ssl_data.loader import Loader, check_batch_size
-        from ssl_data.sources import BetonSource, FolderSource, Relabelled, Subset
+        from ssl_data.sources import BetonSource, FolderSource, Relabelled, Source, Subset
         from ssl_data.sources.subset import chosen
         from ssl_data.threads import available_threads
 
@@ -112,10 +121,15 @@ class DataConfig:
         plain = views("evaluation", size, mean, std)
         ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
         everything: dict[str, Any] = {"shuffle": False, "drop_last": False, **ranks}
+
+        def plainly(source: Source) -> Loader:
+            return Loader(source, plain, batch_size, device=self._device(source), **everything)
+
+        dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
         return DataLoaders(
-            train=Loader(train, specs, batch_size, **ranks),
-            reference=Loader(parts.reference or train, plain, batch_size, **everything),
-            evaluation={self.dataset.lower(): Loader(test, plain, batch_size, **everything)},
+            train=Loader(train, specs, batch_size, dtype=dtype, device=self._device(train), **ranks),
+            reference=plainly(parts.reference or train),
+            evaluation={self.dataset.lower(): plainly(test)},
             num_classes=len(class_names),
             class_names=list(class_names),
             image_shape=(train.image(0).shape[2], size, size),
@@ -133,6 +147,20 @@ class DataConfig:
         if num_classes < 2:
             raise ValueError(f"data.label_noise={self.label_noise!r}: there is one class only")
         return noisy(labels, num_classes, self.label_noise, seed)
+
+    def _device(self, source: "Source") -> str | None:
+        """Return the device that a source is kept on, or None for the processor's threads."""
+        import torch
+
+        gpu = torch.cuda.is_available()
+        if self.executor == "fused":
+            return None
+        if self.executor == "device":
+            if source.images is None:
+                raise ValueError("data.executor='device': the images are not in memory; expected 'auto' or 'fused'")
+            return "cuda" if gpu else "cpu"
+        fits = source.images is not None and source.images.nbytes <= self.device_memory_gb * 1e9
+        return "cuda" if gpu and fits else None
 
     def _check(self) -> None:
         """Raise a ValueError that begins with the key, for anything that the fields' metadata or the views do not allow."""

@@ -88,8 +88,7 @@ def _resident(source: Source, device: torch.device) -> _Resident:
         )
     places = _RESIDENT.setdefault(source, {})
     if device not in places:
-        images, labels, ids = (
-            torch.from_numpy(array).to(device) for array in (source.images, source.labels, source.ids)
-        )
+        arrays = [np.require(array, requirements="W") for array in (source.images, source.labels, source.ids)]
+        images, labels, ids = (torch.from_numpy(array).to(device) for array in arrays)
         places[device] = images, labels, ids
     return places[device]
