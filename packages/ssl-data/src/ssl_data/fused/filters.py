@@ -13,42 +13,49 @@ REACH = 5.5  # deviations: what lies beyond weighs less than 3e-7, and is left o
 
 @compiled
 def blur(x, sigma, kernel_size, scratch):
-    """Separable Gaussian with reflected borders; ``scratch`` is like a plane of ``x``."""
+    """Separable Gaussian with reflected borders; ``scratch`` is like a plane of ``x``. Both taps of a weight go together."""
     size = x.shape[1]
     half = min(kernel_size // 2, int(math.ceil(REACH * sigma)))
-    kernel_size = 2 * half + 1
-    kernel = np.empty(kernel_size, np.float32)
+    kernel = np.empty(half + 1, np.float32)  # by the distance from the centre
     total = 0.0
-    for k in range(kernel_size):
-        value = math.exp(-0.5 * ((k - half) / sigma) ** 2)
+    for k in range(half + 1):
+        value = math.exp(-0.5 * (k / sigma) ** 2)
         kernel[k] = value
-        total += value
-    for k in range(kernel_size):
+        total += value if k == 0 else 2.0 * value
+    for k in range(half + 1):
         kernel[k] /= np.float32(total)
     line = np.empty(size + 2 * half, np.float32)
+    middle = line[half : half + size]
     for c in range(x.shape[0]):
+        plane = x[c]
         for row in range(size):
+            source, target = plane[row], scratch[row]
             for column in range(size):
-                line[half + column] = x[c, row, column]
+                middle[column] = source[column]
             for k in range(half):
-                line[k] = x[c, row, half - k]
-                line[half + size + k] = x[c, row, size - 2 - k]
-            target = scratch[row]
-            for column in range(size):
-                target[column] = kernel[0] * line[column]
-            for k in range(1, kernel_size):
-                weight = kernel[k]
-                for column in range(size):
-                    target[column] += weight * line[column + k]
+                line[k] = source[half - k]
+                line[half + size + k] = source[size - 2 - k]
+            _scale(middle, kernel[0], target)
+            for k in range(1, half + 1):
+                _add_pair(line[half - k : half - k + size], line[half + k : half + k + size], kernel[k], target)
         for row in range(size):
-            target = x[c, row]
-            for column in range(size):
-                target[column] = np.float32(0.0)
-            for k in range(kernel_size):
-                at = abs(row + k - half)
-                source, weight = scratch[2 * (size - 1) - at if at >= size else at], kernel[k]
-                for column in range(size):
-                    target[column] += weight * source[column]
+            target = plane[row]
+            _scale(scratch[row], kernel[0], target)
+            for k in range(1, half + 1):
+                below = row + k
+                _add_pair(scratch[abs(row - k)], scratch[min(below, 2 * (size - 1) - below)], kernel[k], target)
+
+
+@compiled
+def _scale(source, weight, target):
+    for j in range(len(target)):
+        target[j] = weight * source[j]
+
+
+@compiled
+def _add_pair(first, second, weight, target):
+    for j in range(len(target)):
+        target[j] += weight * (first[j] + second[j])
 
 
 @compiled
