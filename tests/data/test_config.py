@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from ssl_data import ArraySource, DataConfig
 
@@ -74,6 +75,18 @@ def test_the_device_is_chosen_by_what_fits(monkeypatch):
         DataConfig(executor="device")._device(unread)
 
 
+def test_a_preset_can_be_changed_by_a_mapping():
+    """As it stands in YAML: lists for pairs."""
+    mapping = yaml.safe_load("{preset: dino, num_local: 1, crop_scale: [0.5, 1.0], rotation: 10}")
+    specs = DataConfig(views=[mapping, {"flip": 0.5}], dataset="FakeData").open(32, seed=0).train.views
+    assert [(spec.size, spec.crop_scale, spec.rotation) for spec in specs] == [
+        (32, (0.5, 1.0), 10), (32, (0.5, 1.0), 10), (14, (0.5, 1.0), 10), (32, (1.0, 1.0), 0.0)
+    ]  # fmt: skip
+    assert [spec.solarize for spec in specs] == [0.0, 0.2, 0.0, 0.0]  # what is not named stays the preset's
+    with pytest.raises(ValueError, match=r"data.views='dina'.*did you mean 'dino'"):
+        DataConfig(views=[{"preset": "dina"}]).open(32, seed=0)
+
+
 def test_own_views_by_mappings():
     loaders = DataConfig(views=[{"flip": 0.5, "size": 12}, {"rotation": 10}], size=16).open(32, seed=0)
     images, _, _ = next(iter(loaders.train))
@@ -86,6 +99,9 @@ def test_own_views_by_mappings():
         ({"dataset": "CIFAR11"}, ValueError, r"data.dataset='CIFAR11': expected one of"),
         ({"views": "simclf"}, ValueError, r"data.views='simclf'.*simclr"),
         ({"views": [{"flop": 1}]}, ValueError, r"unknown operation 'flop'"),
+        ({"views": [{"flip": "often"}]}, ValueError, r"data.views: flip='often': expected a number"),
+        ({"views": [{"crop_scale": 0.2}]}, ValueError, r"data.views: crop_scale=0.2: expected a list of two numbers"),
+        ({"views": [{"size": 2.5}]}, ValueError, r"data.views: size=2.5: expected a whole number"),
         ({"views": []}, ValueError, r"data.views=\[\]"),
         ({"dataset": "ImageFolder", "root": "/nowhere"}, FileNotFoundError, r"data.root='/nowhere'"),
         (

@@ -72,7 +72,7 @@ def test_unknown_preset_and_operation_name_the_nearest():
     with pytest.raises(ValueError, match=r"data.views='simclf'.*did you mean 'simclr'"):
         views("simclf")
     with pytest.raises(ValueError, match=r"unknown operation 'rotaton'; did you mean 'rotation'"):
-        ViewSpec.of({"rotaton": 3})
+        ViewSpec().changed({"rotaton": 3})
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ class DataConfig:
     )  # digits are embedded; the others lie in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
-    views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings, one a view
+    views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
+    # with "preset: simclr" among them a mapping stands for all views of it, changed; "num_local: 4" is for dino and swav
     size: int = field(
         default=0, metadata={"low": 0}
     )  # pixels of a view; 0: as the images are (digits: 16), 224 if they differ
@@ -186,8 +187,15 @@ class DataConfig:
             self._own_views(32, (0.0,), (1.0,))
 
     def _own_views(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
+        """Return the specs of a list of mappings: each a view of its own, or with ``preset`` all views of one, changed."""
         assert not isinstance(self.views, str)
-        return [replace(ViewSpec.of({"size": size, **view}), mean=mean, std=std) for view in self.views]
+        specs = []
+        for mapping in self.views:
+            changes = dict(mapping)
+            preset, num_local = changes.pop("preset", None), changes.pop("num_local", None)
+            base = [ViewSpec(size=size)] if preset is None else views(preset, size, num_local=num_local)
+            specs += [spec.changed(changes) for spec in base]
+        return [replace(spec, mean=mean, std=std) for spec in specs]
 
 
 def _native_size(dataset: str, source: "Source") -> int:

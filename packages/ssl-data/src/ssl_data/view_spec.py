@@ -1,6 +1,7 @@
 """What a view is: the augmentations of one view, with their numbers, as a value. No torch is imported here."""
 
-from dataclasses import dataclass, fields
+import difflib
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 
@@ -90,16 +91,36 @@ class ViewSpec:
         each = channels if len(self.mean) == 1 else 1, channels if len(self.std) == 1 else 1
         return list(self.mean) * each[0], [1 / deviation for deviation in self.std] * each[1]
 
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> "ViewSpec":
-        """Return the spec of a mapping from YAML; an unknown name is a ValueError with the nearest one."""
-        known = {field.name for field in fields(cls)}
-        for name in values:
+    def changed(self, values: dict[str, Any]) -> "ViewSpec":
+        """Return this spec with the values of a mapping from YAML; an unknown name is a ValueError with the nearest one."""
+        known = {field.name for field in fields(self)}
+        for name, value in values.items():
             if name not in known:
-                import difflib
-
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(sorted(known))}"
                 raise ValueError(f"data.views: unknown operation {name!r}{hint}")
+            expected = _expected(name)
+            if not _is(expected, value):
+                raise ValueError(f"data.views: {name}={value!r}: expected {expected}")
         numbers: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**numbers)
+        return replace(self, **numbers)
+
+
+def _expected(name: str) -> str:
+    """Return what a field holds, in words."""
+    if name in ("mean", "std"):
+        return "a list of numbers"
+    kinds = {str: "a word", int: "a whole number", float: "a number", tuple: "a list of two numbers"}
+    return kinds[type(getattr(ViewSpec, name))]
+
+
+def _is(expected: str, value: Any) -> bool:
+    """Return whether a value is what :func:`_expected` says."""
+    if expected == "a word":
+        return isinstance(value, str)
+    if expected == "a whole number":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if expected == "a number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    many = isinstance(value, list | tuple) and all(_is("a number", each) for each in value)
+    return many and len(value) > 0 and (expected == "a list of numbers" or len(value) == 2)
