@@ -4,14 +4,16 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tarfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ssl_data import ArraySource, BetonSource, FolderSource, Loader, views, write_beton
+from ssl_data import ArraySource, BetonSource, FolderSource, Loader, Subset, ViewSpec, views, write_beton
 from ssl_data.sources.beton_format import read_tables
 from ssl_data.sources.turbojpeg import turbojpeg
 
@@ -184,6 +186,69 @@ def test_a_file_that_is_cut_off_is_an_error(jpeg_file, tmp_path, left):
     path.write_bytes(whole[: int(left * len(whole)) if left < 1 else left])
     with pytest.raises(ValueError, match=r"short.beton': (it is no .beton file|the file is damaged or cut off)"):
         BetonSource(path)
+
+
+@pytest.fixture(scope="module")
+def large_photographs(tmp_path_factory):
+    """Return a file of six real photographs as they come, 400 pixels and more."""
+    archive = Path(__file__).parents[2].parent / "shared" / "data" / "imagenet-sample.tar"
+    if not archive.exists():
+        pytest.skip("the ImageNet photographs are not beside the checkout")
+    folder = tmp_path_factory.mktemp("large")
+    with tarfile.open(archive) as tar:
+        names = [member for member in tar if member.isfile()][:6]
+        tar.extractall(folder, members=[member.replace(name=Path(member.name).name) for member in names], filter="data")
+    write_beton(FolderSource(folder, memory=0), folder / "large.beton", mode="jpg")
+    return folder / "large.beton"
+
+
+def one_batch(path, specs, scaled, **options):
+    source = BetonSource(path, memory=0, scaled_decoding=scaled)
+    loader = Loader(source, specs, batch_size=6, **{"shuffle": False, "num_workers": 1, **options})
+    return next(iter(loader))[0]
+
+
+@needs_ffcv
+def test_scaled_decoding_moves_pixels_by_a_few_grey_levels(large_photographs):
+    """Oracle: the whole image, averaged in blocks, and shrunk as torchvision does it."""
+    source = BetonSource(large_photographs, memory=0)
+    whole, half = source.image(0).astype(float), source.shrunk(0, 2).astype(float)
+    rows, columns = whole.shape[0] // 2, whole.shape[1] // 2
+    blocks = whole[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, 3).mean((1, 3))
+    assert np.abs(half[:rows, :columns] - blocks).mean() < 2
+    assert np.abs(half[1:rows, :columns] - blocks[:-1]).mean() > 4  # a pixel beside it would be seen
+    crop = ViewSpec(size=64, crop_scale=(0.5, 1.0), crop_ratio=(3 / 4, 4 / 3), flip=0.5)
+    full, scaled = (one_batch(large_photographs, [crop], flag)[0] for flag in (False, True))
+    difference = 255 * (full - scaled).abs()
+    assert (difference.amax((1, 2, 3)) > 0).all()
+    assert difference.mean() < 4
+
+
+@needs_ffcv
+def test_scaled_decoding_stops_at_the_largest_view(large_photographs):
+    """Views that need all pixels get them, and what else there is of the sample as well."""
+    crop = ViewSpec(size=64, crop_scale=(0.5, 1.0), crop_ratio=(3 / 4, 4 / 3))
+    large = ViewSpec(size=400, crop_scale=(0.5, 1.0), crop_ratio=(3 / 4, 4 / 3))
+    whole, scaled = (one_batch(large_photographs, [crop, large], flag) for flag in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(whole, scaled))
+
+
+@needs_ffcv
+def test_scaled_decoding_depends_on_the_sample_alone(large_photographs, tmp_path):
+    specs = views("dino", size=96)
+    expected = one_batch(large_photographs, specs, True)
+    source = Subset(BetonSource(large_photographs, memory=0, scaled_decoding=True), np.array([5, 3, 1]))
+    few = next(iter(Loader(source, specs, batch_size=3, shuffle=False, num_workers=2)))[0]
+    assert all(torch.equal(view, all_of_them[[5, 3, 1]]) for view, all_of_them in zip(few, expected, strict=True))
+    path = tmp_path / "damaged.beton"
+    path.write_bytes(large_photographs.read_bytes())
+    damage(path, 2, "truncated")
+    skipping = BetonSource(path, on_error="skip", memory=0, scaled_decoding=True)
+    views_of_other = next(iter(Loader(skipping, specs, batch_size=6, shuffle=False, num_workers=2)))[0]
+    assert skipping.skipped == {2}  # sample 3, of another size, stands in: its own crops are drawn
+    others = [0, 1, 3, 4, 5]
+    assert all(torch.equal(a[others], b[others]) for a, b in zip(views_of_other, expected, strict=True))
+    assert all(bool(view[2].isfinite().all()) and not torch.equal(view[2], view[3]) for view in views_of_other)
 
 
 def test_another_version_of_the_format_is_an_error(source, tmp_path):

@@ -176,6 +176,8 @@ def test_beton_files_by_name(tmp_path):
     same(opened.train.source, train, np.arange(8) % 3)
     same(opened.evaluation["beton"].source, test, np.arange(4) % 2)
     assert opened.num_classes == 3
+    assert not opened.train.source.scaled_decoding
+    assert loaders("Beton", tmp_path, scaled_decoding=True).train.source.scaled_decoding
 
 
 def test_so_many_of_each_class():

@@ -69,6 +69,9 @@ class DataConfig:
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
+    scaled_decoding: bool = (
+        False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more; moves pixels by 1 to 2 grey levels
+    )
     fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
@@ -102,8 +105,8 @@ class DataConfig:
         from ssl_data.threads import available_threads
 
         threads = available_threads() if self.num_workers < 1 else self.num_workers
-        bad_files = {"on_error": self.on_error, "skip_limit": self.skip_limit}
-        parts = open_dataset(self.dataset, self.root, self.split, self.download, **bad_files)
+        reading = {"on_error": self.on_error, "skip_limit": self.skip_limit, "scaled_decoding": self.scaled_decoding}
+        parts = open_dataset(self.dataset, self.root, self.split, self.download, **reading)
         class_names = parts.train.class_names or (parts.reference or parts.test).class_names
         labels = self._labels(parts.train.labels, len(class_names), seed)
         part = chosen(labels, self.fraction, self.imbalance, seed, self.per_class)

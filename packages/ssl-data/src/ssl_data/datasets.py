@@ -43,7 +43,7 @@ def open_dataset(name: str, root: str, split: str, download: bool, **options: An
     download : bool
         Fetch what torchvision knows and ``root`` has not.
     options
-        ``on_error`` and ``skip_limit``, of the sources that read files.
+        ``on_error`` and ``skip_limit``, of the sources that read files, and ``scaled_decoding``, of FFCV's.
 
     Raises
     ------
@@ -98,7 +98,11 @@ def _own_files(root: Path, split: str, suffix: str, options: dict[str, Any]) -> 
         )
 
     def opened(path: Path) -> Source:
-        return BetonSource(path, memory=0, **options) if suffix else FolderSource(path, memory=0, **options)
+        scaled_decoding = options.get("scaled_decoding", False)
+        reading = {name: value for name, value in options.items() if name != "scaled_decoding"}
+        if suffix:
+            return BetonSource(path, memory=0, scaled_decoding=scaled_decoding, **reading)
+        return FolderSource(path, memory=0, **reading)
 
     parts = Parts(opened(train), opened(test))
     if parts.train.labels.max() < 0 and labelled != train and labelled.exists():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from ssl_data.batch import Batch
 from ssl_data.columns import columns, table
 from ssl_data.fused import FusedView
-from ssl_data.parameters import PARAMETERS, sample_parameters
+from ssl_data.parameters import PARAMETERS, sample_parameters, scaled_boxes
 from ssl_data.prefetch import Job
 from ssl_data.sources.source import Source
+from ssl_data.sources.turbojpeg import SHRINKS
 from ssl_data.view_spec import ViewSpec
 
 _FIRST = np.zeros(1, np.int64)
@@ -88,13 +90,38 @@ class HostBatches:
     ) -> None:
         """Make the views of images of any size: one decode for all views of a sample."""
         for at in range(stretch.start, stretch.stop):
-            image = np.ascontiguousarray(self._source.image(int(positions[at])))[None]
-            if image.shape[3] != self._channels:
-                raise ValueError(f"sample {ids[at]} has {image.shape[3]} channels, the first has {self._channels}")
+            rows = drawn[:, at]
+            image, boxes = self._decoded(int(positions[at]), int(ids[at]), epoch, rows)
+            if image.shape[2] != self._channels:
+                raise ValueError(f"sample {ids[at]} has {image.shape[2]} channels, the first has {self._channels}")
             for number, (view, out) in enumerate(zip(self._views, buffers)):
-                rows = drawn[number, at : at + 1]
-                rows[:] = sample_parameters(view.spec, self._seed, epoch, ids[at], number, *image.shape[1:3])
-                view.fill(image, _FIRST, rows, out[at : at + 1])
+                view.fill(image[None], _FIRST, boxes[number : number + 1], out[at : at + 1])
+
+    def _decoded(
+        self, position: int, sample: int, epoch: int, rows: NDArray[np.void]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.void]]:
+        """Draw the parameters of all views of a sample into ``rows (V,)``; return its image and the boxes that lie in it."""
+
+        def draw(height: int, width: int) -> None:
+            for number, view in enumerate(self._views):
+                rows[number] = sample_parameters(view.spec, self._seed, epoch, sample, number, height, width)[0]
+
+        if getattr(self._source, "scaled_decoding", False):
+            source: Any = self._source
+            height, width = source.size(position)
+            draw(height, width)
+            allowed = min(min(row["height"], row["width"]) / view.spec.size for row, view in zip(rows, self._views))
+            shrink = next((shrink for shrink in SHRINKS if shrink <= allowed), 1)
+            if shrink > 1:
+                image = source.shrunk(position, shrink)
+                if image.shape[:2] == (
+                    -(-height // shrink),
+                    -(-width // shrink),
+                ):  # else another stands in, or it is raw
+                    return image, scaled_boxes(rows, shrink)
+        image = np.ascontiguousarray(self._source.image(position))
+        draw(*image.shape[:2])
+        return image, rows
 
 
 def _stretches(count: int, num_workers: int, at_least: int) -> list[slice]:

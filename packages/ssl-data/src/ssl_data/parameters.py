@@ -93,6 +93,14 @@ def sample_parameters(
     return drawn
 
 
+def scaled_boxes(parameters: NDArray[np.void], shrink: int) -> NDArray[np.void]:
+    """Return the parameters ``(n,)`` for images that were decoded at ``1 / shrink`` of their size."""
+    scaled = parameters.copy()
+    for name in _NUMBERS:
+        scaled[name] /= shrink
+    return scaled
+
+
 def _packed(spec: ViewSpec) -> NDArray[np.void]:
     """Return the numbers of a spec that the sampler reads, one record."""
     packed = np.zeros(1, _SPEC)

@@ -80,7 +80,8 @@ def resized_crop(image, p, cropped, cubic, room, out):
     channels, size = out.shape[0], out.shape[1]
     height, width = image.shape[0], image.shape[1] // channels
     top, left = (int(p.top), int(p.left)) if cropped else (0, 0)
-    rows, columns = (int(p.height), int(p.width)) if cropped else (height, width)
+    bottom, right = int(math.ceil(p.top + p.height)), int(math.ceil(p.left + p.width))
+    rows, columns = (bottom - top, right - left) if cropped else (height, width)
     at, weight, scratch, whole_row = room
     taps_y = fill_filter(p.top - top, p.height / size, rows, 1, False, cubic, at[0], weight[0], scratch)
     taps_x = fill_filter(p.left - left, p.width / size, columns, channels, p.flip, cubic, at[1], weight[1], scratch)

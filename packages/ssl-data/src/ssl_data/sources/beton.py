@@ -25,6 +25,11 @@ class BetonSource:
         Written by :func:`write_beton`, or by FFCV with one ``RGBImageField`` and at most one ``IntField``.
     on_error, memory, num_workers, skip_limit
         As for :class:`FolderSource`.
+    scaled_decoding : bool
+        Decode JPEG at a half, a quarter or an eighth where every view of the sample is still no larger than its piece of
+        the image. Large photographs take less time, and their views are others, since to transform fewer frequencies is
+        not to average pixels: on ImageNet's by 1.3 to 2.2 grey levels of 255 in the mean, one pixel in a hundred by more
+        than 8 to 11. Which samples it is depends on the crops of all their views, and on nothing else.
 
     Raises
     ------
@@ -42,7 +47,9 @@ class BetonSource:
         memory: int = MEMORY,
         num_workers: int = 1,
         skip_limit: float = SKIP_LIMIT,
+        scaled_decoding: bool = False,
     ) -> None:
+        self.scaled_decoding = scaled_decoding
         self.path = Path(path)
         self._where = f"data.root={str(path)!r}"
         if not self.path.is_file():
@@ -74,6 +81,14 @@ class BetonSource:
         """Return one image, ``(H, W, 3) uint8``."""
         return self.images[position] if self.images is not None else self._readable.read(position, self._decode)
 
+    def size(self, position: int) -> tuple[int, int]:
+        """Return height and width of an image, which is not decoded for it."""
+        return int(self._heights[position]), int(self._widths[position])
+
+    def shrunk(self, position: int, shrink: int) -> NDArray[np.uint8]:
+        """Return one image at ``1 / shrink`` of its size (1, 2, 4 or 8; rounded up), or whole if it is stored raw."""
+        return self._readable.read(position, lambda at: self._decode(at, shrink))
+
     @property
     def skipped(self) -> set[int]:
         """The positions of the unreadable samples that were met so far, and replaced."""
@@ -102,13 +117,13 @@ class BetonSource:
             )
         return sizes[place]
 
-    def _decode(self, position: int) -> NDArray[np.uint8]:
-        height, width = int(self._heights[position]), int(self._widths[position])
+    def _decode(self, position: int, shrink: int = 1) -> NDArray[np.uint8]:
+        height, width = self.size(position)
         check_pixels(width, height)
         start = self._starts[position]
         stored = self._bytes[start : start + self._sizes[position]]
         if not self._raw[position]:
-            return decode_jpeg(stored, height, width)
+            return decode_jpeg(stored, height, width, shrink)
         if len(stored) != height * width * 3:
             raise ValueError(f"{len(stored)} bytes are no {width} x {height} pixels")
         return np.array(stored).reshape(height, width, 3)

@@ -76,7 +76,9 @@ def read_tables(path: Path) -> Tables:
         raise ValueError(f"expected an RGBImageField in the file, found {found}")
     described = _read(path, sample_type([_KINDS[kind][1] for kind in kinds]), count, position + fields.nbytes)
     if count == 0 or len(described) < count:
-        raise ValueError(f"the file is damaged or cut off: it describes {len(described)} of {count} samples; write it again")
+        raise ValueError(
+            f"the file is damaged or cut off: it describes {len(described)} of {count} samples; write it again"
+        )
     labels = described[f"f{kinds.index(INTEGER_KIND)}"].astype(np.int64) if INTEGER_KIND in kinds else None
     return Tables(described[f"f{kinds.index(IMAGE_KIND)}"], labels, _read(path, ALLOCATION, -1, table_start))
 

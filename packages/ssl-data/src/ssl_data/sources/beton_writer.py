@@ -30,7 +30,6 @@ from ssl_data.sources.beton_format import (
     VERSION,
     sample_type,
 )  # fmt: skip
-from ssl_data.sources.folder import FolderSource
 from ssl_data.sources.source import Source
 
 PAGE = 2**23  # bytes that FFCV's loader reads at once; a sample lies within one
@@ -125,11 +124,12 @@ def _explained(error: OSError, path: Path, written: int, total: int, end: int) -
 
 
 def _encoder(source: Source, mode: str, quality: int) -> Callable[[int], Stored]:
+    jpeg = getattr(source, "jpeg", None) if mode == "jpg" else None
+
     def encode(position: int) -> Stored:
-        if mode == "jpg" and isinstance(source, FolderSource):
-            stored = source.jpeg(position)
-            if stored is not None:
-                return stored[0], JPEG, stored[2], stored[1]
+        stored = jpeg(position) if jpeg is not None else None
+        if stored is not None:
+            return stored[0], JPEG, stored[2], stored[1]
         image = source.image(position)
         image = np.ascontiguousarray(image if image.shape[2] == 3 else image.repeat(3, axis=2))
         height, width, _ = image.shape

@@ -3,25 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.derived import Derived
 from ssl_data.sources.source import Source
 
 _LABEL_NOISE = 1  # second word of the key: subsets draw from another stream
 
 
-class Relabelled:
+class Relabelled(Derived):
     """The images of another source, with ``labels``, ``(M,) int64``."""
 
     def __init__(self, source: Source, labels: NDArray[np.int64]) -> None:
-        self._source = source
-        self.images, self.ids, self.class_names = source.images, source.ids, source.class_names
-        self.labels = labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
-        return self._source.image(position)
+        super().__init__(source, np.arange(len(source)))
+        self.images, self.labels = source.images, labels
 
 
 def noisy(labels: NDArray[np.int64], num_classes: int, share: float, seed: int) -> NDArray[np.int64]:

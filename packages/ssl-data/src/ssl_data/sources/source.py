@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 class Source(Protocol):
     """Stored samples by position.
 
+    A source may do more: say ``scaled_decoding``, and then give the ``size`` of an image before it is decoded and the image
+    ``shrunk`` (:class:`ssl_data.BetonSource`); or give the bytes of a file by ``jpeg`` (:class:`ssl_data.FolderSource`).
+
     Attributes
     ----------
     images : array or None

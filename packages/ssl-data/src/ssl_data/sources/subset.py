@@ -3,26 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.derived import Derived
 from ssl_data.sources.source import Source
 
 
-class Subset:
+class Subset(Derived):
     """The samples at ``positions`` of another source, with their ids: a view of a sample is the same in every subset."""
 
     def __init__(self, source: Source, positions: NDArray[np.int64]) -> None:
-        self._source = source
-        self._positions = positions
+        super().__init__(source, positions)
         self.images = None if source.images is None else source.images[positions]
-        self.labels = source.labels[positions]
-        self.ids = source.ids[positions]
-        self.class_names = source.class_names
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
-        return self._source.image(int(self._positions[position]))
 
 
 def chosen(
