@@ -57,28 +57,63 @@ def test_the_batch_size_does_not_change_a_view(source):
     assert all(torch.equal(a, b[0][0]) for a, b in zip(joined, large))
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
-def test_ranks_share_the_same_global_batches(source, world_size):
-    alone = drain(make(source))
-    ranks = [drain(make(source, rank=rank, world_size=world_size)) for rank in range(world_size)]
-    together = [
+def together(steps):
+    """Join the batches of all ranks, step by step."""
+    return [
         (
             [torch.cat(views) for views in zip(*(batch[0] for batch in step))],
-            *(torch.cat([b[k] for b in step]) for k in (1, 2)),
+            *(torch.cat([batch[part] for batch in step]) for part in (1, 2)),
         )
-        for step in zip(*ranks)
+        for step in zip(*steps, strict=True)
     ]
-    assert equal(alone, together)
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_every_sample_is_evaluated_exactly_once_over_the_ranks(source, world_size):
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_share_the_same_global_batches(source, world_size, drop_last):
+    """The last batch of 2 samples, where it is kept, leaves two of four ranks without any."""
+    alone = drain(make(source, drop_last=drop_last))
+    ranks = [
+        drain(make(source, drop_last=drop_last, rank=rank, world_size=world_size, num_workers=1 + rank))
+        for rank in range(world_size)
+    ]
+    assert len(alone) == (6 if drop_last else 7)
+    assert equal(alone, together(ranks))
+
+
+def test_a_run_that_is_resized_goes_on_with_the_same_stream(source):
+    """From one rank to four at a step boundary, to two in the next epoch, and back to one."""
+    loader = make(source)
+    alone = [drain(loader), drain(loader), drain(loader)]
+    iterator = iter(make(source))
+    assert equal([next(iterator) for _ in range(2)], alone[0][:2])
+    iterator.close()
+    four = [make(source, rank=rank, world_size=4).start(0, 2) for rank in range(4)]
+    assert equal(together([drain(each) for each in four]), alone[0][2:])
+    halves = [iter(make(source, rank=rank, world_size=2).start(1, 0)) for rank in range(2)]
+    assert equal(together([[next(each) for _ in range(3)] for each in halves]), alone[1][:3])
+    last = make(source, num_workers=2).start(1, 3)
+    assert equal(drain(last), alone[1][3:])
+    assert equal(drain(last), alone[2])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("batch_size", "world_size"), [(8, 2), (7, 3), (8, 4), (50, 4), (3, 5), (64, 7)])
+def test_every_sample_is_seen_exactly_once_over_the_ranks(source, batch_size, world_size, shuffle):
+    """50 samples, which few of these divide; a batch may be larger than the data."""
     seen = []
     for rank in range(world_size):
-        loader = make(source, shuffle=False, drop_last=False, rank=rank, world_size=world_size)
-        assert len(loader) == 7
-        seen += [i for batch in loader for i in batch[2].tolist()]
+        options = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": False}
+        loader = make(source, rank=rank, world_size=world_size, **options)
+        batches = list(loader)
+        assert len(batches) == len(loader) == -(-50 // batch_size)
+        seen += [i for batch in batches for i in batch[2].tolist()]
     assert sorted(seen) == list(range(50))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU to copy to")
+def test_memory_is_pinned_where_there_is_a_gpu(source):
+    assert all(view.is_pinned() for view in next(iter(make(source)))[0])
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 0), (0, 3), (2, 0), (2, 5)])
