@@ -1,5 +1,6 @@
 """Writing FFCV's files, by function and by command. Oracle: FFCV's own loader."""
 
+import importlib
 import importlib.util
 import os
 import pickle
@@ -7,6 +8,8 @@ import resource
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +190,14 @@ def test_the_command_converts_folders_archives_data_sets_and_files(tmp_path, sou
     assert "sample 1, " in capfd.readouterr().err
     assert main(["write-beton", str(tmp_path / "folder"), out, "--on-error", "skip", "--quiet"]) == 0
     assert "1 of them replaced" in capfd.readouterr().out
+
+
+def test_the_command_is_named_ssl_data():
+    project = tomllib.loads((Path(__file__).parents[2] / "packages" / "ssl-data" / "pyproject.toml").read_text())[
+        "project"
+    ]
+    module, _, function = project["scripts"]["ssl-data"].partition(":")
+    assert getattr(importlib.import_module(module), function) is main
 
 
 def test_the_command_names_what_it_cannot_read(tmp_path, capsys):
