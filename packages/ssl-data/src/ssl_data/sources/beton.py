@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from ssl_data.sources.beton_format import RAW, read_tables
 from ssl_data.sources.image_file import check_pixels
-from ssl_data.sources.memory import MEMORY, decoded
-from ssl_data.sources.substitutes import SKIP_LIMIT, Substitutes
+from ssl_data.sources.stored import MEMORY, StoredSource
+from ssl_data.sources.substitutes import SKIP_LIMIT
 from ssl_data.sources.turbojpeg import decode_jpeg, turbojpeg
 
 
-class BetonSource:
+class BetonSource(StoredSource):
     """The images of a ``.beton`` file, raw or JPEG, with their labels.
 
     The libjpeg-turbo that FFCV was built with decodes, called directly (see :mod:`ssl_data.sources.turbojpeg`): no worker
@@ -62,24 +62,12 @@ class BetonSource:
         self._starts, self._raw = images["start"].astype(np.int64), images["mode"] == RAW
         if not self._raw.all():
             turbojpeg()  # is there, or the error comes now
-        self._bytes = np.asarray(
-            np.memmap(self.path, np.uint8, mode="r")
-        )  # the pages come and go with the system's cache
+        self._bytes = np.asarray(np.memmap(self.path, np.uint8, mode="r"))  # the system's cache holds what it can
         self._sizes = self._lengths(allocations)
-        self.labels: NDArray[np.int64] = np.full(len(images), -1, np.int64) if labels is None else labels
-        self.ids: NDArray[np.int64] = np.arange(len(images), dtype=np.int64)
-        self.class_names = [str(label) for label in range(int(self.labels.max(initial=-1)) + 1)]
-        self.images: NDArray[np.uint8] | None = None
-        self._readable = Substitutes(self._where, self.labels, self._describe, on_error, skip_limit)
+        labels = np.full(len(images), -1, np.int64) if labels is None else labels
+        super().__init__(self._where, labels, [str(k) for k in range(int(labels.max()) + 1)], on_error, skip_limit)
         if memory:
             self.keep(memory, num_workers)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, 3) uint8``."""
-        return self.images[position] if self.images is not None else self._readable.read(position, self._decode)
 
     def size(self, position: int) -> tuple[int, int]:
         """Return height and width of an image, which is not decoded for it."""
@@ -87,18 +75,12 @@ class BetonSource:
 
     def shrunk(self, position: int, shrink: int) -> NDArray[np.uint8]:
         """Return one image at ``1 / shrink`` of its size (1, 2, 4 or 8; rounded up), or whole if it is stored raw."""
-        return self._readable.read(position, lambda at: self._decode(at, shrink))
-
-    @property
-    def skipped(self) -> set[int]:
-        """The positions of the unreadable samples that were met so far, and replaced."""
-        return self._readable.skipped
+        return self._readable.read(position, lambda at: self._read(at, shrink))
 
     def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
-        """Decode everything once into ``images``, if it takes at most ``memory`` bytes and is of one size."""
-        one_size = self._heights.min() == self._heights.max() and self._widths.min() == self._widths.max()
-        if self.images is None and one_size:
-            self.images = decoded(self, memory, num_workers)
+        """Read everything once into ``images``, if it takes at most ``memory`` bytes and is of one size."""
+        if len(np.unique(self._heights)) == len(np.unique(self._widths)) == 1:  # known without reading any
+            super().keep(memory, num_workers)
 
     def _lengths(self, allocations: NDArray[np.void]) -> NDArray[np.int64]:
         """Return how many bytes each sample takes; all must lie in the file."""
@@ -117,7 +99,7 @@ class BetonSource:
             )
         return sizes[place]
 
-    def _decode(self, position: int, shrink: int = 1) -> NDArray[np.uint8]:
+    def _read(self, position: int, shrink: int = 1) -> NDArray[np.uint8]:
         height, width = self.size(position)
         check_pixels(width, height)
         start = self._starts[position]

@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.image_file import EXTENSIONS, decode, jpeg
-from ssl_data.sources.memory import MEMORY, decoded
-from ssl_data.sources.substitutes import SKIP_LIMIT, Substitutes
+from ssl_data.sources.stored import MEMORY, StoredSource
+from ssl_data.sources.substitutes import SKIP_LIMIT
 
 
-class FolderSource:
+class FolderSource(StoredSource):
     """Images in ``root/<class>/**``, the classes sorted by name; or images in ``root``, without labels.
 
-    Names that begin with a dot are left out, links are followed.
+    They are given as ``(H, W, 3) uint8``, whatever they are stored as, and turned upright as their EXIF tag says. Names that
+    begin with a dot are left out, links are followed.
 
     Parameters
     ----------
@@ -51,46 +52,26 @@ class FolderSource:
         if not self.root.is_dir():
             raise FileNotFoundError(f"data.root={str(root)!r}: there is no such folder")
         entries = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
-        self.class_names = sorted(entry.name for entry in entries if entry.is_dir())
+        classes = sorted(entry.name for entry in entries if entry.is_dir())
         loose = sorted(path for path in entries if path.is_file() and path.name.lower().endswith(EXTENSIONS))
-        self.paths, labels = _in_class_folders(self.root, self.class_names) if self.class_names else (loose, [])
+        self.paths, labels = _in_class_folders(self.root, classes) if classes else (loose, [-1] * len(loose))
         if not self.paths:
             raise FileNotFoundError(f"data.root={str(root)!r}: no class folder and no image in it ({_known()})")
-        if self.class_names and loose:
+        if classes and loose:
             raise ValueError(
                 f"data.root={str(root)!r}: '{loose[0].name}' lies beside the class folders and belongs to none "
                 f"({len(loose)} such images); move it into one, or away"
             )
-        self.labels: NDArray[np.int64] = np.array(labels or [-1] * len(self.paths), np.int64)
-        self.ids: NDArray[np.int64] = np.arange(len(self.paths), dtype=np.int64)
-        self.images: NDArray[np.uint8] | None = None
-        where = f"data.root={str(root)!r}"
-        self._readable = Substitutes(where, self.labels, self._describe, on_error, skip_limit)
+        super().__init__(f"data.root={str(root)!r}", np.array(labels, np.int64), classes, on_error, skip_limit)
         if memory:
             self.keep(memory, num_workers)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, 3) uint8``, turned upright as its EXIF tag says."""
-        if self.images is not None:
-            return self.images[position]
-        return self._readable.read(position, lambda at: decode(self.paths[at]))
 
     def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
         """Return the bytes of a JPEG file with its height and width, or None if it is none in colour and upright."""
         return self._readable.read(position, lambda at: jpeg(self.paths[at]))
 
-    @property
-    def skipped(self) -> set[int]:
-        """The positions of the unreadable files that were met so far, and replaced."""
-        return self._readable.skipped
-
-    def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
-        """Decode everything once into ``images``, if it takes at most ``memory`` bytes and is of one size."""
-        if self.images is None:
-            self.images = decoded(self, memory, num_workers)
+    def _read(self, position: int) -> NDArray[np.uint8]:
+        return decode(self.paths[position])
 
     def _describe(self, position: int) -> str:
         return f"'{self.paths[position]}'"

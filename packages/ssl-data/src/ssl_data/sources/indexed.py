@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssl_data.sources.image_file import UNREADABLE, decode, pixels
-from ssl_data.sources.memory import MEMORY, decoded
-from ssl_data.sources.substitutes import SKIP_LIMIT, Substitutes
+from ssl_data.sources.stored import MEMORY, StoredSource
+from ssl_data.sources.substitutes import SKIP_LIMIT
 
 IMAGE_KEYS = ("image", "img", "picture", "pixels", "png", "jpg")  # of a mapping, the first that it has
 LABEL_KEYS = ("label", "labels", "fine_label", "class", "target", "cls")
@@ -18,7 +18,7 @@ LABEL_KEYS = ("label", "labels", "fine_label", "class", "target", "cls")
 Key = str | int
 
 
-class IndexedSource:
+class IndexedSource(StoredSource):
     """The samples of an indexed data set: ``dataset[i]`` is a mapping, a tuple ``(image, label)``, or an image.
 
     An image is a PIL image, a ``(H, W)`` or ``(H, W, C)`` uint8 array, the bytes of an image file, or a mapping with
@@ -70,32 +70,12 @@ class IndexedSource:
             )
         self._image_key, self._label_key = _keys(self._name, dataset[0], image, label)
         given = self._stored_labels()
-        self.labels, names = _numbered(self._name, self._read_labels() if given is None else given)
-        self.class_names = names or self._stored_names()
-        self.ids: NDArray[np.int64] = np.arange(len(dataset), dtype=np.int64)
-        self._readable = Substitutes(self._name, self.labels, self._describe, on_error, skip_limit)
-        self.images: NDArray[np.uint8] | None = None
+        labels, names = _numbered(self._name, self._read_labels() if given is None else given)
+        super().__init__(self._name, labels, names or self._names(labels), on_error, skip_limit)
         self._channels = channels or 0
         self._channels = self._channels or self.image(0).shape[2]
         if memory:
             self.keep(memory, num_workers)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
-        return self.images[position] if self.images is not None else self._readable.read(position, self._read)
-
-    @property
-    def skipped(self) -> set[int]:
-        """The positions of the unreadable samples that were met so far, and replaced."""
-        return self._readable.skipped
-
-    def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
-        """Read everything once into ``images``, if it takes at most ``memory`` bytes and is of one size."""
-        if self.images is None:
-            self.images = decoded(self, memory, num_workers)
 
     def _read(self, position: int) -> NDArray[np.uint8]:
         sample = self._dataset[position]
@@ -114,11 +94,11 @@ class IndexedSource:
             return list(self._dataset[self._label_key])
         return None
 
-    def _stored_names(self) -> list[str]:
+    def _names(self, labels: NDArray[np.int64]) -> list[str]:
         """Return the names of the classes as torchvision or Hugging Face keeps them, else the numbers."""
         feature = (getattr(self._dataset, "features", None) or {}).get(self._label_key)
         names = getattr(feature, "names", None) or getattr(self._dataset, "classes", None) or ()
-        number = int(self.labels.max(initial=-1)) + 1
+        number = int(labels.max(initial=-1)) + 1
         return [str(name) for name in (names if len(names) >= number else range(number))]
 
     def _read_labels(self) -> list[Any]:

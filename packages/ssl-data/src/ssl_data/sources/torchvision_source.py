@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.indexed import IndexedSource
-from ssl_data.sources.memory import MEMORY
+from ssl_data.sources.stored import MEMORY
 
 
 class TorchvisionSource(IndexedSource):
