@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -39,6 +40,18 @@ def photographs(cifar10_folder):
     from ssl_data import FolderSource
 
     return FolderSource(cifar10_folder / "cifar10" / "train").images
+
+
+@pytest.fixture(scope="session")
+def large_photographs():
+    """Return photographs of ImageNet, a list of three ``(H, W, 3) uint8``, of the sizes that they have."""
+    archive = SHARED / "imagenet-sample.tar"
+    if not archive.exists():
+        pytest.skip("the ImageNet photographs are not beside the checkout")
+    with tarfile.open(archive) as tar:
+        files = [member for member in tar if member.isfile()][:60:20]
+        images = [Image.open(tar.extractfile(member)).convert("RGB") for member in files]
+    return [np.array(image) for image in images]
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,15 @@ def test_preset_equals_the_reference_on_photographs(executor, name, photographs)
         assert difference(executor, photographs[::20], spec, view=view, epoch=3) < TOLERANCE
 
 
+@executors
+@pytest.mark.parametrize("name", view_names())
+def test_preset_equals_the_reference_on_large_photographs(executor, name, large_photographs):
+    """At 224 pixels, each photograph of its own size."""
+    for view, spec in enumerate(distinct(views(name, size=224, mean=(0.5,), std=(0.25,)))):
+        for image in large_photographs:
+            assert difference(executor, image[None], spec, view=view, epoch=1) < TOLERANCE
+
+
 def distinct(specs):
     return list(dict.fromkeys(specs))
 
@@ -173,3 +182,19 @@ def test_the_device_executor_never_waits_for_the_device(noise):
         with pytest.raises(DataDependentOutputException):
             made.max().item()
     assert tuple(made.shape) == (20, 3, 32, 32)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_the_views_are_the_same_and_nothing_waits(noise):
+    """Oracle: torch's check for synchronisation, which only a GPU has."""
+    spec = views("byol", size=64)[1]
+    parameters = drawn(noise, spec)
+    cuda = torch.device("cuda")
+    view = DeviceView(spec, 3, cuda)
+    images, rows, own = (x.to(cuda) for x in (torch.from_numpy(noise), torch.arange(len(noise)), table(parameters)))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made = view.make(images, rows, own)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (made.cpu() - device(noise, spec, parameters)).abs().max() * 255 < 2 * TOLERANCE

@@ -24,7 +24,7 @@ def reference_view(image: NDArray[np.uint8], spec: ViewSpec, p: np.void) -> Tens
     p : record
         A row of :func:`ssl_data.parameters.sample_parameters`.
     """
-    x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
+    x = torch.tensor(image).permute(2, 0, 1).float() / 255
     x = _resized(x, spec, p).clamp(0, 1)  # bicubic overshoots
     if p["flip"]:
         x = tv.horizontal_flip(x)
