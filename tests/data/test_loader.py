@@ -164,6 +164,28 @@ def test_an_error_in_the_background_reaches_the_consumer(tmp_path, source):
         drain(loader)
 
 
+def test_what_stands_in_for_a_bad_file_is_the_same_for_all_workers_and_ranks(tmp_path, source):
+    from PIL import Image
+
+    (tmp_path / "a").mkdir()
+    for index in range(12):
+        Image.fromarray(source.images[index]).save(tmp_path / "a" / f"{index:02}.png")
+    for index in (4, 5, 11):
+        (tmp_path / "a" / f"{index:02}.png").write_bytes(b"no image")
+
+    def skipping(**options):
+        loader = make(FolderSource(tmp_path, "skip", memory=0, skip_limit=0.25), **{"batch_size": 6, **options})
+        return [drain(loader), drain(loader)]
+
+    alone = skipping()
+    assert all(equal(a, b) for a, b in zip(alone, skipping(num_workers=3)))
+    ranks = [skipping(rank=rank, world_size=2) for rank in range(2)]
+    assert all(equal(alone[epoch], together([each[epoch] for each in ranks])) for epoch in range(2))
+    views_of = {int(index): batch[0][0][row] for batch in alone[0] for row, index in enumerate(batch[2])}
+    assert sorted(views_of) == list(range(12))
+    assert not torch.equal(views_of[4], views_of[6])  # the picture of 6 under the views of 4
+
+
 def test_images_of_different_sizes_give_the_same_views_as_from_memory(tmp_path, source):
     from PIL import Image
 
