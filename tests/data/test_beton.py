@@ -179,6 +179,15 @@ def test_a_damaged_sample_is_named_or_replaced(jpeg_file, tmp_path, kind):
     assert source.skipped == {5}
 
 
+def test_a_table_that_points_out_of_the_file_is_an_error(source, tmp_path):
+    path = tmp_path / "table.beton"
+    write_beton(source, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-8] + (10**9).to_bytes(8, "little"))  # the file ends with the size of the last sample
+    with pytest.raises(ValueError, match=r"1 of 20 samples lie outside of it, the first is sample 19; write it again"):
+        BetonSource(path)
+
+
 @needs_ffcv
 @pytest.mark.parametrize("left", [0, 10, 3000, 0.5, 0.999])
 def test_a_file_that_is_cut_off_is_an_error(jpeg_file, tmp_path, left):
