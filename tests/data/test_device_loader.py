@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_data import ArraySource, FolderSource, Loader, views
+from ssl_data import ArraySource, FolderSource, Loader, Subset, views
 from ssl_data.parameters import PARAMETERS, sample_parameters
 
 TOLERANCE = 2 * 0.02 / 255  # each executor is within 0.02 grey levels of the reference
@@ -41,6 +41,15 @@ def test_it_gives_the_batches_of_the_processor(source, options):
                 assert (a - b).abs().max() < TOLERANCE
             steps += 1
         assert steps == len(on_host)
+
+
+def test_a_subset_keeps_its_ids_and_so_its_views():
+    whole = array_source()
+    part = Subset(whole, np.arange(7, 47, 2))
+    on_host, on_device = (next(iter(make(part, shuffle=False, device=device))) for device in (None, "cpu"))
+    assert on_device[2].tolist() == list(range(7, 23, 2))
+    assert torch.equal(on_device[1], torch.from_numpy(whole.labels)[on_device[2]])
+    assert all((a - b).abs().max() < TOLERANCE for a, b in zip(on_device[0], on_host[0]))
 
 
 def test_it_starts_anywhere_as_if_it_had_never_stopped(source):
