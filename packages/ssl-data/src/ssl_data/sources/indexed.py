@@ -28,7 +28,8 @@ class IndexedSource(StoredSource):
     Parameters
     ----------
     dataset : object
-        With ``__len__`` and ``__getitem__``, without random transforms: the views are made here.
+        With ``__len__`` and ``__getitem__``, without random transforms: the views are made here. Several threads ask it at
+        once; where it cannot bear that (an open HDF5 file), give the loader ``num_workers=1``.
     image, label : str or int, optional
         Where a sample keeps them. Default: places 0 and 1 of a tuple; of a mapping the first of ``IMAGE_KEYS`` and of
         ``LABEL_KEYS``.
@@ -68,7 +69,7 @@ class IndexedSource(StoredSource):
             raise ValueError(
                 f"{self._name}: expected samples by position, with __len__ and __getitem__, and at least one"
             )
-        self._image_key, self._label_key = _keys(self._name, dataset[0], image, label)
+        self._image_key, self._label_key = _keys(self._name, self._any_sample(), image, label)
         given = self._stored_labels()
         labels, names = _numbered(self._name, self._read_labels() if given is None else given)
         super().__init__(self._name, labels, names or self._names(labels), on_error, skip_limit)
@@ -76,6 +77,15 @@ class IndexedSource(StoredSource):
         self._channels = self._channels or self.image(0).shape[2]
         if memory:
             self.keep(memory, num_workers)
+
+    def _any_sample(self) -> Any:
+        """Return the first sample that can be read: the others are laid out as it is."""
+        for position in range(len(self._dataset)):
+            try:
+                return self._dataset[position]
+            except UNREADABLE:  # named when it is asked for
+                continue
+        raise ValueError(f"{self._name}: none of its {len(self._dataset)} samples can be read")
 
     def _read(self, position: int) -> NDArray[np.uint8]:
         sample = self._dataset[position]
