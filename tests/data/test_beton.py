@@ -179,6 +179,30 @@ def test_a_damaged_sample_is_named_or_replaced(jpeg_file, tmp_path, kind):
     assert source.skipped == {5}
 
 
+@needs_ffcv
+def test_damage_anywhere_is_an_error_of_ours_or_other_pixels(tmp_path, photographs):
+    """Bytes of the header, the tables and the images are changed at random: nothing hangs, crashes or raises another error."""
+    rng, path = np.random.default_rng(0), tmp_path / "damaged.beton"
+    write_beton(ArraySource(photographs[:8], np.arange(8)), path, mode="jpg", page_size=2**21)
+    whole, source = path.read_bytes(), BetonSource(path, memory=0)
+    images = (int(source._starts[0]), int(source._starts[-1] + source._sizes[-1]))
+    messages = []
+    for begin, end in 20 * [(0, 24), (24, 2100), (2100, 2400), images, (len(whole) - 8 * 24, len(whole))]:
+        damaged = bytearray(whole)
+        for place in rng.integers(begin, end, 5):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            opened = BetonSource(path, memory=0)
+            for position in range(len(opened)):
+                opened.image(position)
+                opened.shrunk(position, 4)
+        except ValueError as error:
+            messages.append(str(error))
+    assert 20 < len(messages) < 80
+    assert all("damaged.beton" in message for message in messages)
+
+
 def test_a_table_that_points_out_of_the_file_is_an_error(source, tmp_path):
     path = tmp_path / "table.beton"
     write_beton(source, path)

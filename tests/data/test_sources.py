@@ -29,6 +29,8 @@ def test_arrays_of_the_wrong_kind_say_how_to_convert():
         ArraySource(np.zeros((4, 8, 8, 3), np.float32))
     with pytest.raises(ValueError, match="one for each of the 4 images"):
         ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [1, 2])
+    with pytest.raises(ValueError, match=r"labels: sample 1 has the label 1,000,000,000,000, expected below 1,048,576"):
+        ArraySource(np.zeros((2, 8, 8, 3), np.uint8), [0, 10**12])
 
 
 def test_class_folders_are_sorted_and_small_images_are_kept(folder):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ssl_data.sources.source import numbered_classes
+
 
 class ArraySource:
     """Images of one size in memory.
@@ -42,8 +44,7 @@ class ArraySource:
         if self.labels.shape != (len(array),):
             raise ValueError(f"labels must be one for each of the {len(array)} images, got shape {self.labels.shape}")
         self.ids: NDArray[np.int64] = np.arange(len(array), dtype=np.int64)
-        num_classes = int(self.labels.max(initial=-1)) + 1
-        self.class_names = list(class_names or map(str, range(num_classes)))
+        self.class_names = list(class_names or numbered_classes("labels", self.labels))
 
     def __len__(self) -> int:
         return len(self.labels)

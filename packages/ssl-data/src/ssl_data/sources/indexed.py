@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssl_data.sources.image_file import UNREADABLE, decode, pixels
+from ssl_data.sources.source import numbered_classes
 from ssl_data.sources.stored import MEMORY, StoredSource
 from ssl_data.sources.substitutes import SKIP_LIMIT
 
@@ -108,8 +109,8 @@ class IndexedSource(StoredSource):
         """Return the names of the classes as torchvision or Hugging Face keeps them, else the numbers."""
         feature = (getattr(self._dataset, "features", None) or {}).get(self._label_key)
         names = getattr(feature, "names", None) or getattr(self._dataset, "classes", None) or ()
-        number = int(labels.max(initial=-1)) + 1
-        return [str(name) for name in (names if len(names) >= number else range(number))]
+        numbers = numbered_classes(self._name, labels)
+        return [str(name) for name in names] if len(names) >= len(numbers) else numbers
 
     def _read_labels(self) -> list[Any]:
         labels = []

@@ -34,3 +34,22 @@ class Source(Protocol):
 
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, C) uint8``."""
+
+
+MOST_CLASSES = 2**20
+
+
+def numbered_classes(where: str, labels: NDArray[np.int64]) -> list[str]:
+    """Return the numbers of the classes as their names.
+
+    Raises
+    ------
+    ValueError
+        For a label that no class number is, such as one out of a damaged file: there would be a name for each below it.
+    """
+    highest = int(labels.max(initial=-1))
+    if highest >= MOST_CLASSES:
+        raise ValueError(
+            f"{where}: sample {int(labels.argmax())} has the label {highest:,}, expected below {MOST_CLASSES:,}"
+        )
+    return [str(number) for number in range(highest + 1)]
