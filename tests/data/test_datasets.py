@@ -162,7 +162,6 @@ def test_unlabelled_folders_beside_labelled_ones(tmp_path):
 
 
 def test_beton_files_by_name(tmp_path):
-    pytest.importorskip("ffcv")
     from ssl_data import ArraySource, write_beton
 
     train, test = images(8), images(4)
