@@ -159,6 +159,8 @@ def _bar(name: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
     try:
         from tqdm import tqdm
     except ImportError as error:
-        raise ImportError("tqdm is not installed, which shows the progress: pip install tqdm, or say --quiet") from error
+        raise ImportError(
+            "tqdm is not installed, which shows the progress: pip install tqdm, or say --quiet"
+        ) from error
     with tqdm(total=total, desc=name, unit=" images") as bar:
         yield bar.update
