@@ -51,6 +51,15 @@ def test_threads_do_not_change_a_pixel(source):
     assert equal(drain(make(source, num_workers=1)), drain(make(source, num_workers=3)))
 
 
+def test_a_batch_that_several_calls_make_is_the_one_that_one_call_makes():
+    images = np.random.default_rng(2).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
+    cut, small = (make(ArraySource(images), batch_size=size, num_workers=2) for size in (600, 100))
+    assert len(cut._batches.job(np.arange(600), 0)[1]) > 1
+    assert len(small._batches.job(np.arange(100), 0)[1]) == 1
+    [whole], parts = drain(cut), drain(small)
+    assert all(torch.equal(whole[0][view], torch.cat([part[0][view] for part in parts])) for view in (0, 1))
+
+
 def test_the_batch_size_does_not_change_a_view(source):
     small, large = drain(make(source, batch_size=5)), drain(make(source, batch_size=10))
     joined = [torch.cat([a[0][0], b[0][0]]) for a, b in zip(small[::2], small[1::2])]

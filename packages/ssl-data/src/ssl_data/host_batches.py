@@ -19,6 +19,7 @@ from ssl_data.sources.source import Source
 from ssl_data.sources.turbojpeg import SHRINKS
 from ssl_data.view_spec import ViewSpec
 
+AT_LEAST = 128  # samples of a call: fewer, and the interpreter shows; threads that are done go on with the next batch
 _FIRST = np.zeros(1, np.int64)
 
 
@@ -77,7 +78,7 @@ class HostBatches:
             parameters = ([columns(table(rows)) for rows in drawn],) if self._return_parameters else ()
             return views, labels, indices, *parameters
 
-        stretches = _stretches(n, self._num_workers, 1 if images is None else 16)
+        stretches = _stretches(n, self._num_workers, 1 if images is None else AT_LEAST)
         return batch, [partial(fill, stretch) for stretch in stretches]
 
     def _empty(self, shape: tuple[int, ...]) -> Tensor:
