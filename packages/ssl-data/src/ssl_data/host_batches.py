@@ -13,6 +13,7 @@ from torch import Tensor
 from ssl_data.batch import Batch
 from ssl_data.columns import columns, table
 from ssl_data.fused import FusedView
+from ssl_data.memory import Memory
 from ssl_data.parameters import PARAMETERS, sample_parameters, scaled_boxes
 from ssl_data.prefetch import Job
 from ssl_data.sources.source import Source
@@ -55,6 +56,7 @@ class HostBatches:
         self._num_workers, self._return_parameters = num_workers, return_parameters
         self._channels = source.image(0).shape[2]
         self._views = [FusedView(spec, self._channels) for spec in specs]
+        self._memory = Memory()
         self._pin = torch.cuda.is_available()  # then copies to the device need not wait
 
     def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
@@ -82,14 +84,10 @@ class HostBatches:
         return batch, [partial(fill, stretch) for stretch in stretches]
 
     def _empty(self, shape: tuple[int, ...]) -> Tensor:
-        """Return memory for one view of a batch: numpy's, which asks the system for huge pages, where none is pinned.
-
-        A batch is the user's to keep, so each has memory of its own: at 32 pixels small pages would be a tenth of the work.
-        """
+        """Return memory for one view of a batch, which is the user's as long as he holds any part of it."""
         if self._pin:
             return torch.empty(shape, dtype=self._dtype, pin_memory=True)
-        kind = np.uint16 if self._dtype == torch.bfloat16 else np.float32
-        return torch.from_numpy(np.empty(shape, kind)).view(self._dtype)
+        return self._memory.empty(shape, self._dtype)
 
     def _decode(
         self,
