@@ -43,7 +43,7 @@ class WandbSink:
                 project=log.wandb_project,
                 id=identity,
                 name=folder.path.name,
-                dir=folder.path,
+                dir=str(folder.path),
                 config=config,
                 mode=log.wandb,  # type: ignore[arg-type]
                 resume="allow",
