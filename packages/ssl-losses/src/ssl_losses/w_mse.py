@@ -62,7 +62,7 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
     losses = []
     for group in range(groups):
         white = _whitened(z[:, group::groups])
-        losses += [(a - b).square().sum(1) for a, b in combinations((unit_rows(view) for view in white), 2)]
+        losses += [(a - b).square().sum(1) for a, b in combinations([unit_rows(view) for view in white], 2)]
     return torch.cat(losses).mean()
 
 
