@@ -32,7 +32,7 @@ def assemble(
 
     data = data or default_data()
     if not isinstance(composed.get("model") or {}, dict):
-        raise ConfigError(f"model={composed['model']!r}: model is a group of keys, e.g. model.name=...")
+        raise ConfigError(problems({"model": composed["model"]}, {"model": ModelConfig})[0][1])
     model = dict(composed.get("model") or {})
     if method is None:
         kind = method_class(str(model.get("name", ModelConfig.name)))
