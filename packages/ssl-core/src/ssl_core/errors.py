@@ -1,5 +1,7 @@
 """The errors that a run can name. Each carries the exit code that the command line ends with."""
 
+from pathlib import Path
+
 
 class ConfigError(ValueError):
     """A key, a value or a combination that cannot be: the message names key, value and what is allowed."""
@@ -17,6 +19,14 @@ class RunFolderError(RunError):
     """The run folder belongs to another configuration, or cannot be used."""
 
     exit_code = 2
+
+    @classmethod
+    def unwritable(cls, folder: Path, error: OSError) -> "RunFolderError":
+        """Return the error for a run folder that the disk refuses to write."""
+        return cls(
+            f"log.folder: the run folder '{folder}' cannot be written: {error.strerror}; choose another with "
+            "++log.folder=FOLDER"
+        )
 
 
 class CheckpointError(RunError):

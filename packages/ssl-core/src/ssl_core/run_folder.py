@@ -91,10 +91,7 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, yaml.safe_dump(config, sort_keys=False))
         except OSError as error:
-            raise RunFolderError(
-                f"log.folder: the run folder '{self.path}' cannot be written: {error.strerror}; choose another with "
-                "++log.folder=FOLDER"
-            ) from error
+            raise RunFolderError.unwritable(self.path, error) from error
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace ``summary.json`` at once: a reader sees the old one or the new one, never half of it."""

@@ -47,10 +47,7 @@ class RunLock:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = open(self.path, "a+")  # kept open, and locked, until __exit__
             except OSError as error:
-                raise RunFolderError(
-                    f"log.folder: the run folder '{self.path.parent}' cannot be written: {error.strerror}; choose another "
-                    "with ++log.folder=FOLDER"
-                ) from error
+                raise RunFolderError.unwritable(self.path.parent, error) from error
             if self._is_held(self._file):
                 holder = self._holder(self._file)
                 self._file.close()
