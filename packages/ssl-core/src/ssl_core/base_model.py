@@ -5,7 +5,6 @@ in the way. Everything that is not control flow lives in small objects, listed a
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from ssl_core.checkpoints import Checkpoints
 from ssl_core.config import Config, ModelConfig
 from ssl_core.distributed import Distributed
 from ssl_core.divergence import refuse_non_finite
-from ssl_core.errors import ConfigError, Preempted
+from ssl_core.errors import ConfigError
 from ssl_core.evaluation import Evaluation
 from ssl_core.final_table import write_report
 from ssl_core.loaders import Loaders
@@ -35,6 +34,7 @@ from ssl_core.signals import StopSignal
 from ssl_core.summary import Summary
 from ssl_core.teacher import Teacher
 from ssl_core.throughput import Throughput
+from ssl_core.timetable import Timetable
 
 _message = logging.getLogger(__name__)
 
@@ -75,12 +75,13 @@ class BaseModel(nn.Module):
     lock: RunLock
     checkpoints: Checkpoints
     progress: Progress
+    stop: StopSignal
+    timetable: Timetable
     loaders: Loaders
     plan: Plan
     logger: Logger
     throughput: Throughput
     summary: Summary
-    stop: StopSignal
     probes: Probes
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
@@ -130,7 +131,6 @@ class BaseModel(nn.Module):
         DivergedError, CheckpointError, Preempted
             The run cannot go on; ``summary.json`` says so.
         """
-        log = self.config.log
         self.open_folder()
         with self.distributed:
             self.open_data()
@@ -139,16 +139,16 @@ class BaseModel(nn.Module):
                 with self.logger, self.summary, self.stop:
                     self.initialize()
                     with self.progress_bar() as self.bar:
-                        while self.progress.epoch < self.config.optim.epochs or self.progress.between_epochs:
+                        while not self.timetable.is_over:
                             if not self.progress.between_epochs:  # else an earlier process stopped in the evaluation
                                 self.train_epoch()
                                 self.progress.end_epoch()
-                            if self.due(log.eval_every):
+                            if self.timetable.evaluation_due:
                                 self.eval_epoch()
                             self.progress.between_epochs = False
-                            if self.due(log.checkpoint_every):
+                            if self.timetable.checkpoint_due:
                                 self.save_checkpoint()
-                    if log.report:
+                    if self.config.log.report:
                         self.write_report()
         if self.distributed.is_main and self.reports:
             print(*self.reports, sep="\n", flush=True)
@@ -168,6 +168,7 @@ class BaseModel(nn.Module):
         self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
         self.stop = StopSignal()
+        self.timetable = Timetable(config, self.progress, self.stop, self.distributed)
         self.reports: list[str] = []
         self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
         self.folder.refuse_other(plain_config(config), free_keys(config))
@@ -273,9 +274,9 @@ class BaseModel(nn.Module):
             self.after_train_step()
             self.progress.batch += 1
             self.bar.advance()
-            if self.weights_moved and (self.stop_requested() or self.checkpoint_due()):
+            if self.weights_moved and self.timetable.checkpoint_due_in_epoch:
                 self.save_checkpoint()
-                self.refuse_to_go_on()
+                self.timetable.refuse_to_go_on()
         self.after_train_epoch()
 
     def before_train_step(self) -> None:
@@ -310,7 +311,7 @@ class BaseModel(nn.Module):
         if not self.precision.step(self.optimizer):
             return False
         self.progress.step += 1
-        if self.progress.step % self.config.log.every_steps == 0:
+        if self.timetable.line_due:
             self.log_step(loss.detach(), terms, probe_losses, norm)
         return True
 
@@ -403,57 +404,35 @@ class BaseModel(nn.Module):
 
     # -- what is kept
 
-    def due(self, every: int) -> bool:
-        """Return whether something done ``every`` so many epochs is due now; always so after the last."""
-        epoch = self.progress.epoch
-        return epoch == self.config.optim.epochs or (every > 0 and epoch % every == 0)
-
-    def stop_requested(self) -> bool:
-        """Return whether a signal has arrived, on any rank."""
-        return self.distributed.any(self.stop.name is not None)
-
-    def refuse_to_go_on(self) -> None:
-        """Raise :class:`Preempted` where a signal has arrived. Called after the state is saved."""
-        if self.stop_requested():
-            name = self.stop.name or "a signal to another rank"
-            raise Preempted(f"{name} at step {self.progress.step}: saved; the same command goes on")
-
     def until_stopped(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Give the batches of an evaluation. When a signal arrives, save: the evaluation is done anew by who goes on."""
         for batch in loader:
-            if self.stop_requested():
+            if self.timetable.stop_requested:
                 self.save_checkpoint()
-                self.refuse_to_go_on()
+                self.timetable.refuse_to_go_on()
             yield batch
 
-    def checkpoint_due(self) -> bool:
-        """Return whether ``log.checkpoint_every_steps`` or ``_minutes`` ask for a checkpoint at this step."""
-        log = self.config.log
-        by_steps = log.checkpoint_every_steps > 0 and self.progress.step % log.checkpoint_every_steps == 0
-        by_time = 0 < log.checkpoint_every_minutes * 60 <= time.monotonic() - self._saved
-        return by_steps or (log.checkpoint_every_minutes > 0 and self.distributed.any(by_time))
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that a run needs to go on. What is missing here is a pure function of the progress."""
+    def parts(self) -> dict[str, Any]:
+        """Return everything that has a state, by its name in a checkpoint. What is missing is a function of the progress."""
         return {
-            "progress": self.progress.state_dict(),
-            "model": self.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "probes": self.probes.state_dict(),
-            "precision": self.precision.state_dict(),
-            "logger": self.logger.state_dict(),
+            "progress": self.progress,
+            "model": self,
+            "optimizer": self.optimizer,
+            "probes": self.probes,
+            "precision": self.precision,
+            "logger": self.logger,
         }
 
     def save_checkpoint(self) -> None:
-        """Keep :meth:`state` on the disk, atomically. Main rank only."""
+        """Keep the state of all :meth:`parts` on the disk, atomically. Main rank only."""
         if self.distributed.is_main:
-            self.checkpoints.save(self.progress.step, self.state())
+            state = {name: part.state_dict() for name, part in self.parts().items()}
+            self.checkpoints.save(self.progress.step, state)
             self.summary.write("running")
-        self._saved = time.monotonic()
+        self.timetable.saved()
 
     def load_checkpoint(self) -> None:
         """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
-        self._saved = time.monotonic()
         found = self.checkpoints.load(self.distributed.device)
         if found is None:
             self.logger.load_state_dict({"bytes": 0, "last": {}})
@@ -461,12 +440,8 @@ class BaseModel(nn.Module):
         state, path, damaged = found
         for problem in damaged:
             _message.warning("a damaged checkpoint is passed over: %s", problem)
-        self.progress.load_state_dict(state["progress"])
-        self.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.probes.load_state_dict(state["probes"])
-        self.precision.load_state_dict(state["precision"])
-        self.logger.load_state_dict(state["logger"])
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
         _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
 
     def write_report(self) -> None:

@@ -1,0 +1,81 @@
+"""What is due, asked at every place of a short run."""
+
+import signal
+import types
+
+import pytest
+
+from ssl_core import timetable
+from ssl_core.errors import Preempted
+from ssl_core.progress import Progress
+from ssl_core.signals import StopSignal
+from ssl_core.timetable import Timetable
+
+
+class Ranks:
+    """Two ranks, of which the other has a flag of its own."""
+
+    def __init__(self, other=False):
+        self.other = other
+
+    def any(self, flag):
+        return flag or self.other
+
+
+@pytest.fixture
+def make(make_config):
+    def make(progress, stop=None, ranks=None, **changes):
+        return Timetable(make_config(**changes), progress, stop or StopSignal(), ranks or Ranks())
+
+    return make
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0, [5]), (1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
+def test_what_is_done_by_epochs_is_always_due_after_the_last(make, every, expected):
+    progress = Progress()
+    table = make(progress, optim__epochs=5, log__eval_every=every, log__checkpoint_every=every)
+    evaluations, checkpoints = [], []
+    while not table.is_over:
+        progress.end_epoch()
+        assert not table.is_over  # the evaluation is still to come
+        evaluations += [progress.epoch] * table.evaluation_due
+        checkpoints += [progress.epoch] * table.checkpoint_due
+        progress.between_epochs = False
+    assert evaluations == checkpoints == expected
+
+
+def test_lines_and_checkpoints_by_steps(make):
+    progress = Progress()
+    table = make(progress, log__every_steps=3, log__checkpoint_every_steps=4)
+    lines, checkpoints = [], []
+    for progress.step in range(1, 13):
+        lines += [progress.step] * table.line_due
+        checkpoints += [progress.step] * table.checkpoint_due_in_epoch
+    assert (lines, checkpoints) == ([3, 6, 9, 12], [4, 8, 12])
+
+
+def test_minutes_are_counted_from_the_last_checkpoint(make, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(timetable, "time", types.SimpleNamespace(monotonic=lambda: now))
+    table = make(Progress(step=1), log__checkpoint_every_minutes=0.5)
+    now = 1029.9
+    assert not table.checkpoint_due_in_epoch
+    now = 1030.0
+    assert table.checkpoint_due_in_epoch
+    table.saved()
+    assert not table.checkpoint_due_in_epoch
+
+
+def test_a_signal_on_any_rank_saves_and_stops_all(make):
+    stop = StopSignal()
+    here, there = make(Progress(step=7), stop), make(Progress(step=7), ranks=Ranks(other=True))
+    assert not here.stop_requested
+    here.refuse_to_go_on()
+    stop.name = signal.SIGUSR1.name
+    assert here.stop_requested
+    assert here.checkpoint_due_in_epoch
+    with pytest.raises(Preempted, match="SIGUSR1 at step 7: saved"):
+        here.refuse_to_go_on()
+    assert there.checkpoint_due_in_epoch
+    with pytest.raises(Preempted, match="a signal to another rank at step 7"):
+        there.refuse_to_go_on()
