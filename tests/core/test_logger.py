@@ -1,5 +1,8 @@
 import json
 
+import pytest
+
+from ssl_core.errors import CheckpointError
 from ssl_core.logger import Logger
 
 
@@ -44,3 +47,39 @@ def test_other_ranks_write_nothing(tmp_path):
         logger.load_state_dict(logger.state_dict())
     assert not (tmp_path / "metrics.jsonl").exists()
     assert logger.last == {"a": 1.0}
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_step_has_one_line_to_which_a_later_evaluation_is_added(tmp_path):
+    path, listener = tmp_path / "metrics.jsonl", Listener()
+    with Logger(path, [listener]) as logger:
+        logger.log(1, 0, {"train/loss": 2.0})
+        logger.log(2, 0, {"train/loss": 1.0})
+        state = logger.state_dict()
+        logger.log(2, 1, {"toy/accuracy": 0.5})
+        whole = path.read_text()
+        logger.log(3, 1, {"train/loss": 0.5})
+    assert read(path) == [
+        {"step": 1, "epoch": 0, "train/loss": 2.0},
+        {"step": 2, "epoch": 1, "train/loss": 1.0, "toy/accuracy": 0.5},
+        {"step": 3, "epoch": 1, "train/loss": 0.5},
+    ]
+    assert listener.heard[1:3] == [(2, {"train/loss": 1.0}), (2, {"toy/accuracy": 0.5})]
+    with Logger(path, []) as logger:  # who goes on before the evaluation has a line without it
+        logger.load_state_dict(state)
+        assert read(path)[-1] == {"step": 2, "epoch": 0, "train/loss": 1.0}
+        logger.log(2, 1, {"toy/accuracy": 0.5})
+    assert path.read_text() == whole
+
+
+def test_lines_that_are_lost_are_an_error_with_both_sizes(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with Logger(path, []) as logger:
+        logger.log(1, 0, {"a": 1.0})
+        state = logger.state_dict()
+    path.write_text("{}\n")
+    with Logger(path, []) as logger, pytest.raises(CheckpointError, match="has 3 bytes, and 34 when"):
+        logger.load_state_dict(state)

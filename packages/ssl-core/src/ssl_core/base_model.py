@@ -435,7 +435,7 @@ class BaseModel(nn.Module):
         """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
         found = self.checkpoints.load(self.distributed.device)
         if found is None:
-            self.logger.load_state_dict({"bytes": 0, "last": {}})
+            self.logger.load_state_dict({"bytes": 0, "line": {}, "last": {}})
             return
         state, path, damaged = found
         for problem in damaged:

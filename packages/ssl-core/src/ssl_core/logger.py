@@ -1,10 +1,14 @@
-"""Metrics out of a run: ``metrics.jsonl`` first, then whoever else listens."""
+"""Metrics out of a run: ``metrics.jsonl`` first, then whoever else listens.
+
+A step has one line. What comes later at the same step (an evaluation after the last step of an epoch) is put into its line:
+the steps of the file strictly increase.
+"""
 
 import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol
 
 from ssl_core.errors import CheckpointError
 
@@ -37,7 +41,9 @@ class Logger:
         self.sinks = sinks
         self.writes = writes
         self.last: dict[str, float] = {}  # the last value of every name
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
+        self._line: dict[str, Any] = {}  # the last one
+        self._line_begins = 0  # at this byte
 
     def __enter__(self) -> "Logger":
         return self
@@ -52,39 +58,56 @@ class Logger:
             sink.close()
 
     def log(self, step: int, epoch: int, values: dict[str, float]) -> None:
-        """Append one line and pass it on; it is in the file, whole, when this returns."""
+        """Write the line of a step, or add to it; it is in the file, whole, when this returns."""
         self.last.update(values)
         if self.writes:
             file = self._open()
-            file.write(json.dumps({"step": step, "epoch": epoch, **values}) + "\n")
-            file.flush()
+            if self._line.get("step") != step:
+                self._line, self._line_begins = {"step": step}, file.tell()
+            self._line |= {"epoch": epoch, **values}
+            self._write()
             for sink in self.sinks:
                 sink.log(step, values)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many bytes of the file belong to the state, once they are safe on the disk."""
+        """Return what of the file belongs to the state, once it is safe on the disk: its last line may still grow."""
         if not self.writes:
-            return {"bytes": 0, "last": self.last}
+            return {"bytes": 0, "line": {}, "last": self.last}
         file = self._open()
-        file.flush()
         os.fsync(file.fileno())
-        return {"bytes": file.tell(), "last": dict(self.last)}
+        return {"bytes": self._line_begins, "line": dict(self._line), "last": dict(self.last)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cut the file back to where the state was saved: what came after will be computed, and written, again."""
+        """Put the file back to where the state was saved: what came after will be computed, and written, again."""
         self.last = dict(state["last"])
         if self.writes:
             file = self._open()
-            if file.tell() < state["bytes"]:
+            self._line, self._line_begins = dict(state["line"]), state["bytes"]
+            expected = self._line_begins + len(self._text())
+            found = file.seek(0, os.SEEK_END)
+            if found < expected:
                 raise CheckpointError(
-                    f"'{self.path}' has {file.tell():,} bytes, and {state['bytes']:,} when the state was saved: lines are "
-                    "lost; put the file back, or delete the run folder to begin anew"
+                    f"'{self.path}' has {found:,} bytes, and {expected:,} when the state was saved: lines are lost; put the "
+                    "file back, or delete the run folder to begin anew"
                 )
-            file.truncate(state["bytes"])
-            file.seek(state["bytes"])
+            self._write()  # without what it grew by since
+            file.truncate(expected)
 
-    def _open(self) -> TextIO:
+    def _write(self) -> None:
+        """Write the last line where it begins. It only ever grows, in place: no reader finds it gone."""
+        file = self._open()
+        file.seek(self._line_begins)
+        text = self._text()
+        while text:  # a disk that is nearly full takes a part; then it says why
+            text = text[file.write(text) :]
+
+    def _text(self) -> bytes:
+        return (json.dumps(self._line) + "\n").encode() if self._line else b""
+
+    def _open(self) -> BinaryIO:
         if self._file is None:
-            self._file = open(self.path, "a")  # noqa: SIM115 - closed in __exit__
+            # Neither "a", which cannot write again what stands there, nor "w", which begins with nothing.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = os.fdopen(descriptor, "r+b", buffering=0)  # closed in __exit__
             self._file.seek(0, os.SEEK_END)
         return self._file
