@@ -196,7 +196,9 @@ def outcome(folder: Path, run: str) -> tuple[list[dict], dict]:
         line.pop("train/images_per_second", None)
     newest = max((path / "checkpoints").glob("step_*.pt"))
     state = torch.load(newest, weights_only=True)
-    assert [line["step"] for line in lines] == list(range(1, state["progress"]["step"] + 1)), "a line for each step, once"
+    assert [line["step"] for line in lines] == list(range(1, state["progress"]["step"] + 1)), (
+        "a line for each step, once"
+    )
     state["logger"].pop("bytes")
     for values in (state["logger"]["last"], state["logger"]["line"]):
         values.pop("train/images_per_second", None)
