@@ -4,38 +4,69 @@ Everything on features takes ``(N, D)`` tensors of anybody's features and needs 
 0..1 everywhere; tables and figures print them as percent.
 """
 
-from ssl_eval.accuracies import AccuracyCounter, accuracy, per_class_accuracy
+from ssl_eval.accuracies import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
+from ssl_eval.agreement import adjusted_rand_index, best_assignment, cluster_accuracy, normalized_mutual_information
+from ssl_eval.calibration import Reliability, reliability
+from ssl_eval.class_means import nearest_class_mean
+from ssl_eval.clusters import Clusters, kmeans
+from ssl_eval.confidence import PairedTest, bootstrap_interval, mean_interval, paired_test
+from ssl_eval.confusion import confusion_matrix, contingency_table
 from ssl_eval.curves import NothingToDraw, learning_curves
 from ssl_eval.few_labels import FewShotResult, few_shot
 from ssl_eval.hypersphere import alignment, uniformity
 from ssl_eval.linear import LinearProbeResult, linear_probe
 from ssl_eval.neighbours import knn
+from ssl_eval.ranking import RetrievalResult, retrieval
 from ssl_eval.report import Report, write_report
+from ssl_eval.ridge import RidgeProbeResult, ridge_probe
 from ssl_eval.run_record import RunRecord, find_runs
+from ssl_eval.sgd import SGDProbeResult, sgd_probe
 from ssl_eval.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
 from ssl_eval.table import Table
 
 __all__ = [
     "AccuracyCounter",
+    "Clusters",
     "FewShotResult",
     "LinearProbeResult",
     "NothingToDraw",
+    "PairedTest",
+    "Reliability",
     "Report",
+    "RetrievalResult",
+    "RidgeProbeResult",
     "RunRecord",
+    "SGDProbeResult",
     "Table",
     "accuracy",
+    "adjusted_rand_index",
     "alignment",
     "alpha_req",
+    "balanced_accuracy",
+    "best_assignment",
+    "bootstrap_interval",
+    "cluster_accuracy",
+    "confusion_matrix",
+    "contingency_table",
     "eigenvalues",
     "few_shot",
     "find_runs",
+    "kmeans",
     "knn",
     "learning_curves",
     "lidar",
     "linear_probe",
+    "mean_interval",
+    "nearest_class_mean",
     "nesum",
+    "normalized_mutual_information",
+    "paired_test",
     "per_class_accuracy",
     "rankme",
+    "reliability",
+    "retrieval",
+    "ridge_probe",
+    "sgd_probe",
     "stable_rank",
     "uniformity",
     "write_report",

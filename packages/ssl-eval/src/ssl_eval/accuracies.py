@@ -78,6 +78,20 @@ def per_class_accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     return torch.bincount(labels[right], minlength=num_classes).double() / torch.bincount(labels, minlength=num_classes)
 
 
+def balanced_accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Return the mean over classes of :func:`per_class_accuracy`, a fraction in 0..1; classes without a sample are left out.
+
+    Parameters and errors are those of :func:`per_class_accuracy`; without any sample it is NaN.
+
+    Examples
+    --------
+    >>> scores = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    >>> balanced_accuracy(scores, torch.tensor([0, 1, 1]))
+    0.75
+    """
+    return float(per_class_accuracy(scores, labels).nanmean())
+
+
 class AccuracyCounter:
     """Top-k accuracy counted over batches; the counts of several ranks add up to those of one.
 

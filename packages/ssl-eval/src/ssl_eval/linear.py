@@ -129,7 +129,7 @@ def linear_probe(
         raise ValueError(f"validation_fraction={validation_fraction}: expected between 0 and 1")
 
     labels = train_labels.to(train_features.device).long()
-    fitted, held_out = _split(labels, validation_fraction, seed) if len(candidates) > 1 else (labels.argsort(), None)
+    fitted, held_out = hold_out(labels, validation_fraction, seed) if len(candidates) > 1 else (labels.argsort(), None)
     # The held-out rows stand last, so that both parts are views of one copy.
     order = fitted if held_out is None else torch.cat([fitted, held_out])
     labels = labels[order]
@@ -176,7 +176,7 @@ def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(scale > rounding, scale, torch.ones_like(scale))
 
 
-def _split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return the indices to fit and to hold out, drawn class by class."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
     order = order[labels[order].argsort(stable=True)]  # by class, in random order within

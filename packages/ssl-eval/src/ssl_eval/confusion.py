@@ -1,0 +1,55 @@
+"""Which classes are taken for which."""
+
+import torch
+from torch import Tensor
+
+from ssl_eval.accuracies import per_class_accuracy
+from ssl_eval.checks import check_labels
+
+
+def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return how many samples of each class (row) were given to each class (column).
+
+    Parameters
+    ----------
+    scores : Tensor
+        ``(M, K)``, higher is likelier; of equal scores the lower class is taken, as everywhere here.
+    labels : Tensor
+        ``(M,)`` integer in ``0..K-1``.
+
+    Returns
+    -------
+    Tensor
+        ``(K, K) int64``; its sum is M.
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN, a label is out of range, or shapes disagree.
+
+    Examples
+    --------
+    >>> scores = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    >>> confusion_matrix(scores, torch.tensor([0, 1, 1]))
+    tensor([[1, 0],
+            [1, 1]])
+    """
+    per_class_accuracy(scores, labels)  # checks both
+    num_classes = scores.shape[1]
+    pairs = labels.to(scores.device).long() * num_classes + scores.argmax(1)
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def contingency_table(first: Tensor, second: Tensor) -> Tensor:
+    """Return ``(K, L) int64``: how many samples are in group k of the first and group l of the second grouping, ``(M,)`` each.
+
+    Raises
+    ------
+    ValueError
+        If a group number is negative or no integer, or the two are not as long as each other.
+    """
+    check_labels("first", first, len(first) if isinstance(first, Tensor) else 0)
+    check_labels("second", second, len(first))
+    first, second = first.long(), second.to(first.device).long()
+    rows, columns = (int(groups.max()) + 1 if len(groups) else 0 for groups in (first, second))
+    return torch.bincount(first * columns + second, minlength=rows * columns).view(rows, columns)
