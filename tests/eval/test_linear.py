@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from sklearn.linear_model import LogisticRegression as Peer
 from sklearn.preprocessing import StandardScaler
@@ -210,6 +211,25 @@ def test_few_shot_draws_are_those_of_the_seed(make_features):
     assert few_shot(*data, labels_per_class=5, draws=4, seed=1).accuracies != result.accuracies
 
 
+def test_a_fraction_of_the_labels_is_drawn_class_by_class(make_features, monkeypatch):
+    train, labels = make_features(210)
+    labels[:10] = 3  # unbalanced
+    drawn = []
+
+    def probe(features, labels, *arguments, **options):
+        drawn.append(torch.bincount(labels))
+        return linear_probe(features, labels, *arguments, **options)
+
+    monkeypatch.setattr("ssl_eval.few_labels.linear_probe", probe)
+    result = few_shot(train, labels, train, labels, labels_per_class=0.1, draws=3)
+    expected = (torch.bincount(labels) * 0.1).round().long()
+    assert all(torch.equal(counts, expected) for counts in drawn)
+    peer = scipy.stats.t.interval(0.95, 2, loc=result.mean, scale=result.std / math.sqrt(3))
+    assert result.interval == pytest.approx(peer)
+    few_shot(train, labels, train, labels, labels_per_class=0.01, draws=1)  # rounds to one of each
+    assert drawn[-1].tolist() == [1, 1, 1, 1]
+
+
 def test_few_shot_uses_the_labels_it_says_and_no_others(make_features):
     train, labels = make_features(400, separation=3.0)
     test, test_labels = make_features(200, separation=3.0, seed=1)
@@ -225,7 +245,8 @@ def test_few_shot_uses_the_labels_it_says_and_no_others(make_features):
     ("change", "message"),
     [
         ({"labels_per_class": 11}, "labels_per_class=11: class 0 has only 10 training samples"),
-        ({"labels_per_class": 0}, "labels_per_class=0, draws=5: expected 1 or more"),
+        ({"labels_per_class": 0}, "labels_per_class=0: expected a whole number, or a fraction below 1"),
+        ({"labels_per_class": 2.5}, "labels_per_class=2.5: expected a whole number"),
         ({"draws": 0}, "draws=0: expected 1 or more"),
     ],
 )

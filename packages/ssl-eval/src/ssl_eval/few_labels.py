@@ -1,4 +1,4 @@
-"""The linear probe from a few labels a class, over repeated draws."""
+"""The linear probe from a few labels, over repeated draws."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
+from ssl_eval.confidence import mean_interval
 from ssl_eval.linear import linear_probe, standardization
 
 SINGLE_LABEL_REGULARIZATION = 0.01  # with one label a class nothing can be held out to choose by
@@ -21,12 +22,15 @@ class FewShotResult:
         Of the accuracies, a fraction in 0..1.
     std : float
         Their sample deviation (divided by draws - 1); NaN for a single draw.
+    interval : tuple of float
+        95 % interval of the mean over draws (Student); infinite for a single draw.
     accuracies : tuple of float
         Top-1 on the test set, one a draw.
     """
 
     mean: float
     std: float
+    interval: tuple[float, float]
     accuracies: tuple[float, ...]
 
 
@@ -36,12 +40,12 @@ def few_shot(
     train_labels: Tensor,
     test_features: Tensor,
     test_labels: Tensor,
-    labels_per_class: int = 10,
+    labels_per_class: int | float = 10,
     draws: int = 5,
     seed: int = 0,
     regularization: float | None = None,
 ) -> FewShotResult:
-    """Train :func:`ssl_eval.linear_probe` on ``labels_per_class`` samples of each class, several times, and test it.
+    """Train :func:`ssl_eval.linear_probe` on a few samples of each class, several times, and test it.
 
     Labels are few, images are not: features are standardised with all training features. The draws differ in the
     training samples; the test set is whole each time, so ``std`` says nothing about the choice of the test set.
@@ -52,8 +56,9 @@ def few_shot(
         ``(N, D)`` and ``(M, D)``, on one device.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has ``labels_per_class`` training samples.
-    labels_per_class : int
-        Samples of each class, drawn without replacement.
+    labels_per_class : int or float
+        Samples of each class, drawn without replacement: a number, or a fraction below 1 of those it has (0.01 and 0.1 are
+        the field's 1 % and 10 %; rounded, but at least one).
     draws : int
         Repetitions.
     seed : int
@@ -65,7 +70,7 @@ def few_shot(
     Returns
     -------
     FewShotResult
-        With ``.mean``, ``.std`` and ``.accuracies``.
+        With ``.mean``, ``.std``, ``.interval`` and ``.accuracies``.
 
     Raises
     ------
@@ -84,15 +89,11 @@ def few_shot(
     check_labels("train_labels", train_labels, len(train_features))
     num_classes = check_every_class(train_labels)
     check_labels("test_labels", test_labels, len(test_features), num_classes)
-    if labels_per_class < 1 or draws < 1:
-        raise ValueError(f"labels_per_class={labels_per_class}, draws={draws}: expected 1 or more")
     counts = torch.bincount(train_labels)
-    if int(counts.min()) < labels_per_class:
-        raise ValueError(
-            f"labels_per_class={labels_per_class}: class {int(counts.argmin())} has only {int(counts.min())} training "
-            "samples; ask for fewer labels, or give more samples"
-        )
-    if regularization is None and labels_per_class == 1:
+    per_class = _per_class(labels_per_class, counts)
+    if draws < 1:
+        raise ValueError(f"draws={draws}: expected 1 or more")
+    if regularization is None and int(per_class.max()) == 1:
         regularization = SINGLE_LABEL_REGULARIZATION
 
     dtype = computed_in(train_features)
@@ -100,7 +101,7 @@ def few_shot(
     test = test_features.to(dtype).sub(mean).div_(scale)
     accuracies = []
     for draw in range(draws):
-        chosen = _draw(train_labels, labels_per_class, seed, draw)
+        chosen = _draw(train_labels, per_class, seed, draw)
         train = (train_features[chosen].to(dtype) - mean) / scale
         result = linear_probe(
             train, train_labels[chosen], test, test_labels, regularization, seed=seed, standardize=False
@@ -108,14 +109,28 @@ def few_shot(
         accuracies.append(result.accuracy)
     values = torch.tensor(accuracies, dtype=torch.float64)
     std = float(values.std()) if draws > 1 else float("nan")
-    return FewShotResult(float(values.mean()), std, tuple(accuracies))
+    return FewShotResult(float(values.mean()), std, mean_interval(values), tuple(accuracies))
 
 
-def _draw(labels: Tensor, labels_per_class: int, seed: int, draw: int) -> Tensor:
-    """Return the indices of ``labels_per_class`` samples of each class."""
+def _per_class(labels_per_class: int | float, counts: Tensor) -> Tensor:
+    """Return how many samples to draw of each class ``(K,) int64``."""
+    if 0 < labels_per_class < 1:
+        return (counts * labels_per_class).round().long().clamp(min=1)
+    if labels_per_class < 1 or labels_per_class != int(labels_per_class):
+        raise ValueError(f"labels_per_class={labels_per_class}: expected a whole number, or a fraction below 1")
+    if int(counts.min()) < labels_per_class:
+        raise ValueError(
+            f"labels_per_class={labels_per_class}: class {int(counts.argmin())} has only {int(counts.min())} training "
+            "samples; ask for fewer labels, or give more samples"
+        )
+    return torch.full_like(counts, int(labels_per_class))
+
+
+def _draw(labels: Tensor, per_class: Tensor, seed: int, draw: int) -> Tensor:
+    """Return the indices of ``per_class (K,)`` samples of each class."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + draw)
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     order = order[labels[order].argsort(stable=True)]  # by class, in random order within
     counts = torch.bincount(labels)
-    starts = counts.cumsum(0) - counts
-    return order[(starts[:, None] + torch.arange(labels_per_class, device=labels.device)).flatten()]
+    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
+    return order[place < per_class[labels[order]]]
