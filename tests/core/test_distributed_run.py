@@ -1,82 +1,81 @@
-"""Several ranks, really started by torchrun (gloo, one thread each)."""
+"""Runs on several ranks (gloo, one thread each, float64) beside the same run in one process, which is the oracle."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = """
-import importlib.util, sys
-import torch
-spec = importlib.util.spec_from_file_location("toy", {conftest!r})
-toy = importlib.util.module_from_spec(spec)
-sys.modules["toy"] = toy
-spec.loader.exec_module(toy)
-from ssl_core import Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig
-from ssl_losses import nt_xent
-
-class Double(torch.nn.Module):
-    def forward(self, x):
-        return x.double()
-
-class Contrastive(toy.TinyModel):  # no batch statistics: they are per rank in DDP
-    def initialize_modules(self):
-        self.backbone = torch.nn.Sequential(torch.nn.Flatten(), Double(), torch.nn.Linear(192, 16))
-        self.head = torch.nn.Linear(16, self.num_classes)
-        self.double()
-
-    def forward(self, x):
-        return self.head(self.backbone(x))
-
-    def compute_loss(self):
-        first, second = (self.backbone(view) for view in self.data[0])
-        classes = torch.nn.functional.cross_entropy(self.forward(self.data[0][0]), self.data[1])
-        return {{"contrastive": nt_xent(first, second, temperature=0.2), "classes": classes}}
-
-torch.set_num_threads(1)
-Contrastive(Config(
-    data=toy.ToyData(), model=ModelConfig(name="tiny"),
-    optim=OptimConfig(batch_size=16, epochs=3, lr=0.1, accumulation_steps={accumulation}),
-    hardware=HardwareConfig(device="cpu", precision="fp32", num_threads=1),
-    log=LogConfig(folder={folder!r}, run="run", every_steps=1, report=False, progress=False, eval_every=1),
-)).fit()
-"""
+RANKS = Path(__file__).with_name("ranks.py")
+SIZES = [2, 4]
 
 
-def run(folder: Path, ranks: int, accumulation: int = 1) -> tuple[list[dict], dict]:
-    """Run the script at so many ranks; return its metrics and its final state."""
-    folder.mkdir()
-    script = folder / "script.py"
-    conftest = str(Path(__file__).with_name("conftest.py"))
-    script.write_text(textwrap.dedent(SCRIPT.format(conftest=conftest, folder=str(folder), accumulation=accumulation)))
-    launcher = [] if ranks == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...] = ()) -> None:
+    """Go through the cases at so many ranks, see ``ranks.py``."""
     result = subprocess.run(
-        [sys.executable, *launcher, str(script)],
+        [sys.executable, *launcher, str(RANKS), str(folder), world_sizes, *cases],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-4000:]
-    metrics = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    newest = max((folder / "run" / "checkpoints").glob("*.pt"))
-    return metrics, torch.load(newest, weights_only=True)
+    assert result.returncode == 0, result.stderr[-6000:]
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_the_loss_curve_is_that_of_one_process(tmp_path, ranks):
-    """Oracle: the same run in one process; a contrastive loss, float64, to 1e-10. Accuracies are counted, hence equal."""
-    alone, alone_state = run(tmp_path / "one", 1)
-    several, several_state = run(tmp_path / "several", ranks)
-    assert [line["step"] for line in several] == [line["step"] for line in alone] == list(range(1, 13))
-    for ours, theirs in zip(several, alone):
-        assert ours.keys() == theirs.keys()
-        for name in theirs.keys() - {"train/images_per_second"}:
-            tolerance = {"rel": 1e-10} if not name.startswith("train/probe") else {"rel": 1e-4}  # the probe is float32
-            if name.startswith("toy/"):
-                tolerance = {"abs": 0.0}
-            assert ours[name] == pytest.approx(theirs[name], **tolerance), name
-    for name, tensor in alone_state["model"].items():
-        torch.testing.assert_close(several_state["model"][name], tensor, rtol=1e-10, atol=1e-12)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The cases at 1, 2 and 4 ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    start(folder, "1,2,4", "layers", "plain", "accumulated")
+    return folder
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def state(folder: Path) -> dict:
+    return torch.load(max((folder / "run" / "checkpoints").glob("*.pt")), weights_only=True)
+
+
+def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
+    """Losses, norms and every tensor of the state to 1e-10, counted accuracies exactly."""
+    assert len(metrics(ours)) == len(metrics(theirs)) == lines
+    for mine, other in zip(metrics(ours), metrics(theirs)):
+        assert mine.keys() == other.keys()
+        for name in other.keys() - {"train/images_per_second"}:
+            tolerance = {"abs": 0.0} if name.startswith("toy/") else {"rel": 1e-10}
+            assert mine[name] == pytest.approx(other[name], **tolerance), name
+    mine, other = state(ours), state(theirs)
+    for part in ("model", "optimizer", "probes"):
+        torch.testing.assert_close(mine[part], other[part], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+@pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6)])
+def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines, ranks):
+    assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_synchronised_batch_normalisation_is_torch_s_on_the_whole_batch(runs, ranks):
+    """Oracle: torch's BatchNorm on the whole batch in float64, that of rows which the ranks share unevenly."""
+    spec = importlib.util.spec_from_file_location("ranks", RANKS)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    found = torch.load(runs / f"layers_{ranks}" / "layers.pt", weights_only=True)
+    for name, (layer, batch, weights) in script.batch_normalisations().items():
+        x = batch.clone().requires_grad_()
+        output = layer(x)
+        (output * weights).sum().backward()
+        expected = {"output": output.detach(), "input": x.grad} | {k: p.grad for k, p in layer.named_parameters()}
+        expected |= layer.state_dict()
+        assert found[name].keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[name][key], value, rtol=1e-10, atol=1e-10, msg=f"{name}, {key}")
+
+
+def test_the_ranks_of_torchrun_train_as_one_process(runs, tmp_path):
+    start(tmp_path, "2", "plain", launcher=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"))
+    assert_same_run(tmp_path / "plain_2", runs / "plain_1", 12)

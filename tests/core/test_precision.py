@@ -42,3 +42,15 @@ def test_the_scaler_is_part_of_the_state():
     second.load_state_dict(state)
     assert second.state_dict()["scale"] == 128.0
     assert Precision("bf16", CPU).state_dict() == {}
+
+
+def test_fp64_computes_in_float64_from_the_images_to_the_probes(tiny_model, make_config):
+    class Watched(tiny_model):
+        def compute_loss(self):
+            self.seen = {self.data[0][0].dtype, self.forward(self.data[0][0]).dtype}
+            return super().compute_loss()
+
+    model = Watched(make_config(hardware__precision="fp64", optim__epochs=1))
+    model.fit()
+    assert model.seen == {torch.float64}
+    assert {p.dtype for p in [*model.parameters(), *model.probes.classifiers.parameters()]} == {torch.float64}

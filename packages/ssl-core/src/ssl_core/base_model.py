@@ -35,6 +35,7 @@ from ssl_core.summary import Summary
 from ssl_core.teacher import Teacher
 from ssl_core.throughput import Throughput
 from ssl_core.timetable import Timetable
+from ssl_losses.precision import widened
 
 _message = logging.getLogger(__name__)
 
@@ -220,7 +221,8 @@ class BaseModel(nn.Module):
         """Seed, then make modules, probes, optimizer and schedule, then take over the newest checkpoint."""
         self.seed_everything()
         self.initialize_modules()
-        self.to(self.distributed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.precision.place(self)
+        self.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
         self.initialize_probes()
         self._loss = (self.distributed.wrap(self._compiled(_Loss(self))),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
@@ -235,9 +237,10 @@ class BaseModel(nn.Module):
         """Make an online linear probe for each representation that :meth:`encode` gives."""
         self.eval()
         with torch.no_grad(), self.precision.autocast():
-            image = torch.zeros((2, *self.image_shape), device=self.distributed.device)
+            image = torch.zeros((2, *self.image_shape), device=self.distributed.device, dtype=self.precision.dtype)
             widths = {name: features.shape[1] for name, features in self.encode(image).items()}
-        self.probes = Probes(widths, self.num_classes, self.config.optim.probe_lr, self.distributed.device)
+        place = self.distributed.device, self.precision.dtype
+        self.probes = Probes(widths, self.num_classes, self.config.optim.probe_lr, *place)
         for name in widths:
             module = getattr(self, name, None)
             if isinstance(module, nn.Module):
@@ -268,7 +271,7 @@ class BaseModel(nn.Module):
         self.loaders.train.start(self.progress.epoch, self.progress.batch)
         batches = iter(self.loaders.train)
         while self.progress.batch < self.plan.batches_per_epoch:
-            self.data = to_device(next(batches), self.distributed.device)
+            self.data = to_device(next(batches), self.distributed.device, self.precision.dtype)
             self.before_train_step()
             self.weights_moved = self.train_step(self.data)
             self.after_train_step()
@@ -295,7 +298,7 @@ class BaseModel(nn.Module):
         with self.distributed.synchronised(self._loss[0], when=last):
             with self.precision.autocast():
                 terms = self._loss[0]()
-            loss = torch.stack([term.float() if term.dtype.itemsize < 4 else term for term in terms.values()]).sum()
+            loss = torch.stack(widened(list(terms.values()))).sum()
             self.refuse_non_finite(terms)
             self.precision.backward(loss / divisor)
         probe_losses = self.probes.train_step(batch[1], self.distributed)
@@ -367,7 +370,7 @@ class BaseModel(nn.Module):
         values: dict[str, float] = {}
         for name, loader in self.loaders.evaluation.items():
             for batch in self.until_stopped(loader):
-                self.data = to_device(batch, self.distributed.device)
+                self.data = to_device(batch, self.distributed.device, self.precision.dtype)
                 self.before_eval_step()
                 self.eval_step(self.data)
                 self.after_eval_step()
@@ -398,9 +401,9 @@ class BaseModel(nn.Module):
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Return the first representation of :meth:`encode` as ``(N, D) float32``: what kNN and the table use."""
+        """Return the first representation of :meth:`encode`, ``(N, D)``, float32 at least: what kNN and the table use."""
         with self.precision.autocast():
-            return next(iter(self.encode(x.to(self.distributed.device)).values())).float()
+            return widened(list(self.encode(x.to(self.distributed.device, self.precision.dtype)).values()))[0]
 
     # -- what is kept
 

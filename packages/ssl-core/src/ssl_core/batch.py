@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def to_device(batch: Sequence[Any], device: torch.device) -> list[Any]:
+def to_device(batch: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None) -> list[Any]:
     """Return ``[input, labels, ids]`` on ``device``, images in channels_last.
 
     Parameters
@@ -16,6 +16,8 @@ def to_device(batch: Sequence[Any], device: torch.device) -> list[Any]:
         As loaders give it: a list of V tensors ``(N, C, H, W)``, labels ``(N,)``, ids ``(N,)``.
     device : torch.device
         Where the model is.
+    dtype : torch.dtype, optional
+        Of the views. Default: as they come.
 
     Returns
     -------
@@ -23,13 +25,13 @@ def to_device(batch: Sequence[Any], device: torch.device) -> list[Any]:
         A single view is handed over as the tensor itself, several as their list.
     """
     views, *rest = batch
-    moved = [_move(view, device) for view in ([views] if isinstance(views, Tensor) else views)]
+    moved = [_move(view, device, dtype) for view in ([views] if isinstance(views, Tensor) else views)]
     return [moved[0] if len(moved) == 1 else moved, *(_move(item, device) for item in rest)]
 
 
-def _move(value: Any, device: torch.device) -> Any:
+def _move(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     if not isinstance(value, Tensor):
         return value
     if value.ndim == 4:
-        return value.to(device, non_blocking=True, memory_format=torch.channels_last)
-    return value.to(device, non_blocking=True)
+        return value.to(device, dtype, non_blocking=True, memory_format=torch.channels_last)
+    return value.to(device, dtype, non_blocking=True)

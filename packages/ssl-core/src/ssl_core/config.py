@@ -75,9 +75,10 @@ class HardwareConfig:
 
     seed: int = option(0, low=0)  # of everything random: weights, order, views, dropout
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
-    precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16"))  # auto: bf16 where the processor has it
+    precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
     compile: bool = False  # torch.compile the loss
     strategy: str = option("ddp", choices=("ddp",))  # how several ranks work together
+    sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
     num_threads: int = option(0, low=0, resume="free")  # torch's threads a process; 0: torch's own choice
 
 

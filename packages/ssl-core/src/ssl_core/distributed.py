@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
+from ssl_core.sync_batchnorm import synchronise_batchnorm
 
 
 class Distributed:
@@ -69,6 +70,11 @@ class Distributed:
     def __exit__(self, *_: object) -> None:
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+    def synchronise_batchnorm(self, model: nn.Module, wanted: bool) -> None:
+        """Let batch normalisation take its statistics from all ranks, in place, where there are several."""
+        if wanted and self.world_size > 1:
+            synchronise_batchnorm(model, self.device)
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return ``module``, with gradients averaged over the ranks in its backward pass where there are several."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from ssl_core.distributed import Distributed
 from ssl_core.probes import Probes
 from ssl_eval import AccuracyCounter, knn
+from ssl_losses.precision import widened
 
 
 class Evaluation:
@@ -42,12 +43,12 @@ class Evaluation:
         known = labels >= 0
         labels = labels[known]
         if prediction.ndim == 2 and prediction.shape[1] == self.num_classes:  # else it is no classification
-            self._count("accuracy", prediction[known].float(), labels)
+            self._count("accuracy", widened([prediction[known]])[0], labels)
         for name, features in representations.items():
             if name in self.probes:
                 self._count(f"probe_{name}", self.probes.scores(name, features[known]), labels)
         if self._bank is not None:
-            features = next(iter(representations.values()))[known].float()
+            features = widened([next(iter(representations.values()))[known]])[0]
             self._count("knn", knn(*self._bank, features, k=min(20, len(self._bank[0]))), labels)
 
     def compute(self) -> dict[str, float]:
@@ -68,7 +69,7 @@ class Evaluation:
 def collect(
     loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, limit: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return features ``(M, D) float32`` and labels ``(M,)`` of the labelled images of all ranks, ``limit`` at most.
+    """Return features ``(M, D)`` and labels ``(M,)`` of the labelled images of all ranks, ``limit`` at most.
 
     The rows stand in the order of the samples' ids, whatever the number of ranks.
     """

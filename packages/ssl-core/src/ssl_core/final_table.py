@@ -88,7 +88,7 @@ def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
         setattr(fresh, shared, getattr(model, shared))
     fresh.seed_everything()
     fresh.initialize_modules()
-    fresh.to(model.distributed.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.precision.place(fresh)
     fresh.eval()
     return fresh.features
 

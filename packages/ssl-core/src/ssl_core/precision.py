@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 
 class Precision:
-    """fp32, bf16 or fp16 on one device.
+    """fp32, bf16, fp16 or fp64 on one device.
 
     Parameters
     ----------
-    name : {"auto", "fp32", "bf16", "fp16"}
-        ``hardware.precision``; ``auto`` is bf16 where the processor multiplies in it, fp32 elsewhere.
+    name : {"auto", "fp32", "bf16", "fp16", "fp64"}
+        ``hardware.precision``; ``auto`` is bf16 where the processor multiplies in it, fp32 elsewhere. fp64 is for comparisons
+        that have to be exact: weights, inputs and probes are float64.
     device : torch.device
         Where the run computes.
     """
@@ -20,14 +21,19 @@ class Precision:
     def __init__(self, name: str, device: torch.device) -> None:
         self.device = device
         self.name = ("bf16" if has_bf16(device) else "fp32") if name == "auto" else name
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+        self.dtype = torch.float64 if self.name == "fp64" else None  # of weights and inputs; None: as they come
+        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
+
+    def place(self, module: nn.Module) -> None:
+        """Move a module to the device, its images' weights in channels_last."""
+        module.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Return the context in which forward passes run."""
-        if self.name == "fp32":
+        if self._autocast is None:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self._dtype)
+        return torch.autocast(self.device.type, dtype=self._autocast)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of ``loss``, scaled where fp16 would lose them."""

@@ -29,9 +29,19 @@ class Probes:
         Of AdamW, constant.
     device : torch.device
         Where the probes live.
+    dtype : torch.dtype, optional
+        What they compute in; default: float32.
     """
 
-    def __init__(self, widths: Mapping[str, int], num_classes: int, lr: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        num_classes: int,
+        lr: float,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._dtype = dtype or torch.float32
         names = widths if num_classes > 1 else {}
         self.classifiers = nn.ModuleDict(
             {
@@ -40,7 +50,7 @@ class Probes:
                 )
                 for name in names
             }
-        ).to(device)
+        ).to(device, self._dtype)
         self.optimizer = torch.optim.AdamW(self.classifiers.parameters(), lr=lr, weight_decay=0.0) if names else None
         self._seen: dict[str, list[Tensor]] = {name: [] for name in names}
 
@@ -57,9 +67,9 @@ class Probes:
             self._seen[name].append(output.detach())
 
     def scores(self, name: str, features: Tensor) -> Tensor:
-        """Return the probe's logits, ``(N, K) float32``, for features ``(N, D)``; no gradient reaches the features."""
+        """Return the probe's logits, ``(N, K)``, for features ``(N, D)``; no gradient reaches the features."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.classifiers[name](features.detach().float())
+            return self.classifiers[name](features.detach().to(self._dtype))
 
     def train_step(self, labels: Tensor, distributed: Distributed) -> dict[str, Tensor]:
         """Move the probes one step on the features seen since the last one; return their losses, still on the device.

@@ -1,0 +1,146 @@
+"""Runs on several ranks: a script that forks them, so that torch is imported once for all of them.
+
+    python3 ranks.py FOLDER 1,2,4 CASE...
+
+Each rank finds itself in the variables of a SLURM step (or in torchrun's, if that has started this script) and goes through
+the cases, one after the other. A case is a run in ``FOLDER/<case>_<world size>/run``, or writes what it found there.
+"""
+
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo  # 4 s, which every rank would spend on its first optimizer step
+from torch import nn
+
+from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
+from ssl_core.distributed import Distributed
+from ssl_losses import nt_xent
+
+_spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
+toy = importlib.util.module_from_spec(_spec)
+sys.modules["toy"] = toy
+_spec.loader.exec_module(toy)
+
+
+class Normalised(BaseModel):
+    """Batch normalisation in every place: encoder, projector, a teacher that is a copy of both."""
+
+    def initialize_modules(self):
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(54, 8)
+        )
+        self.projector = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8, affine=False, momentum=None))
+        self.head = nn.Linear(8, self.num_classes)
+        self.teacher = Teacher(nn.Sequential(self.backbone, self.projector), momentum=0.9, final_momentum=1.0)
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+    def compute_loss(self):
+        first, second = self.data[0]
+        contrast = nt_xent(self.projector(self.backbone(first)), self.teacher(second), temperature=0.5)
+        return {"contrast": contrast, "classes": nn.functional.cross_entropy(self.forward(second), self.data[1])}
+
+
+def configuration(folder: Path, data: Any = None, **changes: Any) -> Config:
+    config = Config(
+        data=data or toy.ToyData(),
+        model=ModelConfig(name="toy"),
+        optim=OptimConfig(batch_size=16, epochs=3, lr=0.1, grad_max_norm=1.0),
+        hardware=HardwareConfig(device="cpu", precision="fp64", num_threads=1),
+        log=LogConfig(
+            folder=str(folder), run="run", every_steps=1, eval_every=1, report=False, progress=False, level="warning"
+        ),
+    )
+    for name, value in changes.items():
+        group, key = name.split("__")
+        assert hasattr(getattr(config, group), key), name
+        setattr(getattr(config, group), key, value)
+    return config
+
+
+def layers(folder: Path) -> None:
+    """Keep what batch normalisations make of uneven shares of a batch, and the gradients of inputs and parameters."""
+    with Distributed("cpu", rendezvous=folder) as ranks:
+        shares = torch.arange(12).tensor_split([1, 2, 5][: ranks.world_size - 1])  # at 4 ranks: 1, 1, 3 and 7 rows
+        found = {}
+        for name, (layer, batch, weights) in batch_normalisations().items():
+            ranks.synchronise_batchnorm(layer, wanted=True)
+            x = batch[shares[ranks.rank]].requires_grad_()
+            output = layer(x)
+            (output * weights[shares[ranks.rank]]).sum().backward()
+            parameters = {key: ranks.sum(value.grad) for key, value in layer.named_parameters()}
+            found[name] = {"output": ranks.gather(output.detach()), "input": ranks.gather(x.grad)} | parameters
+            found[name] |= layer.state_dict()
+        if ranks.is_main:
+            torch.save(found, folder / "layers.pt")
+
+
+def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Tensor]]:
+    """Return layers, a batch of 12 far from zero, and the weights of its outputs in a loss."""
+    generator = torch.Generator().manual_seed(3)
+
+    def case(layer: nn.Module, *shape: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+        batch, weights = 100 + torch.randn(2, 12, *shape, generator=generator, dtype=torch.float64)
+        return layer.double(), batch, weights
+
+    return {
+        "1d": case(nn.BatchNorm1d(3), 3),
+        "1d, sequences": case(nn.BatchNorm1d(3, affine=False), 3, 4),
+        "2d": case(nn.BatchNorm2d(3, momentum=None), 3, 2, 2),
+        "3d": case(nn.BatchNorm3d(2, track_running_stats=False), 2, 2, 2, 2),
+    }
+
+
+CASES = {
+    "layers": layers,
+    "plain": lambda folder: Normalised(configuration(folder)).fit(),
+    "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
+}
+
+
+def be_rank(rank: int, world_size: int, folder: Path, cases: list[str]) -> None:
+    """Go through the cases as one of the ranks."""
+    for case in cases:
+        place = folder / f"{case}_{world_size}"
+        place.mkdir(parents=True, exist_ok=True)
+        CASES[case](place)
+
+
+def fork(rank: int, world_size: int, *arguments: Any) -> int:
+    """Start one rank of a SLURM step; return its process id."""
+    process = os.fork()
+    if process:
+        return process
+    os.environ |= {
+        "SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank),
+        "SLURM_NTASKS": str(world_size),
+    }  # fmt: skip
+    try:
+        be_rank(rank, world_size, *arguments)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def main() -> int:
+    folder, world_sizes, cases = Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]
+    torch.set_num_threads(1)
+    if "RANK" in os.environ:  # torchrun's
+        be_rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), folder, cases)
+        return 0
+    failed = 0
+    for world_size in map(int, world_sizes):
+        processes = [fork(rank, world_size, folder, cases) for rank in range(world_size)]
+        failed += sum(os.waitpid(process, 0)[1] != 0 for process in processes)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
