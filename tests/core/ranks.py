@@ -47,6 +47,17 @@ class Normalised(BaseModel):
         return {"contrast": contrast, "classes": nn.functional.cross_entropy(self.forward(second), self.data[1])}
 
 
+class UnevenData(toy.ToyData):
+    """An evaluation set that no number of ranks divides (its last batch is one image), and training labels that lack."""
+
+    def open(self, batch_size, seed, rank=0, world_size=1):
+        loaders = super().open(batch_size, seed, rank, world_size)
+        test = loaders.evaluation["toy"]
+        test.images, test.labels = torch.cat([test.images, test.images[:1]]), torch.cat([test.labels, test.labels[:1]])
+        loaders.reference.labels = loaders.reference.labels.where(torch.arange(64) % 8 != 0, -1)  # all one rank's
+        return loaders
+
+
 def configuration(folder: Path, data: Any = None, **changes: Any) -> Config:
     config = Config(
         data=data or toy.ToyData(),
@@ -101,6 +112,7 @@ CASES = {
     "layers": layers,
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
+    "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
 }
 
 

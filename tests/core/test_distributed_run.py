@@ -27,7 +27,7 @@ def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...]
 def runs(tmp_path_factory):
     """The cases at 1, 2 and 4 ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    start(folder, "1,2,4", "layers", "plain", "accumulated")
+    start(folder, "1,2,4", "layers", "plain", "accumulated", "uneven")
     return folder
 
 
@@ -56,6 +56,14 @@ def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
 @pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6)])
 def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines, ranks):
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
+    """33 test images, unlabelled training images that are all one rank's, a kNN bank of 20: the hits are the same."""
+    assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 15)
+    accuracy = metrics(runs / "uneven_1")[-1]["toy/knn"]
+    assert accuracy * 33 == pytest.approx(round(accuracy * 33), abs=1e-9)  # of 33 images, no duplicates
 
 
 @pytest.mark.parametrize("ranks", SIZES)

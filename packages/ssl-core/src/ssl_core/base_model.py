@@ -363,6 +363,7 @@ class BaseModel(nn.Module):
         """Evaluate on every evaluation set; log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>``."""
         self.before_eval_epoch()
         self.eval()
+        self.distributed.share_buffers(self)
         self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed)
         if self.config.log.knn_samples and self.num_classes > 1:
             reference = self.until_stopped(self.loaders.reference)

@@ -90,6 +90,12 @@ class Distributed:
             return contextlib.nullcontext()
         return module.no_sync()
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give the main rank's buffers, which a checkpoint holds, to all: running statistics may be each rank's own."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average the gradients of a few small parameters over the ranks, in place (the probes', say)."""
         if self.world_size > 1:

@@ -49,7 +49,10 @@ class Evaluation:
                 self._count(f"probe_{name}", self.probes.scores(name, features[known]), labels)
         if self._bank is not None:
             features = widened([next(iter(representations.values()))[known]])[0]
-            self._count("knn", knn(*self._bank, features, k=min(20, len(self._bank[0]))), labels)
+            votes = features.new_zeros((0, self.num_classes))  # of a rank whose share of a last batch is empty
+            if len(features):
+                votes = knn(*self._bank, features, k=min(20, len(self._bank[0])))
+            self._count("knn", votes, labels)
 
     def compute(self) -> dict[str, float]:
         """Return the share of samples that each got right, over all ranks, and begin anew (the kNN's bank stays)."""
@@ -76,14 +79,14 @@ def collect(
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     ids: list[Tensor] = []
-    seen = 0
+    seen = torch.zeros((), dtype=torch.int64)
     for views, label, index in loader:
         known = label >= 0
         rows.append(features(views[0])[known.to(distributed.device)])
         labels.append(label[known])
         ids.append(index[known])
-        seen += int(known.sum())
-        if limit is not None and seen * distributed.world_size >= limit + distributed.world_size:
+        seen += known.sum()
+        if limit is not None and distributed.sum(seen) >= limit:  # asked of all, for all have to stop at the same batch
             break
     everything = torch.cat(ids)
     order = torch.argsort(distributed.gather(everything.to(distributed.device)))[:limit]
