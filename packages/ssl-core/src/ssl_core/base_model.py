@@ -21,7 +21,7 @@ from ssl_core.evaluation import Evaluation
 from ssl_core.final_table import write_report
 from ssl_core.loaders import Loaders
 from ssl_core.logger import Logger, Sink
-from ssl_core.optimizers import build_optimizer
+from ssl_core.optimizers import build_optimizer, set_rates
 from ssl_core.precision import Precision
 from ssl_core.probes import Probes
 from ssl_core.progress import Progress
@@ -249,11 +249,18 @@ class BaseModel(nn.Module):
     def initialize_optimizer(self) -> None:
         """Make ``self.optimizer`` for all parameters that want a gradient."""
         optim = self.config.optim
-        self.optimizer = build_optimizer(self, optim.optimizer, optim.lr, optim.weight_decay, optim.momentum)
+        self.optimizer = build_optimizer(
+            self, optim.optimizer, optim.lr, optim.weight_decay, optim.momentum, optim.layer_decay
+        )
 
     def initialize_scheduler(self) -> None:
         """Make ``self.schedule``, a pure function: optimizer step -> factor of the learning rate."""
         self.schedule = self.plan.schedule(self.config.optim.schedule)
+
+    def decay_schedule(self, step: int) -> float:
+        """Return the factor of the weight decay at an optimizer step, a pure function of it."""
+        optim = self.config.optim
+        return self.plan.weight_decay_factor(step, optim.weight_decay, optim.weight_decay_end)
 
     # -- 2. TRAIN
 
@@ -305,9 +312,7 @@ class BaseModel(nn.Module):
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
             return False
-        factor = self.schedule(self.progress.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
         norm = self.precision.gradient_norm(self.optimizer, self.config.optim.grad_max_norm)
         if not self.precision.skips_overflows:
             self.refuse_non_finite({"gradient norm": norm})
@@ -340,6 +345,8 @@ class BaseModel(nn.Module):
         values |= {f"train/probe_{name}_loss": value for name, value in probe_losses.items()}
         means = self.distributed.mean(torch.stack([value.double() for value in values.values()])).tolist()
         line = dict(zip(values, means)) | {"train/lr": self.optimizer.param_groups[0]["lr"]}
+        if self.config.optim.weight_decay_end is not None:
+            line["train/weight_decay"] = max(group["weight_decay"] for group in self.optimizer.param_groups)
         line["train/images_per_second"] = self.throughput.rate()
         self.logger.log(self.progress.step, self.progress.epoch, line)
         self.bar.show(self.progress.epoch, line["train/loss"])

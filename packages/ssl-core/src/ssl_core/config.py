@@ -54,6 +54,8 @@ class OptimConfig:
     epochs: int = option(100, low=0)  # passes over the training data
     max_steps: int | float = option(-1, low=-1)  # batches an epoch: -1 all, n, or a fraction below 1
     weight_decay: float = option(1e-4, low=0.0)  # on weights; never on biases and normalisation parameters
+    weight_decay_end: float | None = option(None, low=0.0)  # reached on half a cosine at the end; null: it is constant
+    layer_decay: float = option(1.0, above=0.0, high=1.0)  # learning rate of a backbone's layer over that of the next
     momentum: float = option(0.9, low=0.0, below=1.0)  # of the optimizers that have one
     accumulation_steps: int = option(1, low=1)  # batches whose gradients are averaged in one optimizer step
     grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
@@ -63,10 +65,11 @@ class OptimConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
-        from ssl_core.schedules import check_epochs, check_max_steps
+        from ssl_core.schedules import check_epochs, check_max_steps, check_weight_decay_end
 
         check_epochs(self.epochs, self.warmup_epochs)
         check_max_steps(self.max_steps)
+        check_weight_decay_end(self.weight_decay, self.weight_decay_end)
 
 
 @dataclass

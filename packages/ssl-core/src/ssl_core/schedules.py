@@ -129,6 +129,13 @@ class Plan:
         factor = SCHEDULES[name]
         return lambda step: factor(step, self.total_steps, self.warmup_steps)
 
+    def weight_decay_factor(self, step: int, start: float, end: float | None) -> float:
+        """Return the factor of a weight decay that goes from ``start`` to ``end`` on half a cosine (DINO, Caron et al. 2021).
+
+        ``end=None`` is one that stays as it is. There is no warm-up.
+        """
+        return 1.0 if end is None else cosine_ramp(step, self.total_steps, 1.0, end / start)
+
     def accumulation(self, batch: int) -> tuple[bool, int]:
         """Return :func:`accumulation` for this plan's epochs."""
         return accumulation(batch, self.batches_per_epoch, self.accumulation_steps)
@@ -142,6 +149,15 @@ def check_epochs(epochs: int, warmup_epochs: float) -> None:
         raise ConfigError(f"optim.warmup_epochs={warmup_epochs}: expected at least 0")
     if warmup_epochs > epochs > 0:
         raise ConfigError(f"optim.warmup_epochs={warmup_epochs} is longer than the run: optim.epochs={epochs}")
+
+
+def check_weight_decay_end(weight_decay: float, weight_decay_end: float | None) -> None:
+    """Raise a ConfigError for a weight decay that begins at 0 and yet is to change: which parameters have one?"""
+    if weight_decay_end is not None and not weight_decay > 0:
+        raise ConfigError(
+            f"optim.weight_decay_end={weight_decay_end} needs a weight decay to begin with: optim.weight_decay="
+            f"{weight_decay}, expected above 0 (1e-6, say)"
+        )
 
 
 def check_max_steps(max_steps: int | float) -> None:

@@ -40,6 +40,7 @@ class ResNet9(nn.Module):
             _convolution(4 * width, 8 * width, pool=True),
             _Residual(8 * width),
         )
+        self.layer_prefixes = [("stem",), *((f"levels.{level}",) for level in range(len(self.levels)))]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(N, 8 * width)`` of images ``(N, C, H, W)``."""

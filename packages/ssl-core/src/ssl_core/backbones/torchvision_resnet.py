@@ -32,6 +32,7 @@ def torchvision_resnet(name: str, image_shape: tuple[int, int, int], *, zero_ini
         model.conv1 = _stem(channels, kernel_size=7, stride=2)
     model.num_features = model.fc.in_features
     model.fc = nn.Identity()
+    model.layer_prefixes = [("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)]
     return model
 
 

@@ -49,6 +49,7 @@ class VisionTransformer(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(width)) if pool == "class" else None
         self.blocks = nn.Sequential(*(Block(width, num_heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.layer_prefixes = [("patches", "class_token"), *((f"blocks.{block}",) for block in range(depth))]
         self.positions: Tensor
         positions = sine_cosine_positions(height // patch_size, widthwise // patch_size, width)
         self.register_buffer("positions", positions, persistent=False)

@@ -11,6 +11,7 @@ from torch import nn
 from ssl_core.errors import ConfigError
 from ssl_core.optimizers.lars import LARS
 from ssl_core.optimizers.parameter_groups import parameter_groups
+from ssl_core.optimizers.rates import set_rates
 
 _REFUSED = {
     "LBFGS": "it calls the loss several times in a step, which a run with one loss a batch cannot give it",
@@ -35,6 +36,7 @@ def build_optimizer(
     lr: float,
     weight_decay: float = 0.0,
     momentum: float = 0.9,
+    layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
     """Return the optimizer of this name for a module's trainable parameters, or for given groups.
 
@@ -46,12 +48,14 @@ def build_optimizer(
     name : str
         One of :func:`optimizer_names`, spelt as the class is.
     lr : float
-        Peak learning rate, also kept as ``initial_lr`` in every group, as torch's schedulers do.
+        Peak learning rate, also kept as ``initial_lr`` in every group: see :func:`~ssl_core.optimizers.set_rates`.
     weight_decay : float
         In the optimizer's own sense: an L2 penalty (SGD, Adam, LARS, ...) or decoupled (AdamW). A
         non-zero one is refused by those that have none (Rprop), rather than forgotten.
     momentum : float
         Given to those that have a ``momentum`` (LARS, RMSprop, SGD); Adam's betas and the like keep their defaults.
+    layer_decay : float
+        Of the learning rate, from each layer of ``module.backbone`` to the one below it; 1: none. Given groups have theirs.
 
     Returns
     -------
@@ -78,7 +82,11 @@ def build_optimizer(
     known = inspect.signature(kind).parameters
     if weight_decay and "weight_decay" not in known:
         raise ConfigError(f"optim.weight_decay={weight_decay}: {name} has no weight decay; set optim.weight_decay=0")
-    groups = parameter_groups(module, weight_decay) if isinstance(module, nn.Module) else list(module)
+    groups: list[Any]
+    if isinstance(module, nn.Module):
+        groups = parameter_groups(module, weight_decay, lr, layer_decay)
+    else:
+        groups = list(module)
     if not any(_has_parameters(group) for group in groups):
         raise ConfigError(f"optim.optimizer={name!r}: there is nothing to train, no parameter requires a gradient")
     offered = {"lr": float(lr), "weight_decay": float(weight_decay), "momentum": float(momentum)}
@@ -89,8 +97,7 @@ def build_optimizer(
             f"optim.optimizer={name!r} refuses optim.lr={lr}, optim.weight_decay={weight_decay} or "
             f"optim.momentum={momentum}: {error}"
         ) from error
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+    set_rates(optimizer, lr_factor=1.0)
     return optimizer
 
 

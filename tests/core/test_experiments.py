@@ -1,0 +1,88 @@
+"""What an experiment is made of: each feature in a run, stopped in the middle and resumed, and what is refused by name."""
+
+import pytest
+import torch
+
+from ssl_core import ConfigError
+from ssl_core.run_folder import RunFolder
+
+FEATURES = {
+    "layer decay and weight decay schedule": {
+        "optim__optimizer": "AdamW", "optim__lr": 1e-2, "optim__layer_decay": 0.5,
+        "optim__weight_decay": 0.04, "optim__weight_decay_end": 0.4,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def layered(tiny_model):
+    """The tiny model, whose backbone says what its layers are."""
+
+    class Layered(tiny_model):
+        def initialize_modules(self):
+            super().initialize_modules()
+            self.backbone.layer_prefixes = [("1",), ("2",)]
+
+    return Layered
+
+
+def lines(config):
+    found = RunFolder.of(config).read_metrics()
+    return [{key: value for key, value in line.items() if key != "train/images_per_second"} for line in found]
+
+
+def same(ours, theirs):
+    """Whether two nested states are equal to the bit."""
+    if isinstance(theirs, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in theirs)
+    if isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return ours == theirs
+
+
+def state(model):
+    return {
+        name: part.state_dict() for name, part in model.parts().items() if name != "logger"
+    }  # its lines are compared
+
+
+@pytest.mark.parametrize("stopped_after", [3, 6])
+@pytest.mark.parametrize("feature", FEATURES)
+def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature, stopped_after):
+    """In the middle of an epoch; all state and all metrics are bit-identical."""
+    changes = {"log__checkpoint_every_steps": 1, **FEATURES[feature]}
+    whole = layered(make_config(log__run="whole", **changes))
+    whole.fit()
+
+    class Killed(layered):
+        def before_train_step(self):
+            if self.progress.step == stopped_after:
+                raise KeyboardInterrupt
+            super().before_train_step()
+
+    config = make_config(log__run="killed", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        Killed(config).fit()
+    resumed = layered(config)
+    resumed.fit()
+    assert lines(config) == lines(whole.config)
+    assert same(state(resumed), state(whole))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"optim__weight_decay": 0.0, "optim__weight_decay_end": 0.4},
+            r"optim\.weight_decay_end=0\.4 needs a weight decay to begin with: optim\.weight_decay=0\.0",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_model, changes, sentence):
+    config = make_config(**changes)
+    with pytest.raises(ConfigError, match=sentence):
+        tiny_model(config).fit()
+    assert config.data.opened == 0
+    assert not RunFolder.of(config).path.exists()
