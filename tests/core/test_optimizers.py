@@ -25,13 +25,13 @@ def gradients(module: nn.Module, seed: int) -> None:
 # ------------------------------------------------------------------------------------------------------------ names
 
 
-def test_names_are_all_of_torch_optim_and_lars_but_those_that_a_plain_step_cannot_drive():
+def test_names_are_all_of_torch_optim_and_our_own_but_those_that_a_plain_step_cannot_drive():
     theirs = {
         name
         for name, value in vars(torch.optim).items()
         if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
     }
-    assert set(optimizer_names()) == (theirs | {"LARS"}) - {"Optimizer", "LBFGS", "Muon", "SparseAdam"}
+    assert set(optimizer_names()) == (theirs | {"LAMB", "LARS", "Muon"}) - {"Optimizer", "LBFGS", "SparseAdam"}
     assert {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "LARS"} <= set(optimizer_names())
 
 
@@ -107,7 +107,7 @@ def test_sgd_and_adamw_equal_torchs_own_on_the_same_groups():
         ("Optimizer", r"optim\.optimizer='Optimizer': expected one of"),
         ("LBFGS", r"optim\.optimizer='LBFGS': it calls the loss several times.*choose one of"),
         ("SparseAdam", "sparse gradients"),
-        ("Muon", "matrices only"),
+        ("muon", r"did you mean 'Muon'\?"),
     ],
 )
 def test_unknown_and_refused_names_say_why(name, message):

@@ -48,7 +48,7 @@ class ModelConfig:
 class OptimConfig:
     """How it is trained."""
 
-    optimizer: str = option("SGD", choices=_optimizers)  # a class of torch.optim, or LARS
+    optimizer: str = option("SGD", choices=_optimizers)  # a class of torch.optim, LAMB, LARS, Muon
     lr: float = option(0.1, low=0.0)  # peak learning rate of the schedule, as it is: never scaled by the batch
     batch_size: int = option(256, low=1)  # samples a batch, over all ranks
     epochs: int = option(100, low=0)  # passes over the training data

@@ -9,25 +9,31 @@ import torch
 from torch import nn
 
 from ssl_core.errors import ConfigError
+from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
+from ssl_core.optimizers.muon import Muon, muon_groups
 from ssl_core.optimizers.parameter_groups import parameter_groups
 from ssl_core.optimizers.rates import set_rates
 
+_OURS = {
+    "LAMB": LAMB,
+    "LARS": LARS,
+    "Muon": Muon,
+}  # torch's Muon moves matrices only, and refuses biases and convolutions
 _REFUSED = {
     "LBFGS": "it calls the loss several times in a step, which a run with one loss a batch cannot give it",
-    "Muon": "torch's moves matrices only and refuses biases and convolutions; it needs a second optimizer for those",
     "SparseAdam": "it takes sparse gradients only, and a backbone's are dense",
 }
 
 
 def optimizer_names() -> tuple[str, ...]:
-    """Return the names that :func:`build_optimizer` takes: ``torch.optim``'s that a plain step drives, and LARS."""
+    """Return the names that :func:`build_optimizer` takes: ``torch.optim``'s that a plain step drives, and our own."""
     theirs = (
         name
         for name, value in vars(torch.optim).items()
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
     )
-    return tuple(sorted({"LARS", *theirs} - set(_REFUSED)))
+    return tuple(sorted({*_OURS, *theirs} - set(_REFUSED)))
 
 
 def build_optimizer(
@@ -50,10 +56,10 @@ def build_optimizer(
     lr : float
         Peak learning rate, also kept as ``initial_lr`` in every group: see :func:`~ssl_core.optimizers.set_rates`.
     weight_decay : float
-        In the optimizer's own sense: an L2 penalty (SGD, Adam, LARS, ...) or decoupled (AdamW). A
+        In the optimizer's own sense: an L2 penalty (SGD, Adam, LARS, ...) or decoupled (AdamW, LAMB, Muon). A
         non-zero one is refused by those that have none (Rprop), rather than forgotten.
     momentum : float
-        Given to those that have a ``momentum`` (LARS, RMSprop, SGD); Adam's betas and the like keep their defaults.
+        Given to those that have a ``momentum`` (LARS, Muon, RMSprop, SGD); Adam's betas and the like keep their defaults.
     layer_decay : float
         Of the learning rate, from each layer of ``module.backbone`` to the one below it; 1: none. Given groups have theirs.
 
@@ -85,6 +91,7 @@ def build_optimizer(
     groups: list[Any]
     if isinstance(module, nn.Module):
         groups = parameter_groups(module, weight_decay, lr, layer_decay)
+        groups = muon_groups(groups, module) if name == "Muon" else groups
     else:
         groups = list(module)
     if not any(_has_parameters(group) for group in groups):
@@ -110,7 +117,7 @@ def _kind(name: str) -> Any:
         nearest = difflib.get_close_matches(name.lower(), folded, n=1)
         hint = f"; did you mean {folded[nearest[0]]!r}?" if nearest else ""
         raise ConfigError(f"optim.optimizer={name!r}: expected one of {_quoted(optimizer_names())}{hint}")
-    return LARS if name == "LARS" else getattr(torch.optim, name)
+    return _OURS.get(name) or getattr(torch.optim, name)
 
 
 def _has_parameters(group: Any) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_core.optimizers.alike import alike, norms
+
 
 class LARS(torch.optim.Optimizer):
     r"""Layer-wise adaptive rate scaling (You, Gitman & Ginsburg 2017, https://arxiv.org/abs/1708.03888).
@@ -69,7 +71,7 @@ class LARS(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameters in _alike(group["params"]):
+            for parameters in alike(group["params"]):
                 self._step(parameters, group)
         return loss
 
@@ -94,24 +96,9 @@ class LARS(torch.optim.Optimizer):
 
 def _adapted(weights: list[Tensor], gradients: list[Tensor], weight_decay: float, trust: float) -> list[Tensor]:
     """Return λ (g + β w) for each pair."""
-    weight_norms, gradient_norms = _norms(weights), _norms(gradients)
+    weight_norms, gradient_norms = norms(weights), norms(gradients)
     ratios = trust * weight_norms / (gradient_norms + weight_decay * weight_norms)
     ratios = torch.where((weight_norms > 0) & (gradient_norms > 0), ratios, 1.0).to(weights[0].dtype)
     updates = list(torch._foreach_add(gradients, weights, alpha=weight_decay))
     torch._foreach_mul_(updates, list(ratios.unbind()))
     return updates
-
-
-def _norms(tensors: list[Tensor]) -> Tensor:
-    """Return the Euclidean norms, ``(len(tensors),)``, summed in float32 where the tensors are narrower."""
-    dtype = torch.float32 if tensors[0].dtype.itemsize < 4 else None
-    return torch.stack(torch._foreach_norm(tensors, 2, dtype=dtype))
-
-
-def _alike(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Return the parameters with a gradient, those together that one foreach call can take and one rule is for."""
-    alike: dict[tuple[torch.device, torch.dtype, bool], list[Tensor]] = {}
-    for parameter in parameters:
-        if parameter.grad is not None:
-            alike.setdefault((parameter.device, parameter.dtype, parameter.ndim > 1), []).append(parameter)
-    return list(alike.values())

@@ -1,0 +1,22 @@
+"""What optimizers that go layer by layer do with many parameters at once."""
+
+import torch
+from torch import Tensor
+
+
+def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Return the parameters with a gradient, those together that one foreach call can take and one rule is for.
+
+    The rule: parameters of at most one dimension (biases, normalisation) are not adapted, all others are.
+    """
+    together: dict[tuple[torch.device, torch.dtype, bool], list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            together.setdefault((parameter.device, parameter.dtype, parameter.ndim > 1), []).append(parameter)
+    return list(together.values())
+
+
+def norms(tensors: list[Tensor]) -> Tensor:
+    """Return the Euclidean norms, ``(len(tensors),)``, summed in float32 where the tensors are narrower."""
+    dtype = torch.float32 if tensors[0].dtype.itemsize < 4 else None
+    return torch.stack(torch._foreach_norm(tensors, 2, dtype=dtype))

@@ -1,0 +1,106 @@
+"""LAMB: Adam's direction, and for each layer a step in proportion to its weights."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_core.optimizers.alike import alike, norms
+
+
+class LAMB(torch.optim.Optimizer):
+    r"""Layer-wise adaptive moments (You et al. 2020, algorithm 2, https://arxiv.org/abs/1904.00962), φ the identity.
+
+    With gradient g, weights w, weight decay λ, learning rate γ, at a parameter's t-th step
+
+    .. math::
+        m ← β_1 m + (1 - β_1) g, \qquad v ← β_2 v + (1 - β_2) g^2, \\
+        u = \frac{m / (1 - β_1^t)}{\sqrt{v / (1 - β_2^t)} + ε} + λ w, \qquad w ← w - γ \frac{‖w‖}{‖u‖} u
+
+    Parameters of at most one dimension (biases, normalisation) are neither adapted nor decayed, whatever their group
+    says: for them it is Adam. The ratio is 1 where w or u is exactly zero, as in a zero-initialised layer. The gradient
+    is not clipped here: ``optim.grad_max_norm`` does that.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, or groups of them.
+    lr : float
+        γ. A step moves a layer by this share of its norm.
+    betas : tuple of float
+        β₁ and β₂, each in [0, 1).
+    eps : float
+        ε.
+    weight_decay : float
+        λ.
+
+    Raises
+    ------
+    ValueError
+        For a negative option, or a β that is not below 1.
+
+    Notes
+    -----
+    Norms are in float32 at least. Nothing in a step waits for the device.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        for name, value in {"lr": lr, "eps": eps, "weight_decay": weight_decay}.items():
+            if not value >= 0:  # also refuses NaN
+                raise ValueError(f"LAMB: {name}={value}: expected at least 0")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"LAMB: betas={betas}: expected two numbers of at least 0 and less than 1")
+        super().__init__(
+            params, {"lr": float(lr), "betas": tuple(betas), "eps": float(eps), "weight_decay": float(weight_decay)}
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameters in alike(group["params"]):
+                self._step(parameters, group)
+        return loss
+
+    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Move parameters of one device, one dtype, all adapted or none."""
+        gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        states = [self._state(parameter) for parameter in parameters]
+        steps, firsts, seconds = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
+        beta1, beta2 = group["betas"]
+        torch._foreach_add_(steps, 1.0)
+        torch._foreach_lerp_(firsts, gradients, 1 - beta1)
+        torch._foreach_mul_(seconds, beta2)
+        torch._foreach_addcmul_(seconds, gradients, gradients, value=1 - beta2)
+
+        counts = [step.item() for step in steps]  # on the processor, as torch's own: nothing waits
+        roots = torch._foreach_sqrt(torch._foreach_div(seconds, [1 - beta2**count for count in counts]))
+        torch._foreach_add_(roots, group["eps"])
+        updates = list(torch._foreach_div(firsts, [1 - beta1**count for count in counts]))
+        torch._foreach_div_(updates, roots)
+        if parameters[0].ndim > 1:
+            torch._foreach_add_(updates, parameters, alpha=group["weight_decay"])
+            weights, sizes = norms(parameters), norms(updates)
+            ratios = torch.where((weights > 0) & (sizes > 0), weights / sizes, 1.0).to(parameters[0].dtype)
+            torch._foreach_mul_(updates, list(ratios.unbind()))
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"])
+
+    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        return state

@@ -1,0 +1,203 @@
+"""Muon: for the matrices inside of a network a step in which all directions are equally long; AdamW for the rest."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic: steepest at 0, and near 1 after five steps
+STEPS = 5
+SMALLEST_NORM = 1e-7
+
+
+class Muon(torch.optim.Optimizer):
+    r"""Momentum, orthogonalised by Newton-Schulz (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
+
+    For a matrix W ``(A, B)`` (a convolution's ``(A, B₁, k, k)`` is flattened to ``(A, B₁ k k)``) with gradient G,
+    momentum μ, weight decay λ and learning rate γ
+
+    .. math::
+        M ← μ M + (1 - μ) G, \qquad O = \operatorname{NS}(μ M + (1 - μ) G), \qquad
+        W ← (1 - γ λ) W - 0.2 \sqrt{\max(A, B)} \, γ \, O
+
+    where NS moves all singular values close to 1 (see :func:`newton_schulz`). The factor is that of Liu et al. 2025
+    (section 2.2, https://arxiv.org/abs/2502.16982): a step is as long as AdamW's usually are, so that **one learning
+    rate and one weight decay, those of AdamW, are for all parameters**. Jordan's own factor is :math:`\sqrt{\max(1, A / B)}`
+    with a rate of 0.02 beside another for AdamW.
+
+    Parameters
+    ----------
+    params : iterable of dict
+        Groups with ``use_muon``: whether Muon moves them, or ``torch.optim.AdamW`` (with its β and ε); :func:`muon_groups`
+        makes them of a module. In a group that does not say, and for plain parameters: those of two and more dimensions.
+    lr : float
+        γ, as for AdamW.
+    momentum : float
+        μ, in [0, 1); Nesterov's.
+    weight_decay : float
+        λ, decoupled.
+
+    Raises
+    ------
+    ValueError
+        For a negative option, a momentum that is not below 1, or a group for Muon that holds a vector.
+
+    Notes
+    -----
+    The iteration runs in bfloat16, as Jordan's and torch's do, for float64 parameters in float64. Matrices of one shape
+    go through it together.
+    """
+
+    BETAS = (0.9, 0.999)  # of AdamW, torch's defaults
+    EPS = 1e-8
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        for name, value in options.items():
+            if not value >= 0:  # also refuses NaN
+                raise ValueError(f"Muon: {name}={value}: expected at least 0")
+        if momentum >= 1:
+            raise ValueError(f"Muon: momentum={momentum}: expected less than 1")
+        groups: list[dict[str, Any]] = []
+        for each in params:
+            group = {**each, "params": list(each["params"])} if isinstance(each, dict) else {"params": [each]}
+            groups += [group] if "use_muon" in group else _split(group, lambda parameter: parameter.ndim > 1)
+        for group in groups:
+            vectors = [tuple(parameter.shape) for parameter in group["params"] if parameter.ndim < 2]
+            if group["use_muon"] and vectors:
+                raise ValueError(
+                    f"Muon: a parameter of shape {vectors[0]} is no matrix; put it in a use_muon=False group"
+                )
+        super().__init__(groups, {name: float(value) for name, value in options.items()})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group["use_muon"]:
+                for matrices in _of_one_shape(parameters):
+                    self._muon(matrices, group)
+            elif parameters:
+                self._adamw(parameters, group)
+        return loss
+
+    def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Move matrices of one shape, device and dtype."""
+        gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        momenta = [self._state(parameter, "momentum_buffer")["momentum_buffer"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        stacked = torch.stack([update.flatten(1) for update in ahead])
+        factor = 0.2 * math.sqrt(max(stacked.shape[1:]))
+        updates = [update.view(parameters[0].shape) for update in newton_schulz(stacked).unbind()]
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"] * factor)
+
+    def _adamw(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        states = [self._state(parameter, "exp_avg", "exp_avg_sq") for parameter in parameters]
+        for state in states:
+            state.setdefault("step", torch.zeros(()))
+        adamw(
+            parameters,
+            [parameter.grad for parameter in parameters if parameter.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            amsgrad=False,
+            beta1=self.BETAS[0],
+            beta2=self.BETAS[1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=self.EPS,
+            maximize=False,
+        )
+
+    def _state(self, parameter: Tensor, *names: str) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        for name in names:
+            if name not in state:
+                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        return state
+
+
+def newton_schulz(matrices: Tensor) -> Tensor:
+    r"""Return matrices with the singular vectors of those given and singular values near 1 (between about 0.7 and 1.2).
+
+    :math:`X ← X / ‖X‖_F`, then five times :math:`X ← a X + (b X X^T + c (X X^T)^2) X` with Jordan's coefficients. Small
+    singular values (below about 1/1000 of the norm) stay smaller.
+
+    Parameters
+    ----------
+    matrices : Tensor
+        ``(M, A, B)``, floating-point.
+
+    Returns
+    -------
+    Tensor
+        ``(M, A, B)`` of the same dtype; computed in bfloat16, or in float64 where that is given.
+    """
+    a, b, c = COEFFICIENTS
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = matrices if wide else matrices.mT  # the smaller of the two products
+    x = x.to(torch.float64 if matrices.dtype == torch.float64 else torch.bfloat16)
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=SMALLEST_NORM)
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.mT).to(matrices.dtype).contiguous()
+
+
+def muon_groups(groups: Iterable[dict[str, Any]], module: nn.Module) -> list[dict[str, Any]]:
+    """Split each group in two: the hidden matrices, for Muon, and the rest, for AdamW.
+
+    For AdamW are, as Jordan advises: all vectors; embeddings (of ``nn.Embedding``, and what is one row or one column, as
+    class tokens, positions and depthwise filters are); and the first and the last matrix of the module, in the order of
+    ``module.parameters()``, which are the stem and the end of the head or of the projector.
+
+    Parameters
+    ----------
+    groups : iterable of dict
+        As :func:`~ssl_core.optimizers.parameter_groups` makes them.
+    module : nn.Module
+        Whose parameters are in them.
+
+    Returns
+    -------
+    list of dict
+        The groups with ``use_muon``; none is empty.
+    """
+    embeddings = {each.weight for each in module.modules() if isinstance(each, nn.Embedding)}
+    matrices = [
+        parameter
+        for parameter in module.parameters()
+        if parameter.requires_grad
+        and parameter.ndim > 1
+        and min(parameter.shape[:2]) > 1
+        and parameter not in embeddings
+    ]
+    hidden = set(matrices[1:-1])
+    return [part for group in groups for part in _split(group, hidden.__contains__)]
+
+
+def _split(group: dict[str, Any], by_muon: Callable[[Any], bool]) -> list[dict[str, Any]]:
+    """Return one group, or two, with ``use_muon``."""
+    parts = [
+        (each, [parameter for parameter in group["params"] if by_muon(parameter) is each]) for each in (True, False)
+    ]
+    return [{**group, "params": parameters, "use_muon": each} for each, parameters in parts if parameters]
+
+
+def _of_one_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
+    together: dict[tuple[Any, ...], list[Tensor]] = {}
+    for parameter in parameters:
+        together.setdefault((parameter.shape, parameter.device, parameter.dtype), []).append(parameter)
+    return list(together.values())
