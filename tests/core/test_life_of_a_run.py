@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from ssl_core import ConfigError, DivergedError, Preempted, RunFolderError, Teacher
+from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
 from ssl_core.probes import Probes
 from ssl_core.run_folder import RunFolder
 
@@ -221,37 +221,6 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_who_is_in_it(make_c
     Nested(config).fit()
     assert len([line for line in lines(config) if "train/loss" in line]) == 12
     tiny_model(config).fit()  # the lock went with the run
-
-
-def test_a_diverged_loss_stops_before_the_optimizer_moves(make_config, tiny_model):
-    class Diverging(tiny_model):
-        def compute_loss(self):
-            terms = super().compute_loss()
-            if self.progress.step == 2:
-                self.before = weights(self)
-                terms["distance"] = terms["distance"] * float("nan")
-            return terms
-
-    config = make_config()
-    model = Diverging(config)
-    with pytest.raises(DivergedError, match=r"distance is nan at epoch 1, batch 2, step 2, rank 0.*not moved"):
-        model.fit()
-    parameters = dict(model.named_parameters())
-    assert all(torch.equal(model.before[name], parameters[name]) for name in parameters)
-    ended = summary(config)
-    assert ended["status"] == "failed"
-    assert "distance is nan" in ended["error"]
-
-
-def test_a_gradient_that_is_not_finite_stops_it_as_well(make_config, tiny_model):
-    class Diverging(tiny_model):
-        def compute_loss(self):
-            terms = super().compute_loss()
-            zero = sum(p.sum() for p in self.parameters()) * 0
-            return {**terms, "root": zero.square().sqrt()}  # finite, with an infinite slope
-
-    with pytest.raises(DivergedError, match="gradient norm is nan"):
-        Diverging(make_config()).fit()
 
 
 def test_another_config_in_the_same_folder_is_refused_before_data_is_opened(make_config, tiny_model):

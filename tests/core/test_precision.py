@@ -16,7 +16,11 @@ def test_gradient_norm_is_that_before_clipping():
     weight = parameter([3.0, 4.0])
     optimizer = torch.optim.SGD([weight], lr=1.0)
     precision = Precision("fp32", CPU)
-    assert precision.gradient_norm(optimizer, max_norm=1.0).item() == 5.0
+    norm = precision.gradient_norm(optimizer)
+    assert norm.item() == 5.0
+    precision.clip(optimizer, norm, max_norm=None)
+    assert torch.equal(weight.grad, torch.tensor([3.0, 4.0]))
+    precision.clip(optimizer, norm, max_norm=1.0)
     torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]), rtol=1e-4, atol=1e-4)
     assert precision.step(optimizer)
     assert weight.grad is None
@@ -28,7 +32,7 @@ def test_fp16_skips_the_step_of_an_overflow_and_scales_less():
     precision = Precision("fp16", CPU)
     precision._scaler.scale(torch.zeros(1))  # as backward() does
     before = precision._scaler.get_scale()
-    precision.gradient_norm(optimizer, max_norm=None)
+    precision.gradient_norm(optimizer)
     assert not precision.step(optimizer)
     assert torch.equal(weight.detach(), torch.zeros(2))
     assert precision._scaler.get_scale() < before

@@ -15,7 +15,7 @@ from ssl_core.batch import to_device
 from ssl_core.checkpoints import Checkpoints
 from ssl_core.config import Config, ModelConfig
 from ssl_core.distributed import Distributed
-from ssl_core.divergence import refuse_non_finite
+from ssl_core.divergence import Divergence
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation import Evaluation
 from ssl_core.final_table import write_report
@@ -78,6 +78,7 @@ class BaseModel(nn.Module):
     progress: Progress
     stop: StopSignal
     timetable: Timetable
+    divergence: Divergence
     loaders: Loaders
     plan: Plan
     logger: Logger
@@ -170,6 +171,8 @@ class BaseModel(nn.Module):
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
         self.stop = StopSignal()
         self.timetable = Timetable(config, self.progress, self.stop, self.distributed)
+        seed, every_steps = config.hardware.seed, config.log.every_steps
+        self.divergence = Divergence(self.folder, self.checkpoints, self.progress, self.distributed, seed, every_steps)
         self.reports: list[str] = []
         self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
         self.folder.refuse_other(plain_config(config), free_keys(config))
@@ -306,16 +309,17 @@ class BaseModel(nn.Module):
             with self.precision.autocast():
                 terms = self._loss[0]()
             loss = torch.stack(widened(list(terms.values()))).sum()
-            self.refuse_non_finite(terms)
+            self.divergence.check_loss(terms, batch[2])
             self.precision.backward(loss / divisor)
         probe_losses = self.probes.train_step(batch[1], self.distributed)
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
             return False
         set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
-        norm = self.precision.gradient_norm(self.optimizer, self.config.optim.grad_max_norm)
+        norm = self.precision.gradient_norm(self.optimizer)
         if not self.precision.skips_overflows:
-            self.refuse_non_finite({"gradient norm": norm})
+            self.divergence.check_gradients(norm, self.named_parameters())
+        self.precision.clip(self.optimizer, norm, self.config.optim.grad_max_norm)
         if not self.precision.step(self.optimizer):
             return False
         self.progress.step += 1
@@ -331,11 +335,6 @@ class BaseModel(nn.Module):
         for module in self.modules():
             if self.weights_moved and isinstance(module, Teacher):
                 module.follow(self.progress.step, self.plan.total_steps)
-
-    def refuse_non_finite(self, terms: dict[str, Tensor]) -> None:
-        """Stop before the optimizer moves if a term is not finite; on a GPU only where a line is logged, which waits anyway."""
-        if self.distributed.device.type == "cpu" or (self.progress.step + 1) % self.config.log.every_steps == 0:
-            refuse_non_finite(terms, self.progress, self.distributed.rank, self.data[2])
 
     def log_step(self, loss: Tensor, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
         """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""
@@ -436,6 +435,7 @@ class BaseModel(nn.Module):
 
     def save_checkpoint(self) -> None:
         """Keep the state of all :meth:`parts` on the disk, atomically. Main rank only."""
+        self.divergence.check_weights(self.named_parameters())
         if self.distributed.is_main:
             state = {name: part.state_dict() for name, part in self.parts().items()}
             self.checkpoints.save(self.progress.step, state)

@@ -136,6 +136,14 @@ class Distributed:
         dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def collect(self, value: Any) -> list[Any]:
+        """Return the ``value`` (numbers, strings, small lists and dicts of them) of every rank, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
     def any(self, flag: bool) -> bool:
         """Return whether ``flag`` is set on some rank."""
         if self.world_size == 1:

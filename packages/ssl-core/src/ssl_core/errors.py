@@ -1,6 +1,7 @@
 """The errors that a run can name. Each carries the exit code that the command line ends with."""
 
 from pathlib import Path
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -36,9 +37,13 @@ class CheckpointError(RunError):
 
 
 class DivergedError(RunError):
-    """The loss or a gradient is not finite any more."""
+    """The loss, a gradient or a weight is not finite any more; ``record`` is what ``diverged.json`` says."""
 
     exit_code = 4
+
+    def __init__(self, sentence: str, record: dict[str, Any]) -> None:
+        super().__init__(sentence)
+        self.record = record
 
 
 class Preempted(RunError):

@@ -39,14 +39,15 @@ class Precision:
         """Add the gradients of ``loss``, scaled where fp16 would lose them."""
         self._scaler.scale(loss).backward()
 
-    def gradient_norm(self, optimizer: torch.optim.Optimizer, max_norm: float | None) -> Tensor:
-        """Unscale the gradients, clip their global norm to ``max_norm`` where it is given; return the norm before."""
+    def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Unscale the gradients and return their global norm."""
         self._scaler.unscale_(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        return nn.utils.get_total_norm([p.grad for p in _with_gradient(optimizer) if p.grad is not None])
+
+    def clip(self, optimizer: torch.optim.Optimizer, norm: Tensor, max_norm: float | None) -> None:
+        """Scale gradients of global norm ``norm`` down to ``max_norm``, where it is given and they are above it."""
         if max_norm is not None:
-            nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
-        return norm
+            nn.utils.clip_grads_with_norm_(_with_gradient(optimizer), max_norm, norm)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Move the weights and clear the gradients; return False where the scaler skipped the step (fp16 overflow)."""
@@ -69,6 +70,10 @@ class Precision:
         """Take the scaler's state over."""
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state)
+
+
+def _with_gradient(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def has_bf16(device: torch.device) -> bool:

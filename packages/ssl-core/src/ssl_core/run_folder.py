@@ -1,8 +1,8 @@
 """The run folder: the one object that knows the names in it.
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
-``table.md``, ``table.json`` and ``curves.png``; ``.lock`` says which process works in it. The files are the truth;
-whatever else shows a run reads them.
+``table.md``, ``table.json`` and ``curves.png``; ``diverged.json`` where the run has diverged; ``.lock`` says which process
+works in it. The files are the truth; whatever else shows a run reads them.
 """
 
 import dataclasses
@@ -36,6 +36,7 @@ class RunFolder:
         self.table = self.path / "table.md"
         self.table_json = self.path / "table.json"
         self.curves = self.path / "curves.png"
+        self.diverged = self.path / "diverged.json"
         self.lock = self.path / ".lock"
 
     @classmethod
@@ -100,6 +101,14 @@ class RunFolder:
     def read_summary(self) -> dict[str, Any]:
         """Return ``summary.json``, or an empty dict where there is none yet."""
         return json.loads(self.summary.read_text()) if self.summary.exists() else {}
+
+    def write_divergence(self, record: dict[str, Any]) -> None:
+        """Write ``diverged.json``: the step at which the run has diverged, for ``python3 -m ssl_core.replay``."""
+        write_atomically(self.diverged, json.dumps(record) + "\n")
+
+    def read_divergence(self) -> dict[str, Any] | None:
+        """Return ``diverged.json``, or None where the run has not diverged."""
+        return json.loads(self.diverged.read_text()) if self.diverged.exists() else None
 
     def read_metrics_text(self) -> str:
         """Return ``metrics.jsonl`` as it is, or an empty string."""

@@ -80,6 +80,7 @@ class Summary:
         try:
             if error is None:
                 self.write("finished")
+                self.folder.diverged.unlink(missing_ok=True)  # of an earlier process: it did not happen again
             elif isinstance(error, Preempted | KeyboardInterrupt):
                 self.write("preempted", error=str(error) or type(error).__name__)
             else:
