@@ -1,6 +1,7 @@
 import random
 
 import numpy
+import pytest
 import torch
 
 from ssl_core.random_state import seed_step
@@ -25,3 +26,16 @@ def test_steps_epochs_seeds_and_ranks_draw_differently():
         seed_step(*place)
         drawn.append(draw())
     assert len(set(map(str, drawn))) == len(places)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_step_seeds_the_gpus_as_torch_does_once_they_are_in_use(monkeypatch, used):
+    """Oracle: ``torch.manual_seed``, which a step does not call because it is slow."""
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    seed_step(0, epoch=3, batch=5, rank=0)
+    ours = torch.rand(3)
+    assert seeds == ([torch.initial_seed()] if used else [])
+    torch.manual_seed(torch.initial_seed())
+    assert torch.equal(torch.rand(3), ours)

@@ -231,6 +231,7 @@ class BaseModel(nn.Module):
         self.initialize_optimizer()
         self.initialize_scheduler()
         self.load_checkpoint()
+        self._teachers = [module for module in self.modules() if isinstance(module, Teacher)]
 
     def seed_everything(self) -> None:
         """Seed Python, numpy (where it is loaded) and torch with ``hardware.seed``."""
@@ -308,9 +309,10 @@ class BaseModel(nn.Module):
         with self.distributed.synchronised(self._loss[0], when=last):
             with self.precision.autocast():
                 terms = self._loss[0]()
-            loss = torch.stack(widened(list(terms.values()))).sum()
+            first, *others = widened(list(terms.values()))
+            loss = sum(others, first)
             self.divergence.check_loss(terms, batch[2])
-            self.precision.backward(loss / divisor)
+            self.precision.backward(loss / divisor if divisor > 1 else loss)
         probe_losses = self.probes.train_step(batch[1], self.distributed)
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
@@ -332,9 +334,9 @@ class BaseModel(nn.Module):
 
         Where it has, every :class:`~ssl_core.Teacher` among the modules moves towards its student.
         """
-        for module in self.modules():
-            if self.weights_moved and isinstance(module, Teacher):
-                module.follow(self.progress.step, self.plan.total_steps)
+        if self.weights_moved:
+            for teacher in self._teachers:
+                teacher.follow(self.progress.step, self.plan.total_steps)
 
     def log_step(self, loss: Tensor, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
         """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""
