@@ -31,6 +31,7 @@ from ssl_core.run_folder import RunFolder, free_keys, identity, plain_config
 from ssl_core.run_lock import RunLock
 from ssl_core.schedules import Plan
 from ssl_core.signals import StopSignal
+from ssl_core.step_timer import StepTimer
 from ssl_core.summary import Summary
 from ssl_core.teacher import Teacher
 from ssl_core.throughput import Throughput
@@ -83,6 +84,7 @@ class BaseModel(nn.Module):
     plan: Plan
     logger: Logger
     throughput: Throughput
+    timer: StepTimer
     summary: Summary
     probes: Probes
     optimizer: torch.optim.Optimizer
@@ -138,7 +140,7 @@ class BaseModel(nn.Module):
             self.open_data()
             with self.lock:
                 self.open_files()
-                with self.logger, self.summary, self.stop:
+                with self.logger, self.summary, self.stop, self.timer:
                     self.initialize()
                     with self.progress_bar() as self.bar:
                         while not self.timetable.is_over:
@@ -152,8 +154,9 @@ class BaseModel(nn.Module):
                                 self.save_checkpoint()
                     if self.config.log.report:
                         self.write_report()
-        if self.distributed.is_main and self.reports:
-            print(*self.reports, sep="\n", flush=True)
+        reports = [*self.reports, *self.timer.reports]
+        if self.distributed.is_main and reports:
+            print(*reports, sep="\n", flush=True)
         return self.logger.last
 
     def open_folder(self) -> None:
@@ -207,6 +210,8 @@ class BaseModel(nn.Module):
             "threads": torch.get_num_threads(),
         }
         self.throughput = Throughput()
+        size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
+        self.timer = StepTimer(self.folder, config.hardware.profile if ranks.is_main else 0, ranks.device, size)
         self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=ranks.is_main)
 
     def make_sinks(self) -> list[Sink]:
@@ -282,12 +287,16 @@ class BaseModel(nn.Module):
         self.loaders.train.start(self.progress.epoch, self.progress.batch)
         batches = iter(self.loaders.train)
         while self.progress.batch < self.plan.batches_per_epoch:
+            self.timer.begin("data")
             self.data = to_device(next(batches), self.distributed.device, self.precision.dtype)
+            self.timer.begin("other")
             self.before_train_step()
             self.weights_moved = self.train_step(self.data)
+            self.timer.begin("other")
             self.after_train_step()
             self.progress.batch += 1
             self.bar.advance()
+            self.timer.end_batch()
             if self.weights_moved and self.timetable.checkpoint_due_in_epoch:
                 self.save_checkpoint()
                 self.timetable.refuse_to_go_on()
@@ -306,17 +315,21 @@ class BaseModel(nn.Module):
             Whether the weights moved.
         """
         last, divisor = self.plan.accumulation(self.progress.batch)
+        self.timer.begin("forward")
         with self.distributed.synchronised(self._loss[0], when=last):
             with self.precision.autocast():
                 terms = self._loss[0]()
             first, *others = widened(list(terms.values()))
             loss = sum(others, first)
             self.divergence.check_loss(terms, batch[2])
+            self.timer.begin("backward")
             self.precision.backward(loss / divisor if divisor > 1 else loss)
+        self.timer.begin("probes")
         probe_losses = self.probes.train_step(batch[1], self.distributed)
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
             return False
+        self.timer.begin("optimizer")
         set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
         norm = self.precision.gradient_norm(self.optimizer)
         if not self.precision.skips_overflows:
@@ -325,6 +338,7 @@ class BaseModel(nn.Module):
         if not self.precision.step(self.optimizer):
             return False
         self.progress.step += 1
+        self.timer.begin("logging")
         if self.timetable.line_due:
             self.log_step(loss.detach(), terms, probe_losses, norm)
         return True

@@ -83,6 +83,7 @@ class HardwareConfig:
     strategy: str = option("ddp", choices=("ddp",))  # how several ranks work together
     sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
     num_threads: int = option(0, low=0, resume="free")  # torch's threads a process; 0: torch's own choice
+    profile: int = option(0, low=0, resume="free")  # batches whose time is taken apart: profile.md, trace.json
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """The run folder: the one object that knows the names in it.
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
-``table.md``, ``table.json`` and ``curves.png``; ``diverged.json`` where the run has diverged; ``.lock`` says which process
-works in it. The files are the truth; whatever else shows a run reads them.
+``table.md``, ``table.json`` and ``curves.png``; ``diverged.json`` where the run has diverged; ``profile.md`` and
+``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process works in it. The files are the truth;
+whatever else shows a run reads them.
 """
 
 import dataclasses
@@ -37,6 +38,8 @@ class RunFolder:
         self.table_json = self.path / "table.json"
         self.curves = self.path / "curves.png"
         self.diverged = self.path / "diverged.json"
+        self.profile = self.path / "profile.md"
+        self.trace = self.path / "trace.json"
         self.lock = self.path / ".lock"
 
     @classmethod
