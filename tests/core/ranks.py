@@ -77,7 +77,7 @@ def configuration(folder: Path, data: Any = None, **changes: Any) -> Config:
 
 def layers(folder: Path) -> None:
     """Keep what batch normalisations make of uneven shares of a batch, and the gradients of inputs and parameters."""
-    with Distributed("cpu", rendezvous=folder) as ranks:
+    with Distributed("cpu", rendezvous=folder / "here") as ranks:
         shares = torch.arange(12).tensor_split([1, 2, 5][: ranks.world_size - 1])  # at 4 ranks: 1, 1, 3 and 7 rows
         found = {}
         for name, (layer, batch, weights) in batch_normalisations().items():

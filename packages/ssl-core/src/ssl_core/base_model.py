@@ -168,7 +168,7 @@ class BaseModel(nn.Module):
         if config.hardware.num_threads:
             torch.set_num_threads(config.hardware.num_threads)
         self.folder = RunFolder.of(config)
-        self.distributed = Distributed(config.hardware.device, rendezvous=self.folder.path.parent)
+        self.distributed = Distributed(config.hardware.device, rendezvous=self.folder.rendezvous)
         self.precision = Precision(config.hardware.precision, self.distributed.device)
         self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates

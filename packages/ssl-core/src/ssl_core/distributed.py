@@ -1,6 +1,7 @@
 """The ranks of a run: who we are, how we meet, and the few sums that need everybody."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -12,7 +13,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
+from ssl_core.rendezvous import meet
 from ssl_core.sync_batchnorm import synchronise_batchnorm
+
+_runs = itertools.count()  # of this process: the same number on all ranks
+TIMEOUT = timedelta(
+    minutes=30
+)  # of one collective: a rank that has ended is noticed at once, this is for one that hangs
+MEETING_TIMEOUT = timedelta(minutes=10)  # for all ranks to have started
 
 
 class Distributed:
@@ -25,20 +33,20 @@ class Distributed:
     device : {"auto", "cpu", "cuda"}
         ``hardware.device``.
     rendezvous : Path
-        A folder that all ranks see; under SLURM they meet through a file in it, so that no port can be taken.
+        Under SLURM the ranks meet through a file that is called after it, in a folder that all of them see.
     """
 
     def __init__(self, device: str, rendezvous: Path) -> None:
+        self._meeting: Path | None = None
         slurm_step = "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
         if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
             names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-            self._init_method = "env://"
         elif slurm_step:
             names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
-            attempt = f"{os.environ['SLURM_JOB_ID']}_{os.environ.get('SLURM_RESTART_COUNT', '0')}"
-            self._init_method = (rendezvous.absolute() / f".rendezvous_{attempt}").as_uri()
+            step = f"{os.environ.get('SLURM_JOB_ID')}_{os.environ['SLURM_STEP_ID']}"
+            self._meeting = rendezvous.with_name(f"{rendezvous.name}_{step}")
         else:
-            names, self._init_method = None, ""
+            names = None
         self.rank, self.world_size, self.local_rank = (
             (int(os.environ.get(name, default)) for name, default in zip(names, "010")) if names else (0, 1, 0)
         )
@@ -46,7 +54,6 @@ class Distributed:
             raise ConfigError("hardware.device='cuda': torch sees no GPU here; expected 'auto' or 'cpu'")
         kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         self.device = torch.device(kind, self.local_rank) if kind == "cuda" else torch.device("cpu")
-        self._rendezvous = rendezvous
 
     @property
     def is_main(self) -> bool:
@@ -55,17 +62,24 @@ class Distributed:
 
     def __enter__(self) -> "Distributed":
         if self.world_size > 1 and not dist.is_initialized():
-            self._rendezvous.mkdir(parents=True, exist_ok=True)
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
             dist.init_process_group(
-                "nccl" if self.device.type == "cuda" else "gloo",
-                init_method=self._init_method,
+                # flags and small objects stay on the host, which then need not wait for the GPU
+                "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo",
+                store=self._store(),
                 rank=self.rank,
                 world_size=self.world_size,
-                timeout=timedelta(minutes=30),
+                timeout=TIMEOUT,
             )
         return self
+
+    def _store(self) -> dist.Store:
+        """Return what the ranks exchange their addresses through: nothing in it is of an earlier run of this process."""
+        if self._meeting is not None:
+            return meet(self._meeting, self.rank, self.world_size, MEETING_TIMEOUT)
+        store, _, _ = next(dist.rendezvous("env://", self.rank, self.world_size, timeout=MEETING_TIMEOUT))
+        return dist.PrefixStore(f"run {next(_runs)}", store)
 
     def __exit__(self, *_: object) -> None:
         if self.world_size > 1 and dist.is_initialized():
@@ -133,7 +147,7 @@ class Distributed:
         if self.world_size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def collect(self, value: Any) -> list[Any]:
@@ -148,7 +162,7 @@ class Distributed:
         """Return whether ``flag`` is set on some rank."""
         if self.world_size == 1:
             return flag
-        return bool(self.sum(torch.tensor([float(flag)], device=self.device)) > 0)
+        return bool(self.sum(torch.tensor(flag, dtype=torch.int32)) > 0)  # on the host: nothing waits for the GPU
 
     @contextlib.contextmanager
     def main_first(self) -> Iterator[None]:

@@ -41,6 +41,7 @@ class RunFolder:
         self.profile = self.path / "profile.md"
         self.trace = self.path / "trace.json"
         self.lock = self.path / ".lock"
+        self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
