@@ -6,6 +6,7 @@ Each rank finds itself in the variables of a SLURM step (or in torchrun's, if th
 the cases, one after the other. A case is a run in ``FOLDER/<case>_<world size>/run``, or writes what it found there.
 """
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -19,6 +20,7 @@ from torch import nn
 
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
 from ssl_core.distributed import Distributed
+from ssl_core.errors import Preempted
 from ssl_losses import nt_xent
 
 _spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
@@ -45,6 +47,16 @@ class Normalised(BaseModel):
         first, second = self.data[0]
         contrast = nt_xent(self.projector(self.backbone(first)), self.teacher(second), temperature=0.5)
         return {"contrast": contrast, "classes": nn.functional.cross_entropy(self.forward(second), self.data[1])}
+
+
+class Stopped(Normalised):
+    """Gets a signal on its last rank, at another step for each number of ranks."""
+
+    def after_train_step(self):
+        super().after_train_step()
+        ranks = self.distributed
+        if self.progress.step == {1: 3, 2: 6, 4: 9}[ranks.world_size] and ranks.rank == ranks.world_size - 1:
+            self.stop.name = "SIGUSR1"
 
 
 class UnevenData(toy.ToyData):
@@ -92,6 +104,12 @@ def layers(folder: Path) -> None:
             torch.save(found, folder / "layers.pt")
 
 
+def resumed(folder: Path) -> None:
+    """Go on with the run of an earlier number of ranks."""
+    with contextlib.suppress(Preempted):
+        Stopped(configuration(folder.parent / "resumed")).fit()
+
+
 def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Tensor]]:
     """Return layers, a batch of 12 far from zero, and the weights of its outputs in a loss."""
     generator = torch.Generator().manual_seed(3)
@@ -112,6 +130,7 @@ CASES = {
     "layers": layers,
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
+    "resumed": resumed,
     "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
 }
 

@@ -27,7 +27,9 @@ def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...]
 def runs(tmp_path_factory):
     """The cases at 1, 2 and 4 ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    start(folder, "1,2,4", "layers", "plain", "accumulated", "uneven")
+    start(
+        folder, "1,2,4,1", "layers", "plain", "accumulated", "uneven", "resumed"
+    )  # 1 once more: only "resumed" goes on
     return folder
 
 
@@ -58,10 +60,15 @@ def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
 
 
+def test_a_run_resumed_at_other_numbers_of_ranks_is_the_one_that_never_stopped(runs):
+    """Stopped after 3 of 12 steps at 1 rank, after 6 at 2, after 9 at 4 (by a signal to one of them), ended at 1."""
+    assert_same_run(runs / "resumed", runs / "plain_1", 12)
+
+
 @pytest.mark.parametrize("ranks", SIZES)
 def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
     """33 test images, unlabelled training images that are all one rank's, a kNN bank of 20: the hits are the same."""
-    assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 15)
+    assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 12)
     accuracy = metrics(runs / "uneven_1")[-1]["toy/knn"]
     assert accuracy * 33 == pytest.approx(round(accuracy * 33), abs=1e-9)  # of 33 images, no duplicates
 

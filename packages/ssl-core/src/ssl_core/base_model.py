@@ -442,6 +442,7 @@ class BaseModel(nn.Module):
         """Return everything that has a state, by its name in a checkpoint. What is missing is a function of the progress."""
         return {
             "progress": self.progress,
+            "ranks": self.distributed,
             "model": self,
             "optimizer": self.optimizer,
             "probes": self.probes,
@@ -461,6 +462,7 @@ class BaseModel(nn.Module):
     def load_checkpoint(self) -> None:
         """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
         found = self.checkpoints.load(self.distributed.device)
+        self.distributed.refuse_unequal("the newest whole checkpoint", found and found[1].name)
         if found is None:
             self.logger.load_state_dict({"bytes": 0, "line": {}, "last": {}})
             return

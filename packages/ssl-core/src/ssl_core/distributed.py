@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -12,10 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ssl_core.errors import ConfigError
+from ssl_core.errors import ConfigError, RunError
 from ssl_core.rendezvous import meet
 from ssl_core.sync_batchnorm import synchronise_batchnorm
 
+_message = logging.getLogger(__name__)
 _runs = itertools.count()  # of this process: the same number on all ranks
 TIMEOUT = timedelta(
     minutes=30
@@ -158,11 +160,27 @@ class Distributed:
         dist.all_gather_object(values, value)
         return values
 
+    def refuse_unequal(self, what: str, value: Any) -> None:
+        """Raise a RunError on every rank if they see different values of ``what``: a disk that is not shared, say."""
+        values = self.collect(value)
+        if any(other != value for other in values):
+            seen = ", ".join(f"{other} on rank {rank}" for rank, other in enumerate(values))
+            raise RunError(f"{what} is {seen}: all ranks must see the same log.folder, on a disk that they share")
+
     def any(self, flag: bool) -> bool:
         """Return whether ``flag`` is set on some rank."""
         if self.world_size == 1:
             return flag
         return bool(self.sum(torch.tensor(flag, dtype=torch.int32)) > 0)  # on the host: nothing waits for the GPU
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the number of ranks, for the record: a run may go on at any other."""
+        return {"world_size": self.world_size}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Say so where a run goes on at another number of ranks."""
+        if state["world_size"] != self.world_size and self.is_main:
+            _message.info("a run of %d ranks goes on at %d", state["world_size"], self.world_size)
 
     @contextlib.contextmanager
     def main_first(self) -> Iterator[None]:
