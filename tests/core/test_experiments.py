@@ -13,6 +13,7 @@ FEATURES = {
     },
     "LAMB": {"optim__optimizer": "LAMB", "optim__lr": 1e-2},
     "Muon": {"optim__optimizer": "Muon", "optim__lr": 1e-2, "optim__layer_decay": 0.5},
+    "early stopping": {"optim__epochs": 9, "optim__patience": 2, "optim__monitor": "toy/knn", "optim__min_delta": 0.5},
 }  # fmt: skip
 
 
@@ -71,6 +72,8 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature):
     resumed.fit()
     assert lines(config) == lines(whole.config)
     assert same(state(resumed), state(whole))
+    for run in (config, whole.config):
+        assert RunFolder.of(run).read_summary()["status"] == "finished"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,8 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature):
             {"optim__weight_decay": 0.0, "optim__weight_decay_end": 0.4},
             r"optim\.weight_decay_end=0\.4 needs a weight decay to begin with: optim\.weight_decay=0\.0",
         ),
+        ({"optim__patience": 3}, r"optim\.patience=3: of which metric\? give optim\.monitor"),
+        ({"optim__monitor": "toy/knn"}, r"optim\.monitor='toy/knn': give optim\.patience"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_model, changes, sentence):

@@ -6,6 +6,7 @@ import types
 import pytest
 
 from ssl_core import timetable
+from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import Preempted
 from ssl_core.progress import Progress
 from ssl_core.signals import StopSignal
@@ -24,8 +25,9 @@ class Ranks:
 
 @pytest.fixture
 def make(make_config):
-    def make(progress, stop=None, ranks=None, **changes):
-        return Timetable(make_config(**changes), progress, stop or StopSignal(), ranks or Ranks())
+    def make(progress, stop=None, ranks=None, early_stopping=None, **changes):
+        ranks, never = ranks or Ranks(), EarlyStopping(None, 0, 0.0, ranks)
+        return Timetable(make_config(**changes), progress, stop or StopSignal(), early_stopping or never, ranks)
 
     return make
 
@@ -42,6 +44,17 @@ def test_what_is_done_by_epochs_is_always_due_after_the_last(make, every, expect
         checkpoints += [progress.epoch] * table.checkpoint_due
         progress.between_epochs = False
     assert evaluations == checkpoints == expected
+
+
+def test_an_early_end_is_the_last_epoch(make):
+    stopping = EarlyStopping("toy/knn", 1, 0.0, Ranks())
+    progress = Progress(epoch=3)
+    table = make(progress, early_stopping=stopping, optim__epochs=9, log__eval_every=5, log__checkpoint_every=5)
+    assert not any((table.evaluation_due, table.checkpoint_due, table.is_over))
+    stopping.load_state_dict({"best": 0.5, "waited": 1, "reason": "no improvement"})
+    assert table.evaluation_due
+    assert table.checkpoint_due
+    assert table.is_over
 
 
 def test_lines_and_checkpoints_by_steps(make):

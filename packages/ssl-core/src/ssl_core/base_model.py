@@ -16,6 +16,7 @@ from ssl_core.checkpoints import Checkpoints
 from ssl_core.config import Config, ModelConfig
 from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
+from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation import Evaluation
 from ssl_core.final_table import write_report
@@ -78,6 +79,7 @@ class BaseModel(nn.Module):
     checkpoints: Checkpoints
     progress: Progress
     stop: StopSignal
+    early_stopping: EarlyStopping
     timetable: Timetable
     divergence: Divergence
     loaders: Loaders
@@ -149,9 +151,12 @@ class BaseModel(nn.Module):
                                 self.progress.end_epoch()
                             if self.timetable.evaluation_due:
                                 self.eval_epoch()
+                                self.early_stopping.observe(self.logger.last, self.progress.epoch)
                             self.progress.between_epochs = False
                             if self.timetable.checkpoint_due:
                                 self.save_checkpoint()
+                    if self.early_stopping.reason:
+                        self.summary.note(stopped_early=self.early_stopping.reason)
                     if self.config.log.report:
                         self.write_report()
         reports = [*self.reports, *self.timer.reports]
@@ -161,7 +166,7 @@ class BaseModel(nn.Module):
 
     def open_folder(self) -> None:
         """Refuse what cannot be, make the objects that need no data, and refuse a folder that belongs to another run."""
-        config = self.config
+        config, optim = self.config, self.config.optim
         config.model.check()
         config.optim.check()
         logging.getLogger("ssl_core").setLevel(config.log.level.upper())
@@ -173,7 +178,8 @@ class BaseModel(nn.Module):
         self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
         self.stop = StopSignal()
-        self.timetable = Timetable(config, self.progress, self.stop, self.distributed)
+        self.early_stopping = EarlyStopping(optim.monitor, optim.patience, optim.min_delta, self.distributed)
+        self.timetable = Timetable(config, self.progress, self.stop, self.early_stopping, self.distributed)
         seed, every_steps = config.hardware.seed, config.log.every_steps
         self.divergence = Divergence(self.folder, self.checkpoints, self.progress, self.distributed, seed, every_steps)
         self.reports: list[str] = []
@@ -447,6 +453,7 @@ class BaseModel(nn.Module):
             "optimizer": self.optimizer,
             "probes": self.probes,
             "precision": self.precision,
+            "early_stopping": self.early_stopping,
             "logger": self.logger,
         }
 

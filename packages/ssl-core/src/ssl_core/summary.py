@@ -91,6 +91,10 @@ class Summary:
             # The disk that ended the run also refuses the summary: the first error is the one to report.
             _message.error("%s cannot be written: %s", self.folder.summary, lost)
 
+    def note(self, **facts: Any) -> None:
+        """Add facts to the file, from the next time it is written on."""
+        self._facts |= facts
+
     def write(self, status: str, **more: Any) -> None:
         """Replace the file."""
         if self.writes:

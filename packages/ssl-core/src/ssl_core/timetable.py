@@ -4,6 +4,7 @@ import time
 
 from ssl_core.config import Config
 from ssl_core.distributed import Distributed
+from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import Preempted
 from ssl_core.progress import Progress
 from ssl_core.signals import StopSignal
@@ -20,22 +21,32 @@ class Timetable:
         Where the run stands.
     stop : StopSignal
         Whether a signal has arrived here.
+    early_stopping : EarlyStopping
+        Whether the epochs that are done are enough.
     distributed : Distributed
         What only one rank knows (a signal, the clock) is asked of all.
     """
 
-    def __init__(self, config: Config, progress: Progress, stop: StopSignal, distributed: Distributed) -> None:
+    def __init__(
+        self,
+        config: Config,
+        progress: Progress,
+        stop: StopSignal,
+        early_stopping: EarlyStopping,
+        distributed: Distributed,
+    ) -> None:
         self._epochs = config.optim.epochs
         self._log = config.log
         self._progress = progress
         self._stop = stop
+        self._early_stopping = early_stopping
         self._distributed = distributed
         self._saved = time.monotonic()
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are trained and evaluated."""
-        return self._progress.epoch >= self._epochs and not self._progress.between_epochs
+        """Whether all epochs are trained and evaluated, or as many as early stopping wants."""
+        return self._was_last_epoch and not self._progress.between_epochs
 
     @property
     def line_due(self) -> bool:
@@ -77,5 +88,8 @@ class Timetable:
         self._saved = time.monotonic()
 
     def _after_epoch(self, every: int) -> bool:
-        epoch = self._progress.epoch
-        return epoch == self._epochs or (every > 0 and epoch % every == 0)
+        return self._was_last_epoch or (every > 0 and self._progress.epoch % every == 0)
+
+    @property
+    def _was_last_epoch(self) -> bool:
+        return self._progress.epoch >= self._epochs or self._early_stopping.reason != ""

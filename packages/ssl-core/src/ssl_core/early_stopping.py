@@ -1,0 +1,99 @@
+"""When a run may end before its last epoch: a metric that has stopped to improve."""
+
+import difflib
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ssl_core.distributed import Distributed
+from ssl_core.errors import ConfigError
+
+_message = logging.getLogger(__name__)
+
+
+class EarlyStopping:
+    """Counts the evaluations without an improvement. It never ends anything: ``reason`` says that it is time to.
+
+    Parameters
+    ----------
+    monitor : str or None
+        A name in ``metrics.jsonl``. Higher is better, unless the word after its last ``/`` has ``loss`` in it.
+    patience : int
+        Evaluations in a row that may be no better than the best before; 0: any number.
+    min_delta : float
+        What is better by no more than this is no improvement. A value that is not finite is none either.
+    distributed : Distributed
+        What the main rank has measured is what all ranks go by.
+
+    Attributes
+    ----------
+    reason : str
+        Empty as long as the run should go on.
+    """
+
+    def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: Distributed) -> None:
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.distributed = distributed
+        self.best: float | None = None
+        self.waited = 0  # evaluations since the best
+        self.reason = ""
+
+    def observe(self, metrics: Mapping[str, float], epoch: int) -> None:
+        """Take the last value of every metric after an evaluation, which all ranks do together.
+
+        Raises
+        ------
+        ConfigError
+            (a ValueError) If the one that is watched is not among them.
+        """
+        if not self.patience or self.monitor is None:
+            return
+        if self.monitor not in metrics:
+            near = difflib.get_close_matches(self.monitor, metrics, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            names = ", ".join(map(repr, sorted(metrics)))
+            raise ConfigError(f"optim.monitor={self.monitor!r}: expected one of the metrics of this run, {names}{hint}")
+        value = self.distributed.broadcast(metrics[self.monitor])
+        if self._is_better(value):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            best = "no finite value yet" if self.best is None else f"the best is {self.best:.6g}"
+            self.reason = (
+                f"{self.monitor} has not improved in {self.waited} evaluations: {value:.6g} after epoch {epoch}, {best}"
+            )
+            _message.info("stopping early: %s", self.reason)
+
+    def _is_better(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        sign = -1 if "loss" in str(self.monitor).rpartition("/")[2] else 1
+        return self.best is None or sign * (value - self.best) > self.min_delta
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value, the count, and the reason."""
+        return {"best": self.best, "waited": self.waited, "reason": self.reason}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self.best, self.waited, self.reason = state["best"], state["waited"], state["reason"]
+
+
+def check_early_stopping(monitor: str | None, patience: int) -> None:
+    """Raise a ConfigError where one of the two keys is without the other.
+
+    Raises
+    ------
+    ConfigError
+        (a ValueError) Naming both.
+    """
+    if patience and not monitor:
+        raise ConfigError(f"optim.patience={patience}: of which metric? give optim.monitor, e.g. cifar10/knn")
+    if monitor and not patience:
+        raise ConfigError(
+            f"optim.monitor={monitor!r}: give optim.patience, the evaluations to wait; it is 0: never stop"
+        )
