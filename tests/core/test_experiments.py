@@ -13,6 +13,7 @@ FEATURES = {
     },
     "LAMB": {"optim__optimizer": "LAMB", "optim__lr": 1e-2},
     "Muon": {"optim__optimizer": "Muon", "optim__lr": 1e-2, "optim__layer_decay": 0.5},
+    "freeze": {"optim__optimizer": "AdamW", "optim__freeze": {"backbone": 2}},
     "early stopping": {"optim__epochs": 9, "optim__patience": 2, "optim__monitor": "toy/knn", "optim__min_delta": 0.5},
 }  # fmt: skip
 
@@ -83,6 +84,8 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature):
             {"optim__weight_decay": 0.0, "optim__weight_decay_end": 0.4},
             r"optim\.weight_decay_end=0\.4 needs a weight decay to begin with: optim\.weight_decay=0\.0",
         ),
+        ({"optim__freeze": {"head": 0}}, r"optim\.freeze\.head=0: expected a whole number of epochs, or -1: for good"),
+        ({"optim__freeze": {"head": "1"}}, r"optim\.freeze\.head='1': expected a whole number of epochs"),
         ({"optim__patience": 3}, r"optim\.patience=3: of which metric\? give optim\.monitor"),
         ({"optim__monitor": "toy/knn"}, r"optim\.monitor='toy/knn': give optim\.patience"),
     ],

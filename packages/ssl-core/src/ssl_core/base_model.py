@@ -20,6 +20,7 @@ from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation import Evaluation
 from ssl_core.final_table import write_report
+from ssl_core.freeze import Freeze
 from ssl_core.loaders import Loaders
 from ssl_core.logger import Logger, Sink
 from ssl_core.optimizers import build_optimizer, set_rates
@@ -88,6 +89,7 @@ class BaseModel(nn.Module):
     throughput: Throughput
     timer: StepTimer
     summary: Summary
+    freeze: Freeze
     probes: Probes
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
@@ -237,6 +239,8 @@ class BaseModel(nn.Module):
         self.initialize_modules()
         self.precision.place(self)
         self.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
+        self.freeze = Freeze(self.config.optim.freeze)
+        self.freeze.begin(self)
         self.initialize_probes()
         self._loss = (self.distributed.wrap(self._compiled(_Loss(self))),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
@@ -289,6 +293,7 @@ class BaseModel(nn.Module):
         """One pass over the training data, from batch ``progress.batch`` on."""
         self.before_train_epoch()
         self.train()
+        self.freeze.set_mode(self.progress.epoch)
         self.throughput.restart()
         self.loaders.train.start(self.progress.epoch, self.progress.batch)
         batches = iter(self.loaders.train)
@@ -337,6 +342,7 @@ class BaseModel(nn.Module):
             return False
         self.timer.begin("optimizer")
         set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
+        self.freeze.cancel_gradients(self.progress.epoch)
         norm = self.precision.gradient_norm(self.optimizer)
         if not self.precision.skips_overflows:
             self.divergence.check_gradients(norm, self.named_parameters())

@@ -61,6 +61,7 @@ class OptimConfig:
     grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
     schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
     warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
+    freeze: dict[str, int] = option({})  # module -> epochs that it stays as it is, e.g. {backbone: 5}; -1: for good
     patience: int = option(0, low=0)  # evaluations without an improvement that end the run; 0: it never ends early
     monitor: str | None = None  # the metric that should improve, a name of metrics.jsonl, e.g. cifar10/knn
     min_delta: float = option(0.0, low=0.0)  # by more than this, in the metric's unit
@@ -69,10 +70,12 @@ class OptimConfig:
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
         from ssl_core.early_stopping import check_early_stopping
+        from ssl_core.freeze import check_freeze
         from ssl_core.schedules import check_epochs, check_max_steps, check_weight_decay_end
 
         check_epochs(self.epochs, self.warmup_epochs)
         check_max_steps(self.max_steps)
+        check_freeze(self.freeze)
         check_early_stopping(self.monitor, self.patience)
         check_weight_decay_end(self.weight_decay, self.weight_decay_end)
 
