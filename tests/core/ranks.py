@@ -126,11 +126,17 @@ def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Ten
     }
 
 
+FROZEN = {  # modules that thaw or never do, and a loss that will not improve by 9
+    "optim__freeze": {"backbone.0": 1, "backbone.1": 2, "head": -1}, "optim__weight_decay_end": 0.1,
+    "optim__epochs": 7, "optim__patience": 2, "optim__monitor": "train/loss", "optim__min_delta": 9.0,
+}  # fmt: skip
+
 CASES = {
     "layers": layers,
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
     "resumed": resumed,
+    "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
     "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
 }
 

@@ -27,9 +27,9 @@ def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...]
 def runs(tmp_path_factory):
     """The cases at 1, 2 and 4 ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    start(
-        folder, "1,2,4,1", "layers", "plain", "accumulated", "uneven", "resumed"
-    )  # 1 once more: only "resumed" goes on
+    start(  # 1 once more: only "resumed" goes on
+        folder, "1,2,4,1", "layers", "plain", "accumulated", "frozen", "uneven", "resumed"
+    )
     return folder
 
 
@@ -55,7 +55,7 @@ def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
 
 
 @pytest.mark.parametrize("ranks", SIZES)
-@pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6)])
+@pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6), ("frozen", 12)])
 def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines, ranks):
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
 
@@ -63,6 +63,15 @@ def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines
 def test_a_run_resumed_at_other_numbers_of_ranks_is_the_one_that_never_stopped(runs):
     """Stopped after 3 of 12 steps at 1 rank, after 6 at 2, after 9 at 4 (by a signal to one of them), ended at 1."""
     assert_same_run(runs / "resumed", runs / "plain_1", 12)
+
+
+@pytest.mark.parametrize("ranks", [1, *SIZES])
+def test_all_ranks_end_early_together_and_leave_alone_what_is_frozen(runs, ranks):
+    folder = runs / f"frozen_{ranks}"
+    ended = json.loads((folder / "run" / "summary.json").read_text())
+    assert (ended["status"], ended["epoch"]) == ("finished", 3)
+    assert ended["stopped_early"].startswith("train/loss has not improved in 2 evaluations")
+    assert state(folder)["model"]["backbone.1.num_batches_tracked"] == 8  # two views in four batches of the last epoch
 
 
 @pytest.mark.parametrize("ranks", SIZES)
