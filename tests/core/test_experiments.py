@@ -1,5 +1,7 @@
 """What an experiment is made of: each feature in a run, stopped in the middle and resumed, and what is refused by name."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ FEATURES = {
     "LAMB": {"optim__optimizer": "LAMB", "optim__lr": 1e-2},
     "Muon": {"optim__optimizer": "Muon", "optim__lr": 1e-2, "optim__layer_decay": 0.5},
     "freeze": {"optim__optimizer": "AdamW", "optim__freeze": {"backbone": 2}},
+    "warm start": {"model__init_from": "source"},  # a run made by the test, and gone when the stopped run goes on
     "early stopping": {"optim__epochs": 9, "optim__patience": 2, "optim__monitor": "toy/knn", "optim__min_delta": 0.5},
 }  # fmt: skip
 
@@ -54,9 +57,13 @@ def state(model):
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature):
+def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature, tmp_path):
     """In the middle of an epoch; all state and all metrics are bit-identical."""
     changes = {"log__checkpoint_every_steps": 1, **FEATURES[feature]}
+    source = tmp_path / "source"
+    if "model__init_from" in changes:
+        changes["model__init_from"] = str(source)
+        layered(make_config(log__run="source", optim__epochs=1)).fit()
     whole = layered(make_config(log__run="whole", **changes))
     whole.fit()
 
@@ -69,6 +76,7 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature):
     config = make_config(log__run="killed", **changes)
     with pytest.raises(KeyboardInterrupt):
         Killed(config).fit()
+    shutil.rmtree(source, ignore_errors=True)
     resumed = layered(config)
     resumed.fit()
     assert lines(config) == lines(whole.config)
@@ -84,6 +92,7 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature):
             {"optim__weight_decay": 0.0, "optim__weight_decay_end": 0.4},
             r"optim\.weight_decay_end=0\.4 needs a weight decay to begin with: optim\.weight_decay=0\.0",
         ),
+        ({"model__init_from": "nowhere"}, r"model\.init_from='nowhere': there is no such file or run folder"),
         ({"optim__freeze": {"head": 0}}, r"optim\.freeze\.head=0: expected a whole number of epochs, or -1: for good"),
         ({"optim__freeze": {"head": "1"}}, r"optim\.freeze\.head='1': expected a whole number of epochs"),
         ({"optim__patience": 3}, r"optim\.patience=3: of which metric\? give optim\.monitor"),

@@ -38,6 +38,7 @@ from ssl_core.summary import Summary
 from ssl_core.teacher import Teacher
 from ssl_core.throughput import Throughput
 from ssl_core.timetable import Timetable
+from ssl_core.warm_start import find_weights, load_backbone
 from ssl_losses.precision import widened
 
 _message = logging.getLogger(__name__)
@@ -187,6 +188,8 @@ class BaseModel(nn.Module):
         self.reports: list[str] = []
         self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
         self.folder.refuse_other(plain_config(config), free_keys(config))
+        if config.model.init_from and not self.checkpoints.all():
+            find_weights(config.model.init_from)
 
     def open_data(self) -> None:
         """Ask the data for its loaders, and derive the plan of the run."""
@@ -238,6 +241,7 @@ class BaseModel(nn.Module):
         self.seed_everything()
         self.initialize_modules()
         self.precision.place(self)
+        self.initialize_weights()
         self.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
         self.freeze = Freeze(self.config.optim.freeze)
         self.freeze.begin(self)
@@ -251,6 +255,16 @@ class BaseModel(nn.Module):
     def seed_everything(self) -> None:
         """Seed Python, numpy (where it is loaded) and torch with ``hardware.seed``."""
         seed_everything(self.config.hardware.seed)
+
+    def initialize_weights(self) -> None:
+        """Take the backbone's weights from ``model.init_from``, and let teachers follow; not where a run goes on."""
+        source = self.config.model.init_from
+        if not source or self.checkpoints.all():
+            return
+        self.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
+        for module in self.modules():
+            if isinstance(module, Teacher):
+                module.restart()
 
     def initialize_probes(self) -> None:
         """Make an online linear probe for each representation that :meth:`encode` gives."""

@@ -59,7 +59,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             torch.save({"format": self.FORMAT, "run": self.identity, **state}, temporary)
             _crash_point("written")
-            digest = _digest(temporary)
+            digest = sha256_of(temporary)
             _sync(temporary)
             _crash_point("synced")
             # A checkpoint of the same step is replaced: without its digest it does not count, whatever happens now.
@@ -105,18 +105,7 @@ class Checkpoints:
         CheckpointError
             If its bytes are not those that were written, or they are no checkpoint of this run.
         """
-        problem = check(path)
-        if problem is not None:
-            raise CheckpointError(f"{path.name}: {problem}")
-        try:
-            state = torch.load(path, map_location=device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
-            raise CheckpointError(
-                f"{path.name}: no state that is safe to load ({str(error).splitlines()[0]})"
-            ) from error
-        if not isinstance(state, dict) or state.get("format") != self.FORMAT:
-            found = state.get("format") if isinstance(state, dict) else type(state).__name__
-            raise CheckpointError(f"{path.name}: of another format ({found}, expected {self.FORMAT})")
+        state = read_state(path, device)
         if state.get("run") != self.identity:
             raise CheckpointError(f"{path.name}: of another run ({state.get('run')}, this is {self.identity})")
         return state
@@ -130,12 +119,49 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
 
+def read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return the state in one file, of whichever run.
+
+    Raises
+    ------
+    CheckpointError
+        If its bytes are not those that were written, or they are no checkpoint.
+    """
+    problem = check(path)
+    if problem is not None:
+        raise CheckpointError(f"{path.name}: {problem}")
+    state = load_tensors(path, device)
+    if not isinstance(state, dict) or state.get("format") != Checkpoints.FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{path.name}: of another format ({found}, expected {Checkpoints.FORMAT})")
+    return state
+
+
+def load_tensors(path: Path, device: torch.device) -> Any:
+    """Return what ``torch.save`` has put into a file, if it is tensors, numbers, strings and containers: never code.
+
+    Raises
+    ------
+    CheckpointError
+        If it is anything else.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise CheckpointError(f"{path.name}: no state that is safe to load ({str(error).splitlines()[0]})") from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a file is one of ours, whole or not: it has a digest beside it."""
+    return _digest_path(path).exists()
+
+
 def check(path: Path) -> str | None:
     """Return what is wrong with the bytes of a checkpoint, or None."""
     if not path.exists():
         return "missing, only its digest is there"
     expected = _digest_path(path).read_text(errors="replace").strip()
-    found = _digest(path)
+    found = sha256_of(path)
     if found != expected:
         return f"its {path.stat().st_size:,} bytes are not those that were written (sha256 {found[:8]}, not {expected[:8]})"
     return None
@@ -145,7 +171,8 @@ def _digest_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

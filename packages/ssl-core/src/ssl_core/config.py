@@ -36,6 +36,9 @@ class ModelConfig:
     name: str = "simclr"  # the method: a name of ssl_core.models.METHODS, or of one's own class
     backbone: str = option("resnet18", choices=_backbones)  # ssl_core.backbones, or any timm name
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
+    init_from: str | None = (
+        None  # weights of the backbone at the start: a run folder, a checkpoint, .safetensors or .pth
+    )
 
     def check(self) -> None:
         """Raise a ConfigError for what one key's metadata cannot say. Called before any data is opened."""

@@ -62,6 +62,7 @@ class Summary:
             self._seconds_before = before.get("wall_seconds", 0.0)
             self._rate_before = before.get("images_per_second")
             self._facts |= {
+                **{name: before[name] for name in ("init_from",) if name in before},
                 "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
                 "command": shlex.join([sys.executable, *sys.argv]),
                 "host": socket.gethostname(),

@@ -85,6 +85,10 @@ class Teacher(nn.Module):
         """
         self.update(self._student[0], cosine_ramp(step, total_steps, self.momentum, self.final_momentum))
 
+    def restart(self) -> None:
+        """Take over the student as it is now: its weights have been replaced, say."""
+        self.update(self._student[0], momentum=0.0)
+
     @torch.no_grad()
     def update(self, student: nn.Module, momentum: float | None = None) -> None:
         """Move towards ``student``: all the way at momentum 0, not at all at 1. Default: the momentum of the start.
