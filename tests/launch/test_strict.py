@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ssl_core.config import GROUPS
+from ssl_core.strict import known_keys, problems, strictly
 from ssl_data.config import DataConfig
-from ssl_launch.strict import known_keys, problems, strictly
 
 ALL = {"data": DataConfig, **GROUPS}
 

@@ -205,14 +205,15 @@ class BaseModel(nn.Module):
             warmup_epochs=config.optim.warmup_epochs,
         )
 
-    def open_files(self) -> None:
-        """Make the folder, now that it is locked, and what writes into it."""
+    def open_files(self, writes: bool = True) -> None:
+        """Make the folder, now that it is locked, and what writes into it (in a replay: nothing does)."""
         config, ranks = self.config, self.distributed
-        if ranks.is_main:
+        writes = writes and ranks.is_main
+        if writes:
             plain = plain_config(config)
             self.folder.refuse_other(plain, free_keys(config))  # another run may have begun while the data was opened
             self.folder.create(plain)
-        self.logger = Logger(self.folder.metrics, self.make_sinks(), writes=ranks.is_main)
+        self.logger = Logger(self.folder.metrics, self.make_sinks() if writes else [], writes=writes)
         facts = {
             "seed": config.hardware.seed,
             "device": str(ranks.device),
@@ -222,8 +223,8 @@ class BaseModel(nn.Module):
         }
         self.throughput = Throughput()
         size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
-        self.timer = StepTimer(self.folder, config.hardware.profile if ranks.is_main else 0, ranks.device, size)
-        self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=ranks.is_main)
+        self.timer = StepTimer(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
+        self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=writes)
 
     def make_sinks(self) -> list[Sink]:
         """Return the listeners beside ``metrics.jsonl``: wandb, if ``log.wandb`` says so. Main rank only."""

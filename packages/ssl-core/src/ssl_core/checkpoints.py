@@ -39,6 +39,7 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
         self.identity = identity
+        self.up_to: int | None = None  # a replay's: checkpoints of later steps are not loaded
 
     def all(self) -> list[Path]:
         """Return the checkpoints that were finished once, oldest first."""
@@ -87,6 +88,8 @@ class Checkpoints:
         """
         damaged: list[str] = []
         for path in reversed(self.all()):
+            if self.up_to is not None and _step(path) > self.up_to:
+                continue
             try:
                 return self.read(path, device), path, damaged
             except CheckpointError as error:
@@ -154,6 +157,10 @@ def load_tensors(path: Path, device: torch.device) -> Any:
 def is_checkpoint(path: Path) -> bool:
     """Return whether a file is one of ours, whole or not: it has a digest beside it."""
     return _digest_path(path).exists()
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step_"))
 
 
 def check(path: Path) -> str | None:

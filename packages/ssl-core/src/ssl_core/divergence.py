@@ -147,6 +147,7 @@ class Divergence:
                 self.folder.write_divergence(record)
             except OSError as error:  # the divergence is what ends the run
                 _message.error("%s cannot be written: %s", self.folder.diverged, error)
+        self.distributed.any(False)  # written, before anybody goes: where one has gone a launcher ends the others
         raise DivergedError(self._sentence(record), record)
 
     def _sentence(self, record: dict[str, Any]) -> str:

@@ -66,6 +66,11 @@ class Probes:
         if module.training and torch.is_grad_enabled():
             self._seen[name].append(output.detach())
 
+    def forget(self) -> None:
+        """Forget what was seen since the last :meth:`train_step`."""
+        for seen in self._seen.values():
+            seen.clear()
+
     def scores(self, name: str, features: Tensor) -> Tensor:
         """Return the probe's logits, ``(N, K)``, for features ``(N, D)``; no gradient reaches the features."""
         with torch.autocast(features.device.type, enabled=False):

@@ -67,7 +67,7 @@ class RunFolder:
         if not self.config.exists():
             self._refuse_strangers(bool(begun))
             return
-        different = differences(yaml.safe_load(self.config.read_text()) or {}, config, free)
+        different = differences(self.read_config(), config, free)
         if begun and different:
             raise RunFolderError(
                 f"log.run={self.path.name!r}: the run folder '{self.path}' holds another run: {'; '.join(different)}; "
@@ -97,6 +97,26 @@ class RunFolder:
             write_atomically(self.config, yaml.safe_dump(config, sort_keys=False))
         except OSError as error:
             raise RunFolderError.unwritable(self.path, error) from error
+
+    def read_config(self) -> dict[str, Any]:
+        """Return ``config.yaml`` as nested dicts, lists, numbers and strings: group -> key -> value.
+
+        Raises
+        ------
+        RunFolderError
+            If it is not there, or holds anything but plain YAML: a tag that names code is refused, not followed.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text()) or {}
+        except OSError as error:
+            raise RunFolderError(
+                f"the run folder '{self.path}' has no config.yaml to read: {error.strerror}"
+            ) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"'{self.config}' is no plain YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(config, dict):
+            raise RunFolderError(f"'{self.config}' holds a {type(config).__name__}: expected groups of keys")
+        return config
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace ``summary.json`` at once: a reader sees the old one or the new one, never half of it."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from ssl_core.config import GROUPS, Config, ModelConfig
 from ssl_core.errors import ConfigError
-from ssl_launch.strict import known_keys, nearest, problems, strictly
+from ssl_core.strict import known_keys, nearest, problems, strictly
 
 
 def assemble(

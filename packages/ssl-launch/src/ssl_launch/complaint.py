@@ -9,8 +9,8 @@ from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQu
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError, RunError
+from ssl_core.strict import nearest
 from ssl_launch.assemble import unknown_key
-from ssl_launch.strict import nearest
 
 EMBEDDED = Path(__file__).parent / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
 _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log)\.\w+")

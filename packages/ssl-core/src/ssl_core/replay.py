@@ -1,0 +1,212 @@
+"""A step of a run once more: ``python3 -m ssl_core.replay FOLDER`` shows where a run has diverged, and from what.
+
+    python3 -m ssl_core.replay outputs/mine                              # the step at which it diverged
+    python3 -m ssl_core.replay outputs/mine --step 1200                  # any other
+    python3 -m ssl_core.replay outputs/mine --method my_idea.py:MyIdea   # a method of one's own
+    torchrun --nproc-per-node=2 -m ssl_core.replay outputs/mine          # of a run of two ranks
+
+The run is trained on from its last checkpoint before the step, as it was: everything random is a function of seed, epoch and
+batch. Only evaluations are left out, and nothing is written into the folder. Exit code 0: shown, and the same as recorded; 1:
+another outcome than recorded; else that of the error (``ssl_core.errors``).
+"""
+
+import argparse
+import copy
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ssl_core.errors import ConfigError, DivergedError, RunError
+from ssl_core.run_folder import RunFolder
+from ssl_core.saved_config import read_config
+from ssl_core.step_inspection import StepInspection, inspect_step
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+COMPARED = ("epoch", "batch", "step", "term", "value", "rank", "parameters", "terms", "samples")  # with the record
+
+
+@dataclass
+class Replay:
+    """A step that was taken again."""
+
+    step: int
+    began: int  # the step from which the run was trained on
+    is_main: bool  # whether this rank is the one that prints
+    batches: list[StepInspection] = field(default_factory=list)  # of the step, on all ranks; several if it accumulates
+    record: dict[str, Any] | None = None  # what diverged.json says of this step
+    found: dict[str, Any] | None = None  # what the same record says now; None: it did not diverge
+
+    @property
+    def differences(self) -> list[str]:
+        """Return which entries of the record are not, bit by bit, what was found now."""
+        if self.record is None:
+            return []
+        return [key for key in COMPARED if self.found is None or self.found[key] != self.record[key]]
+
+    def __str__(self) -> str:
+        lines = [f"step {self.step}, trained on from step {self.began}"]
+        for each in self.batches:
+            lines += [f"epoch {each.epoch + 1}, batch {each.batch}, rank {each.rank}", str(each)]
+        if self.found is not None:
+            value, names = self.found["value"], ", ".join(self.found["parameters"])
+            lines.append(f"diverged   {self.found['term']} is {value}{f', not finite in {names}' if names else ''}")
+        if self.record is not None:
+            same = (
+                "the same, bit by bit"
+                if not self.differences
+                else f"not the same: {', '.join(self.differences)} differ"
+            )
+            outcome = same if self.found is not None else "not the same: now it has not diverged"
+            lines.append(f"recorded   {self.record['term']} is {self.record['value']}: {outcome}")
+        return "\n".join(lines)
+
+
+def replay(
+    model_class: "type[BaseModel] | None", folder: str | Path, step: int | None = None, data: Any = None
+) -> Replay:
+    """Take one optimizer step of a run again and look into it. Writes nothing.
+
+    Parameters
+    ----------
+    model_class : type or None
+        The :class:`ssl_core.BaseModel` of the run. None: the one of ``ssl_core.models`` that its ``model.name`` names.
+    folder : str or Path
+        The run folder.
+    step : int, optional
+        Optimizer steps before it, as ``diverged.json`` counts them. Default: the step at which the run diverged.
+    data : optional
+        The dataclass of the data group, or a data configuration. Default: what an installed package offers.
+
+    Returns
+    -------
+    Replay
+        ``print`` it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such step, or the run had another number of ranks.
+    RunError
+        If the folder is none, or none of its checkpoints is whole.
+    """
+    run = RunFolder(folder)
+    kind, config = read_config(run, model_class, data)
+    record = run.read_divergence()
+    if step is None and record is None:
+        raise ConfigError(f"'{run.path}' has no {run.diverged.name}: it has not diverged; name a step with --step N")
+    wanted = step if step is not None else record["step"]  # type: ignore[index]
+    facts = {**run.read_summary(), **(record or {})}
+    model = kind(config)
+    model.open_folder()
+    ranks = facts.get("ranks", 1)
+    if model.distributed.world_size != ranks:
+        raise ConfigError(
+            f"'{run.path}' is a run of {ranks} ranks and this is one of {model.distributed.world_size}: "
+            f"torchrun --nproc-per-node={ranks} -m ssl_core.replay {run.path}"
+        )
+    if "threads" in facts:
+        torch.set_num_threads(facts["threads"])  # sums depend on how they are split
+    model.divergence.writes, model.divergence.every_steps = False, 1
+    model.checkpoints.up_to = wanted
+    with model.distributed:
+        model.open_data()
+        model.open_files(writes=False)
+        if not 0 <= wanted < model.plan.total_steps:
+            raise ConfigError(f"--step {wanted}: the run has the steps 0 to {model.plan.total_steps - 1}")
+        model.initialize()
+        found = Replay(wanted, model.progress.step, model.distributed.is_main)
+        found.record = record if record and record["step"] == wanted else None
+        with model.progress_bar() as model.bar:
+            try:
+                _train_up_to(model, found)
+            except DivergedError as error:
+                if error.record["step"] != wanted:
+                    raise
+                found.found = error.record
+        found.batches = [each for of_a_rank in model.distributed.collect(found.batches) for each in of_a_rank]
+    return found
+
+
+def _train_up_to(model: "BaseModel", found: Replay) -> None:
+    """Train to the end of the step that is looked for, epoch by epoch as ``fit`` does, but for evaluations and files."""
+    progress, train_step, before_train_step = model.progress, model.train_step, model.before_train_step
+
+    def stop_behind() -> None:
+        if progress.step > found.step:
+            raise _Behind
+        before_train_step()
+
+    def watched(batch: list[Any]) -> bool:
+        if progress.step < found.step:
+            return train_step(batch)
+        state, data, stands = copy.deepcopy(model.state_dict()), copy.deepcopy(batch), copy.copy(progress)
+        try:
+            return train_step(batch)
+        finally:  # the step itself comes first, as it was; then it is looked at
+            now, model.progress = model.progress, stands
+            found.batches.append(inspect_step(model, state, data))
+            model.progress = now
+
+    for name, stand_in in (
+        ("before_train_step", stop_behind), ("train_step", watched), ("save_checkpoint", lambda: None)
+    ):  # fmt: skip
+        setattr(model, name, stand_in)  # of this one model, for this one walk
+    progress.between_epochs = False
+    try:
+        while progress.step <= found.step and progress.epoch < model.config.optim.epochs:
+            model.train_epoch()
+            progress.end_epoch()
+    except _Behind:
+        pass
+    model.divergence.check_weights(model.named_parameters())
+
+
+class _Behind(Exception):
+    """The step is done."""
+
+
+def _class_in(place: str) -> Any:
+    """Return the class that ``FILE.py:Class`` names, on the command line of whoever has written the file."""
+    file, _, name = place.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"{place}: expected FILE.py:Class; there is no file {file!r}")
+    sys.path.insert(0, str(path.absolute().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{place}: expected FILE.py:Class; {path.name!r} is no Python file")
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise ConfigError(f"{place}: {path.name} has no class {name!r}")
+    return getattr(module, name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Be the command line."""
+    parser = argparse.ArgumentParser("python3 -m ssl_core.replay", description="Take one step of a run again.")
+    parser.add_argument("folder", help="the run folder")
+    parser.add_argument("--step", type=int, help="the optimizer step; default: the one at which the run diverged")
+    parser.add_argument("--method", metavar="FILE.py:Class", help="the method, where it is one's own")
+    parser.add_argument("--data", metavar="FILE.py:Class", help="the data configuration, where it is one's own")
+    given = parser.parse_args(arguments)
+    try:
+        method = _class_in(given.method) if given.method else None
+        found = replay(method, given.folder, given.step, _class_in(given.data) if given.data else None)
+    except (ConfigError, RunError) as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    if found.is_main:
+        print(found, flush=True)
+    return 1 if found.differences else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,165 @@
+"""One training batch under the magnifying glass: what went in, where the first value that is not finite came out."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+LARGEST = 5  # weights that are named
+
+
+@dataclass
+class StepInspection:
+    """What is to be seen in one batch on one rank."""
+
+    epoch: int
+    batch: int
+    step: int
+    rank: int
+    samples: list[int]  # ids
+    views: list[str]  # shape and range of each
+    terms: dict[str, float]  # of the loss
+    module: str | None = None  # the first whose output is not finite, and the range of its inputs
+    gradients: list[str] = field(default_factory=list)  # parameters whose gradient, of this rank, is not finite
+    num_gradients: int = 0  # parameters that have one
+    weights: list[str] = field(default_factory=list)  # the largest
+
+    def __str__(self) -> str:
+        finite = "the output of every module is finite"
+        if self.gradients:
+            gradients = (
+                f"not finite in {len(self.gradients)} of {self.num_gradients} parameters: {', '.join(self.gradients)}"
+            )
+        else:
+            gradients = f"finite in all {self.num_gradients} parameters"
+        rows = [
+            ("terms", ", ".join(f"{name} {value!r}" for name, value in self.terms.items())),
+            ("samples", f"{len(self.samples)}: {' '.join(map(str, self.samples))}"),
+            *((f"view {k}", view) for k, view in enumerate(self.views)),
+            ("module", self.module or finite),
+            ("gradients", gradients),
+            ("weights", f"the largest are {', '.join(self.weights)}"),
+        ]
+        return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def inspect_step(model: "BaseModel", state: dict[str, Any], data: list[Any]) -> StepInspection:
+    """Compute the loss and the gradients of one batch again, watching every module; leave the model as it was.
+
+    The gradients are this rank's, before they are averaged; nothing is compiled, so that every module can be watched.
+
+    Parameters
+    ----------
+    model : BaseModel
+        Standing at the batch (``progress``).
+    state : dict
+        The model's ``state_dict`` before the batch, as a copy.
+    data : list
+        The batch, as the loop gives it to ``train_step``.
+    """
+    progress, after, standing = model.progress, copy.deepcopy(model.state_dict()), model.data
+    views = [
+        f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}"
+        for view in (data[0] if isinstance(data[0], list) else [data[0]])
+    ]
+    model.load_state_dict(state)
+    model.data = data
+    type(model).before_train_step(model)  # seeds the step
+    watch = _Watch()
+    with watch.on(model), model.precision.autocast():
+        loss = model.compute_loss()
+    terms = loss if isinstance(loss, dict) else {"loss": loss}
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    total = torch.stack([term.double() for term in terms.values()]).sum()
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    named = {name: gradient for name, gradient in zip(parameters, gradients) if gradient is not None}
+    largest = sorted(
+        ((p.detach().abs().max().item(), name) for name, p in parameters.items() if p.numel()), reverse=True
+    )
+    model.load_state_dict(after)
+    model.data = standing
+    model.probes.forget()
+    return StepInspection(
+        epoch=progress.epoch,
+        batch=progress.batch,
+        step=progress.step,
+        rank=model.distributed.rank,
+        samples=torch.as_tensor(data[2]).tolist(),
+        views=views,
+        terms={name: term.item() for name, term in terms.items()},
+        module=watch.found,
+        gradients=[name for name, gradient in named.items() if not torch.isfinite(gradient).all()],
+        num_gradients=len(named),
+        weights=[f"{name} {size:.4g}" for size, name in largest[:LARGEST]],
+    )
+
+
+class _Watch:
+    """Forward hooks that remember the first module whose output is not finite."""
+
+    def __init__(self) -> None:
+        self.found: str | None = None
+        self._inputs: dict[nn.Module, str] = {}  # their ranges, taken before a module may change them in place
+        self._hooks: list[Any] = []
+
+    def on(self, model: nn.Module) -> "_Watch":
+        for name, module in model.named_modules():
+            if name:
+                self._hooks.append(module.register_forward_pre_hook(self._before))
+                self._hooks.append(
+                    module.register_forward_hook(lambda module, _, output, name=name: self._after(name, module, output))
+                )
+        return self
+
+    def __enter__(self) -> "_Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _before(self, module: nn.Module, inputs: Any) -> None:
+        if self.found is None:
+            self._inputs[module] = "; ".join(_range(tensor) for tensor in _tensors(inputs))
+
+    def _after(self, name: str, module: nn.Module, output: Any) -> None:
+        if self.found is not None:
+            return
+        for tensor in _tensors(output):
+            bad = int((~torch.isfinite(tensor)).sum())
+            if bad:
+                self.found = (
+                    f"{name} ({type(module).__name__}) is the first whose output is not finite, in {bad} of {tensor.numel()} "
+                    f"values; its input: {self._inputs.get(module, 'unknown')}"
+                )
+                return
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    """Give the floating-point tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point() and value.numel():
+            yield value.detach()
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _range(tensor: Tensor) -> str:
+    values = tensor.detach().double()
+    finite = values[torch.isfinite(values)]
+    if not len(finite):
+        return "nothing in it is finite"
+    low, mean, high, deviation = finite.min(), finite.mean(), finite.max(), finite.std(correction=0)
+    bad = values.numel() - len(finite)
+    more = f", {bad} of {values.numel()} not finite" if bad else ""
+    return f"min {low:.4g}, mean {mean:.4g}, max {high:.4g}, deviation {deviation:.4g}{more}"
