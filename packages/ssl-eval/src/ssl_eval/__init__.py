@@ -12,10 +12,12 @@ from ssl_eval.clusters import Clusters, kmeans
 from ssl_eval.confidence import PairedTest, bootstrap_interval, mean_interval, paired_test
 from ssl_eval.confusion import confusion_matrix, contingency_table
 from ssl_eval.curves import NothingToDraw, learning_curves
+from ssl_eval.embedding_map import principal_components, tsne
 from ssl_eval.few_labels import FewShotResult, few_shot
 from ssl_eval.hypersphere import alignment, uniformity
 from ssl_eval.linear import LinearProbeResult, linear_probe
 from ssl_eval.neighbours import knn
+from ssl_eval.protocol import Features, Protocol, judge, label_free
 from ssl_eval.ranking import RetrievalResult, retrieval
 from ssl_eval.report import Report, write_report
 from ssl_eval.ridge import RidgeProbeResult, ridge_probe
@@ -27,10 +29,12 @@ from ssl_eval.table import Table
 __all__ = [
     "AccuracyCounter",
     "Clusters",
+    "Features",
     "FewShotResult",
     "LinearProbeResult",
     "NothingToDraw",
     "PairedTest",
+    "Protocol",
     "Reliability",
     "Report",
     "RetrievalResult",
@@ -51,8 +55,10 @@ __all__ = [
     "eigenvalues",
     "few_shot",
     "find_runs",
+    "judge",
     "kmeans",
     "knn",
+    "label_free",
     "learning_curves",
     "lidar",
     "linear_probe",
@@ -62,12 +68,14 @@ __all__ = [
     "normalized_mutual_information",
     "paired_test",
     "per_class_accuracy",
+    "principal_components",
     "rankme",
     "reliability",
     "retrieval",
     "ridge_probe",
     "sgd_probe",
     "stable_rank",
+    "tsne",
     "uniformity",
     "write_report",
 ]

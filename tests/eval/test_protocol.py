@@ -1,0 +1,78 @@
+"""A protocol's numbers are those of the functions it names, and no more are taken than asked for."""
+
+import json
+
+import pytest
+import torch
+
+from ssl_eval import Features, Protocol, accuracy, few_shot, judge, knn, linear_probe, rankme
+
+
+@pytest.fixture
+def features(make_features):
+    train, labels = make_features(240, 12, num_classes=6)
+    test, test_labels = make_features(90, 12, num_classes=6, seed=1)
+    return Features(train, labels, test, test_labels, class_names=list("abcdef"))
+
+
+def test_the_standard_protocol(features):
+    data = features.train, features.train_labels, features.test, features.test_labels
+    result = judge(features, Protocol())
+    metrics = result["metrics"]
+    assert set(metrics) == {
+        "knn_20", "knn_200", "linear", "linear_top5", "balanced_accuracy", "ece", "linear_1_percent", "linear_10_percent",
+        "rankme", "alpha_req", "nesum", "stable_rank", "uniformity",
+    }  # fmt: skip
+    assert metrics["knn_20"] == accuracy(knn(*data[:3], k=20), features.test_labels, topk=(1,))[0]
+    assert metrics["linear"] == linear_probe(*data).accuracy == float(result["hits"].double().mean())
+    assert metrics["linear_10_percent"]["mean"] == few_shot(*data, labels_per_class=0.1).mean
+    assert metrics["rankme"] == rankme(features.train)
+    assert result["interval"][0] <= metrics["linear"] <= result["interval"][1]
+    assert result["per_class"]["names"] == list("abcdef")
+    assert sum(map(sum, result["confusion"])) == 90
+    assert sum(result["reliability"]["count"]) == 90
+    assert len(result["spectrum"]) == 12
+    assert [len(result["map"][part]) for part in ("pca", "tsne", "labels")] == [90, 90, 90]
+    del result["hits"]
+    json.loads(json.dumps(result, allow_nan=False))
+
+
+def test_everything_and_nothing(features):
+    nothing = Protocol(knn=[], linear=False, few=[], label_free=False, map_samples=0)
+    assert judge(features, nothing)["metrics"] == {}
+    features.views = torch.stack([features.train[:50], features.train[:50] + 0.1], 1)
+    everything = Protocol(
+        knn=[1000], sgd=True, ridge=True, class_means=True, few=[2, 0.5], draws=1, retrieval=[1, 5], clustering=True,
+        map_samples=20,
+    )  # fmt: skip
+    metrics = judge(features, everything)["metrics"]
+    assert {
+        "knn_1000", "linear_sgd", "ridge", "class_means", "linear_2_labels", "linear_50_percent", "recall_1", "recall_5",
+        "mean_average_precision", "cluster_nmi", "cluster_ari", "cluster_accuracy", "lidar", "alignment",
+    } <= set(metrics)  # fmt: skip
+    assert isinstance(metrics["linear_2_labels"], float)  # a single draw has no spread
+    for name in ("linear_sgd", "ridge", "class_means", "cluster_accuracy"):
+        assert metrics[name] > 1 / 6, name
+
+
+def test_a_collapsed_encoder_is_judged_and_not_refused(features):
+    features.train, features.test = torch.ones_like(features.train), torch.ones_like(features.test)
+    metrics = judge(features, Protocol())["metrics"]
+    assert metrics["rankme"] == pytest.approx(1, abs=1e-4)
+    assert "alpha_req" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": torch.full((240, 12), torch.nan)}, "train_features must be finite"),
+        ({"train_labels": torch.full((240,), -1)}, "train_labels must be 0 or more"),
+        ({"train_labels": torch.arange(240) % 5 + 1}, "got none of class 0"),
+        ({"test_labels": torch.full((90,), 6)}, "test_labels must be below num_classes=6"),
+    ],
+)
+def test_bad_features_are_refused(features, change, message):
+    for name, value in change.items():
+        setattr(features, name, value)
+    with pytest.raises(ValueError, match=message):
+        judge(features, Protocol())
