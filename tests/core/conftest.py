@@ -1,6 +1,9 @@
 """A tiny data configuration (core asks any object for loaders) and a tiny method."""
 
+import contextlib
 import dataclasses
+import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -116,3 +119,21 @@ def make_config(tmp_path):
         return config
 
     return make
+
+
+@pytest.fixture
+def serve_wandb(monkeypatch, tmp_path):
+    """Return a function that starts a stand-in for wandb's server (wandb_server.py) and points wandb at it."""
+    spec = importlib.util.spec_from_file_location("wandb_server", Path(__file__).with_name("wandb_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with contextlib.ExitStack() as stack:
+
+        def start(behaviour="works", dies_after=None):
+            server = stack.enter_context(module.WandbServer(behaviour, dies_after))
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            return server
+
+        yield start

@@ -1,54 +1,208 @@
-"""wandb as a listener; offline needs no server."""
+"""wandb beside a run. The client and its service are wandb's own; its server is a stand-in on this machine."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from ssl_core import ConfigError
 from ssl_core.run_folder import RunFolder
 
 pytest.importorskip("wandb")
+HERE = Path(__file__).parent
 
+# How a process that is ended begins; the lines of a test follow
 SCRIPT = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("toy", {conftest!r})
+import importlib.util, os, signal, sys, time
+spec = importlib.util.spec_from_file_location("toy", {here!r} + "/conftest.py")
 toy = importlib.util.module_from_spec(spec); sys.modules["toy"] = toy; spec.loader.exec_module(toy)
+from ssl_core.errors import Preempted
 from ssl_core import Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig
-toy.TinyModel(Config(
-    data=toy.ToyData(), model=ModelConfig(name="tiny"), optim=OptimConfig(batch_size=16, epochs=1),
-    hardware=HardwareConfig(device="cpu", precision="fp32", num_threads=1),
-    log=LogConfig(folder={folder!r}, run="run", report=False, progress=False, wandb={mode!r}),
-)).fit()
+def config(mode, run, epochs=3):
+    return Config(
+        data=toy.ToyData(), model=ModelConfig(name="tiny"), optim=OptimConfig(batch_size=16, epochs=epochs, lr=0.1),
+        hardware=HardwareConfig(device="cpu", precision="fp32", num_threads=1),
+        log=LogConfig(folder={folder!r}, run=run, every_steps=1, eval_every=1, checkpoint_every=1, report=False,
+            progress=False, wandb=mode))
 """
 
 
-def run(folder, mode, environment=None):
-    import os
-
-    conftest = str(Path(__file__).with_name("conftest.py"))
-    code = SCRIPT.format(conftest=conftest, folder=str(folder), mode=mode)
-    environment = {**os.environ, "HOME": str(folder), **(environment or {})}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-
-
-def test_offline_keeps_the_metrics_for_a_later_upload(tmp_path):
-    result = run(tmp_path, "offline")
-    assert result.returncode == 0, result.stderr
-    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+@contextlib.contextmanager
+def process(tmp_path, lines, **options):
+    code = SCRIPT.format(here=str(HERE), folder=str(tmp_path)) + lines
+    with subprocess.Popen([sys.executable, "-c", code], text=True, stdin=subprocess.DEVNULL, **options) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
 
 
-def test_a_server_that_cannot_be_reached_is_a_warning_and_the_run_finishes(tmp_path):
-    """The server is a port of this machine that nobody listens on."""
-    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
-    result = run(tmp_path, "online", nobody)
-    assert result.returncode == 0, result.stderr
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["status"] == "finished"
-    assert "wandb cannot be started" in result.stderr
-    assert "the run goes on" in result.stderr
+def lines_of(folder):
+    """The lines of ``metrics.jsonl`` without the timings."""
+    return [
+        {name: value for name, value in line.items() if not name.endswith("images_per_second")}
+        for line in folder.read_metrics()
+    ]
+
+
+def same_weights(one, other):
+    other = other.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in one.state_dict().items())
+
+
+def until(true, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
+
+
+def waits_for(server, tiny_model):
+    """The tiny method, but its first epoch takes until the server has been asked something."""
+
+    class Waiting(tiny_model):
+        def after_train_epoch(self):
+            if self.progress.epoch == 0:
+                until(lambda: server.asked)
+
+    return Waiting
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "dies_after"),
+    [
+        ("status 403", None),
+        ("works", ("UpsertBucket", "hangs")),
+        ("works", ("file_stream", "status 500")),
+    ],
+)
+def test_a_server_that_fails_changes_neither_weights_nor_lines(
+    behaviour, dies_after, serve_wandb, make_config, tiny_model, monkeypatch, caplog
+):
+    monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 0.5)
+    monkeypatch.setattr("ssl_core.wandb_sink.LEAST", 0.5)
+    plain = tiny_model(make_config(log__run="plain"))
+    plain.fit()
+    server = serve_wandb(behaviour, dies_after)
+    config = make_config(log__wandb="online")
+    model = waits_for(server, tiny_model)(config)
+    model.fit()
+    folder = RunFolder.of(config)
+    assert same_weights(plain, model)
+    assert lines_of(folder) == lines_of(RunFolder.of(plain.config))
+    assert folder.read_summary()["status"] == "finished"
+    assert f"`ssl-core sync-wandb {folder.path}` uploads what is missing" in caplog.text
+
+
+def test_a_hanging_server_costs_less_than_five_seconds_and_ctrl_c_keeps_the_state(serve_wandb, tmp_path, monkeypatch):
+    """All that the run spends in the sink is counted. Nothing of wandb is in its process, and nothing is left beside it."""
+    server = serve_wandb("hangs")
+    monkeypatch.setenv("MARK", str(tmp_path))
+    script = """
+class Interrupted(toy.TinyModel):
+    def after_train_epoch(self):
+        if self.progress.epoch == 1:
+            while not os.path.exists(os.environ["HOME"] + "/asked"):
+                time.sleep(0.02)
+            os.killpg(0, signal.SIGINT)  # as a terminal does it: to all processes of the session
+from ssl_core.wandb_sink import WandbSink
+cost = 0
+def timed(method):
+    def call(*arguments):
+        global cost
+        began = time.monotonic()
+        method(*arguments)
+        cost += time.monotonic() - began
+    return call
+for name in ("__init__", "log", "close"):
+    setattr(WandbSink, name, timed(getattr(WandbSink, name)))
+try:
+    Interrupted(config("online", "run")).fit()
+except Preempted as stopped:
+    print(cost, "wandb" in sys.modules)
+    sys.exit(stopped.exit_code)
+"""
+    with process(tmp_path, script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as run:
+        until(lambda: server.asked)
+        (tmp_path / "asked").touch()
+        out, err = run.communicate(timeout=120)
+    assert run.returncode == 75, err
+    cost, imported = out.split()
+    assert float(cost) < 5.0
+    assert imported == "False"
+    assert "wandb has not confirmed that everything arrived within 4.0 s" in err
+    until(lambda: not marked(tmp_path), seconds=2.0)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.read_summary()["status"] == "preempted"
+    assert list(folder.checkpoints.glob("step_*.pt"))
+
+
+def marked(mark):
+    """The processes that were started by a test, by a variable that they inherit."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"MARK={mark}\0".encode() in each.read_bytes():
+                found.append(each.parent.name)
+    return found
+
+
+def test_a_run_that_died_goes_on_in_the_same_wandb_run_with_each_step_once(
+    serve_wandb, make_config, tiny_model, monkeypatch
+):
+    """It dies with steps on the server that its checkpoint has not: they are computed, but not sent, again."""
+    monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 60.0)
+    server = serve_wandb()
+
+    class Dying(tiny_model):
+        def after_train_step(self):
+            super().after_train_step()
+            if self.progress.step == 7:
+                raise RuntimeError("this GPU has fallen off the bus")
+
+    config = make_config(log__wandb="online", log__checkpoint_every=1)
+    with pytest.raises(RuntimeError, match="off the bus"):
+        Dying(config).fit()
+    (run,) = server.runs.values()
+    folder = RunFolder.of(config)
+    assert [path.stem for path in folder.checkpoints.glob("*.pt")] == ["step_00000004"]
+    assert server.steps() == [1, 2, 3, 4, 5, 6, 7]
+    assert run["finished"] == 1
+    tiny_model(config).fit()
+    assert len(server.runs) == 1
+    assert server.steps() == list(range(1, 13))
+    assert run["finished"] == 0
+    assert run["files"]["run/config.yaml"] == folder.config.read_bytes()
+    assert json.loads(run["files"]["run/summary.json"])["status"] == "finished"
+    written = {}
+    for line in folder.read_metrics():
+        written.setdefault(line["step"], {}).update(line)
+    for sent in map(json.loads, run["history"]):
+        line = written[sent["_step"]]
+        assert {name for name in sent if name[0] != "_"} == line.keys() - {"step"}
+        assert sent["train/loss"] == pytest.approx(line["train/loss"], rel=1e-12)
+
+
+def test_offline_keeps_the_metrics_for_wandb_sync(make_config, tiny_model, monkeypatch):
+    monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 60.0)
+    config = make_config(log__wandb="offline")
+    tiny_model(config).fit()
+    assert list(RunFolder.of(config).wandb.glob("offline-run-*/*.wandb"))
+
+
+def test_without_a_login_the_run_ends_in_one_sentence_before_it_trains(make_config, tiny_model, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    config = make_config(log__wandb="online")
+    with pytest.raises(ConfigError, match=r"^log.wandb='online': nobody is logged in to wandb; `wandb login`, or .*"):
+        tiny_model(config).fit()
+    assert not RunFolder.of(config).metrics.exists()
 
 
 def test_without_wandb_the_key_is_named(make_config, tiny_model, monkeypatch):

@@ -233,7 +233,7 @@ class BaseModel(nn.Module):
             return []
         from ssl_core.wandb_sink import WandbSink
 
-        return [WandbSink(self.folder, log, plain_config(self.config))]
+        return [WandbSink(self.folder, log)]
 
     # -- 1. INITIALIZATION
 

@@ -2,8 +2,8 @@
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
 ``table.md``, ``table.json`` and ``curves.png``; ``diverged.json`` where the run has diverged; ``profile.md`` and
-``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process works in it. The files are the truth;
-whatever else shows a run reads them.
+``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process works in it; ``wandb.json``
+and ``wandb/`` are there where wandb shows the run. The files are the truth; whatever else shows a run reads them.
 """
 
 import dataclasses
@@ -42,6 +42,8 @@ class RunFolder:
         self.trace = self.path / "trace.json"
         self.lock = self.path / ".lock"
         self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
+        self.wandb = self.path / "wandb"  # what wandb keeps
+        self.wandb_id = self.path / "wandb.json"  # which wandb run shows this one
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
