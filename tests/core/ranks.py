@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import nn
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
 from ssl_core.distributed import Distributed
 from ssl_core.errors import Preempted
+from ssl_core.models import method_class
 from ssl_losses import nt_xent
 
 _spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
@@ -110,6 +112,25 @@ def resumed(folder: Path) -> None:
         Stopped(configuration(folder.parent / "resumed")).fit()
 
 
+def joint_embedding(name: str, accumulation_steps: int) -> Callable[[Path], Any]:
+    """Return a case: a method without batch statistics, 16 samples an optimizer step in one batch or in several."""
+
+    class Small(method_class(name)):
+        def initialize_modules(self):
+            self.backbone = nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.LayerNorm(12), nn.ReLU())
+            self.projector = nn.Linear(12, 6)
+
+    def case(folder: Path) -> None:
+        size = 16 // accumulation_steps
+        config = configuration(
+            folder, optim__batch_size=size, optim__accumulation_steps=accumulation_steps, optim__epochs=1
+        )
+        config.model = Small.config_class(name=name)
+        Small(config).fit()
+
+    return case
+
+
 def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Tensor]]:
     """Return layers, a batch of 12 far from zero, and the weights of its outputs in a loss."""
     generator = torch.Generator().manual_seed(3)
@@ -131,12 +152,14 @@ FROZEN = {  # modules that thaw or never do, and a loss that will not improve by
     "optim__epochs": 7, "optim__patience": 2, "optim__monitor": "train/loss", "optim__min_delta": 9.0,
 }  # fmt: skip
 
+COMPARING = ("simclr", "barlow_twins", "vicreg", "w_mse")  # the samples of a batch
 CASES = {
     "layers": layers,
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
     "resumed": resumed,
     "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
+    **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},
     "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
 }
 

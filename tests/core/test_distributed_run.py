@@ -12,6 +12,7 @@ import torch
 
 RANKS = Path(__file__).with_name("ranks.py")
 SIZES = [2, 4]
+COMPARING = ["simclr", "barlow_twins", "vicreg", "w_mse"]  # methods whose loss compares the samples of a batch
 
 
 def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...] = ()) -> None:
@@ -27,9 +28,9 @@ def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...]
 def runs(tmp_path_factory):
     """The cases at 1, 2 and 4 ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    start(  # 1 once more: only "resumed" goes on
-        folder, "1,2,4,1", "layers", "plain", "accumulated", "frozen", "uneven", "resumed"
-    )
+    comparing = [f"{method}, {batches} batches" for method in COMPARING for batches in (1, 2)]
+    # 1 once more: only "resumed" has something left to do
+    start(folder, "1,2,4,1", "layers", "plain", "accumulated", "frozen", "uneven", "resumed", *comparing)
     return folder
 
 
@@ -80,6 +81,13 @@ def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
     assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 12)
     accuracy = metrics(runs / "uneven_1")[-1]["toy/knn"]
     assert accuracy * 33 == pytest.approx(round(accuracy * 33), abs=1e-9)  # of 33 images, no duplicates
+
+
+@pytest.mark.parametrize("ranks", [1, *SIZES])
+@pytest.mark.parametrize("method", COMPARING)
+def test_an_accumulated_loss_compares_the_samples_of_all_batches(runs, method, ranks):
+    """Oracle: one process with one large batch; here two batches of half the size make an optimizer step."""
+    assert_same_run(runs / f"{method}, 2 batches_{ranks}", runs / f"{method}, 1 batches_1", 4)
 
 
 @pytest.mark.parametrize("ranks", SIZES)

@@ -342,16 +342,9 @@ class BaseModel(nn.Module):
         """
         last, divisor = self.plan.accumulation(self.progress.batch)
         self.timer.begin("forward")
-        with self.distributed.synchronised(self._loss[0], when=last):
-            with self.precision.autocast():
-                terms = self._loss[0]()
-            first, *others = widened(list(terms.values()))
-            loss = sum(others, first)
-            self.divergence.check_loss(terms, batch[2])
-            self.timer.begin("backward")
-            self.precision.backward(loss / divisor if divisor > 1 else loss)
+        terms = self.compute_gradients(last, divisor)
         self.timer.begin("probes")
-        probe_losses = self.probes.train_step(batch[1], self.distributed)
+        probe_losses = self.probes.train_step(self.data[1], self.distributed)
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
             return False
@@ -367,8 +360,30 @@ class BaseModel(nn.Module):
         self.progress.step += 1
         self.timer.begin("logging")
         if self.timetable.line_due:
-            self.log_step(loss.detach(), terms, probe_losses, norm)
+            self.log_step(terms, probe_losses, norm)
         return True
+
+    def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
+        """Add to the gradients what the batch of ``self.data`` contributes to them; return the terms of its loss.
+
+        The losses of the batches of an optimizer step are averaged: right for a loss that is itself a mean over samples. One
+        that compares the samples of a batch would compare fewer: :class:`~ssl_core.models.joint_embedding.JointEmbedding`
+        overrides this.
+
+        Parameters
+        ----------
+        last : bool
+            Whether the optimizer steps after this batch; gradients are averaged over the ranks only then.
+        divisor : int
+            Batches of this optimizer step.
+        """
+        with self.distributed.synchronised(self._loss[0], when=last):
+            with self.precision.autocast():
+                terms = self._loss[0]()
+            self.divergence.check_loss(terms, self.data[2])
+            self.timer.begin("backward")
+            self.precision.backward(total(terms) / divisor if divisor > 1 else total(terms))
+        return terms
 
     def after_train_step(self) -> None:
         """Called after each batch; ``self.weights_moved`` says whether the optimizer has stepped.
@@ -379,9 +394,9 @@ class BaseModel(nn.Module):
             for teacher in self._teachers:
                 teacher.follow(self.progress.step, self.plan.total_steps)
 
-    def log_step(self, loss: Tensor, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
+    def log_step(self, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
         """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""
-        values = {"train/loss": loss, "train/grad_norm": norm}
+        values = {"train/loss": total(terms).detach(), "train/grad_norm": norm}
         if len(terms) > 1:
             values |= {f"train/{name}": term.detach() for name, term in terms.items()}
         values |= {f"train/probe_{name}_loss": value for name, value in probe_losses.items()}
@@ -516,13 +531,26 @@ class BaseModel(nn.Module):
         return torch.compile(module) if self.config.hardware.compile else module  # type: ignore[return-value]
 
 
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """Return the sum of a loss's terms, in float32 at least."""
+    first, *others = widened(list(terms.values()))
+    return sum(others, first)
+
+
+def named(loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a loss as a dict of its terms."""
+    return loss if isinstance(loss, dict) else {"loss": loss}
+
+
 class _Loss(nn.Module):
-    """``compute_loss`` as the forward of a module, so that DDP and ``torch.compile`` see the whole of it."""
+    """``compute_loss`` as the forward of a module, so that DDP and ``torch.compile`` see the whole of it.
+
+    With a view it is the embedding of that, for methods that compute their loss in two passes.
+    """
 
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
-    def forward(self) -> dict[str, Tensor]:
-        loss = self.model.compute_loss()
-        return loss if isinstance(loss, dict) else {"loss": loss}
+    def forward(self, view: Tensor | None = None) -> Any:
+        return named(self.model.compute_loss()) if view is None else self.model.embed(view)

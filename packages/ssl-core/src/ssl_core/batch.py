@@ -29,6 +29,19 @@ def to_device(batch: Sequence[Any], device: torch.device, dtype: torch.dtype | N
     return [moved[0] if len(moved) == 1 else moved, *(_move(item, device) for item in rest)]
 
 
+def concatenate(batches: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return one batch of several, on their device: tensors one after the other, in lists and dicts as they stand in."""
+    return _joined(batches)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return [_joined(each) for each in zip(*parts)]
+
+
 def _move(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     if not isinstance(value, Tensor):
         return value

@@ -37,7 +37,11 @@ class Precision:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of ``loss``, scaled where fp16 would lose them."""
-        self._scaler.scale(loss).backward()
+        self.scale(loss).backward()
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return the loss as the backward pass wants it: larger in fp16, else as it is."""
+        return self._scaler.scale(loss)
 
     def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """Unscale the gradients and return their global norm."""

@@ -71,6 +71,11 @@ class Probes:
         for seen in self._seen.values():
             seen.clear()
 
+    def join(self, pieces: int) -> None:
+        """Take the features that were seen, ``pieces`` at a time, for those of one batch, which went through in pieces."""
+        for name, seen in self._seen.items():
+            self._seen[name] = [torch.cat(seen[start : start + pieces]) for start in range(0, len(seen), pieces)]
+
     def scores(self, name: str, features: Tensor) -> Tensor:
         """Return the probe's logits, ``(N, K)``, for features ``(N, D)``; no gradient reaches the features."""
         with torch.autocast(features.device.type, enabled=False):
