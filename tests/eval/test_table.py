@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -88,3 +91,72 @@ def test_table_refuses_cells_that_it_cannot_show(row, message):
 def test_incomplete_dict_is_refused():
     with pytest.raises(ValueError, match="got no columns, rows"):
         Table.from_dict({"title": "t"})
+
+
+HOSTILE = "<script>alert(1)</script> a_b & 50 % *x* `y` [z] | #1 $2 {3} \\4 ~5 ^6 \"7\" é τ Ω 日本 – ± 'q' -- &lt;"
+
+
+def test_markdown_prints_any_name_as_it_is():
+    """Against CommonMark's rule: a backslash takes the meaning of any punctuation."""
+    cell = Table("t", ["a"], [[HOSTILE + "\nsecond line"]]).to_markdown().splitlines()[4]
+    assert cell.startswith("| ")
+    inner = cell.removeprefix("| ").removesuffix(" |")
+    assert not re.search(r"(?<!\\)[<>`*_|\[\]&~]", inner.replace("\\\\", ""))
+    assert re.sub(r"\\([^a-z0-9\s])", r"\1", inner) == HOSTILE + " second line"
+
+
+def test_latex_has_booktabs_lines_and_aligned_columns(table):
+    table.best = [(0, 2)]
+    assert table.to_latex().splitlines() == [
+        r"\begin{table}",
+        r"  \centering",
+        r"  \caption{digits. Top-1 accuracy. n draws.}",
+        r"  \begin{tabular}{lrrr}",
+        r"    \toprule",
+        r"     & kNN & 10 labels & lr \\",
+        r"    \midrule",
+        r"    trained & 100.0 & \textbf{94.8 $\pm$ 1.8} & 0.5 \\",
+        r"    raw \textbar{} pixels & 5.1 & 9.1 $\pm$ 10.5 & \textendash{} \\",
+        r"    one seed & \textendash{} & 50.0 & 3 \\",
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+
+
+def test_latex_leaves_nothing_that_it_would_act_on():
+    cell = next(line for line in Table("t", ["a"], [[HOSTILE]]).to_latex().splitlines() if "alert" in line)
+    cell = cell.strip().removesuffix(r" \\")
+    plain = re.sub(r"\\[a-zA-Z]+\{\}|\$\\\w+\$|\\[{}$&#_%]|\\'\{e\}|\{[][*]\}|-\{\}", "", cell)
+    assert not re.search(r"[\\{}$&#_%~^\[\]*|<>]", plain)
+    assert cell.isascii()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path):
+    every = "".join(map(chr, [*range(33, 127), *range(0xA1, 0x180), *range(0x391, 0x3CA)])) + "\x07 😀 日本"
+    names = [every, HOSTILE, "[0.1, 0.2]", "*_seed", "- b"]
+    table = Table(every, ["run", "b"], [[name, 0.5] for name in names], [HOSTILE], best=[(0, 1), (1, 0)])
+    (tmp_path / "table.tex").write_text(table.to_latex(), encoding="utf-8")
+    text = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    (tmp_path / "paper.tex").write_text(text)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert "Missing character" not in (tmp_path / "paper.log").read_text(errors="replace")
+
+
+def test_best_cells_stand_out_everywhere(table):
+    table.best = [(0, 2), (1, 1)]
+    assert table.to_text().splitlines()[2:7] == [
+        "                kNN   10 labels      lr",
+        "────────────  ──────  ────────────  ───",
+        "trained       100.0   94.8 ± 1.8*   0.5",
+        "raw | pixels    5.1*   9.1 ± 10.5     –",
+        "one seed          –   50.0            3",
+    ]
+    rows = table.to_markdown().splitlines()[4:7]
+    assert "**94.8 ± 1.8**" in rows[0]
+    assert "**5.1**" in rows[1]
+    assert "**" not in rows[2]
+    assert Table.from_dict(json.loads(table.to_json())).best == [(0, 2), (1, 1)]

@@ -1,16 +1,20 @@
-"""A table of accuracies: one object, shown in a terminal, in Markdown, as CSV or as JSON."""
+"""A table of accuracies: one object, shown in a terminal, in Markdown, in LaTeX, as CSV or as JSON."""
 
 import csv
 import io
 import json
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ssl_eval.latex import escape
+
 NOTHING = "–"  # a cell without a value
 NOTE_WIDTH = 100  # characters of a line of notes in the terminal, unless the table is wider
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 @dataclass
@@ -29,6 +33,8 @@ class Table:
         where n is below 2. Text and integers are shown as they are, None and NaN as a dash.
     notes : sequence of str
         Sentences that belong under the table: the protocol, what n counts.
+    best : sequence of tuple of int
+        ``(row, column)`` of the cells to set in bold; with a star in the terminal.
 
     Raises
     ------
@@ -50,6 +56,7 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = field(default_factory=list)
+    best: Sequence[tuple[int, int]] = ()
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -63,14 +70,51 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return GitHub's Markdown: the title in bold, the table, the notes."""
-        header, *rows = ([cell.replace("|", "\\|") for cell in row] for row in self._cells())
+        header, *rows = ([_markdown(cell) for cell in row] for row in self._cells())
+        for row, column in self.best:
+            rows[row][column] = f"**{rows[row][column]}**"
         alignment = [":---", *["---:"] * (len(header) - 1)]
         lines = [f"| {' | '.join(row)} |" for row in (header, alignment, *rows)]
-        return "\n".join([f"**{self.title}**", "", *lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+        return (
+            "\n".join([f"**{_markdown(self.title)}**", "", *lines, *(f"\n{_markdown(n)}" for n in self.notes)]) + "\n"
+        )
+
+    def to_latex(self) -> str:
+        """Return a float with the table, ``booktabs`` lines and title and notes as its caption; it needs no other package."""
+        header, *rows = ([escape(cell) for cell in row] for row in self._cells())
+        for row, column in self.best:
+            rows[row][column] = rf"\textbf{{{rows[row][column]}}}"
+        columns = "".join("r" if self.is_numeric(column) else "l" for column in range(len(self.columns)))
+        lines = [rf"    {' & '.join(row)} \\" for row in rows]
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"  \centering",
+                rf"  \caption{{{escape('. '.join([self.title, ' '.join(self.notes)]).rstrip(' .'))}.}}",
+                rf"  \begin{{tabular}}{{{columns}}}",
+                r"    \toprule",
+                rf"    {' & '.join(header)} \\",
+                r"    \midrule",
+                *lines,
+                r"    \bottomrule",
+                r"  \end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def is_numeric(self, column: int) -> bool:
+        """Say whether all cells of a column are numbers or nothing, and at least one is a number."""
+        cells = [shown(row[column]) for row in self.rows]
+        return any(map(_is_number, cells)) and all(_is_number(cell) or cell == NOTHING for cell in cells)
 
     def to_text(self) -> str:
         """Return the table aligned for a terminal."""
         columns = [_aligned(column) for column in zip(*self._cells())]
+        for number in {column for _, column in self.best}:
+            heading, *cells = columns[number]
+            stars = ("*" if (row, number) in self.best else " " for row in range(len(cells)))
+            columns[number] = [heading, *(cell + star for cell, star in zip(cells, stars))]
         widths = [max(map(len, column)) for column in columns]
         header, *rows = ("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in zip(*columns))
         table = [header, "  ".join("─" * width for width in widths), *rows]
@@ -90,12 +134,13 @@ class Table:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``table.json`` holds: plain dicts, lists, strings and numbers; None for NaN."""
-        return {
+        values = {
             "title": self.title,
             "columns": list(self.columns),
             "rows": [[_plain(value) for value in row] for row in self.rows],
             "notes": list(self.notes),
         }
+        return values | ({"best": [list(cell) for cell in self.best]} if self.best else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Table":
@@ -103,7 +148,8 @@ class Table:
         missing = [name for name in ("title", "columns", "rows") if name not in values]
         if missing:
             raise ValueError(f"a table needs title, columns and rows, got no {', '.join(missing)}")
-        return cls(values["title"], values["columns"], values["rows"], values.get("notes", []))
+        best = [(row, column) for row, column in values.get("best", [])]
+        return cls(values["title"], values["columns"], values["rows"], values.get("notes", []), best)
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON, one row a line."""
@@ -151,7 +197,12 @@ def _aligned(column: Sequence[str]) -> list[str]:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(" ± ", "").replace(".", "").isdigit()
+    return all(_NUMBER.fullmatch(part) for part in cell.split(" ± "))
+
+
+def _markdown(text: str) -> str:
+    """Return text that Markdown prints as it is: a run may have any name."""
+    return re.sub(r"([\\`*_<>\[\]|&~])", r"\\\1", re.sub(r"\s*\n\s*", " ", text))
 
 
 def _plain(value: Any) -> Any:

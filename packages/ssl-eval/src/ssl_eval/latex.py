@@ -1,0 +1,82 @@
+r"""Text for LaTeX: whatever a run is called, the table compiles, with pdflatex and without packages for scripts."""
+
+import re
+import unicodedata
+
+_WORDS = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "[": "{[}",  # after the end of a row it would be an option of \\, and a star as well
+    "]": "{]}",
+    "*": "{*}",
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
+    "…": r"\ldots{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\to$",
+    "∞": r"$\infty$",
+    "µ": r"$\mu$",
+    "°": r"$^\circ$",
+    "\u00a0": "~",
+    **dict(zip("ßæÆœŒøØłŁı", (rf"\{name}{{}}" for name in "ss ae AE oe OE o O l L i".split()))),
+}
+_ACCENTS = dict(
+    zip("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327\u0306\u0304\u030b\u0307", "`'^~\"rvcu=H.")
+)  # combining -> \
+# Greek as it stands in settings; the capitals that look Latin, and omicron, have no command of their own.
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+).split()
+
+
+def escape(text: str) -> str:
+    r"""Return ``text`` so that LaTeX prints it as it is.
+
+    Accents become commands, Greek letters mathematics; a character that pdflatex may have no glyph for, which would stop the
+    compilation, is printed by its number, ``[U+65E5]``. Line breaks become spaces.
+
+    Examples
+    --------
+    >>> print(escape("a_b & 50 % of {x}"))
+    a\_b \& 50 \% of \{x\}
+    >>> print(escape("τ=0.1 ± 0, 日"))
+    $\tau$=0.1 $\pm$ 0, {[}U+65E5{]}
+    """
+    return "".join(map(_escaped, " ".join(text.split()))).replace("--", "-{}-")
+
+
+def _escaped(character: str) -> str:
+    if character in _WORDS:
+        return _WORDS[character]
+    if character.isascii() and character.isprintable():
+        return character
+    letter, *accents = unicodedata.normalize("NFD", character)
+    if letter.isascii() and len(accents) == 1 and accents[0] in _ACCENTS:
+        return rf"\{_ACCENTS[accents[0]]}{{{letter}}}"
+    name = unicodedata.name(character, "")
+    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", name)
+    if greek:
+        word = greek[2].lower().replace("lamda", "lambda")
+        word = word if greek[1] == "SMALL" else word.capitalize()
+        if word in _GREEK:
+            return f"$\\{word}$"
+    return f"{{[}}U+{ord(character):04X}{{]}}"
