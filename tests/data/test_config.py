@@ -31,6 +31,7 @@ def test_the_loaders_of_a_run():
     loaders = DataConfig(dataset="FakeData", views="simclr").open(64, seed=0)
     assert loaders.num_classes == 10
     assert loaders.image_shape == (3, 32, 32)
+    assert len(loaders.mean) == len(loaders.std) == 3
     images, _, _ = next(iter(loaders.train))
     assert [tuple(view.shape) for view in images] == [(64, 3, 32, 32)] * 2
     assert abs(next(iter(loaders.reference))[0][0].mean()) < 0.05  # normalised by its own statistics

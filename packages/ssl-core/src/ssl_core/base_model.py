@@ -19,6 +19,7 @@ from ssl_core.divergence import Divergence
 from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation import Evaluation
+from ssl_core.export import export_backbone
 from ssl_core.final_table import write_report
 from ssl_core.freeze import Freeze
 from ssl_core.loaders import Loaders
@@ -162,6 +163,8 @@ class BaseModel(nn.Module):
                         self.summary.note(stopped_early=self.early_stopping.reason)
                     if self.config.log.report:
                         self.write_report()
+                    if self.config.log.export:
+                        self.write_export()
         reports = [*self.reports, *self.timer.reports]
         if self.distributed.is_main and reports:
             print(*reports, sep="\n", flush=True)
@@ -220,6 +223,8 @@ class BaseModel(nn.Module):
             "precision": self.precision.name,
             "ranks": ranks.world_size,
             "threads": torch.get_num_threads(),
+            "image_shape": list(self.image_shape),
+            **{name: list(getattr(self.loaders, name)) for name in ("mean", "std") if hasattr(self.loaders, name)},
         }
         self.throughput = Throughput()
         size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
@@ -260,6 +265,8 @@ class BaseModel(nn.Module):
     def initialize_weights(self) -> None:
         """Take the backbone's weights from ``model.init_from``, and let teachers follow; not where a run goes on."""
         source = self.config.model.init_from
+        if self.config.log.export and not hasattr(self, "backbone"):
+            raise ConfigError(f"log.export=true: {type(self).__name__} has no module called backbone to be written")
         if not source or self.checkpoints.all():
             return
         self.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
@@ -519,6 +526,11 @@ class BaseModel(nn.Module):
     def write_report(self) -> None:
         """Write the table (kNN and linear probes, trained and untrained) and the figure of the run."""
         self.reports = write_report(self)
+
+    def write_export(self) -> None:
+        """Write the backbone of the last checkpoint as ``backbone.safetensors``. Main rank only."""
+        if self.distributed.is_main:
+            self.reports.append(str(export_backbone(self.folder.path)))
 
     def progress_bar(self) -> ProgressBar:
         """Return the bar over all batches of the run."""

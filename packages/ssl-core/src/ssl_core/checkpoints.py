@@ -78,6 +78,22 @@ class Checkpoints:
         self._prune(path)
         return path
 
+    def newest(self) -> Path:
+        """Return the newest whole one, of whichever run.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none; what is wrong with each is said.
+        """
+        damaged = []
+        for path in reversed(self.all()):
+            problem = check(path)
+            if problem is None:
+                return path
+            damaged.append(f"; {path.name}: {problem}")
+        raise CheckpointError(f"there is no whole checkpoint in '{self.folder}'{''.join(damaged)}")
+
     def load(self, device: torch.device) -> tuple[dict[str, Any], Path, list[str]] | None:
         """Return the newest whole state, its path and what was wrong with newer ones; None where there is none at all.
 

@@ -111,9 +111,8 @@ class LogConfig:
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
     knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
     report: bool = option(True, resume="free")  # write the table and the figure at the end
-    wandb: str = option(
-        "off", choices=("off", "online", "offline"), resume="free"
-    )  # show the run on wandb; offline: keep it for `wandb sync`
+    export: bool = option(False, resume="free")  # write backbone.safetensors at the end
+    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
     wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
     level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
     progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal

@@ -25,6 +25,7 @@ class Loaders(Protocol):
     evaluation: Mapping[str, Any]  # name of a data set -> Loader: test images, evaluation view
     num_classes: int
     image_shape: tuple[int, int, int]  # (C, H, W) of one view
+    # and, where they are known, mean and std of each channel, by which pixels from 0 to 1 were normalised
 
 
 class Data(Protocol):

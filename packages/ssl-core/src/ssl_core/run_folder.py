@@ -1,9 +1,10 @@
 """The run folder: the one object that knows the names in it.
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
-``table.md``, ``table.json`` and ``curves.png``; ``diverged.json`` where the run has diverged; ``profile.md`` and
-``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process works in it; ``wandb.json``
-and ``wandb/`` are there where wandb shows the run. The files are the truth; whatever else shows a run reads them.
+``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the run
+has diverged; ``profile.md`` and ``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process works in
+it; ``wandb.json`` and ``wandb/`` are there where wandb shows the run. The files are the truth; whatever else shows a run reads
+them.
 """
 
 import dataclasses
@@ -40,6 +41,7 @@ class RunFolder:
         self.diverged = self.path / "diverged.json"
         self.profile = self.path / "profile.md"
         self.trace = self.path / "trace.json"
+        self.backbone = self.path / "backbone.safetensors"
         self.lock = self.path / ".lock"
         self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
         self.wandb = self.path / "wandb"  # what wandb keeps

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ssl_core.checkpoints import Checkpoints, check, is_checkpoint, load_tensors, read_state, sha256_of
+from ssl_core.checkpoints import Checkpoints, is_checkpoint, load_tensors, read_state, sha256_of
 from ssl_core.errors import CheckpointError, ConfigError
 from ssl_core.run_folder import RunFolder
 
@@ -28,15 +28,10 @@ def find_weights(source: str) -> Path:
         return path
     if not path.is_dir():
         raise ConfigError(f"model.init_from={source!r}: there is no such file or run folder")
-    damaged: list[str] = []
-    for checkpoint in reversed(Checkpoints(RunFolder(path).checkpoints).all()):
-        problem = check(checkpoint)
-        if problem is None:
-            return checkpoint
-        damaged.append(f"{checkpoint.name}: {problem}")
-    raise ConfigError(
-        f"model.init_from={source!r}: the folder holds no whole checkpoint{''.join(f'; {each}' for each in damaged)}"
-    )
+    try:
+        return Checkpoints(RunFolder(path).checkpoints).newest()
+    except CheckpointError as error:
+        raise ConfigError(f"model.init_from={source!r}: {error}") from error
 
 
 def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:

@@ -43,6 +43,8 @@ class DataLoaders:
     num_classes: int
     class_names: list[str]
     image_shape: tuple[int, int, int]  # (C, H, W) of one view
+    mean: tuple[float, ...]  # of each channel, subtracted from pixels between 0 and 1
+    std: tuple[float, ...]  # of each channel, by which they are divided then
 
 
 @dataclass
@@ -137,6 +139,8 @@ class DataConfig:
             num_classes=len(class_names),
             class_names=list(class_names),
             image_shape=(train.image(0).shape[2], size, size),
+            mean=mean,
+            std=std,
         )
 
     def _labels(self, labels: "NDArray[np.int64]", num_classes: int, seed: int) -> "NDArray[np.int64]":

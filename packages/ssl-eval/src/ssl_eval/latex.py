@@ -36,16 +36,48 @@ _WORDS = {
     "µ": r"$\mu$",
     "°": r"$^\circ$",
     "\u00a0": "~",
-    **dict(zip("ßæÆœŒøØłŁı", (rf"\{name}{{}}" for name in "ss ae AE oe OE o O l L i".split()))),
+    **dict(zip("ßæÆœŒøØłŁı", (rf"\{name}{{}}" for name in ("ss", "ae", "AE", "oe", "OE", "o", "O", "l", "L", "i")))),
 }
 _ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327\u0306\u0304\u030b\u0307", "`'^~\"rvcu=H.")
 )  # combining -> \
 # Greek as it stands in settings; the capitals that look Latin, and omicron, have no command of their own.
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-).split()
+_GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+    "Gamma",
+    "Delta",
+    "Theta",
+    "Lambda",
+    "Xi",
+    "Pi",
+    "Sigma",
+    "Upsilon",
+    "Phi",
+    "Psi",
+    "Omega",
+]
 
 
 def escape(text: str) -> str:
@@ -69,7 +101,7 @@ def _escaped(character: str) -> str:
         return _WORDS[character]
     if character.isascii() and character.isprintable():
         return character
-    letter, *accents = unicodedata.normalize("NFD", character)
+    letter, *accents = list(unicodedata.normalize("NFD", character))
     if letter.isascii() and len(accents) == 1 and accents[0] in _ACCENTS:
         return rf"\{_ACCENTS[accents[0]]}{{{letter}}}"
     name = unicodedata.name(character, "")
