@@ -1,10 +1,10 @@
 """The run folder: the one object that knows the names in it.
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
-``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the run
-has diverged; ``profile.md`` and ``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process works in
-it; ``wandb.json`` and ``wandb/`` are there where wandb shows the run. The files are the truth; whatever else shows a run reads
-them.
+``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the
+run has diverged; ``profile.md`` and ``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process
+works in it; ``eval/`` holds what protocols say of its checkpoints, and the features; ``wandb.json`` and ``wandb/`` are there
+where wandb shows the run. The files are the truth; whatever else shows a run reads them.
 """
 
 import dataclasses
@@ -42,6 +42,7 @@ class RunFolder:
         self.profile = self.path / "profile.md"
         self.trace = self.path / "trace.json"
         self.backbone = self.path / "backbone.safetensors"
+        self.evaluations = self.path / "eval"
         self.lock = self.path / ".lock"
         self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
         self.wandb = self.path / "wandb"  # what wandb keeps

@@ -63,6 +63,9 @@ class Summary:
             self._rate_before = before.get("images_per_second")
             self._facts |= {
                 **{name: before[name] for name in ("init_from",) if name in before},
+                **{
+                    key: before[key] for key in ("evaluations",) if key in before
+                },  # of its checkpoints, see judgement.py
                 "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
                 "command": shlex.join([sys.executable, *sys.argv]),
                 "host": socket.gethostname(),

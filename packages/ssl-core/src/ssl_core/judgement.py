@@ -1,0 +1,93 @@
+"""A checkpoint judged by a protocol: ``<run>/eval/<protocol>.json``, and a line of it in the run's summary."""
+
+import json
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+from ssl_core.errors import RunError
+from ssl_core.extraction import extract
+from ssl_core.run_folder import RunFolder, write_atomically
+from ssl_core.summary import versions
+from ssl_eval import Protocol, judge
+
+
+def judge_checkpoint(
+    run: RunFolder,
+    protocol: Protocol,
+    checkpoint: Path | None = None,
+    method: type | None = None,
+    data: Any = None,
+    device: str = "auto",
+    view_samples: int = 1000,
+) -> list[Path]:
+    """Judge one checkpoint; write and return the files, one for each evaluation set.
+
+    Parameters
+    ----------
+    run : RunFolder
+        The run.
+    protocol : Protocol
+        What is measured; the file is named after it, with the step for a checkpoint that is not the newest.
+    checkpoint, method, data, device, view_samples
+        As in :func:`ssl_core.extraction.extract`.
+
+    Raises
+    ------
+    RunError, ConfigError
+        As :func:`ssl_core.extraction.extract`. Nothing is written then.
+    ValueError
+        As :func:`ssl_eval.judge`.
+    """
+    began = time.perf_counter()
+    newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
+    extraction = extract(run, checkpoint, method, data, device, view_samples)
+    extracted = time.perf_counter()
+    written = []
+    for name, features in extraction.features.items():
+        result = judge(features, protocol)
+        hits = result.pop("hits", None)
+        label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
+        label += "" if newest else f"_step_{extraction.facts['step']}"
+        document = {
+            "protocol": protocol.name,
+            **extraction.facts,
+            "dataset": name,
+            "versions": versions(),
+            "seconds": round(time.perf_counter() - began, 3),
+            "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
+            **result,
+        }
+        path = run.evaluations / f"{label}.json"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            if hits is not None:
+                document["hits"] = f"{path.parent.name}/{label}_hits.npy"
+                _write_hits(run.path / document["hits"], hits)
+            write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunError(f"'{path}' cannot be written: {error.strerror}") from error
+        _note(run, label, document)
+        written.append(path)
+    return written
+
+
+def _write_hits(path: Path, hits: Any) -> None:
+    """Write which test samples the linear probe gets right, ``(M,) bool``, as ``numpy.save`` does, which is not needed."""
+    header = f"{{'descr': '|b1', 'fortran_order': False, 'shape': ({len(hits)},), }}"
+    header = header.ljust(128 - 10 - 1) + "\n"  # what is before the data fills 128 bytes
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(hits.tolist())
+    )
+    os.replace(temporary, path)
+
+
+def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:
+    """Append the metrics to the summary of a run that has ended; one in progress writes its own, again and again."""
+    summary = run.read_summary()
+    if summary.get("status") not in (None, "running"):
+        noted = {"step": document["step"], **document["metrics"]}
+        run.write_summary({**summary, "evaluations": {**summary.get("evaluations", {}), label: noted}})
