@@ -27,6 +27,7 @@ from ssl_eval.sgd import sgd_probe
 from ssl_eval.spectrum import SPECTRAL, eigenvalues, lidar
 
 SPECTRUM = 2048  # eigenvalues that are kept
+LABEL_FREE = (*SPECTRAL, "uniformity", "lidar", "alignment")  # names of metrics that are no fractions
 
 
 @dataclass

@@ -2,7 +2,10 @@
 
 import dataclasses
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
@@ -17,8 +20,10 @@ _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log)\.\w+")
 _LAUNCHER = "hydra.launcher."
 
 
-def complaint(error: BaseException, data: type | None = None) -> str | None:
+def complaint(error: BaseException, data: type | None = None, known: Iterable[str] = ()) -> str | None:
     """Return the line to show for an error, or None where the traceback is what helps.
+
+    An unknown key is answered with the nearest of ``known``, or of those of a run where they are not given.
 
     Shown as a line: configuration errors, errors that a run names, errors of the data that begin with the key to
     change, and what Hydra says of a command line.
@@ -32,20 +37,26 @@ def complaint(error: BaseException, data: type | None = None) -> str | None:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: expected group.key=value, +group.key=value or ++group.key=value"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _hydra(error, data)
+        return _hydra(error, data, known)
     unknown = re.match(r"Unknown argument '(\w+)' for executor", str(error)) if isinstance(error, NameError) else None
     if unknown:  # submitit's, for a key that ++ has put past Hydra
         return _launcher_key(_LAUNCHER + unknown[1])
     return None
 
 
-def _hydra(error: Exception, data: type | None) -> str:
+def end(line: str, code: int) -> NoReturn:
+    """End the process with a line on stderr and an exit code."""
+    print(line, file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def _hydra(error: Exception, data: type | None, known: Iterable[str]) -> str:
     said = str(error)
     key = re.search(r"Could not override '([^']+)'", said)
     if key and key[1].startswith(_LAUNCHER):
         return _launcher_key(key[1])
     if key:
-        sentence = unknown_key(key[1], data)
+        sentence = f"{key[1]}: unknown key{nearest(key[1], known)}" if known else unknown_key(key[1], data)
         return sentence or f"{key[1]}: the configuration file does not have this key; write ++{key[1]}=VALUE"
     merging = re.match(r"Error merging override (.+)", said)
     if merging:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_launch.arguments import tidy_arguments
 from ssl_launch.assemble import assemble
-from ssl_launch.complaint import EMBEDDED, complaint
+from ssl_launch.complaint import EMBEDDED, complaint, end
 from ssl_launch.hydra_defaults import register_defaults
 from ssl_launch.run_name import run_name
 
@@ -60,9 +60,9 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         line = complaint(error, data)
         if line is None:
             raise  # somebody's bug: the whole traceback
-        _end(line, getattr(error, "exit_code", 2))
+        end(line, getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
-        _end("interrupted", 130)
+        end("interrupted", 130)
 
 
 def _task(method: type | None, data: type | None, report: bool) -> Callable[[DictConfig], dict[str, float]]:
@@ -76,7 +76,7 @@ def _task(method: type | None, data: type | None, report: bool) -> Callable[[Dic
             line = complaint(error, data)
             if line is None or not alone:
                 raise  # a sweep's launcher must see it: the other members go on
-            _end(line, getattr(error, "exit_code", 2))
+            end(line, getattr(error, "exit_code", 2))
 
     return task
 
@@ -88,8 +88,3 @@ def _run(composed: DictConfig, method: type | None, data: type | None, report: b
     if config.log.run is None:
         config.log.run = run_name(HydraConfig.get(), method)
     return kind(config).fit()
-
-
-def _end(line: str, code: int) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
-    raise SystemExit(code)

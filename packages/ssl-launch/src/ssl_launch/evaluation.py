@@ -1,0 +1,202 @@
+"""From a command line to the numbers of a run's checkpoints: here, or as a job for each of them."""
+
+import dataclasses
+import glob
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from ssl_core.config import option
+from ssl_core.errors import ConfigError, RunError
+from ssl_core.run_folder import RunFolder
+from ssl_core.strict import problems, strictly
+from ssl_launch.arguments import tidy_arguments
+from ssl_launch.complaint import EMBEDDED, complaint, end
+from ssl_launch.hydra_defaults import register_defaults
+
+POLL_SECONDS = 5.0  # between two looks for a new checkpoint
+
+
+@dataclass
+class EvaluationConfig:
+    """What is judged; the protocol is the group ``eval``."""
+
+    run: str  # a run folder, or the file of a checkpoint
+    checkpoint: str | int = "newest"  # newest, or the number of a step
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
+    view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
+    watch: bool = False  # judge the checkpoints of a run in progress as they appear
+
+
+def evaluate(method: type | None = None, *, data: Any = None) -> None:
+    """Run the command line of ``runs/eval.py``, for the runs of one's own method or of ours.
+
+    Parameters
+    ----------
+    method : type, optional
+        The :class:`ssl_core.BaseModel` of the runs. Default: the one of ``ssl_core.models`` that their ``model.name`` names.
+    data : optional
+        As in :func:`ssl_launch.launch`.
+
+    Notes
+    -----
+    A glob, ``checkpoint=all`` and a list of runs are one evaluation for each checkpoint: one after the other here, and an
+    array of jobs with ``hydra/launcher=submitit_slurm``. The exit codes are those of :func:`ssl_launch.launch`.
+    """
+    script = Path(sys.argv[0]).absolute()
+    beside = script.parent / "configs"
+    register_defaults(script.stem)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    entry = hydra.main(
+        version_base="1.3",
+        config_path=str(beside if beside.is_dir() else EMBEDDED),
+        config_name="evaluation",
+    )
+    try:
+        sys.argv[1:] = _one_job_each(tidy_arguments(sys.argv[1:], script.parent))
+        entry(_task(method, data))()
+    except Exception as error:
+        line = complaint(error, known=_known_keys())
+        if line is None:
+            raise
+        end(line, getattr(error, "exit_code", 2))
+    except KeyboardInterrupt:
+        end("interrupted", 130)
+
+
+def _task(method: type | None, data: Any) -> Callable[[DictConfig], None]:
+    """Return what Hydra calls, here or in a job on the cluster."""
+
+    def task(composed: DictConfig) -> None:
+        alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
+        try:
+            _judge(composed, method, data)
+        except Exception as error:
+            line = complaint(error)
+            if line is None or not alone:
+                raise
+            end(line, getattr(error, "exit_code", 2))
+
+    return task
+
+
+def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
+    from ssl_core.judgement import judge_checkpoint
+    from ssl_eval import Protocol
+
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
+    protocol = plain.pop("eval", None) or {}
+    if plain["run"] == "???":
+        raise ConfigError("run: name what is judged, e.g. run=outputs/simclr_digits")
+    found = problems({"": plain, "eval": protocol}, {"": EvaluationConfig, "eval": Protocol})
+    if found:
+        raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
+    asked, protocol = strictly(EvaluationConfig, plain), strictly(Protocol, protocol)
+    run, checkpoint = _target(asked.run, asked.checkpoint)
+    options = {"method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples}
+    for each in _appearing(run) if asked.watch else [checkpoint]:
+        try:
+            for path in judge_checkpoint(run, protocol, each, **options):
+                print(_table(json.loads(path.read_text())).to_text(), path, sep="\n", flush=True)
+        except ValueError as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise RunError(f"'{run.path}' cannot be judged: {error}") from error
+
+
+def _table(document: dict[str, Any]) -> Any:
+    """Return what a file of ``eval/`` says, to be printed: accuracies as percent, label-free numbers as they are."""
+    from ssl_eval import Table
+    from ssl_eval.protocol import LABEL_FREE
+
+    rows = [
+        [name.replace("_", " "), f"{value:.2f}" if name in LABEL_FREE else value]
+        for name, value in document["metrics"].items()
+    ]
+    title = f"{document['dataset']}: {document['protocol']} protocol, step {document['step']}"
+    return Table(title, ["", document["backbone"]], rows)
+
+
+def _known_keys() -> list[str]:
+    from ssl_eval import Protocol
+
+    protocol = [f"eval.{field.name}" for field in dataclasses.fields(Protocol)]
+    return [*(field.name for field in dataclasses.fields(EvaluationConfig)), *protocol]
+
+
+def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
+    """Return the run folder and the checkpoint; None for its newest whole one."""
+    path = Path(run)
+    if path.suffix == ".pt":
+        if not path.is_file():
+            raise ConfigError(f"run={run!r}: there is no such checkpoint")
+        return RunFolder(path.parent.parent), path
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise ConfigError(f"run={run!r}: there is no such folder")
+    if checkpoint == "newest":
+        return folder, None
+    if not isinstance(checkpoint, int):
+        raise ConfigError(f"checkpoint={checkpoint!r}: expected newest, all or the number of a step")
+    found = {int(each.stem.removeprefix("step_")): each for each in folder.checkpoints.glob("step_*.pt")}
+    if checkpoint not in found:
+        raise ConfigError(
+            f"checkpoint={checkpoint}: '{run}' has those of the steps {', '.join(map(str, sorted(found)))}"
+        )
+    return folder, found[checkpoint]
+
+
+def _appearing(run: RunFolder) -> Iterator[Path]:
+    """Give the checkpoints of a run as they are finished, until the run has ended and all are given."""
+    from ssl_core.checkpoints import Checkpoints
+
+    given: set[Path] = set()
+    while True:
+        over = run.read_summary().get("status") not in (None, "running")
+        new = [path for path in Checkpoints(run.checkpoints).all() if path not in given]
+        for path in new:
+            given.add(path)
+            if path.exists():  # else it was pruned in the meantime
+                yield path
+        if over and not new:
+            return
+        if not new:
+            time.sleep(POLL_SECONDS)
+
+
+def _one_job_each(arguments: list[str]) -> list[str]:
+    """Return the arguments with ``run=`` as the quoted checkpoints that it means, ``-m`` in front where there are several.
+
+    Names of runs hold ``=`` and ``,``, which mean something to Hydra: here a run is what the shell has given.
+    """
+    runs = [each.partition("=")[2].strip("'\"") for each in arguments if each.startswith("run=")]
+    if not runs:
+        return arguments
+    checkpoint = next((each.partition("=")[2] for each in arguments if each.startswith("checkpoint=")), "newest")
+    targets: list[str] = []
+    for run in runs:
+        folders = sorted(glob.glob(run)) if glob.has_magic(run) and not Path(run).exists() else [run]
+        if not folders:
+            raise ConfigError(f"run={run!r}: nothing has such a name")
+        for folder in folders:
+            checkpoints = sorted(map(str, Path(folder).glob("checkpoints/step_*.pt")))
+            targets += checkpoints if checkpoint == "all" else [folder]
+    if not targets:
+        raise ConfigError(f"checkpoint=all: '{runs[0]}' has no checkpoint")
+    rest = [each for each in arguments if not each.startswith("run=")]
+    if checkpoint == "all":
+        rest = [each for each in rest if not each.startswith("checkpoint=")]
+    quoted = ",".join(
+        "'" + str(Path(target).absolute()).replace("\\", "\\\\").replace("'", "\\'") + "'" for target in targets
+    )
+    several = len(targets) > 1 and not {"-m", "--multirun"} & set(rest)
+    return [*(["-m"] if several else []), *rest, f"run={quoted}"]

@@ -1,0 +1,12 @@
+"""Judge the checkpoints of runs by a protocol: what a table of a paper needs, in the folder of each run.
+
+python3 eval.py run=outputs/simclr_digits                       # kNN, linear, few labels, label-free: eval/standard.json
+python3 eval.py run='outputs/*' eval=full                       # all runs, everything
+python3 eval.py run=outputs/simclr_digits checkpoint=all        # a learning curve of offline probes
+python3 eval.py run=outputs/simclr_digits checkpoint=all hydra/launcher=submitit_slurm    # a job for each, as an array
+"""
+
+from ssl_launch import evaluate
+
+if __name__ == "__main__":
+    evaluate()

@@ -1,0 +1,127 @@
+"""``runs/eval.py``: what it judges, in which jobs, and what it refuses, each in one line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from ssl_core import RunFolder
+from ssl_core.errors import ConfigError
+from ssl_launch.evaluation import _appearing, _one_job_each, _target
+
+RUNS = Path(__file__).parents[2] / "runs"
+
+
+def run(script, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, script, *arguments], cwd=RUNS, env=environment, capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two epochs on the digits, whose name holds what means something to Hydra, with both checkpoints."""
+    folder = tmp_path_factory.mktemp("runs")
+    made = run(
+        "main.py", "++optim.epochs=2", "++optim.max_steps=2", "++log.checkpoint_every=1", "++log.report=false",
+        "++model.backbone_options={width: 4}", f"++log.folder={folder}", "++log.run='lr=1,seed=0'",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return folder / "lr=1,seed=0"
+
+
+@pytest.mark.slow
+def test_all_checkpoints_are_a_job_each_and_end_in_files_of_their_own(trained):
+    jobs = run(
+        "eval.py", f"run={trained.parent}/*", "checkpoint=all", "++eval.few=[2]", "++eval.map_samples=0",
+        "hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={trained.parent.parent}/jobs", "view_samples=20",
+    )  # fmt: skip
+    assert jobs.returncode == 0, jobs.stderr
+    assert len(list(trained.parent.parent.glob("jobs/*_result.pkl"))) == 2
+    files = sorted(path.name for path in (trained / "eval").glob("*.json"))
+    assert files == ["standard.json", "standard_step_2.json"]
+    document = json.loads((trained / "eval" / "standard.json").read_text())
+    assert document["settings"]["few"] == [2]
+    assert 0.2 < document["metrics"]["linear"] <= 1
+    assert document["per_class"]["names"][3] == "3"
+    again = run("eval.py", f"run={trained}", "++eval.few=[2]", "++eval.map_samples=0", "view_samples=20")
+    assert re.search(r"knn 20 +\d+\.\d", again.stdout)
+    assert json.loads((trained / "eval" / "standard.json").read_text())["metrics"] == document["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run={run}", "eval.dras=3"], "eval.dras: unknown key; did you mean 'eval.draws'?"),
+        (["run={run}", "eval=standart"], "eval=standart: there is no such choice; did you mean 'standard'?"),
+        (["run={run}", "eval.draws=many"], "eval.draws='many': expected a whole number"),
+        (["run={run}", "view_samples=-1"], "view_samples=-1: expected a whole number, at least 0"),
+        ([], "run: name what is judged, e.g. run=outputs/simclr_digits"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(trained, arguments, message):
+    result = run("eval.py", *(each.format(run=trained) for each in arguments))
+    assert (result.returncode, result.stderr.strip()) == (2, message)
+
+
+def test_a_glob_is_a_job_for_each_run_and_every_name_arrives_as_it_is(tmp_path):
+    names = ["a", "b=1,c=2", "it's"]
+    for name in names:
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "checkpoints" / "step_00000001.pt").touch()
+    quoted = [f"'{tmp_path}/a'", f"'{tmp_path}/b=1,c=2'", f"'{tmp_path}/it\\'s'"]
+    assert _one_job_each(["eval=full", f"run={tmp_path}/*"]) == ["-m", "eval=full", f"run={','.join(quoted)}"]
+    assert _one_job_each([f"run={tmp_path}/b=1,c=2"]) == [f"run={quoted[1]}"]
+    every = _one_job_each([f"run={tmp_path}/*", "checkpoint=all"])
+    assert every[-1].count("/checkpoints/step_00000001.pt'") == 3
+    with pytest.raises(ConfigError, match="nothing has such a name"):
+        _one_job_each([f"run={tmp_path}/z*"])
+    with pytest.raises(ConfigError, match="has no checkpoint"):
+        _one_job_each([f"run={tmp_path}", "checkpoint=all"])
+
+
+def test_a_checkpoint_is_meant_by_its_file_or_its_step(tmp_path):
+    path = tmp_path / "checkpoints" / "step_00000012.pt"
+    path.parent.mkdir()
+    path.touch()
+    for asked in ((str(path), "newest"), (str(tmp_path), 12)):
+        folder, found = _target(*asked)
+        assert (folder.path, found) == (tmp_path, path)
+    assert _target(str(tmp_path), "newest")[1] is None
+    for run_, checkpoint, message in (
+        (tmp_path, 13, "has those of the steps 12"),
+        (tmp_path, "best", "newest, all or the number"),
+        (tmp_path / "other", "newest", "no such folder"),
+        (path.with_name("step_00000013.pt"), "newest", "no such checkpoint"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            _target(str(run_), checkpoint)
+
+
+def test_watching_gives_each_checkpoint_once_and_ends_with_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("ssl_launch.evaluation.POLL_SECONDS", 0.01)
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+
+    def finish(step):
+        path = folder.checkpoints / f"step_{step:08d}.pt"
+        path.touch()
+        path.with_name(f"{path.name}.sha256").touch()
+        return path
+
+    folder.write_summary({"status": "running"})
+    watching = _appearing(folder)
+    first = finish(1)
+    assert next(watching) == first
+    (folder.checkpoints / "step_00000002.pt").touch()  # not finished: it has no digest
+    third = finish(3)
+    timer = threading.Timer(0.1, folder.write_summary, [{"status": "finished"}])
+    timer.start()
+    assert list(watching) == [third]
+    timer.join()
