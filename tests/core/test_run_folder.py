@@ -1,8 +1,10 @@
 import pytest
 import yaml
 
-from ssl_core.errors import RunFolderError
+from ssl_core.errors import ConfigError, RunFolderError
+from ssl_core.replay import replay
 from ssl_core.run_folder import RunFolder, differences, free_keys, plain_config
+from ssl_core.saved_config import read_config
 
 
 def test_the_config_that_is_kept_is_plain_and_complete(make_config):
@@ -67,3 +69,41 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_pat
     config = make_config()
     with pytest.raises(RunFolderError, match=r"log.folder.*cannot be written"):
         RunFolder.of(config).create(plain_config(config))
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["!!python/object/apply:os.system ['touch MARKER']", "!!python/name:os.system", "!!python/module:antigravity"],
+)
+def test_a_config_that_names_code_is_refused_by_all_that_read_a_run_folder(make_config, tiny_model, toy_data, tag):
+    config = make_config(optim__epochs=1)
+    tiny_model(config).fit()
+    folder = RunFolder.of(config)
+    marker = folder.path / "executed"
+    folder.config.write_text(f"{folder.config.read_text()}x: {tag.replace('MARKER', str(marker))}\n")
+    for read in (tiny_model(config).fit, lambda: replay(tiny_model, folder.path, 1, toy_data)):
+        with pytest.raises(RunFolderError, match=r"config.yaml' is no plain YAML: could not determine a constructor"):
+            read()
+    assert not marker.exists()
+
+
+def test_a_config_is_read_back_as_it_was_and_as_strictly_as_a_new_one(make_config, tiny_model, toy_data, tmp_path):
+    config = make_config(optim__lr=0.25, model__backbone_options={"width": 8}, optim__max_steps=0.5)
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    kind, found = read_config(folder, tiny_model, toy_data)
+    assert kind is tiny_model
+    assert found == config
+    plain = plain_config(config)
+    for group, key, value, sentence in (
+        ("optim", "lrr", 1, r"config.yaml: optim.lrr: unknown key; did you mean 'optim.lr'"),
+        ("optim", "lr", "fast", r"optim.lr='fast': expected a number, at least 0"),
+        ("model", "_target_", "os.system", r"model._target_: unknown key"),
+        ("data", "views", "many", r"data.views='many': expected a whole number"),
+    ):
+        folder.create({**plain, group: {**plain[group], key: value}})
+        with pytest.raises(ConfigError, match=sentence):
+            read_config(folder, tiny_model, toy_data)
+    folder.config.write_text("just words")
+    with pytest.raises(RunFolderError, match="holds a str: expected groups of keys"):
+        read_config(folder, tiny_model, toy_data)

@@ -129,3 +129,33 @@ def test_no_own_name_is_asked_of_an_index_below_version_1(name):
     for requirement in project(name)["dependencies"]:
         if requirement.split(">")[0] in NAMES:
             assert ">=1.0,<2" in requirement
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_reads_code_from_data(name):
+    """Pickles, unsafe YAML and evaluated text could run anything: no package calls what reads them."""
+    forbidden = {
+        "eval",
+        "exec",
+        "pickle.load",
+        "pickle.loads",
+        "yaml.load",
+        "yaml.unsafe_load",
+        "os.system",
+        "os.popen",
+    }
+    safe = {
+        "torch.load": ("weights_only", True),
+        "np.load": ("allow_pickle", False),
+        "numpy.load": ("allow_pickle", False),
+    }
+    for path in sources(name):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call):
+                called = ast.unparse(call.func)
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+                assert called not in forbidden, f"{path}:{call.lineno}: {called}"
+                assert given.get("shell", "False") == "False", f"{path}:{call.lineno}: a shell"
+                if called in safe:
+                    option, value = safe[called]
+                    assert given.get(option) == str(value), f"{path}:{call.lineno}: {called} without {option}={value}"

@@ -511,7 +511,8 @@ class BaseModel(nn.Module):
 
     def load_checkpoint(self) -> None:
         """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
-        found = self.checkpoints.load(self.distributed.device)
+        form = {name: part.state_dict() for name, part in self.parts().items()}
+        found = self.checkpoints.load(self.distributed.device, expected=form)
         self.distributed.refuse_unequal("the newest whole checkpoint", found and found[1].name)
         if found is None:
             self.logger.load_state_dict({"bytes": 0, "line": {}, "last": {}})

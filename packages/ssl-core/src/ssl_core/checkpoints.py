@@ -9,7 +9,6 @@
 
 import hashlib
 import os
-import pickle
 import signal
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from ssl_core.errors import CheckpointError
+from ssl_core.state_schema import check_state
 
 
 class Checkpoints:
@@ -94,8 +94,17 @@ class Checkpoints:
             damaged.append(f"; {path.name}: {problem}")
         raise CheckpointError(f"there is no whole checkpoint in '{self.folder}'{''.join(damaged)}")
 
-    def load(self, device: torch.device) -> tuple[dict[str, Any], Path, list[str]] | None:
+    def load(
+        self, device: torch.device, expected: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], Path, list[str]] | None:
         """Return the newest whole state, its path and what was wrong with newer ones; None where there is none at all.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where its tensors go.
+        expected : dict, optional
+            The state as the run would write it now: one of another form (``ssl_core.state_schema``) is not loaded.
 
         Raises
         ------
@@ -107,7 +116,7 @@ class Checkpoints:
             if self.up_to is not None and _step(path) > self.up_to:
                 continue
             try:
-                return self.read(path, device), path, damaged
+                return self.read(path, device, expected), path, damaged
             except CheckpointError as error:
                 damaged.append(str(error))
         if damaged:
@@ -116,17 +125,22 @@ class Checkpoints:
             )
         return None
 
-    def read(self, path: Path, device: torch.device) -> dict[str, Any]:
+    def read(self, path: Path, device: torch.device, expected: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the state in one file.
 
         Raises
         ------
         CheckpointError
-            If its bytes are not those that were written, or they are no checkpoint of this run.
+            If its bytes are not those that were written, they are no checkpoint of this run, or not of the form ``expected``.
         """
         state = read_state(path, device)
         if state.get("run") != self.identity:
             raise CheckpointError(f"{path.name}: of another run ({state.get('run')}, this is {self.identity})")
+        if expected is not None:
+            try:
+                check_state({key: value for key, value in state.items() if key not in ("format", "run")}, expected)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path.name}: {error}") from error
         return state
 
     def _prune(self, newest: Path) -> None:
@@ -166,8 +180,9 @@ def load_tensors(path: Path, device: torch.device) -> Any:
     """
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise CheckpointError(f"{path.name}: no state that is safe to load ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # a forged file makes the reader stumble in any way it likes
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path.name}: no state that is safe to load ({said})") from error
 
 
 def is_checkpoint(path: Path) -> bool:
