@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +35,8 @@ def complaint(error: BaseException, data: type | None = None, known: Iterable[st
         return _line(str(error))
     if isinstance(error, MissingConfigException):
         return _missing(error)
+    if isinstance(error, yaml.YAMLError):
+        return _line(f"no plain YAML: {error}")
     if isinstance(error, OverrideParseException):
         return f"{error.override}: expected group.key=value, +group.key=value or ++group.key=value"
     if isinstance(error, HydraException | OmegaConfBaseException):

@@ -8,6 +8,8 @@ from hydra.core.plugins import Plugins
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
 from omegaconf import OmegaConf
 
+from ssl_launch.allowed_targets import check_every_configuration
+
 HELP = """Train: ${hydra.job.name} [--config-name=NAME] [group.key=value ...] [-m group.key=a,b,c]
 
   group.key=value    a key that the configuration file has; +group.key for one that it has not; ++group.key for both
@@ -25,6 +27,7 @@ def register_defaults(job_name: str) -> None:
     - A launcher that is named submits without ``-m``: Hydra's mode follows from the launcher. Hydra 1.3 would run the
       job here, silently.
     - Hydra makes no folders of its own: a run is a folder, and the run makes it.
+    - What a configuration names for Hydra to call is on our list, or refused.
     - A job that SLURM stops comes back as often as it takes: its state is on the disk.
     """
     OmegaConf.register_new_resolver("mode_of_launcher", _mode_of_launcher, replace=True)
@@ -43,6 +46,7 @@ def register_defaults(job_name: str) -> None:
     slurm, local = SlurmQueueConf(max_num_timeout=100), LocalQueueConf()
     store.store(group="hydra/launcher", name="submitit_slurm", node=slurm, provider="ssl_launch")
     store.store(group="hydra/launcher", name="submitit_local", node=local, provider="ssl_launch")
+    check_every_configuration()
 
 
 def _replaced(entry: Any) -> Any:
