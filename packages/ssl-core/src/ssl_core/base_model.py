@@ -541,7 +541,11 @@ class BaseModel(nn.Module):
         return ProgressBar(self.config.optim.epochs * per_epoch, done, self.config.optim.batch_size, enabled)
 
     def _compiled(self, module: nn.Module) -> nn.Module:
-        return torch.compile(module) if self.config.hardware.compile else module  # type: ignore[return-value]
+        if not self.config.hardware.compile:
+            return module
+        from ssl_core.compilation import compiled  # loads the compiler
+
+        return compiled(module)
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:

@@ -1,0 +1,20 @@
+"""``torch.compile``, set up for a loss that lives in a module: once for the run, not once a step."""
+
+import torch
+import torch._dynamo
+from torch import nn
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    """Return ``module``, compiled when it is called first.
+
+    What changes from step to step becomes a variable of the compiled program after its first change: a counter that the loss
+    reads (``self.progress.step``, for a temperature on a schedule, say) and a buffer that grows (the queue of MoCo or NNCLR).
+    As it comes, torch takes both for constants of a module, compiles eight times, and then goes on without the compiler, for
+    good. The two settings hold for the whole process; what an earlier run in it has compiled is forgotten, so that a run is the
+    same alone and after another.
+    """
+    torch._dynamo.reset()
+    torch._dynamo.config.allow_unspec_int_on_nn_module = True
+    torch._dynamo.config.force_parameter_static_shapes = False
+    return torch.compile(module)  # type: ignore[return-value]
