@@ -1,12 +1,16 @@
 """What an experiment is made of: each feature in a run, stopped in the middle and resumed, and what is refused by name."""
 
+import dataclasses
+import math
 import shutil
 
 import pytest
 import torch
 
-from ssl_core import ConfigError
+from ssl_core import ConfigError, ModelConfig, Teacher
+from ssl_core.config import GROUPS
 from ssl_core.run_folder import RunFolder
+from ssl_core.strict import problems
 
 FEATURES = {
     "layer decay and weight decay schedule": {
@@ -85,6 +89,35 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature, tmp
         assert RunFolder.of(run).read_summary()["status"] == "finished"
 
 
+def test_the_momentum_of_a_teacher_is_a_schedule_of_the_methods_own_keys(make_config, tiny_model):
+    """Oracle: BYOL's half a cosine from the first momentum to the last, and the moving average, written out."""
+
+    @dataclasses.dataclass
+    class TaughtConfig(ModelConfig):
+        teacher_momentum: float = 0.9
+        teacher_final_momentum: float = 0.9
+
+    class Taught(tiny_model):
+        config_class = TaughtConfig
+
+        def initialize_modules(self):
+            super().initialize_modules()
+            model = self.config.model
+            self.teacher = Teacher(self.backbone, model.teacher_momentum, model.teacher_final_momentum)
+            self.expected = self.backbone[1].weight.detach().clone()
+
+        def after_train_step(self):
+            super().after_train_step()
+            momentum = 1 - (1 - 0.5) * (1 + math.cos(math.pi * self.progress.step / 12)) / 2
+            self.expected.mul_(momentum).add_((1 - momentum) * self.backbone[1].weight.detach())
+
+    config = make_config()
+    config.model = TaughtConfig("taught", teacher_momentum=0.5, teacher_final_momentum=1.0)
+    model = Taught(config)
+    model.fit()
+    torch.testing.assert_close(model.teacher.model[1].weight, model.expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -105,3 +138,28 @@ def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_m
         tiny_model(config).fit()
     assert config.data.opened == 0
     assert not RunFolder.of(config).path.exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "sentence"),
+    [
+        ("optim", "layer_decy", 0.5, "unknown key; did you mean 'optim.layer_decay'?"),
+        ("optim", "layer_decay", 0.0, "expected a number, at most 1 and above 0"),
+        ("optim", "layer_decay", 1.5, "expected a number, at most 1 and above 0"),
+        ("optim", "weight_decay_end", -0.1, "expected a number or null, at least 0"),
+        ("optim", "optimizer", "Muom", "did you mean 'Muon'?"),
+        ("optim", "patience", -1, "expected a whole number, at least 0"),
+        ("optim", "patience", 2.5, "expected a whole number, at least 0"),
+        ("optim", "monitor", 3, "expected a word or null"),
+        ("optim", "min_delta", -1.0, "expected a number, at least 0"),
+        ("optim", "freeze", "backbone", "expected a mapping {key: value}"),
+        ("model", "init_from", True, "expected a word or null"),
+        ("model", "init_form", "runs/a", "unknown key; did you mean 'model.init_from'?"),
+        ("log", "export", "yes", "expected true or false"),
+    ],
+)
+def test_a_typo_and_an_impossible_value_are_named(group, key, value, sentence):
+    ((name, said),) = problems({group: {key: value}}, GROUPS)
+    assert name == f"{group}.{key}"
+    assert said.startswith(name)
+    assert sentence in said

@@ -5,6 +5,7 @@ import torch
 
 from ssl_core import ConfigError
 from ssl_core.freeze import Freeze
+from ssl_core.run_folder import RunFolder
 
 
 def watched(method, seen):
@@ -37,11 +38,13 @@ def test_a_module_stands_still_for_so_many_epochs_and_then_moves(make_config, ti
     assert moved(seen, 0) == moved(seen, 1) == head
     assert moved(seen, 2) == head | backbone
     assert len(model.optimizer.state) == 6
+    losses = [line["train/probe_backbone_loss"] for line in RunFolder.of(config).read_metrics()]
+    assert losses[3] < losses[0]  # the probe watches what is frozen as well
 
 
 def test_a_module_that_is_frozen_for_good_is_not_the_optimizers(make_config, tiny_model):
     seen = []
-    model = watched(tiny_model, seen)(make_config(optim__freeze={"backbone.1": -1, "backbone.2": -1}))
+    model = watched(tiny_model, seen)(make_config(optim__freeze={"backbone.1": -1, "backbone": {"2": -1}}))
     model.fit()
     assert [moved(seen, epoch) for epoch in range(3)] == [{"head.weight", "head.bias"}] * 3
     assert not model.backbone[1].weight.requires_grad

@@ -64,7 +64,7 @@ class OptimConfig:
     grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
     schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
     warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
-    freeze: dict[str, int] = option({})  # module -> epochs that it stays as it is, e.g. {backbone: 5}; -1: for good
+    freeze: dict[str, Any] = option({})  # module -> epochs that it stays as it is, e.g. {backbone: 5}; -1: for good
     patience: int = option(0, low=0)  # evaluations without an improvement that end the run; 0: it never ends early
     monitor: str | None = None  # the metric that should improve, a name of metrics.jsonl, e.g. cifar10/knn
     min_delta: float = option(0.0, low=0.0)  # by more than this, in the metric's unit

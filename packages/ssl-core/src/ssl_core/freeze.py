@@ -26,10 +26,11 @@ class Freeze:
     ----------
     epochs : dict
         Name of a module, as in ``named_modules()``, e.g. ``backbone.layer1`` -> epochs from the first one on; -1: for good.
+        Nested, as a command line makes it of ``optim.freeze.backbone.layer1=-1``, it is the same.
     """
 
-    def __init__(self, epochs: Mapping[str, int]) -> None:
-        self.epochs = dict(epochs)
+    def __init__(self, epochs: Mapping[str, Any]) -> None:
+        self.epochs: dict[str, int] = flat(epochs)
         self._modules: dict[str, nn.Module] = {}
 
     def begin(self, module: nn.Module) -> None:
@@ -71,6 +72,14 @@ class Freeze:
                 yield self._modules[name]
 
 
+def flat(epochs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return ``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    found: dict[str, Any] = {}
+    for name, value in epochs.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
 def check_freeze(epochs: Mapping[str, Any]) -> None:
     """Raise a ConfigError for a number of epochs that is none.
 
@@ -79,6 +88,6 @@ def check_freeze(epochs: Mapping[str, Any]) -> None:
     ConfigError
         (a ValueError) Naming the module and the number.
     """
-    for name, value in epochs.items():
+    for name, value in flat(epochs).items():
         if type(value) is not int or not (value == FOR_GOOD or value >= 1):
             raise ConfigError(f"optim.freeze.{name}={value!r}: expected a whole number of epochs, or -1: for good")

@@ -60,10 +60,12 @@ class Probes:
     def watch(self, name: str, module: nn.Module) -> None:
         """Remember what ``module`` gives in training, detached, until the next :meth:`train_step`."""
         if name in self._seen:
-            module.register_forward_hook(lambda module, _, output: self._remember(name, module, output))
+            module.register_forward_hook(lambda module, _, output: self._remember(name, output))
 
-    def _remember(self, name: str, module: nn.Module, output: Tensor) -> None:
-        if module.training and torch.is_grad_enabled():
+    def _remember(self, name: str, output: Tensor) -> None:
+        if (
+            torch.is_grad_enabled()
+        ):  # not module.training: a frozen backbone is in evaluation mode, and watched all the same
             self._seen[name].append(output.detach())
 
     def forget(self) -> None:
