@@ -3,7 +3,8 @@
 It keeps what it is sent as the real one does: a line of history goes where its offset says, and a run that is asked for again
 says how many lines it has and which was the last. How it behaves can be changed while it works:
 
-``works``, ``status 401`` (any HTTP status), ``hangs`` (accepts and never answers), ``drips`` (answers a byte a second).
+``works``, ``status 401`` (any HTTP status), ``hangs`` (accepts and never answers), ``drips`` (answers a byte a second),
+``gone`` (closes the connection).
 """
 
 import contextlib
@@ -119,7 +120,9 @@ def _handler(server):
             if server.dies_after and name == server.dies_after[0]:
                 server.behaviour = server.dies_after[1]
             server.asked = not server.dies_after or server.behaviour == server.dies_after[1]
-            if server.behaviour == "hangs":
+            if server.behaviour == "gone":
+                self.close_connection = True
+            elif server.behaviour == "hangs":
                 server.released.wait()
                 self.close_connection = True
             elif server.behaviour == "drips":

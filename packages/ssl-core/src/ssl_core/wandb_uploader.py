@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -141,13 +142,26 @@ def _upload(wandb: Any, folder: RunFolder, mode: str, seconds: float | None, sta
             if line["step"] >= run.starting_step:  # else the server has it
                 run.log({name: value for name, value in line.items() if name != "step"}, step=line["step"])
     status = folder.read_summary().get("status")
-    for path in (folder.config, folder.summary, folder.table, folder.table_json, folder.curves):
+    for path in _shown(folder):
         if path.exists():  # as <run>/config.yaml: a config.yaml of its own wandb has already
             run.save(str(path), base_path=str(folder.path.parent), policy="now")
     if status == "preempted":
         run.mark_preempting()
     run.finish(exit_code=0 if status == "finished" else 1)
     return 0 if mode == "offline" or _has_arrived(wandb, run.path, lines.steps, seconds, starter) else 1
+
+
+def _shown(folder: RunFolder) -> tuple[Path, ...]:
+    """Return the files that a run may have, and that are shown beside its lines."""
+    return (
+        folder.config,
+        folder.summary,
+        folder.table,
+        folder.table_json,
+        folder.curves,
+        folder.diverged,
+        folder.profile,
+    )
 
 
 def _start(wandb: Any, folder: RunFolder, mode: str, seconds: float | None, starter: Starter) -> Any:
@@ -208,7 +222,7 @@ def _has_arrived(wandb: Any, path: str, steps: int, seconds: float | None, start
         if found >= steps:
             starter.say("info", f"has all {steps} lines")
             return True
-        threading.Event().wait(1.0)  # it may still be at work on them
+        time.sleep(1.0)  # it may still be at work on them
     starter.say("warning", f"has {found} lines of {steps}")
     return False
 
