@@ -8,8 +8,11 @@ the cases, one after the other. A case is a run in ``FOLDER/<case>_<world size>/
 
 import contextlib
 import importlib.util
+import json
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +24,7 @@ from torch import nn
 
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
 from ssl_core.distributed import Distributed
-from ssl_core.errors import Preempted
+from ssl_core.errors import Preempted, RankLostError
 from ssl_core.models import method_class
 from ssl_losses import nt_xent
 
@@ -59,6 +62,36 @@ class Stopped(Normalised):
         ranks = self.distributed
         if self.progress.step == {1: 3, 2: 6, 4: 9}[ranks.world_size] and ranks.rank == ranks.world_size - 1:
             self.stop.name = "SIGUSR1"
+
+
+class Dying(Normalised):
+    """The last rank dies in the middle of the training: of 2 by an error, of 4 by kill -9. Says when."""
+
+    def after_train_step(self):
+        super().after_train_step()
+        if self.progress.step == 5 and self.distributed.rank == self.distributed.world_size - 1:
+            note(self.folder.path, "died")
+            if self.distributed.world_size == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("a bad batch")
+
+
+def note(folder: Path, word: str) -> None:
+    """Leave a file with the time, and a word."""
+    (folder / f"note_{os.getpid()}.json").write_text(json.dumps([word, time.time()]))
+
+
+def die(folder: Path) -> None:
+    """Be in a run in which a rank dies. To come last: with the run, the process ends."""
+    if folder.name.endswith("_1"):
+        return
+    try:
+        Dying(configuration(folder, optim__epochs=1000)).fit()
+    except RankLostError as error:
+        note(folder / "run", str(error))
+    except ValueError:
+        assert folder.name.endswith("_2")
+    os._exit(1 if "RANK" in os.environ else 0)
 
 
 class UnevenData(toy.ToyData):
@@ -160,6 +193,7 @@ CASES = {
     "resumed": resumed,
     "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},
+    "died": die,
     "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
 }
 
@@ -198,7 +232,7 @@ def main() -> int:
     failed = 0
     for world_size in map(int, world_sizes):
         processes = [fork(rank, world_size, folder, cases) for rank in range(world_size)]
-        failed += sum(os.waitpid(process, 0)[1] != 0 for process in processes)
+        failed += sum(os.waitpid(process, 0)[1] not in (0, signal.SIGKILL) for process in processes)
     return min(failed, 1)
 
 

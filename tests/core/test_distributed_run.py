@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,12 @@ SIZES = [2, 4]
 COMPARING = ["simclr", "barlow_twins", "vicreg", "w_mse"]  # methods whose loss compares the samples of a batch
 
 
-def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...] = ()) -> None:
+def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     """Go through the cases at so many ranks, see ``ranks.py``."""
-    result = subprocess.run(
+    return subprocess.run(
         [sys.executable, *launcher, str(RANKS), str(folder), world_sizes, *cases],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-6000:]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     comparing = [f"{method}, {batches} batches" for method in COMPARING for batches in (1, 2)]
     # 1 once more: only "resumed" has something left to do
-    start(folder, "1,2,4,1", "layers", "plain", "accumulated", "frozen", "uneven", "resumed", *comparing)
+    cases = ("layers", "plain", "accumulated", "frozen", "uneven", "resumed", *comparing, "died")
+    result = start(folder, "1,2,4,1", *cases)
+    assert result.returncode == 0, result.stderr[-6000:]
     return folder
 
 
@@ -108,6 +110,28 @@ def test_synchronised_batch_normalisation_is_torch_s_on_the_whole_batch(runs, ra
             torch.testing.assert_close(found[name][key], value, rtol=1e-10, atol=1e-10, msg=f"{name}, {key}")
 
 
-def test_the_ranks_of_torchrun_train_as_one_process(runs, tmp_path):
-    start(tmp_path, "2", "plain", launcher=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"))
+def deaths(folder: Path) -> tuple[float, dict[str, float]]:
+    """Return when a rank died, and what the others said before they ended, and when."""
+    notes = [json.loads(path.read_text()) for path in (folder / "run").glob("note_*.json")]
+    said = {f"{word} {k}": when for k, (word, when) in enumerate(notes) if word != "died"}
+    return next(when for word, when in notes if word == "died"), said
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_the_death_of_one_rank_ends_all_within_seconds(runs, ranks):
+    """Without anybody who watches them, as under SLURM: an error in one of 2, kill -9 of one of 4."""
+    died, said = deaths(runs / f"died_{ranks}")
+    assert len(said) == ranks - 1
+    assert all(word.startswith("another rank of this run has ended") for word in said)
+    assert max(said.values()) - died < 10
+    summary = json.loads((runs / f"died_{ranks}" / "run" / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["error"].startswith("RankLostError: another rank of this run has ended")
+
+
+def test_the_ranks_of_torchrun_train_as_one_process_and_die_with_one(runs, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    result = start(tmp_path, "2", "plain", "died", launcher=launcher)
     assert_same_run(tmp_path / "plain_2", runs / "plain_1", 12)
+    assert result.returncode != 0
+    assert time.time() - deaths(tmp_path / "died_2")[0] < 20

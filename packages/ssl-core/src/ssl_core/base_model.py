@@ -146,7 +146,7 @@ class BaseModel(nn.Module):
             self.open_data()
             with self.lock:
                 self.open_files()
-                with self.logger, self.summary, self.stop, self.timer:
+                with self.logger, self.summary, self.stop, self.timer, self.distributed.explained():
                     self.initialize()
                     with self.progress_bar() as self.bar:
                         while not self.timetable.is_over:

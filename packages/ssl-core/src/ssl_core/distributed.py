@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ssl_core.errors import ConfigError, RunError
+from ssl_core.errors import ConfigError, RankLostError, RunError
 from ssl_core.rendezvous import meet
 from ssl_core.sync_batchnorm import synchronise_batchnorm
 
@@ -23,6 +23,15 @@ TIMEOUT = timedelta(
     minutes=30
 )  # of one collective: a rank that has ended is noticed at once, this is for one that hangs
 MEETING_TIMEOUT = timedelta(minutes=10)  # for all ranks to have started
+
+
+def _explain(error: BaseException | None) -> None:
+    """Raise the error for a lost rank in place of gloo's, which is a bare RuntimeError, or NCCL's."""
+    if isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo/transport" in str(error)):
+        raise RankLostError(
+            "another rank of this run has ended, or has not answered for "
+            f"{TIMEOUT.total_seconds() / 60:.0f} minutes: its own message says why"
+        ) from error
 
 
 class Distributed:
@@ -83,9 +92,19 @@ class Distributed:
         store, _, _ = next(dist.rendezvous("env://", self.rank, self.world_size, timeout=MEETING_TIMEOUT))
         return dist.PrefixStore(f"run {next(_runs)}", store)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self.world_size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
+            dist.destroy_process_group()  # closes what the others wait for: they end as well
+        _explain(error)
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Give the error that a collective ends in when another rank has ended a sentence: :class:`RankLostError`."""
+        try:
+            yield
+        except Exception as error:
+            _explain(error)
+            raise
 
     def synchronise_batchnorm(self, model: nn.Module, wanted: bool) -> None:
         """Let batch normalisation take its statistics from all ranks, in place, where there are several."""

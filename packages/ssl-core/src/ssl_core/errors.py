@@ -46,6 +46,10 @@ class DivergedError(RunError):
         self.record = record
 
 
+class RankLostError(RunError):
+    """Another rank has ended, and this one cannot go on alone."""
+
+
 class Preempted(RunError):
     """A signal asked the run to stop; its state is saved and the same command goes on with it."""
 
