@@ -194,7 +194,10 @@ def test_code_in_a_checkpoint_is_never_run(readers, tmp_path):
     touch, code = f"touch {marker}", f"__import__('pathlib').Path({str(marker)!r}).touch()"
     tried, refused = [], []
     other, _ = readers["evaluation"]  # and what a protocol, an export and a warm start read it with
-    for name, (path, read) in {"another run": (other, lambda: read_state(other, torch.device("cpu"))), **readers}.items():
+    for name, (path, read) in {
+        "another run": (other, lambda: read_state(other, torch.device("cpu"))),
+        **readers,
+    }.items():
         state = torch.load(path, weights_only=True)
         for attack, content in forged(state, touch, code).items():
             put(path, content)

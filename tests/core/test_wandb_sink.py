@@ -192,7 +192,9 @@ def test_offline_keeps_the_metrics_for_wandb_sync(make_config, tiny_model, monke
     monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 60.0)
     config = make_config(log__wandb="offline", optim__epochs=1)
     tiny_model(config).fit()
-    tiny_model(config).fit()  # resumed: what is kept is written anew, from metrics.jsonl, so that nothing is there twice
+    tiny_model(
+        config
+    ).fit()  # resumed: what is kept is written anew, from metrics.jsonl, so that nothing is there twice
     assert len(list(RunFolder.of(config).wandb.glob("offline-run-*/*.wandb"))) == 1
 
 

@@ -176,8 +176,11 @@ def _appearing(run: RunFolder) -> Iterator[Path]:
 def _one_job_each(arguments: list[str]) -> list[str]:
     """Return the arguments with ``run=`` as the quoted checkpoints that it means, ``-m`` in front where there are several.
 
+    ``--watch`` is ``watch=true``.
+
     Names of runs hold ``=`` and ``,``, which mean something to Hydra: here a run is what the shell has given.
     """
+    arguments = ["watch=true" if each == "--watch" else each for each in arguments]
     runs = [each.partition("=")[2].strip("'\"") for each in arguments if each.startswith("run=")]
     if not runs:
         return arguments
