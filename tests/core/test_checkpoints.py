@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssl_core.checkpoints import Checkpoints
-from ssl_core.errors import CheckpointError
+from ssl_core.errors import CheckpointError, DiskError
 
 CPU = torch.device("cpu")
 
@@ -32,9 +32,10 @@ def test_an_empty_folder_gives_nothing(tmp_path):
     assert Checkpoints(tmp_path / "not there").load(CPU) is None
 
 
-@pytest.mark.parametrize(
-    "damage", ["0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing", "foreign", "not ours", "digest"]
-)
+DAMAGES = ["0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing", "foreign", "not ours", "digest"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
     checkpoints = Checkpoints(tmp_path / "ours", identity="ours")
     checkpoints.save(1, state(1))
@@ -55,7 +56,8 @@ def harm(path, damage, folder):
     elif damage == "digest":
         digest.write_bytes(b"\xff\x00")
     elif damage == "foreign":  # of another run, whole
-        Checkpoints(folder / "theirs", identity="theirs").save(2, state(2))
+        folder.mkdir(exist_ok=True)
+        Checkpoints(folder / "theirs", identity="theirs").save(int(path.stem[5:]), state(2))
         for name in (path.name, digest.name):
             (path.parent / name).write_bytes((folder / "theirs" / name).read_bytes())
     elif damage == "not ours":  # a file of torch's, whole
@@ -119,7 +121,50 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match=r"step_00000002.pt.*No space left"):
+    with pytest.raises(DiskError, match=r"step_00000002.pt' cannot be written: No space left .*4,000 bytes needed"):
         checkpoints.save(2, state(2))
     assert checkpoints.load(CPU)[0]["step"] == 1
     assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_run_goes_on_from_the_one_before_a_damaged_checkpoint_to_the_same_end(
+    make_config, tiny_model, tmp_path, caplog
+):
+    """Oracle: the run that nothing happened to, its weights, momentum and metrics; both checkpoints are named."""
+
+    class Killed(tiny_model):
+        def before_train_step(self):
+            if self.progress.step == 9:
+                raise KeyboardInterrupt
+            super().before_train_step()
+
+    def begin(run):
+        config = make_config(log__run=run, log__checkpoint_every_steps=4)
+        with pytest.raises(KeyboardInterrupt):
+            Killed(config).fit()
+        return config, sorted((tmp_path / run / "checkpoints").glob("*.pt"))
+
+    whole = tiny_model(make_config(log__run="whole", log__checkpoint_every_steps=4))
+    whole.fit()
+    for damage in DAMAGES:
+        config, (older, newest) = begin(damage)
+        harm(newest, damage, tmp_path / f"{damage} of")
+        caplog.clear()
+        resumed = tiny_model(config)
+        resumed.fit()
+        said = [record.getMessage() for record in caplog.records]
+        assert any(line.startswith(f"a damaged checkpoint is passed over: {newest.name}: ") for line in said), damage
+        assert any(line.startswith(f"resumed from {older}: ") for line in said), damage
+        for name, weight in whole.state_dict().items():
+            assert torch.equal(resumed.state_dict()[name], weight), damage
+        ours, theirs = resumed.optimizer.state_dict()["state"], whole.optimizer.state_dict()["state"]
+        assert all(torch.equal(ours[name]["momentum_buffer"], theirs[name]["momentum_buffer"]) for name in theirs)
+        steps = [line["step"] for line in resumed.folder.read_metrics()]
+        assert steps == [line["step"] for line in whole.folder.read_metrics()]
+    config, both = begin("both")
+    for path, damage in zip(both, ("zero", "foreign")):
+        harm(path, damage, tmp_path / "both of")
+    sentence = r"no checkpoint in .* is whole: step_00000008\.pt: of another run .*; step_00000004\.pt: its "
+    with pytest.raises(CheckpointError, match=sentence) as error:
+        tiny_model(config).fit()
+    assert error.value.exit_code == 3

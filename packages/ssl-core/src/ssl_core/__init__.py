@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
     from ssl_core.config import Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig
-    from ssl_core.errors import CheckpointError, ConfigError, DivergedError, Preempted, RunError, RunFolderError
+    from ssl_core.errors import (
+        CheckpointError,
+        ConfigError,
+        DiskError,
+        DivergedError,
+        Preempted,
+        RunError,
+        RunFolderError,
+    )
     from ssl_core.run_folder import RunFolder
     from ssl_core.teacher import Teacher
 
@@ -18,6 +26,7 @@ _HOME = {
     "CheckpointError": "errors",
     "Config": "config",
     "ConfigError": "errors",
+    "DiskError": "errors",
     "DivergedError": "errors",
     "HardwareConfig": "config",
     "LogConfig": "config",
@@ -35,6 +44,7 @@ __all__ = [
     "CheckpointError",
     "Config",
     "ConfigError",
+    "DiskError",
     "DivergedError",
     "HardwareConfig",
     "LogConfig",

@@ -7,6 +7,7 @@
 ``begin``, ``written``, ``synced``, ``named``, ``digest``, ``pruning``.
 """
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ssl_core.disk import refusal, refuse_without_room, size_of
 from ssl_core.errors import CheckpointError
 from ssl_core.state_schema import check_state
 
@@ -50,14 +52,16 @@ class Checkpoints:
 
         Raises
         ------
-        CheckpointError
-            If the disk refuses (full, read-only): the earlier checkpoints are as they were.
+        DiskError
+            If the disk refuses (full, over quota, read-only, gone): the earlier checkpoints are as they were.
         """
         path = self.folder / f"step_{step:08d}.pt"
         temporary = path.with_name(f".{path.name}.tmp")
+        needed = size_of(state)
+        refuse_without_room(path, needed)
         _crash_point("begin")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that has been removed stays so
             torch.save({"format": self.FORMAT, "run": self.identity, **state}, temporary)
             _crash_point("written")
             digest = sha256_of(temporary)
@@ -71,10 +75,12 @@ class Checkpoints:
             _sync(self.folder)
             _crash_point("digest")
         except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-            temporary.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"the checkpoint '{path}' cannot be written: {error}; the earlier ones are whole"
-            ) from error
+            unfinished = [temporary, _temporary_digest(path), *([] if is_checkpoint(path) else [path])]
+            for each in unfinished:
+                with contextlib.suppress(OSError):
+                    each.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or "the disk has not taken all of it"
+            raise refusal(path, needed, reason) from error
         self._prune(path)
         return path
 
@@ -209,6 +215,10 @@ def _digest_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
+def _temporary_digest(path: Path) -> Path:
+    return path.with_name(f".{path.name}.sha256.tmp")
+
+
 def sha256_of(path: Path) -> str:
     """Return the digest of a file's bytes."""
     with open(path, "rb") as file:
@@ -216,7 +226,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _write_digest(path: Path, digest: str) -> None:
-    temporary = path.with_name(f".{path.name}.sha256.tmp")
+    temporary = _temporary_digest(path)
     temporary.write_text(f"{digest}\n")
     _sync(temporary)
     os.replace(temporary, _digest_path(path))

@@ -30,6 +30,16 @@ class RunFolderError(RunError):
         )
 
 
+class DiskError(RunError, OSError):
+    """The disk refuses a file of the run: full, over quota, read-only, gone. What was there before is whole."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.strerror = reason
+
+
 class CheckpointError(RunError):
     """No checkpoint of the folder can be read although there are some."""
 

@@ -4,12 +4,14 @@ A step has one line. What comes later at the same step (an evaluation after the 
 the steps of the file strictly increase.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
+from ssl_core.disk import refusal, writing
 from ssl_core.errors import CheckpointError
 
 
@@ -63,9 +65,17 @@ class Logger:
         if self.writes:
             file = self._open()
             if self._line.get("step") != step:
-                self._line, self._line_begins = {"step": step}, file.tell()
-            self._line |= {"epoch": epoch, **values}
-            self._write()
+                self._line, self._line_begins = {}, file.tell()
+            before = self._text()
+            self._line = {**self._line, "step": step, "epoch": epoch, **values}
+            try:
+                self._write()
+            except OSError:  # the line as it was has its place, or there was none
+                with contextlib.suppress(OSError):
+                    file.seek(self._line_begins)
+                    file.write(before)
+                    file.truncate()
+                raise
             for sink in self.sinks:
                 sink.log(step, values)
 
@@ -74,7 +84,8 @@ class Logger:
         if not self.writes:
             return {"bytes": 0, "line": {}, "last": self.last}
         file = self._open()
-        os.fsync(file.fileno())
+        with writing(self.path, 0):
+            os.fsync(file.fileno())
         return {"bytes": self._line_begins, "line": dict(self._line), "last": dict(self.last)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -98,8 +109,9 @@ class Logger:
         file = self._open()
         file.seek(self._line_begins)
         text = self._text()
-        while text:  # a disk that is nearly full takes a part; then it says why
-            text = text[file.write(text) :]
+        with writing(self.path, len(text)):
+            while text:  # a disk that is nearly full takes a part; then it says why
+                text = text[file.write(text) :]
 
     def _text(self) -> bytes:
         return (json.dumps(self._line) + "\n").encode() if self._line else b""
@@ -107,7 +119,10 @@ class Logger:
     def _open(self) -> BinaryIO:
         if self._file is None:
             # Neither "a", which cannot write again what stands there, nor "w", which begins with nothing.
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            with writing(self.path, 0):
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)  # closed in __exit__
             self._file.seek(0, os.SEEK_END)
+        if os.fstat(self._file.fileno()).st_nlink == 0:  # what is written now nobody will find
+            raise refusal(self.path, len(self._text()), "it was removed while the run was writing it")
         return self._file

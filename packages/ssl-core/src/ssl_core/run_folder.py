@@ -7,6 +7,7 @@ works in it; ``eval/`` holds what protocols say of its checkpoints, and the feat
 where wandb shows the run. The files are the truth; whatever else shows a run reads them.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 from ssl_core.config import Config
+from ssl_core.disk import writing
 from ssl_core.errors import RunFolderError
 
 
@@ -129,7 +131,7 @@ class RunFolder:
 
     def read_summary(self) -> dict[str, Any]:
         """Return ``summary.json``, or an empty dict where there is none yet."""
-        return json.loads(self.summary.read_text()) if self.summary.exists() else {}
+        return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
 
     def write_divergence(self, record: dict[str, Any]) -> None:
         """Write ``diverged.json``: the step at which the run has diverged, for ``python3 -m ssl_core.replay``."""
@@ -141,7 +143,7 @@ class RunFolder:
 
     def read_metrics_text(self) -> str:
         """Return ``metrics.jsonl`` as it is, or an empty string."""
-        return self.metrics.read_text() if self.metrics.exists() else ""
+        return self.metrics.read_text() if self.metrics.is_file() else ""
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``."""
@@ -149,13 +151,25 @@ class RunFolder:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, make it safe on the disk, then take the name."""
+    """Write ``text`` beside ``path``, make it safe on the disk, then take the name.
+
+    Raises
+    ------
+    DiskError
+        If the disk refuses; what was at ``path`` is as it was.
+    """
     temporary = _temporary(path)
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with writing(path, len(text.encode())):
+            with open(temporary, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _temporary(path: Path) -> Path:

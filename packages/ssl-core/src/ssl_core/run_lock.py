@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from ssl_core.errors import RunFolderError
+from ssl_core.disk import writing
+from ssl_core.errors import DiskError, RunFolderError
 
 SILENT_SECONDS = 1800.0  # without a new byte in the folder, after which a run that cannot be asked counts as gone
 
@@ -59,8 +60,13 @@ class RunLock:
                 )
             self._file.truncate(0)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": now}))
-            self._file.flush()
+            ours = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": now}).encode()
+            try:
+                with writing(self.path, len(ours)):
+                    os.write(self._file.fileno(), ours)
+            except DiskError:
+                self._file.close()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
