@@ -12,6 +12,7 @@ from torch import nn
 
 from ssl_core import ConfigError, RunError
 from ssl_core.backbones import build_backbone
+from ssl_core.cli import COMMANDS
 from ssl_core.export import export_backbone, load_exported, main, read_metadata, write
 from ssl_core.models.supervised import Supervised, SupervisedConfig
 from ssl_core.run_folder import RunFolder
@@ -133,6 +134,7 @@ def test_a_method_without_a_backbone_is_refused_before_it_trains(make_config, ti
 
 def test_what_cannot_be_exported_is_refused(make_config, tiny_model, tmp_path, capsys):
     assert main([str(tmp_path / "nowhere")]) == 2
+    assert COMMANDS["export"] == main.__module__
     assert "has no config.yaml to read: No such file or directory" in capsys.readouterr().err
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()

@@ -6,6 +6,7 @@ import sys
 
 # A module has HELP, add_arguments(parser) and run(arguments) -> exit code, and imports nothing heavy at its top.
 COMMANDS = {
+    "export": "ssl_core.export",
     "sync-wandb": "ssl_core.sync_wandb",
 }
 
