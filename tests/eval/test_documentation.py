@@ -11,7 +11,7 @@ import pytest
 import ssl_eval
 
 PACKAGE = Path(__file__).parents[2] / "packages" / "ssl-eval"
-MODULES = sorted(f"ssl_eval.{module.name}" for module in pkgutil.iter_modules(ssl_eval.__path__))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(ssl_eval.__path__, "ssl_eval."))
 
 
 def test_docstring_examples():

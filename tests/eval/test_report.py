@@ -11,18 +11,21 @@ import time
 
 import pytest
 
-from ssl_eval import RunRecord, learning_curves, write_report
+from ssl_eval import NothingToDraw, RunRecord, learning_curves, write_report
 from ssl_eval.cli import main
-from ssl_eval.curves import NothingToDraw, _points
+from ssl_eval.figures.curves import _points
 from ssl_eval.groups import MOST_COLUMNS, group_runs
 
-FILES = ["learning_curves.pdf", "learning_curves.png", "table.csv", "table.md"]
+TEXTS = ["index.html", "table.csv", "table.md", "table.tex"]
+FIGURES = [f"{name}{suffix}" for name in ("accuracy_against_time", "learning_curves") for suffix in (".pdf", ".png")]
+FILES = sorted([*TEXTS, *FIGURES, "figures.tex"])
 
 
 def groups_of(*folders):
     return group_runs([RunRecord(folder) for folder in folders])
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_runs_that_differ_in_the_seed_alone_are_one_row(make_run):
     for seed, final in enumerate((0.90, 0.92, 0.94)):
         make_run(f"low_{seed}", final=final, seed=seed, changes={"data.num_workers": seed})
@@ -39,6 +42,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(make_run):
     assert high[:5] == ["high", "2", "finished", 1, pytest.approx(0.8)]
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_unfinished_runs_are_shown_and_never_averaged(make_run):
     make_run("a", final=0.9)
     make_run("b", status="failed", done=2, seed=1, error="DivergedError: loss is nan\nat step 9")
@@ -62,12 +66,14 @@ def test_unfinished_runs_are_shown_and_never_averaged(make_run):
     assert "d: says running, but wrote nothing for 60 minutes" in notes
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_the_same_seed_twice_is_said(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=1)
     assert any("seed 1 stands in more than one run" in note for note in write_report([folder.parent]).tables[0].notes)
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_a_metric_that_some_runs_lack_is_said(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=2)
@@ -79,6 +85,7 @@ def test_a_metric_that_some_runs_lack_is_said(make_run):
     assert table.rows[0][-3] == "0.88"  # no accuracy: a number as it is, not percent
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_columns_are_named_as_short_as_they_stay_different(make_run):
     folders = [
         make_run("a", changes={"model.name": "vicreg", "optim.lr": [0.1, 0.2]}),
@@ -96,6 +103,7 @@ def test_columns_are_named_as_short_as_they_stay_different(make_run):
     assert list(table.columns[1:5]) == ["model", "dataset", "lr", "optim"]
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_many_differences_leave_out_what_others_settle_and_say_so(make_run):
     many = {f"model.option_{i}": i for i in range(MOST_COLUMNS)}
     folders = [
@@ -113,6 +121,7 @@ def test_many_differences_leave_out_what_others_settle_and_say_so(make_run):
     assert any("model.option_3" in note for note in write_report(folders).tables[0].notes)
 
 
+@pytest.mark.usefixtures("tables_only")
 def test_tables_of_the_ends_of_runs_are_averaged(make_run):
     def table(value):
         rows = [["trained", value, {"mean": value - 0.1, "std": 0.01, "n": 5}], ["raw pixels", 0.5, None]]
@@ -139,18 +148,18 @@ def test_command_writes_the_files_and_prints_the_table(make_run, capsys):
     folder = make_run("one")
     assert main(["report", str(folder)]) == 0
     out = folder / "report"
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert sorted(path.name for path in out.glob("[!.]*")) == FILES
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert (out / "learning_curves.pdf").read_bytes().startswith(b"%PDF")
     printed, problems = capsys.readouterr()
     assert problems == ""
     assert re.search(r"one +finished +1 +90\.0 +88\.0 +90\.0", printed)
-    assert printed.splitlines()[-4:] == [str(out / name) for name in FILES]
+    assert printed.splitlines()[-len(FILES) :] == [str(out / name) for name in FILES]
     assert "| one | finished | 1 | 90.0 | 88.0 | 90.0 |" in (out / "table.md").read_text()
     (row,) = csv.DictReader(io.StringIO((out / "table.csv").read_text()))
     assert float(row["kNN"]) == pytest.approx(0.88)
     assert main(["report", str(folder), "--out", str(folder.parent / "elsewhere")]) == 0
-    assert sorted(path.name for path in (folder.parent / "elsewhere").iterdir()) == FILES
+    assert sorted(path.name for path in (folder.parent / "elsewhere").glob("[!.]*")) == FILES
 
 
 def test_report_again_is_the_same_report(make_run):
@@ -201,13 +210,14 @@ def test_a_place_that_cannot_be_written_is_one_line(make_run, capsys):
 
 def test_a_failing_figure_leaves_the_earlier_report_whole(make_run, monkeypatch):
     folder = make_run("one")
-    before = {path: path.read_bytes() for path in write_report([folder]).files}
+    write_report([folder])
+    before = {path: path.read_bytes() for path in (folder / "report").iterdir()}
     make_run("one/two", final=0.5, seed=1)
 
     def fail(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("ssl_eval.report.learning_curves", fail)
+    monkeypatch.setattr("ssl_eval.report.save", fail)
     with pytest.raises(RuntimeError, match="no ink"):
         write_report([folder])
     assert {path: path.read_bytes() for path in (folder / "report").iterdir()} == before
@@ -221,7 +231,7 @@ def test_without_matplotlib_there_are_tables_and_a_hint(make_run, monkeypatch, c
         learning_curves([folder], folder / "curves.png")
     assert list(folder.glob("*curves*")) == []
     assert main(["report", str(folder)]) == 0
-    assert sorted(path.name for path in (folder / "report").iterdir()) == ["table.csv", "table.md"]  # no old figure
+    assert sorted(path.name for path in (folder / "report").glob("[!.]*")) == TEXTS  # no old figure
     assert "no figure: figures need matplotlib" in capsys.readouterr().err
 
 
@@ -261,7 +271,7 @@ def test_curves_are_means_where_all_runs_of_a_group_have_a_value(make_run):
 def drawn(figure_call, monkeypatch):
     """Return the axes of the figure that a call draws."""
     figures = []
-    monkeypatch.setattr("ssl_eval.curves._save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr("ssl_eval.figures.curves.save", lambda figure, path: figures.append(figure))
     figure_call()
     return figures[0].axes, figures[0].legends
 
@@ -306,6 +316,7 @@ def test_a_figure_with_nothing_in_it_is_refused(make_run, capsys):
         learning_curves([folder], folder / "x.svg")
     assert main(["report", str(folder)]) == 0  # the table still says how the run stands
     assert "no figure: no curve to draw" in capsys.readouterr().err
+    assert "no curve to draw" in (folder / "report" / "index.html").read_text()
 
 
 def test_a_run_whose_loss_is_not_a_number_is_drawn(make_run):

@@ -11,13 +11,16 @@ from ssl_eval.class_means import nearest_class_mean
 from ssl_eval.clusters import Clusters, kmeans
 from ssl_eval.confidence import PairedTest, bootstrap_interval, mean_interval, paired_test
 from ssl_eval.confusion import confusion_matrix, contingency_table
-from ssl_eval.curves import NothingToDraw, learning_curves
 from ssl_eval.embedding_map import principal_components, tsne
+from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.few_labels import FewShotResult, few_shot
+from ssl_eval.figures.curves import learning_curves
+from ssl_eval.figures.style import NothingToDraw
 from ssl_eval.hypersphere import alignment, uniformity
 from ssl_eval.linear import LinearProbeResult, linear_probe
 from ssl_eval.neighbours import knn
 from ssl_eval.protocol import Features, Protocol, judge, label_free
+from ssl_eval.rank_correlation import kendall, spearman
 from ssl_eval.ranking import RetrievalResult, retrieval
 from ssl_eval.report import Report, write_report
 from ssl_eval.ridge import RidgeProbeResult, ridge_probe
@@ -25,10 +28,12 @@ from ssl_eval.run_record import RunRecord, find_runs
 from ssl_eval.sgd import SGDProbeResult, sgd_probe
 from ssl_eval.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
 from ssl_eval.table import Table
+from ssl_eval.welch import WelchTest, welch_test
 
 __all__ = [
     "AccuracyCounter",
     "Clusters",
+    "EvaluationRecord",
     "Features",
     "FewShotResult",
     "LinearProbeResult",
@@ -42,6 +47,7 @@ __all__ = [
     "RunRecord",
     "SGDProbeResult",
     "Table",
+    "WelchTest",
     "accuracy",
     "adjusted_rand_index",
     "alignment",
@@ -56,6 +62,7 @@ __all__ = [
     "few_shot",
     "find_runs",
     "judge",
+    "kendall",
     "kmeans",
     "knn",
     "label_free",
@@ -74,8 +81,10 @@ __all__ = [
     "retrieval",
     "ridge_probe",
     "sgd_probe",
+    "spearman",
     "stable_rank",
     "tsne",
     "uniformity",
+    "welch_test",
     "write_report",
 ]

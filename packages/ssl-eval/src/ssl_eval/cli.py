@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     report = commands.add_parser(
         "report",
-        help="compare runs: tables and learning curves",
-        description="Write table.md, table.csv and learning_curves.png/.pdf over all runs in and under the folders.",
+        help="compare runs: tables, figures and a page",
+        description="Write index.html, tables (md, tex, csv) and figures (png, pdf) over all runs in and under the folders.",
     )
     report.add_argument("folders", nargs="+", metavar="FOLDER", help="a run, or a folder of runs at any depth")
     report.add_argument("--out", metavar="FOLDER", help="where to write (default: 'report' in the first folder)")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_eval.student import student_quantile
+
 CHUNK_ELEMENTS = 2**22  # resampled at a time: 32 MiB
 
 
@@ -141,7 +143,7 @@ def mean_interval(values: Tensor, confidence: float = 0.95) -> tuple[float, floa
     if len(values) < 2:
         return -math.inf, math.inf
     values = values.double()
-    half = _student_quantile((1 + confidence) / 2, len(values) - 1) * float(values.std()) / math.sqrt(len(values))
+    half = student_quantile((1 + confidence) / 2, len(values) - 1) * float(values.std()) / math.sqrt(len(values))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
@@ -149,22 +151,3 @@ def _binomial_two_sided(smaller: int, n: int) -> float:
     """Return the probability that n fair coins fall as unevenly as ``smaller`` against the rest, or more so."""
     logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(smaller + 1)]
     return min(1.0, 2 * math.fsum(math.exp(each - n * math.log(2)) for each in logs))
-
-
-def _student_quantile(probability: float, freedom: int) -> float:
-    """Return the quantile (above 1/2) of Student's t, by bisection on its distribution function.
-
-    With t = sqrt(f) tan(a) the distribution is the integral of cos(a) ** (f - 1), which Simpson's rule sums to rounding.
-    """
-    norm = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
-
-    def above_half(angle: float) -> float:
-        points = torch.linspace(0, angle, 2001, dtype=torch.float64).cos().pow(freedom - 1)
-        weights = torch.tensor([4.0, 2.0]).repeat(1000)[:-1]
-        return norm * angle / 6000 * float(points[0] + points[-1] + (weights * points[1:-1]).sum())
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if above_half(middle) < probability - 0.5 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)

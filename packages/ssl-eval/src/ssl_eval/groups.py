@@ -42,6 +42,11 @@ class RunGroup:
         """Return the last value of a metric in each run that has it."""
         return [float(r.metrics[name]) for r in self.records if r.metrics.get(name) is not None]
 
+    def number(self, key: str) -> float | None:
+        """Return a setting that is a number; None for any other."""
+        value = flatten(self.records[0].config).get(key)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
     def repeated_seeds(self) -> list[str]:
         """Return the seeds that more than one run has."""
         seeds = [str(seed_of(record)) for record in self.records]

@@ -36,48 +36,25 @@ _WORDS = {
     "µ": r"$\mu$",
     "°": r"$^\circ$",
     "\u00a0": "~",
-    **dict(zip("ßæÆœŒøØłŁı", (rf"\{name}{{}}" for name in ("ss", "ae", "AE", "oe", "OE", "o", "O", "l", "L", "i")))),
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
 }
 _ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327\u0306\u0304\u030b\u0307", "`'^~\"rvcu=H.")
 )  # combining -> \
 # Greek as it stands in settings; the capitals that look Latin, and omicron, have no command of their own.
-_GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "pi",
-    "rho",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-    "Gamma",
-    "Delta",
-    "Theta",
-    "Lambda",
-    "Xi",
-    "Pi",
-    "Sigma",
-    "Upsilon",
-    "Phi",
-    "Psi",
-    "Omega",
-]
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+)
 
 
 def escape(text: str) -> str:
@@ -109,6 +86,6 @@ def _escaped(character: str) -> str:
     if greek:
         word = greek[2].lower().replace("lamda", "lambda")
         word = word if greek[1] == "SMALL" else word.capitalize()
-        if word in _GREEK:
+        if word in _GREEK.split(" "):
             return f"$\\{word}$"
     return f"{{[}}U+{ord(character):04X}{{]}}"

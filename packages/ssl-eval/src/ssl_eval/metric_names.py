@@ -1,28 +1,94 @@
-"""Names of metrics, as a reader of a table or a figure wants them."""
+"""Names of metrics, as a reader of a table or a figure wants them: ``<dataset>/<metric>``, or the metric alone."""
+
+import re
+
+# What a name begins with whose value is a fraction in 0..1 of hits, the higher the better; in the order of a table.
+ACCURACIES = (
+    "accuracy",
+    "knn",
+    "linear",
+    "probe",
+    "sgd",
+    "ridge",
+    "nearest_class_mean",
+    "few_shot",
+    "fine_tuning",
+    "balanced_accuracy",
+    "top",
+    "recall",
+    "map",
+    "cluster_accuracy",
+)
+LABEL_FREE = ("rankme", "lidar", "alpha_req", "nesum", "stable_rank", "alignment", "uniformity")
+_WORDS = {
+    "accuracy": "prediction",
+    "knn": "kNN",
+    "linear": "linear probe",
+    "probe": "linear probe",
+    "sgd": "SGD probe",
+    "ridge": "ridge probe",
+    "nearest_class_mean": "nearest class mean",
+    "few_shot": "few labels",
+    "fine_tuning": "fine-tuning",
+    "map": "mAP",
+    "ece": "ECE",
+    "mce": "MCE",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "rankme": "RankMe",
+    "lidar": "LiDAR",
+    "alpha_req": "α-ReQ",
+    "nesum": "NESum",
+}
 
 
 def is_accuracy(name: str) -> bool:
-    """Say whether ``<dataset>/<metric>`` is a fraction in 0..1, of hits among samples."""
-    dataset, _, metric = name.partition("/")
-    return dataset != "train" and (metric in ("accuracy", "knn") or metric.startswith("probe_"))
+    """Say whether the value is a fraction in 0..1, of hits among samples."""
+    dataset, _, metric = name.rpartition("/")
+    return dataset != "train" and _kind(metric) in ACCURACIES and not metric.endswith("loss")
+
+
+def is_label_free(name: str) -> bool:
+    """Say whether the value measures the features without their labels."""
+    dataset, _, metric = name.rpartition("/")
+    return dataset != "train" and _kind(metric) in LABEL_FREE
 
 
 def readable(name: str, datasets: int = 1) -> str:
-    """Return ``kNN`` for ``digits/knn``; with several data sets ``digits: kNN``."""
+    """Return ``kNN`` for ``digits/knn``; with several data sets ``digits: kNN``.
+
+    Examples
+    --------
+    >>> readable("knn_20"), readable("linear_1_percent"), readable("digits/probe_backbone"), readable("cifar/rankme", 2)
+    ('kNN (k=20)', 'linear probe, 1 % of labels', 'linear probe, backbone', 'cifar: RankMe')
+    """
     dataset, _, metric = name.rpartition("/")
-    words = {"accuracy": "prediction", "knn": "kNN"}.get(metric)
-    if words is None:
-        kind, _, rest = metric.partition("_")
-        words = f"linear probe, {rest.replace('_', ' ')}" if kind == "probe" else metric.replace("_", " ")
+    kind = _kind(metric)
+    rest = metric.removeprefix(kind).strip("_").replace("_", " ")
+    words = _WORDS.get(kind, kind.replace("_", " "))
+    if rest.isdigit():
+        words = f"{words} (k={rest})" if kind == "knn" else f"{words}-{rest}"
+    elif rest.endswith(" percent"):
+        words += f", {rest.replace(' percent', ' % of labels')}"
+    elif rest:
+        words += f", {rest}"
     return f"{dataset}: {words}" if datasets > 1 else words
 
 
 def in_order(names: set[str]) -> list[str]:
-    """Return names by data set; the prediction first, then kNN, then the probes, then whatever else there is."""
-    first = {"accuracy": 0, "knn": 1}
+    """Return names by data set; accuracies first, in their order, then what needs no labels, then whatever else there is."""
+    kinds = (*ACCURACIES, *LABEL_FREE)
 
-    def key(name: str) -> tuple[str, int, str]:
+    def key(name: str) -> tuple[str, int, list[tuple[int, str]]]:
         dataset, _, metric = name.rpartition("/")
-        return dataset, first.get(metric, 2 if metric.startswith("probe_") else 3), metric
+        kind = _kind(metric)
+        numbers = [(int(part), "") if part.isdigit() else (-1, part) for part in metric.split("_")]
+        return dataset, kinds.index(kind) if kind in kinds else len(kinds), numbers
 
     return sorted(names, key=key)
+
+
+def _kind(metric: str) -> str:
+    """Return the longest known name that ``metric`` is or begins with, before an underscore or a digit; or itself."""
+    known = (*ACCURACIES, *LABEL_FREE, *_WORDS)
+    return max((k for k in known if re.fullmatch(rf"{k}([_\d@].*)?", metric)), key=len, default=metric)

@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_eval.curves import NothingToDraw, learning_curves
-from ssl_eval.groups import RunGroup, group_runs, short_names
+from ssl_eval.evaluation_tables import evaluation_table, protocols
+from ssl_eval.figures.style import SUFFIXES, NothingToDraw, paper, save
+from ssl_eval.groups import group_runs
+from ssl_eval.latex import escape
+from ssl_eval.page import Figure, page
+from ssl_eval.report_figures import Drawing, drawings, slug
 from ssl_eval.run_record import RunRecord, find_runs
-from ssl_eval.run_tables import final_tables, summary_table
+from ssl_eval.run_tables import every_run, final_tables, summary_table
 from ssl_eval.table import Table
 
-FIGURES = ("learning_curves.png", "learning_curves.pdf")
+LATEX_HEAD = "% \\usepackage{booktabs} in the preamble.\n\n"
+MANIFEST = ".files"  # what a report consists of: the next one removes what it does not write again
 
 
 @dataclass
 class Report:
-    """What :func:`write_report` made: the tables, the files that it wrote, and why a figure is missing, if it is."""
+    """What :func:`write_report` made: the tables, the files that it wrote, and why a figure is missing, if one is."""
 
     tables: list[Table]
     files: list[Path]
@@ -26,19 +31,20 @@ class Report:
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -> Report:
-    """Compare all runs in and under ``folders``: tables and learning curves.
+    """Compare all runs in and under ``folders``: tables, figures and a page.
 
     Finished runs that differ in the seed alone are one row, mean ± sample deviation; every run that has not finished is
     a row of its own with its status. Columns are what differs between the configurations (seed, log and numbers of
-    processes aside).
+    processes aside). The best is bold only where the difference holds, by the rule under the table.
 
     Parameters
     ----------
     folders : sequence of str or Path
         Run folders, or folders of them at any depth.
     out : str or Path, optional
-        Where to write ``table.md``, ``table.csv``, ``final.csv`` (the tables of the ends of the runs, if they have any)
-        and ``learning_curves.png`` and ``.pdf``; by default ``report`` in the first folder.
+        Where to write ``table.md``, ``table.tex`` and ``table.csv``; ``evaluation_<protocol>.csv`` and ``final.csv`` (offline
+        evaluations, and the tables of the ends of the runs, if there are any); each figure as png and pdf; ``figures.tex``
+        with their captions; and ``index.html`` with everything in one file. By default ``report`` in the first folder.
 
     Returns
     -------
@@ -49,50 +55,79 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     ImportError
         Without PyYAML. (Without matplotlib there is no figure, and the result says so.)
     ValueError
-        If a folder is none or holds no run, or a run is damaged. Nothing is written then.
+        If a folder is none or holds no run, or a run or an evaluation is damaged. Nothing is written then.
     OSError
         If ``out`` cannot be written.
     """
     records = [RunRecord(run) for run in find_runs(folders)]
     groups, left_out = group_runs(records)
     table = summary_table(groups, left_out)
+    offline = {protocol: evaluation_table(protocol, groups) for protocol in protocols(groups)}
     final = final_tables(groups)
-    texts = {"table.md": "\n".join(t.to_markdown() for t in (table, *final)), "table.csv": table.to_csv()}
+    tables = [table, *offline.values(), *final]
+    texts = {
+        "table.md": "\n".join(each.to_markdown() for each in tables),
+        "table.tex": LATEX_HEAD + "\n".join(each.to_latex() for each in tables),
+        "table.csv": table.to_csv(),
+        **{f"evaluation_{slug(protocol.name)}.csv": each.to_csv() for protocol, each in offline.items()},
+    }
     if final:
-        texts["final.csv"] = "\n".join(t.to_csv() for t in final)
+        texts["final.csv"] = "\n".join(each.to_csv() for each in final)
+    figures = drawings(groups, list(offline))
 
     out = Path(folders[0]) / "report" if out is None else Path(out)
     out.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".report-", dir=out))
-    no_figure = None
     try:
         for name, text in texts.items():
             (beside / name).write_text(text, encoding="utf-8")
-        try:
-            for name in FIGURES:
-                learning_curves(_curves(groups), beside / name)
-        except (ImportError, NothingToDraw) as error:
-            no_figure = str(error)
-        written = sorted(path.name for path in beside.iterdir())
-        for name in written:
-            os.replace(beside / name, out / name)
-        for name in {"final.csv", *FIGURES} - set(written):  # of an earlier report: it would not belong to this one
-            (out / name).unlink(missing_ok=True)
+        drawn, no_figure = _draw(figures, beside)
+        if drawn:
+            (beside / "figures.tex").write_text(_figures_latex(drawn), encoding="utf-8")
+        shown = [Figure(d.name, d.caption, (beside / f"{d.name}.png").read_bytes()) for d in drawn]
+        (beside / "index.html").write_text(page(records, tables, every_run(groups), shown, no_figure), encoding="utf-8")
+        return Report(tables, _replace(out, beside), no_figure)
     finally:
         shutil.rmtree(beside)
-    return Report([table, *final], [out / name for name in written], no_figure)
 
 
-def _curves(groups: Sequence[RunGroup]) -> dict[str, list[RunRecord]]:
-    """Return the groups under what differs, or under their names where nothing does."""
-    short = short_names(list(groups[0].settings))
-    curves = {}
-    for group in groups:
-        parts = [f"{short[key]} {value}" for key, value in group.settings.items()] or [group.label]
-        if not group.finished:
-            parts += [group.label] * bool(group.settings)
-            parts[-1] += f" ({group.records[0].status})"
-        elif len(group.records) > 1:
-            parts[-1] += f" (n={len(group.records)})"
-        curves[", ".join(parts)] = group.records
-    return curves
+def _draw(figures: Sequence[Drawing], folder: Path) -> tuple[list[Drawing], str | None]:
+    """Write what can be drawn; return it, and why the first of the others cannot."""
+    drawn, problem = [], None
+    for drawing in figures:
+        try:
+            with paper():
+                figure = drawing.draw()
+                for suffix in SUFFIXES:
+                    save(figure, folder / f"{drawing.name}{suffix}")
+            drawn.append(drawing)
+        except ImportError as error:
+            return [], str(error)
+        except NothingToDraw as error:
+            problem = problem or str(error)
+    return drawn, problem
+
+
+def _figures_latex(drawn: Sequence[Drawing]) -> str:
+    parts = ["% \\usepackage{graphicx} in the preamble.\n"]
+    for drawing in drawn:
+        parts.append(
+            "\\begin{figure}\n  \\centering\n"
+            f"  \\includegraphics[width=\\linewidth]{{{drawing.name}.pdf}}\n"
+            f"  \\caption{{{escape(drawing.caption)}}}\n\\end{{figure}}\n"
+        )
+    return "\n".join(parts)
+
+
+def _replace(out: Path, beside: Path) -> list[Path]:
+    """Move the files of a whole report to their place, remove those of an earlier one that do not belong to it."""
+    manifest = out / MANIFEST
+    before = manifest.read_text(encoding="utf-8").split("\n") if manifest.is_file() else []
+    written = sorted(path.name for path in beside.iterdir())
+    (beside / MANIFEST).write_text("\n".join(sorted({*written, *before})), encoding="utf-8")
+    os.replace(beside / MANIFEST, manifest)  # first, so that what is stopped half-way can be tidied by the next report
+    for name in written:
+        os.replace(beside / name, out / name)
+    for name in set(before) - set(written) - {""}:
+        (out / Path(name).name).unlink(missing_ok=True)
+    return [out / name for name in written]

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.table import Table
 
 STATUSES = ("running", "finished", "failed", "preempted")
@@ -129,6 +130,11 @@ class RunRecord:
             return Table.from_dict(values)
         except ValueError as error:
             raise ValueError(f"'{self.path / 'table.json'}': {error}") from error
+
+    @cached_property
+    def evaluations(self) -> dict[str, EvaluationRecord]:
+        """Name -> offline evaluation, of ``eval/<name>.json``."""
+        return {path.stem: EvaluationRecord(path) for path in sorted((self.path / "eval").glob("[!.]*.json"))}
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self.path / name

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ssl_eval.groups import RunGroup, short_names
+from ssl_eval.best import RULE, Contestant, best_row
+from ssl_eval.groups import RunGroup, seed_of, short_names
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 from ssl_eval.run_record import RunRecord
 from ssl_eval.table import NOTHING, Table
@@ -38,9 +39,12 @@ def summary_table(groups: Sequence[RunGroup], left_out: Sequence[str] = ()) -> T
             _mean_of(group, "images_per_second", _whole),
         ]
         rows.append([group.label, *group.settings.values(), _status(group), len(group.records), *cells, *cost])
+    first = len(keys) + 3
+    best = [(row, first + i) for i, name in enumerate(metrics) if (row := _best(groups, name)) is not None]
+    notes = _notes(groups, left_out, metrics) + [RULE] * bool(best)
     runs = sum(len(group.records) for group in groups)
     title = f"{runs} run{'s' * (runs > 1)}" + (f" on {', '.join(datasets)}" if datasets else "")
-    return Table(title, columns, rows, _notes(groups, left_out, metrics))
+    return Table(title, columns, rows, notes, best)
 
 
 def final_tables(groups: Sequence[RunGroup]) -> list[Table]:
@@ -51,6 +55,32 @@ def final_tables(groups: Sequence[RunGroup]) -> list[Table]:
         if group.finished and tables[0] is not None and len({_shape(table) for table in tables}) == 1:
             by_columns.setdefault(tuple(tables[0].columns), []).append(group)
     return [_final_table(columns, members) for columns, members in by_columns.items()]
+
+
+def every_run(groups: Sequence[RunGroup]) -> Table:
+    """Return one row for each run: where it is, its settings, its seed, how it stands, and what went wrong."""
+    keys = list(groups[0].settings)
+    settings = short_names(keys)
+    columns = ["folder", *(settings[key] for key in keys), "seed", "status", "epoch", "minutes", "error"]
+    rows = []
+    for group in groups:
+        for record in group.records:
+            seconds = record.summary.get("wall_seconds")
+            minutes = NOTHING if seconds is None else f"{seconds / 60:.1f}"
+            error = record.summary.get("error")
+            seed = seed_of(record)
+            rows.append(
+                [
+                    str(record.path),
+                    *group.settings.values(),
+                    None if seed is None else str(seed),
+                    record.status,
+                    str(record.epoch),
+                    minutes,
+                    None if error is None else " ".join(str(error).split()),
+                ]
+            )
+    return Table("Every run", columns, rows)
 
 
 def _final_table(columns: Sequence[str], groups: Sequence[RunGroup]) -> Table:
@@ -93,10 +123,16 @@ def _spread(values: Sequence[float]) -> float | dict[str, float] | None:
 
 
 def _metric_cell(name: str, values: Sequence[float]) -> Any:
-    if is_accuracy(name) or not values:
+    if (is_accuracy(name) and all(0 <= value <= 1 for value in values)) or not values:
         return _spread(values)
     mean = f"{statistics.fmean(values):.4g}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+
+
+def _best(groups: Sequence[RunGroup], name: str) -> int | None:
+    if not is_accuracy(name):
+        return None
+    return best_row([Contestant(group.values(name)) if group.finished else None for group in groups])
 
 
 def _mean_of(group: RunGroup, key: str, show: Callable[[float], str]) -> str:

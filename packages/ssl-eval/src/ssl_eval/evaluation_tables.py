@@ -1,0 +1,132 @@
+"""The tables of a report that come from offline evaluations: one for each protocol and data set."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ssl_eval.best import RULE, Contestant, best_row
+from ssl_eval.evaluation_record import EvaluationRecord
+from ssl_eval.groups import RunGroup, short_names
+from ssl_eval.metric_names import in_order, is_accuracy, readable
+from ssl_eval.table import Table
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One offline protocol on one data set.
+
+    Attributes
+    ----------
+    evaluation : str
+        The name of the evaluations.
+    dataset : str
+    name : str
+        What is printed: ``standard``, or ``standard on digits`` where there are several data sets.
+    """
+
+    evaluation: str
+    dataset: str
+    name: str
+
+    def of(self, group: RunGroup) -> list[EvaluationRecord]:
+        """Return the evaluation of each run that has one, of its newest checkpoint."""
+        found = [record.evaluations.get(self.evaluation) for record in group.records]
+        return [evaluation for evaluation in found if evaluation is not None and evaluation.dataset == self.dataset]
+
+
+def protocols(groups: Sequence[RunGroup]) -> list[Protocol]:
+    """Return the protocols that at least one run was evaluated by, at its newest checkpoint."""
+    newest = [e for g in groups for r in g.records for e in r.evaluations.values() if e.of_newest]
+    found = dict.fromkeys((evaluation.name, evaluation.dataset) for evaluation in newest)
+    several = len({dataset for _, dataset in found}) > 1
+    return [Protocol(name, dataset, f"{name} on {dataset}" if several and dataset else name) for name, dataset in found]
+
+
+def evaluation_table(protocol: Protocol, groups: Sequence[RunGroup]) -> Table:
+    """Return settings, number of runs and metrics of each group that has been evaluated by a protocol."""
+    rows_of = [(group, found) for group in groups if (found := protocol.of(group))]
+    metrics = in_order({name for _, found in rows_of for evaluation in found for name in evaluation.metrics})
+    keys = list(groups[0].settings)
+    settings = short_names(keys)
+    columns = ["run", *(settings[key] for key in keys), "status", "n", "epoch", *map(readable, metrics)]
+    rows: list[list[Any]] = []
+    for group, found in rows_of:
+        status = "finished" if group.finished else group.records[0].status
+        rows.append([group.label, *group.settings.values(), status, len(found), _epochs(found)])
+        rows[-1] += [_cell(name, found) for name in metrics]
+    best = []
+    accuracies = [name for name in metrics if is_accuracy(name)]
+    for name in accuracies:
+        top = best_row([_contestant(group, found, name) for group, found in rows_of])
+        if top is not None:
+            best.append((top, len(columns) - len(metrics) + metrics.index(name)))
+    notes = [_protocol_note([found for _, found in rows_of]), *_coverage_notes(protocol, groups)]
+    if len(rows) > 1 and accuracies:
+        notes.append(RULE if best else f"{RULE} Here none does.")
+    return Table(f"Evaluated offline: {protocol.name}", columns, rows, notes, best)
+
+
+def _contestant(group: RunGroup, found: Sequence[EvaluationRecord], name: str) -> Contestant | None:
+    values = values_of(found, name)
+    if not group.finished or not values:
+        return None
+    return Contestant(values, found[0].hits_of(name) if len(found) == 1 else None)
+
+
+def values_of(found: Sequence[EvaluationRecord], name: str) -> list[float]:
+    """Return a metric of each evaluation that has it."""
+    return [value for value in (evaluation.value(name) for evaluation in found) if value is not None]
+
+
+def _cell(name: str, found: Sequence[EvaluationRecord]) -> Any:
+    values = values_of(found, name)
+    if not values:
+        return None
+    fractions = all(0 <= value <= 1 for value in values) and (is_accuracy(name) or name in ("ece", "mce", "nmi"))
+    if len(values) > 1:
+        mean, std = statistics.fmean(values), statistics.stdev(values)
+        return {"mean": mean, "std": std, "n": len(values)} if fractions else f"{mean:.4g} ± {std:.2g}"
+    if not fractions:
+        return f"{values[0]:.4g}"
+    (stored,) = (evaluation.metrics[name] for evaluation in found if evaluation.value(name) is not None)
+    if isinstance(stored, dict) and isinstance(stored.get("std"), float) and isinstance(stored.get("n"), int):
+        return {key: stored[key] for key in ("mean", "std", "n")}  # over draws
+    return values[0]
+
+
+def _epochs(found: Sequence[EvaluationRecord]) -> str:
+    epochs = sorted({evaluation.epoch for evaluation in found if evaluation.epoch is not None})
+    return str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}" if epochs else "–"
+
+
+def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
+    note = (
+        f"Protocol '{rows[0][0].protocol}': offline, on frozen features of each run's newest checkpoint; accuracies and ECE in "
+        "percent."
+    )
+    if any(len(found) > 1 for found in rows):
+        note += " n runs that differ in the seed alone: mean ± sample deviation (of the means, where a run has several draws)."
+    return note
+
+
+def _coverage_notes(protocol: Protocol, groups: Sequence[RunGroup]) -> list[str]:
+    """Say which runs were not evaluated, or not at their end, and whether all had the same settings."""
+    notes = []
+    evaluations = [(group, protocol.of(group)) for group in groups]
+    missing = [group.label for group, found in evaluations if not found]
+    if missing:
+        notes.append(f"Not evaluated: {', '.join(missing)}.")
+    for group, found in evaluations:
+        if 0 < len(found) < len(group.records):
+            notes.append(f"{group.label}: {len(found)} of the {len(group.records)} runs are evaluated.")
+        steps = {record.name: record.summary.get("step") for record in group.records}
+        for evaluation in found:
+            name = evaluation.path.parent.parent.name
+            last = steps.get(name)
+            if isinstance(last, int) and evaluation.step < last:
+                notes.append(f"{name}: evaluated at step {evaluation.step}, the run is at step {last}.")
+    settings = [evaluation.values.get("settings") for _, found in evaluations for evaluation in found]
+    if any(each != settings[0] for each in settings):
+        notes.append("The settings of the protocol are not the same in all runs.")
+    return notes

@@ -1,0 +1,218 @@
+"""Learning curves: loss and accuracies against the epoch, or accuracies against time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ssl_eval.figures.style import COLUMN_INCHES, GREY, STYLE, SUFFIXES, NothingToDraw, legend_above, look, paper, save
+from ssl_eval.metric_names import in_order, is_accuracy, readable
+from ssl_eval.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+FEW_POINTS = 15  # of a line, up to which each gets a marker; else they stand some distance apart
+MOST_NAMED = 7  # groups with a colour of their own, the best ones; others are grey and without a name
+LOSS = "train/loss"
+
+Runs = Sequence[RunRecord | str | Path]
+Point = tuple[float, float, float]  # x, mean, deviation
+
+
+@dataclass
+class Panel:
+    """One pair of axes: what stands at the ordinate, and its lines by label."""
+
+    title: str
+    lines: dict[str, list[Point]]
+
+
+def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
+    """Draw training loss and accuracies against the epoch.
+
+    One run, or one group of runs, has its accuracies in one panel; several have one panel for each accuracy. Where runs
+    stand in a group, the line is their mean and the band one sample deviation on either side, at the epochs that all of
+    them have reached. Of more than seven groups the best seven are named, the others grey.
+
+    Parameters
+    ----------
+    runs : sequence of RunRecord, str or Path; or mapping of str to such
+        Runs or run folders, each under its own name; or groups of runs by their label.
+    path : str or Path
+        The file to write, ``.png`` or ``.pdf``; it is replaced at once or not at all.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If the suffix is another, a folder is no run, or no run has a metric to draw (:class:`NothingToDraw`).
+
+    Notes
+    -----
+    The axis counts optimizer steps instead of epochs as long as one of the runs has not finished its first epoch.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"a figure is written as {' or '.join(SUFFIXES)}, got '{path.name}'")
+    groups = _groups(runs)
+    with paper():
+        save(epoch_figure(groups), path)
+    return path
+
+
+def epoch_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
+    """Return loss and accuracies against the epoch, or against the step where a run has not finished its first one."""
+    records = [record for group in groups.values() for record in group]
+    in_epochs = all(record.steps_per_epoch for record in records if record.lines)
+    loss = Panel("training loss", {label: _points(group, LOSS, in_epochs) for label, group in groups.items()})
+    panels = [panel for panel in [loss, *_accuracy_panels(groups, in_epochs)] if any(panel.lines.values())]
+    if not panels:
+        raise NothingToDraw(f"no curve to draw: none of the {len(records)} runs has logged {LOSS} or an accuracy yet")
+    return _draw(panels, _colours(groups), "epoch" if in_epochs else "optimizer step")
+
+
+def time_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
+    """Return accuracies against the minutes since the start: a step's share of the run's wall seconds."""
+    records = [record for group in groups.values() for record in group]
+    panels = [panel for panel in _accuracy_panels(groups, True, minutes=True) if any(panel.lines.values())]
+    if not panels:
+        raise NothingToDraw(f"none of the {len(records)} runs has logged an accuracy and its wall_seconds yet")
+    return _draw(panels, _colours(groups), "minutes")
+
+
+def _groups(runs: Runs | Mapping[str, Runs]) -> dict[str, list[RunRecord]]:
+    """Return label -> records; runs that are not in groups are one group each, called by name, or by path if need be."""
+    if isinstance(runs, Mapping):
+        return {label: [_record(run) for run in group] for label, group in runs.items()}
+    records = [_record(run) for run in runs]
+    names = [record.name for record in records]
+    return {r.name if names.count(r.name) == 1 else str(r.path): [r] for r in records}
+
+
+def _record(run: RunRecord | str | Path) -> RunRecord:
+    return run if isinstance(run, RunRecord) else RunRecord(run)
+
+
+def _accuracy_panels(groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool, minutes: bool = False) -> list[Panel]:
+    records = [record for group in groups.values() for record in group]
+    accuracies = in_order({name for record in records for name in record.metrics if is_accuracy(name)})
+    datasets = len({name.rpartition("/")[0] for name in accuracies})
+    if len(groups) == 1:
+        (group,) = groups.values()
+        lines = {readable(name, datasets): _points(group, name, in_epochs, 100, minutes) for name in accuracies}
+        return [Panel("top-1 accuracy (%)", lines)]
+    return [
+        Panel(
+            f"{readable(name, datasets)} (%)".replace(", ", ",\n"),
+            {label: _points(group, name, in_epochs, 100, minutes) for label, group in groups.items()},
+        )
+        for name in accuracies
+    ]
+
+
+def _points(
+    group: Sequence[RunRecord], name: str, in_epochs: bool, factor: float = 1.0, minutes: bool = False
+) -> list[Point]:
+    """Return the mean and the deviation over the runs that log ``name``, where all of them have a value."""
+    values: dict[float, list[tuple[float, float]]] = {}
+    curves = 0
+    for record in group:
+        steps, ys = record.series(name)
+        curves += bool(steps)
+        per_epoch = record.steps_per_epoch if in_epochs and record.steps_per_epoch else 1.0
+        per_minute = _minutes_per_step(record) if minutes else None
+        if minutes and per_minute is None:
+            continue
+        for step, y in dict(zip(steps, ys)).items():
+            at = round(step / per_epoch, 6)
+            values.setdefault(at, []).append((at if per_minute is None else step * per_minute, factor * y))
+    common = {at: points for at, points in values.items() if len(points) == curves} or values
+    return [_mean_point(common[at]) for at in sorted(common)]
+
+
+def _minutes_per_step(record: RunRecord) -> float | None:
+    step, seconds = record.summary.get("step"), record.summary.get("wall_seconds")
+    return seconds / 60 / step if step and seconds else None
+
+
+def _mean_point(points: list[tuple[float, float]]) -> Point:
+    numbers = torch.tensor(points, dtype=torch.float64)
+    x, mean = numbers.mean(0).tolist()
+    return x, mean, float(numbers[:, 1].std()) if len(points) > 1 else 0.0
+
+
+def _colours(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, int] | None:
+    """Return label -> number of its colour, of the groups that end with the best accuracies; None for a group alone."""
+    if len(groups) == 1:
+        return None
+    labels = list(groups)
+    if len(labels) > MOST_NAMED:
+        names = in_order({name for group in groups.values() for r in group for name in r.metrics if is_accuracy(name)})
+
+        def last(label: str) -> float:
+            values = [float(r.metrics[name]) for name in names[-1:] for r in groups[label] if name in r.metrics]
+            return sum(values) / len(values) if values else -1.0
+
+        best = sorted(labels, key=last, reverse=True)[:MOST_NAMED]
+        labels = [label for label in labels if label in best]
+    return {label: number for number, label in enumerate(labels)}
+
+
+def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str) -> "Figure":
+    """Draw the panels under each other, the legend above: one for all panels, or one where a panel has many lines."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    columns = 1 if len(panels) <= 2 else 2
+    rows = -(-len(panels) // columns)
+    width = COLUMN_INCHES * columns
+    figure = Figure((width, 0.3 + 1.45 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex="col" if columns == 1 else False).flatten()
+    handles: dict[str, Any] = {}
+    last_x = max(point[0] for panel in panels for points in panel.lines.values() for point in points) or 1  # one at 0
+    for ax, panel in zip(axes, panels):
+        named = colours if colours is not None else {label: number for number, label in enumerate(panel.lines)}
+        for label, points in panel.lines.items():
+            if label not in named:
+                ax.plot([p[0] for p in points], [p[1] for p in points], color=GREY, linewidth=0.6, zorder=1.5)
+        for label, number in named.items():
+            handles[label] = _draw_line(ax, panel.lines[label], label, number, len(panel.lines) == 1)
+        ax.set_ylabel(panel.title)
+        ax.set_xlim(-0.02 * last_x, 1.02 * last_x)
+        whole = x_label != "minutes"
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=whole, steps=[1, 2, 5, 10]))
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    figure.align_ylabels()
+    if columns == 1:
+        axes[len(panels) - 1].set_xlabel(x_label)
+    else:
+        figure.supxlabel(x_label, fontsize=STYLE["font.size"])
+    others = len({label for panel in panels for label in panel.lines}) - len(handles)
+    if others:
+        handles[f"{others} others"] = axes[0].plot([], [], color=GREY, linewidth=0.6)[0]
+    if len(handles) > 1 or colours is not None:
+        legend_above(figure, handles, width)
+    return figure
+
+
+def _draw_line(ax: "Axes", points: Sequence[Point], label: str, number: int, alone: bool) -> "Line2D":
+    x, mean, deviation = ([point[part] for point in points] for part in range(3))
+    few = len(points) <= FEW_POINTS
+    style = look(number, markers=few or not alone)
+    (line,) = ax.plot(x, mean, label=label, markevery=None if few else 0.15, **style)  # a share of the diagonal
+    if any(deviation):
+        low, high = ([m + sign * d for m, d in zip(mean, deviation)] for sign in (-1, 1))
+        ax.fill_between(x, low, high, color=style["color"], alpha=0.25, linewidth=0)
+    return line

@@ -1,0 +1,59 @@
+"""The 2-D map of an embedding: each sample a point, each class a colour and a marker, named where it lies."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ssl_eval.figures.style import COLORS, COLUMN_INCHES, MARKERS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_NAMES = 20  # classes; above, names would cover the points
+TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+
+
+def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> "Figure":
+    """Return the maps side by side.
+
+    Parameters
+    ----------
+    maps : mapping of str to Tensor
+        ``pca``, ``tsne``, ... -> ``(N, 2)``.
+    labels : Tensor
+        ``(N,)`` integer.
+    names : sequence of str
+        Of the classes; their numbers where it is too short.
+    """
+    import matplotlib.patheffects as effects
+    from matplotlib.figure import Figure
+
+    columns = len(maps)
+    figure = Figure((COLUMN_INCHES * max(1, min(2, columns)), 2.6 if columns > 1 else 3.0), layout="constrained")
+    classes = labels.unique().tolist()
+    halo = [effects.withStroke(linewidth=1.8, foreground="white")]
+    for ax, (kind, places) in zip(figure.subplots(1, columns, squeeze=False).flatten(), maps.items()):
+        for number, label in enumerate(classes):
+            points = places[labels == label]
+            ax.scatter(
+                points[:, 0].tolist(),
+                points[:, 1].tolist(),
+                s=5,
+                color=COLORS[number % len(COLORS)],
+                marker=MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
+                alpha=0.7,
+                linewidths=0,
+                rasterized=True,  # a PDF of ten thousand markers is slow to open
+            )
+        if len(classes) <= MOST_NAMES:
+            for label in classes:
+                x, y = places[labels == label].median(0).values.tolist()
+                name = names[label] if label < len(names) else str(label)
+                ax.text(x, y, name, fontsize=7, weight="bold", ha="center", va="center", path_effects=halo)
+        ax.set_title(TITLES.get(kind, kind))
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_visible(True)
+        ax.spines[:].set_color("#C0C0C0")
+    return figure
