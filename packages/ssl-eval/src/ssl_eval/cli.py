@@ -1,4 +1,4 @@
-"""``ssl-eval report FOLDER...``: the command line."""
+"""``ssl-eval report FOLDER...`` and ``ssl-eval watch FOLDER...``: the command line."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ssl_eval.report import write_report
+from ssl_eval.watch import watch
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,8 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     report.add_argument("folders", nargs="+", metavar="FOLDER", help="a run, or a folder of runs at any depth")
     report.add_argument("--out", metavar="FOLDER", help="where to write (default: 'report' in the first folder)")
+    live = commands.add_parser(
+        "watch",
+        help="show running experiments in the terminal",
+        description="Show loss, accuracy, images per second and time left of all runs in and under the folders; Ctrl-C ends.",
+    )
+    live.add_argument("folders", nargs="+", metavar="FOLDER", help="a run, or a folder of runs at any depth")
+    live.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
+    live.add_argument("--once", action="store_true", help="print once; so it does where there is no terminal")
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.command == "watch":
+            return watch(chosen.folders, chosen.every, chosen.once)
         return _report(chosen.folders, chosen.out)
     except (ValueError, ImportError) as error:
         problem = str(error)

@@ -7,11 +7,10 @@ from typing import Any
 
 from ssl_eval.best import RULE, Contestant, best_row
 from ssl_eval.groups import RunGroup, seed_of, short_names
+from ssl_eval.live_run import STALE_MINUTES
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 from ssl_eval.run_record import RunRecord
 from ssl_eval.table import NOTHING, Table
-
-STALE_MINUTES = 10  # after which a run that says "running" and writes nothing is worth a word
 
 
 def summary_table(groups: Sequence[RunGroup], left_out: Sequence[str] = ()) -> Table:
