@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ssl_core.batch import to_device
 from ssl_core.checkpoints import Checkpoints
+from ssl_core.collapse import CollapseAlarm
 from ssl_core.config import Config, ModelConfig
 from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
@@ -85,6 +86,7 @@ class BaseModel(nn.Module):
     early_stopping: EarlyStopping
     timetable: Timetable
     divergence: Divergence
+    collapse: CollapseAlarm
     loaders: Loaders
     plan: Plan
     logger: Logger
@@ -188,6 +190,7 @@ class BaseModel(nn.Module):
         self.timetable = Timetable(config, self.progress, self.stop, self.early_stopping, self.distributed)
         seed, every_steps = config.hardware.seed, config.log.every_steps
         self.divergence = Divergence(self.folder, self.checkpoints, self.progress, self.distributed, seed, every_steps)
+        self.collapse = CollapseAlarm(self.distributed)
         self.reports: list[str] = []
         self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
         self.folder.refuse_other(plain_config(config), free_keys(config))
@@ -431,7 +434,7 @@ class BaseModel(nn.Module):
 
     @torch.no_grad()
     def eval_epoch(self) -> dict[str, float]:
-        """Evaluate on every evaluation set; log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>``."""
+        """Evaluate on every evaluation set; log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>``, and more."""
         self.before_eval_epoch()
         self.eval()
         self.distributed.share_buffers(self)
@@ -446,9 +449,10 @@ class BaseModel(nn.Module):
                 self.before_eval_step()
                 self.eval_step(self.data)
                 self.after_eval_step()
-            values |= {f"{name}/{metric}": value for metric, value in self.evaluation.compute().items()}
+            found = self.evaluation.compute() | self.collapse.compute()
+            values |= {f"{name}/{metric}": value for metric, value in found.items()}
         self.after_eval_epoch()
-        if values:  # images without labels give none
+        if values:
             self.logger.log(self.progress.step, self.progress.epoch, values)
             _message.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         return values
@@ -458,6 +462,7 @@ class BaseModel(nn.Module):
         with self.precision.autocast():
             prediction, representations = self.forward(batch[0]), self.encode(batch[0])
         self.evaluation.add(prediction, representations, batch[1])  # in float32
+        self.collapse.add(representations)
 
     def encode(self, x: Tensor) -> dict[str, Tensor]:
         """Return the representations that are judged: ``{"backbone": (N, D), "projector": (N, E)}``.
@@ -497,6 +502,7 @@ class BaseModel(nn.Module):
             "probes": self.probes,
             "precision": self.precision,
             "early_stopping": self.early_stopping,
+            "collapse": self.collapse,
             "logger": self.logger,
         }
 

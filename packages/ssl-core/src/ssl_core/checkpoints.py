@@ -35,7 +35,7 @@ class Checkpoints:
         What tells this run from any other; a checkpoint of another one is not loaded.
     """
 
-    FORMAT = 4  # of the state; older ones are refused, by name
+    FORMAT = 5  # of the state; older ones are refused, by name
 
     def __init__(self, folder: Path, keep: int = 2, identity: str = "") -> None:
         self.folder = folder
