@@ -66,7 +66,7 @@ def test_a_torn_last_line_of_an_unfinished_run_is_left_out(make_run, status):
         (3, '{"step": 3, "epo', "line 3 is damaged"),
         (1, "[1, 2]", "line 1 is damaged: expected an object, got list"),
         (2, '{"train/loss": 1.0}', "line 2 is damaged: expected integers 'step' and 'epoch'"),
-        (27, "\0\0\0", "line 27 is damaged"),
+        (24, "\0\0\0", "line 24 is damaged"),
     ],
 )
 def test_a_damaged_line_is_named_with_its_number(make_run, number, line, message):
@@ -82,7 +82,7 @@ def test_a_torn_last_line_of_a_finished_run_is_damage(make_run):
     folder = make_run("torn")
     with open(folder / "metrics.jsonl", "a") as file:
         file.write('{"step": 25, "ep')
-    with pytest.raises(ValueError, match="line 28 is damaged"):
+    with pytest.raises(ValueError, match="line 25 is damaged"):
         RunRecord(folder)
 
 
