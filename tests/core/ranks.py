@@ -145,6 +145,13 @@ def resumed(folder: Path) -> None:
         Stopped(configuration(folder.parent / "resumed")).fit()
 
 
+def again(folder: Path) -> None:
+    """Stop in the middle, and go on."""
+    with contextlib.suppress(Preempted):
+        Stopped(configuration(folder)).fit()
+    Stopped(configuration(folder)).fit()
+
+
 def joint_embedding(name: str, accumulation_steps: int) -> Callable[[Path], Any]:
     """Return a case: a method without batch statistics, 16 samples an optimizer step in one batch or in several."""
 
@@ -190,6 +197,7 @@ CASES = {
     "layers": layers,
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
+    "again": again,
     "resumed": resumed,
     "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},

@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     comparing = [f"{method}, {batches} batches" for method in COMPARING for batches in (1, 2)]
     # 1 once more: only "resumed" has something left to do
-    cases = ("layers", "plain", "accumulated", "frozen", "uneven", "resumed", *comparing, "died")
+    cases = ("layers", "plain", "again", "accumulated", "frozen", "uneven", "resumed", *comparing, "died")
     result = start(folder, "1,2,4,1", *cases)
     assert result.returncode == 0, result.stderr[-6000:]
     return folder
@@ -75,6 +75,14 @@ def test_all_ranks_end_early_together_and_leave_alone_what_is_frozen(runs, ranks
     assert (ended["status"], ended["epoch"]) == ("finished", 3)
     assert ended["stopped_early"].startswith("train/loss has not improved in 2 evaluations")
     assert state(folder)["model"]["backbone.1.num_batches_tracked"] == 8  # two views in four batches of the last epoch
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_a_run_resumed_at_the_same_number_of_ranks_is_the_same_bit_by_bit(runs, ranks):
+    """Sums of more than two ranks must not depend on how many steps a process has made."""
+    ours, theirs = state(runs / f"again_{ranks}"), state(runs / f"plain_{ranks}")
+    for part in ("progress", "model", "optimizer", "probes"):
+        torch.testing.assert_close(ours[part], theirs[part], rtol=0.0, atol=0.0)
 
 
 @pytest.mark.parametrize("ranks", SIZES)

@@ -115,8 +115,15 @@ class Distributed:
         """Return ``module``, with gradients averaged over the ranks in its backward pass where there are several."""
         if self.world_size == 1:
             return module
+        on_cpu = self.device.type == "cpu"
         return nn.parallel.DistributedDataParallel(
-            module, device_ids=[self.local_rank] if self.device.type == "cuda" else None
+            module,
+            device_ids=None if on_cpu else [self.local_rank],
+            # Without it DDP sorts the gradients anew after a process's first step, and sums of three ranks or more depend on
+            # where in a bucket they stand: a run that was killed would not end bit by bit as one that was not. That is a
+            # promise on the processor; on a GPU the sorting hides the sums behind the backward pass. For the same reason
+            # there is no static_graph, which sorts as well and here saves nothing else: it is for checkpointed activations.
+            find_unused_parameters=on_cpu and self.world_size > 2,
         )
 
     def synchronised(self, module: nn.Module, when: bool) -> contextlib.AbstractContextManager:
