@@ -3,6 +3,7 @@
     python3 runs/bench/kill.py --n 300                      # kill -9 at random moments, then at each place inside a save
     python3 runs/bench/kill.py --n 100 --signal TERM        # the same with a signal that lets the run save
     python3 runs/bench/kill.py --n 100 --damage             # after each kill the newest checkpoint is damaged as well
+    python3 runs/bench/kill.py --n 100 --ranks 2            # two ranks: one of them is killed, or both; a signal comes to one
 
 The run keeps every kind of state: weights, batch statistics, momentum, an averaged teacher, a queue, a centre, dropout, online
 probes. Each process of it is forked from this one, where everything is loaded, and really killed; a third of the restarts is
@@ -38,6 +39,7 @@ from ssl_losses import DINOLoss, InfoNCELoss
 PHASES = ("start", "loading", "step", "save", "evaluation", "between", "end")
 PLACES = ("begin", "written", "synced", "named", "digest", "pruning")  # in a save, see ssl_core.checkpoints
 DAMAGES = ("0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing")
+GIVE_UP_SECONDS = 60.0  # for the processes of a run to end after one of them has
 _process = multiprocessing.get_context("fork")
 _phase: Any = _process.Value("i", 0, lock=False)  # what the running process is at: written by it, read by its killer
 
@@ -115,8 +117,14 @@ def configuration(folder: Path, run: str) -> Config:
     )  # fmt: skip
 
 
-def _train(folder: Path, run: str, crash: str) -> None:
-    """Be one process of a run."""
+def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
+    """Be one process of a run, one task of a SLURM step where there are several."""
+    global _phase
+    if ranks > 1:
+        os.environ |= {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": str(ranks)}
+        os.environ |= {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+    if rank > 0:
+        _phase = multiprocessing.Value("i", 0, lock=False)  # the main rank says what the run is at
     output = os.open(folder / f"{run}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -129,40 +137,51 @@ def _train(folder: Path, run: str, crash: str) -> None:
     os._exit(0)
 
 
-def start(folder: Path, run: str, crash: str = "") -> Any:
-    """Start a process of the run; with ``crash`` it dies at that place (``SSL_CORE_CRASH``)."""
+def start(folder: Path, run: str, ranks: int, crash: str = "") -> list[Any]:
+    """Start the processes of the run; with ``crash`` the main one dies at that place (``SSL_CORE_CRASH``)."""
     _phase.value = 0
-    process = _process.Process(target=_train, args=(folder, run, crash))
-    process.start()
-    return process
+    processes = [_process.Process(target=_train, args=(folder, run, crash, rank, ranks)) for rank in range(ranks)]
+    for process in processes:
+        process.start()
+    return processes
 
 
-def finish(folder: Path, run: str) -> None:
+def end(processes: list[Any], run: str) -> list[int]:
+    """Wait for the end of all processes; return their exit codes. One that goes on without the others is a failure."""
+    for process in processes:
+        process.join(GIVE_UP_SECONDS)
+        if process.exitcode is None:
+            raise RuntimeError(f"{run}: a process has not ended within {GIVE_UP_SECONDS} s")
+    return [process.exitcode for process in processes]
+
+
+def finish(folder: Path, run: str, ranks: int) -> None:
     """Start the run once more, and wait for its end."""
-    process = start(folder, run)
-    process.join()
-    if process.exitcode != 0:
-        raise RuntimeError(f"{run} ended with {process.exitcode}:\n{(folder / f'{run}.txt').read_text()[-3000:]}")
+    codes = end(start(folder, run, ranks), run)
+    if any(codes):
+        raise RuntimeError(f"{run} ended with {codes}:\n{(folder / f'{run}.txt').read_text()[-3000:]}")
 
 
 def kill_at_random(
-    folder: Path, run: str, rng: random.Random, seconds: float, number: signal.Signals
+    folder: Path, run: str, rng: random.Random, seconds: float, number: signal.Signals, ranks: int
 ) -> tuple[list[str], list[float]]:
     """Start the run and send it a signal within ``seconds``, at most three times; return the phases, and the seconds to go.
 
-    A process that ends before its signal comes is not counted.
+    Of several ranks one gets it, the others have to notice; kill -9 comes to all of them half of the time. Processes that
+    end before their signal comes are not counted.
     """
     phases, waits = [], []
     for _ in range(3):
-        process = start(folder, run)
-        process.join(rng.uniform(0, seconds))
-        if process.exitcode is None:
+        processes = start(folder, run, ranks)
+        processes[0].join(rng.uniform(0, seconds))
+        victims = processes if number == signal.SIGKILL and rng.random() < 0.5 else [rng.choice(processes)]
+        if all(process.exitcode is None for process in processes):
             at, sent = PHASES[_phase.value], time.perf_counter()
-            os.kill(process.pid, number)
-            process.join()
-            if process.exitcode != 0:  # it had not just ended
-                phases.append(at)
-                waits.append(time.perf_counter() - sent)
+            for process in victims:
+                os.kill(process.pid, number)
+        if any(end(processes, run)):  # they had not just ended
+            phases.append(at)
+            waits.append(time.perf_counter() - sent)
         if rng.random() < 2 / 3:
             break
     return phases, waits
@@ -232,6 +251,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--signal", default="KILL", choices=("KILL", "TERM", "INT", "USR1", "USR2", "HUP"))
+    parser.add_argument("--ranks", type=int, default=1, help="processes of the run")
     parser.add_argument("--damage", action="store_true", help="damage the newest checkpoint after each kill")
     arguments = parser.parse_args()
     number, rng = signal.Signals[f"SIG{arguments.signal}"], random.Random(arguments.seed)
@@ -242,14 +262,14 @@ def main() -> int:
             configuration(folder, "warm")
         ).fit()  # here, so that what is loaded at first use is there in every fork
         begun = time.perf_counter()
-        finish(folder, "whole")
+        finish(folder, "whole", arguments.ranks)
         seconds = time.perf_counter() - begun
         expected = outcome(folder, "whole")
         print(f"a run takes {seconds:.2f} s: {len(expected[0])} lines of metrics", flush=True)
         phases, harms, waits = Counter[str](), Counter[str](), []
         equal, trials = 0, []
         for k in range(arguments.n):
-            killed, waited = kill_at_random(folder, f"random{k}", rng, seconds, number)
+            killed, waited = kill_at_random(folder, f"random{k}", rng, seconds, number, arguments.ranks)
             phases.update(killed)
             waits += waited
             if arguments.damage and (how := damage_newest(folder / f"random{k}" / "checkpoints", rng)):
@@ -259,26 +279,26 @@ def main() -> int:
             for place in PLACES:
                 for passage in range(1, arguments.passages + 1):
                     run = f"{place}{passage}"
-                    process = start(folder, run, crash=f"{place}:{passage}")
-                    process.join()
-                    assert process.exitcode == -signal.SIGKILL, f"{run} was not killed: {process.exitcode}"
+                    codes = end(start(folder, run, arguments.ranks, crash=f"{place}:{passage}"), run)
+                    assert codes[0] == -signal.SIGKILL, f"{run} was not killed: {codes}"
                     phases[f"save, {place}"] += 1
                     trials.append(run)
         for run in trials:
-            finish(folder, run)
+            finish(folder, run, arguments.ranks)
             found = differences(outcome(folder, run), expected)
             equal += not found
             if found:
                 print(f"{run} differs in {len(found)} places: {found[:3]}", flush=True)
     print(
-        f"{equal} of {len(trials)} runs equal, seed {arguments.seed}, {arguments.signal}: {sum(phases.values())} kills"
+        f"{equal} of {len(trials)} runs equal, seed {arguments.seed}, {arguments.ranks} ranks, {arguments.signal}: "
+        f"{sum(phases.values())} kills"
     )
     print("kills by phase:", ", ".join(f"{name} {count}" for name, count in sorted(phases.items())))
     if harms:
         print("damaged newest checkpoints:", ", ".join(f"{how} {count}" for how, count in sorted(harms.items())))
-    if arguments.signal != "KILL" and waits:
+    if waits and (arguments.signal != "KILL" or arguments.ranks > 1):
         waits.sort()
-        print(f"from signal to exit: median {waits[len(waits) // 2]:.3f} s, longest {waits[-1]:.3f} s")
+        print(f"from signal to the end of all: median {waits[len(waits) // 2]:.3f} s, longest {waits[-1]:.3f} s")
     return 0 if equal == len(trials) else 1
 
 

@@ -22,6 +22,8 @@ KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
         (["--n=3", "--passages=1"], 9),  # at random, and at each of the six places inside a save
         (["--n=2", "--signal=TERM"], 2),
         (["--n=3", "--damage", "--seed=3"], 3),
+        (["--n=2", "--passages=0", "--ranks=2"], 2),  # one of them is killed, or both
+        (["--n=1", "--signal=TERM", "--ranks=2"], 1),  # one of them gets it
     ],
 )
 def test_killed_runs_end_bit_identical_to_one_that_was_never_killed(options, trials):
