@@ -22,7 +22,7 @@ import torch
 import torch._dynamo  # 4 s, which every rank would spend on its first optimizer step
 from torch import nn
 
-from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
+from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher, sharding
 from ssl_core.distributed import Distributed
 from ssl_core.errors import Preempted, RankLostError
 from ssl_core.models import method_class
@@ -152,6 +152,19 @@ def again(folder: Path) -> None:
     Stopped(configuration(folder)).fit()
 
 
+def sharded(folder: Path, optimizer: str, **changes: Any) -> None:
+    """Train with sharded weights, of which each layer is a unit."""
+    sharding.BLOCK_PARAMETERS = 10
+    Normalised(configuration(folder, optim__optimizer=optimizer, hardware__strategy="fsdp", **changes)).fit()
+
+
+def resharded(folder: Path) -> None:
+    """Go on with the run of an earlier number of ranks, sharded at 2."""
+    with contextlib.suppress(Preempted):
+        strategy = "fsdp" if folder.name.endswith("_2") else "ddp"
+        Stopped(configuration(folder.parent / "resharded", hardware__strategy=strategy)).fit()
+
+
 def joint_embedding(name: str, accumulation_steps: int) -> Callable[[Path], Any]:
     """Return a case: a method without batch statistics, 16 samples an optimizer step in one batch or in several."""
 
@@ -198,6 +211,10 @@ CASES = {
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
     "again": again,
+    "sharded": lambda folder: sharded(folder, "SGD", optim__accumulation_steps=2),
+    "sharded, LARS": lambda folder: sharded(folder, "LARS"),
+    "LARS": lambda folder: Normalised(configuration(folder, optim__optimizer="LARS")).fit(),
+    "resharded": resharded,
     "resumed": resumed,
     "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},

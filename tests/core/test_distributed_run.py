@@ -30,8 +30,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     comparing = [f"{method}, {batches} batches" for method in COMPARING for batches in (1, 2)]
     # 1 once more: only "resumed" has something left to do
-    cases = ("layers", "plain", "again", "accumulated", "frozen", "uneven", "resumed", *comparing, "died")
-    result = start(folder, "1,2,4,1", *cases)
+    cases = ("layers", "plain", "again", "accumulated", "LARS", "frozen", "uneven", "resumed")
+    result = start(folder, "1,2,4,1", *cases, "sharded", "sharded, LARS", "resharded", *comparing, "died")
     assert result.returncode == 0, result.stderr[-6000:]
     return folder
 
@@ -83,6 +83,18 @@ def test_a_run_resumed_at_the_same_number_of_ranks_is_the_same_bit_by_bit(runs, 
     ours, theirs = state(runs / f"again_{ranks}"), state(runs / f"plain_{ranks}")
     for part in ("progress", "model", "optimizer", "probes"):
         torch.testing.assert_close(ours[part], theirs[part], rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+@pytest.mark.parametrize(("case", "oracle", "lines"), [("sharded", "accumulated", 6), ("sharded, LARS", "LARS", 12)])
+def test_a_run_with_sharded_weights_is_that_of_one_process(runs, case, oracle, lines, ranks):
+    """Norms and clipping, a teacher, batch normalisation, probes, and the whole tensors of a checkpoint among it."""
+    assert_same_run(runs / f"{case}_{ranks}", runs / f"{oracle}_1", lines)
+
+
+def test_a_run_goes_on_sharded_and_no_longer_sharded(runs):
+    """Stopped at 1 rank, sharded over 2, whole again on 4, ended at 1."""
+    assert_same_run(runs / "resharded", runs / "plain_1", 12)
 
 
 @pytest.mark.parametrize("ranks", SIZES)

@@ -177,11 +177,12 @@ class BaseModel(nn.Module):
         config, optim = self.config, self.config.optim
         config.model.check()
         config.optim.check()
+        config.hardware.check()
         logging.getLogger("ssl_core").setLevel(config.log.level.upper())
         if config.hardware.num_threads:
             torch.set_num_threads(config.hardware.num_threads)
         self.folder = RunFolder.of(config)
-        self.distributed = Distributed(config.hardware.device, rendezvous=self.folder.rendezvous)
+        self.distributed = Distributed(config.hardware.device, self.folder.rendezvous, config.hardware.strategy)
         self.precision = Precision(config.hardware.precision, self.distributed.device)
         self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
@@ -255,6 +256,7 @@ class BaseModel(nn.Module):
         self.freeze = Freeze(self.config.optim.freeze)
         self.freeze.begin(self)
         self.initialize_probes()
+        self.distributed.shard(self)
         self._loss = (self.distributed.wrap(self._compiled(_Loss(self))),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
         self.initialize_scheduler()
@@ -509,8 +511,8 @@ class BaseModel(nn.Module):
     def save_checkpoint(self) -> None:
         """Keep the state of all :meth:`parts` on the disk, atomically. Main rank only."""
         self.divergence.check_weights(self.named_parameters())
+        state = self.distributed.state_of(self.parts())
         if self.distributed.is_main:
-            state = {name: part.state_dict() for name, part in self.parts().items()}
             self.checkpoints.save(self.progress.step, state)
             self.summary.write("running")
         self.timetable.saved()
@@ -526,6 +528,7 @@ class BaseModel(nn.Module):
         state, path, damaged = found
         for problem in damaged:
             _message.warning("a damaged checkpoint is passed over: %s", problem)
+        state = self.distributed.sharded_state(state, self, self.optimizer)
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)

@@ -91,10 +91,21 @@ class HardwareConfig:
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
     precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
     compile: bool = False  # torch.compile the loss
-    strategy: str = option("ddp", choices=("ddp",))  # how several ranks work together
+    strategy: str = option("ddp", choices=("ddp", "fsdp"), resume="free")  # fsdp: each rank keeps a part of the weights
     sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
     num_threads: int = option(0, low=0, resume="free")  # torch's threads a process; 0: torch's own choice
     profile: int = option(0, low=0, resume="free")  # batches whose time is taken apart: profile.md, trace.json
+
+    def check(self) -> None:
+        """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
+        from ssl_core.errors import ConfigError
+
+        if self.strategy == "fsdp" and (self.compile or self.precision == "fp16"):
+            key = "compile=true" if self.compile else "precision='fp16'"
+            raise ConfigError(
+                f"hardware.strategy='fsdp' cannot be with hardware.{key}: the whole loss is compiled, while sharded weights "
+                "are gathered in the middle of it; the scaler of fp16 looks at whole gradients, and bf16 needs none"
+            )
 
 
 @dataclass

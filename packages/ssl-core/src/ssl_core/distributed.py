@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError, RankLostError, RunError
 from ssl_core.rendezvous import meet
+from ssl_core.sharding import shard, sharded_state, whole_state
 from ssl_core.sync_batchnorm import synchronise_batchnorm
 
 _message = logging.getLogger(__name__)
@@ -45,9 +46,12 @@ class Distributed:
         ``hardware.device``.
     rendezvous : Path
         Under SLURM the ranks meet through a file that is called after it, in a folder that all of them see.
+    strategy : {"ddp", "fsdp"}
+        ``hardware.strategy``: whether each rank holds all of the weights, or a part of them.
     """
 
-    def __init__(self, device: str, rendezvous: Path) -> None:
+    def __init__(self, device: str, rendezvous: Path, strategy: str = "ddp") -> None:
+        self._strategy = strategy
         self._meeting: Path | None = None
         slurm_step = "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
         if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -111,9 +115,31 @@ class Distributed:
         if wanted and self.world_size > 1:
             synchronise_batchnorm(model, self.device)
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each rank holds a part of the weights."""
+        return self._strategy == "fsdp" and self.world_size > 1
+
+    def shard(self, model: nn.Module) -> None:
+        """Spread the weights of ``model`` over the ranks, in place, where the strategy says so."""
+        if self.is_sharded:
+            shard(model, self.device)
+
+    def state_of(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the parts hold, as one process holds it; on the main rank. All ranks must ask."""
+        if not self.is_sharded:
+            return {name: part.state_dict() for name, part in parts.items()} if self.is_main else {}
+        return whole_state({name: part.state_dict() for name, part in parts.items()}, keep=self.is_main)
+
+    def sharded_state(
+        self, state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> dict[str, Any]:
+        """Return a state as :meth:`state_of` gave it, spread as the weights are."""
+        return sharded_state(state, model, optimizer) if self.is_sharded else state
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return ``module``, with gradients averaged over the ranks in its backward pass where there are several."""
-        if self.world_size == 1:
+        if self.world_size == 1 or self.is_sharded:  # sharded modules average by themselves
             return module
         on_cpu = self.device.type == "cpu"
         return nn.parallel.DistributedDataParallel(

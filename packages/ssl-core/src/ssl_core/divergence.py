@@ -13,6 +13,7 @@ from ssl_core.distributed import Distributed
 from ssl_core.errors import DivergedError
 from ssl_core.progress import Progress
 from ssl_core.run_folder import RunFolder
+from ssl_core.sharding import whole
 
 _message = logging.getLogger(__name__)
 
@@ -182,5 +183,5 @@ def _non_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     named = dict(tensors)
     if not named:
         return []
-    finite = torch.stack([torch.isfinite(tensor).all() for tensor in named.values()]).tolist()
+    finite = torch.stack([whole(torch.isfinite(tensor).all()) for tensor in named.values()]).tolist()
     return [name for name, is_finite in zip(named, finite) if not is_finite]

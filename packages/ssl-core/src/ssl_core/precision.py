@@ -5,6 +5,8 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
+from ssl_core.sharding import whole
+
 
 class Precision:
     """fp32, bf16, fp16 or fp64 on one device.
@@ -46,7 +48,7 @@ class Precision:
     def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """Unscale the gradients and return their global norm."""
         self._scaler.unscale_(optimizer)
-        return nn.utils.get_total_norm([p.grad for p in _with_gradient(optimizer) if p.grad is not None])
+        return whole(nn.utils.get_total_norm([p.grad for p in _with_gradient(optimizer) if p.grad is not None]))
 
     def clip(self, optimizer: torch.optim.Optimizer, norm: Tensor, max_norm: float | None) -> None:
         """Scale gradients of global norm ``norm`` down to ``max_norm``, where it is given and they are above it."""

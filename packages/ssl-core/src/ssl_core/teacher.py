@@ -105,10 +105,10 @@ class Teacher(nn.Module):
                 "the student must be built as the one that this teacher was made of; only one of them has "
                 f"{', '.join(sorted(mine.keys() ^ theirs.keys()))}"
             )
-        averaged: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+        averaged: dict[tuple[torch.dtype, type], tuple[list[Tensor], list[Tensor]]] = {}  # sharded ones by themselves
         for name, tensor in mine.items():
             if tensor.is_floating_point() or tensor.is_complex():
-                teachers, students = averaged.setdefault(tensor.dtype, ([], []))
+                teachers, students = averaged.setdefault((tensor.dtype, type(tensor.data)), ([], []))
                 teachers.append(tensor)
                 students.append(theirs[name].to(tensor.dtype))
             else:
