@@ -24,7 +24,7 @@ from torch import nn
 
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher, sharding
 from ssl_core.distributed import Distributed
-from ssl_core.errors import Preempted, RankLostError
+from ssl_core.errors import Preempted, RankLostError, RunError
 from ssl_core.models import method_class
 from ssl_losses import nt_xent
 
@@ -62,6 +62,22 @@ class Stopped(Normalised):
         ranks = self.distributed
         if self.progress.step == {1: 3, 2: 6, 4: 9}[ranks.world_size] and ranks.rank == ranks.world_size - 1:
             self.stop.name = "SIGUSR1"
+
+
+class Unused(Normalised):
+    """Has a module that no loss uses."""
+
+    def initialize_modules(self):
+        super().initialize_modules()
+        self.spare = nn.Linear(2, 2)
+
+
+def unused(folder: Path) -> None:
+    """Keep how the run ends."""
+    try:
+        Unused(configuration(folder)).fit()
+    except RunError as error:
+        (folder / "error.txt").write_text(str(error))
 
 
 class Dying(Normalised):
@@ -218,6 +234,7 @@ CASES = {
     "resumed": resumed,
     "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},
+    "unused": unused,
     "died": die,
     "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
 }

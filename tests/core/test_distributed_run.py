@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
     comparing = [f"{method}, {batches} batches" for method in COMPARING for batches in (1, 2)]
     # 1 once more: only "resumed" has something left to do
     cases = ("layers", "plain", "again", "accumulated", "LARS", "frozen", "uneven", "resumed")
-    result = start(folder, "1,2,4,1", *cases, "sharded", "sharded, LARS", "resharded", *comparing, "died")
+    result = start(folder, "1,2,4,1", *cases, "sharded", "sharded, LARS", "resharded", *comparing, "unused", "died")
     assert result.returncode == 0, result.stderr[-6000:]
     return folder
 
@@ -128,6 +128,17 @@ def test_synchronised_batch_normalisation_is_torch_s_on_the_whole_batch(runs, ra
         assert found[name].keys() == expected.keys()
         for key, value in expected.items():
             torch.testing.assert_close(found[name][key], value, rtol=1e-10, atol=1e-10, msg=f"{name}, {key}")
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_a_parameter_that_no_loss_uses_is_named(runs, ranks):
+    assert (
+        (runs / f"unused_{ranks}" / "error.txt")
+        .read_text()
+        .startswith("spare.weight, spare.bias: not used by the loss")
+    )
+    assert json.loads((runs / f"unused_{ranks}" / "run" / "summary.json").read_text())["step"] == 0
+    assert metrics(runs / "unused_1")  # alone it trains
 
 
 def deaths(folder: Path) -> tuple[float, dict[str, float]]:

@@ -360,6 +360,7 @@ class BaseModel(nn.Module):
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
             return False
+        self.distributed.refuse_unused(self)
         self.timer.begin("optimizer")
         set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
         self.freeze.cancel_gradients(self.progress.epoch)

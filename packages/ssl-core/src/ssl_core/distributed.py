@@ -147,10 +147,26 @@ class Distributed:
             device_ids=None if on_cpu else [self.local_rank],
             # Without it DDP sorts the gradients anew after a process's first step, and sums of three ranks or more depend on
             # where in a bucket they stand: a run that was killed would not end bit by bit as one that was not. That is a
-            # promise on the processor; on a GPU the sorting hides the sums behind the backward pass. For the same reason
-            # there is no static_graph, which sorts as well and here saves nothing else: it is for checkpointed activations.
+            # promise on the processor; on a GPU the sorting hides the sums behind the backward pass. There is no
+            # static_graph: it sorts as well, and a loss whose terms change from step to step would break it, for 5 % of a step
+            # (5.4 instead of 5.7 ms, a network of 20 layers of width 64 at 2 ranks).
             find_unused_parameters=on_cpu and self.world_size > 2,
         )
+
+    def refuse_unused(self, model: nn.Module) -> None:
+        """Raise if a parameter has got no gradient: DDP would not average those beside it, and stop at the next step.
+
+        Called after the backward pass of an optimizer step; sharded weights do not mind.
+        """
+        if self.world_size == 1 or self.is_sharded:
+            return
+        unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        if unused:
+            more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+            raise RunError(
+                f"{', '.join(unused[:3])}{more}: not used by the loss, which several ranks cannot average gradients of; leave "
+                "out what is not trained, or set its requires_grad to False in initialize_modules"
+            )
 
     def synchronised(self, module: nn.Module, when: bool) -> contextlib.AbstractContextManager:
         """Return a context in which a wrapped module averages its gradients only ``when`` an optimizer step follows."""
