@@ -18,7 +18,8 @@ def check_state(found: Any, expected: Any, key: str = "") -> None:
 
     A dict must have the same keys, a list the same length, a tensor the same shape and dtype, a value the same type. What is
     empty in ``expected`` is filled as a run goes on (the state of an optimizer, the last metrics): there, plain values and
-    tensors in dicts and lists are expected, whatever their names. So they are for None.
+    tensors in dicts and lists are expected, whatever their names. So they are for None. A tensor without elements (a queue
+    that waits for its first batch) may have any shape.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def check_state(found: Any, expected: Any, key: str = "") -> None:
             raise CheckpointError(f"{key}: expected a dict, found {_described(found)}")
         _check_plain(found, key)
     elif isinstance(expected, Tensor):
-        same = isinstance(found, Tensor) and found.shape == expected.shape and found.dtype == expected.dtype
+        same = isinstance(found, Tensor) and found.dtype == expected.dtype
+        same = same and (found.shape == expected.shape or expected.numel() == 0)
         if not same:
             raise CheckpointError(f"{key}: expected {_described(expected)}, found {_described(found)}")
     elif isinstance(expected, dict):
