@@ -26,7 +26,7 @@ def mlp(
     sizes : sequence of int
         Widths of input, hidden layers and output; at least two. Two give one linear layer.
     norm : {"batch", "layer", "none"}
-        Between a hidden linear layer and its ReLU. Batch statistics are those of all ranks in a run (``hardware.sync_batchnorm``).
+        Between a hidden linear layer and its ReLU. In a run, batch statistics are those of all ranks.
     last_norm : bool
         The same normalisation behind the last linear layer, without a ReLU.
     bias, last_bias : bool, optional
