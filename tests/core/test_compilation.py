@@ -33,7 +33,7 @@ def _fresh_compiler():
 @pytest.fixture
 def traced_only(monkeypatch):
     plain = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda module: plain(module, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", lambda module, options: plain(module, backend="aot_eager"))
 
 
 def train_lines(config):
@@ -119,27 +119,37 @@ def test_every_method_compiles_once_and_learns_as_it_does_without(small, traced_
 
 
 def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_config, tiny_model):
-    """With the compiler's own kernels."""
+    """With the compiler's own kernels, in bf16, and with a maximum, whose gradient they made NaN."""
 
-    class Killed(tiny_model):
+    class Pooled(tiny_model):
+        def initialize_modules(self):
+            self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+            self.head = nn.Linear(16, self.num_classes)
+
+        def forward(self, x):
+            return self.head(self.stem(x).amax((2, 3)))
+
+    class Killed(Pooled):
         def before_train_step(self):
             if self.progress.step == 6:
                 raise KeyboardInterrupt
             super().before_train_step()
 
     plain, whole, killed = (
-        make_config(log__run=run, log__checkpoint_every_steps=1, hardware__compile=run != "plain")
+        make_config(
+            log__run=run, log__checkpoint_every_steps=1, hardware__compile=run != "plain", hardware__precision="bf16"
+        )
         for run in ("plain", "whole", "killed")
     )
-    tiny_model(plain).fit()
-    uninterrupted = tiny_model(whole)
+    Pooled(plain).fit()
+    uninterrupted = Pooled(whole)
     uninterrupted.fit()
     with pytest.raises(KeyboardInterrupt):
         Killed(killed).fit()
-    resumed = tiny_model(killed)
+    resumed = Pooled(killed)
     resumed.fit()
     assert train_lines(killed) == train_lines(whole)
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in uninterrupted.state_dict().items())
     assert counters["stats"]["unique_graphs"] == 3  # one a process: whole, killed, resumed
     for ours, theirs in zip(train_lines(whole), train_lines(plain)):
-        assert ours == pytest.approx(theirs, rel=1e-3)
+        assert ours == pytest.approx(theirs, rel=0.05)  # bf16 has three digits
