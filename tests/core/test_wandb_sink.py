@@ -55,7 +55,7 @@ def same_weights(one, other):
     return all(torch.equal(value, other[name]) for name, value in one.state_dict().items())
 
 
-def until(true, seconds=60.0):
+def until(true, seconds=200.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come to that"
@@ -135,7 +135,7 @@ except Preempted as stopped:
     cost, imported = out.split()
     assert float(cost) < 5.0
     assert imported == "False"
-    assert "wandb has not confirmed that everything arrived within 4.0 s" in err
+    assert "wandb has not confirmed that everything arrived within 3.5 s" in err
     until(lambda: not marked(tmp_path), seconds=2.0)
     folder = RunFolder(tmp_path / "run")
     assert folder.read_summary()["status"] == "preempted"

@@ -15,7 +15,7 @@ from ssl_core.run_folder import RunFolder
 from ssl_core.wandb_upload import WandbUpload
 
 _message = logging.getLogger(__name__)
-PATIENCE = 4.0  # seconds that wandb may cost a run, in all
+PATIENCE = 3.5  # seconds that wandb may cost a run, in all
 LEAST = 1.5  # of them for the end, however long the start has taken
 
 
