@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+_IN_CACHE = (
+    4  # parameters at once on a processor: their state is still in its cache for the next of a step's many passes
+)
+
 
 def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
     """Return the parameters with a gradient, those together that one foreach call can take and one rule is for.
@@ -13,7 +17,12 @@ def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
     for parameter in parameters:
         if parameter.grad is not None:
             together.setdefault((parameter.device, parameter.dtype, parameter.ndim > 1), []).append(parameter)
-    return list(together.values())
+    return [
+        each[first : first + length]
+        for (device, *_), each in together.items()
+        for length in (_IN_CACHE if device.type == "cpu" else len(each),)
+        for first in range(0, len(each), length)
+    ]
 
 
 def norms(tensors: list[Tensor]) -> Tensor:
