@@ -119,7 +119,7 @@ def test_every_method_compiles_once_and_learns_as_it_does_without(small, traced_
 
 
 def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_config, tiny_model):
-    """With the compiler's own kernels, in bf16, and with a maximum, whose gradient they made NaN."""
+    """With the compiler's own kernels, in bf16, and with a residual and a maximum, whose gradient they made NaN."""
 
     class Pooled(tiny_model):
         def initialize_modules(self):
@@ -127,7 +127,8 @@ def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_c
             self.head = nn.Linear(16, self.num_classes)
 
         def forward(self, x):
-            return self.head(self.stem(x).amax((2, 3)))
+            features = self.stem(x)
+            return self.head((features + torch.relu(0.3 * features)).amax((2, 3)))
 
     class Killed(Pooled):
         def before_train_step(self):
