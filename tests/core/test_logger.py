@@ -1,7 +1,9 @@
 import json
+import resource
 
 import pytest
 
+from ssl_core import DiskError
 from ssl_core.errors import CheckpointError
 from ssl_core.logger import Logger
 
@@ -83,3 +85,19 @@ def test_lines_that_are_lost_are_an_error_with_both_sizes(tmp_path):
     path.write_text("{}\n")
     with Logger(path, []) as logger, pytest.raises(CheckpointError, match="has 3 bytes, and 34 when"):
         logger.load_state_dict(state)
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_the_lines_before_it(tmp_path):
+    """A limit on the size of a file stands for a disk that takes a part of a line."""
+    path, limit = tmp_path / "metrics.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Logger(path, []) as logger:
+        logger.log(1, 0, {"train/loss": 1.0})
+        before = path.read_text()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limit[1]))
+        try:
+            for step in (1, 2):  # the line grows; another begins
+                with pytest.raises(DiskError, match=r"metrics\.jsonl' cannot be written: .* bytes needed"):
+                    logger.log(step, 1, {"toy/accuracy": 0.5})
+                assert path.read_text() == before
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -89,6 +89,24 @@ def test_any_step_of_a_run_is_shown_as_it_was_logged(make_config, tiny_model, to
     assert fingerprint(folder.path) == before
 
 
+def test_looking_at_a_batch_changes_nothing_for_the_next(make_config, tiny_model, toy_data):
+    """A state that the forward pass reads and moves: each batch of the step has its own."""
+
+    class Counting(tiny_model):
+        def initialize_modules(self):
+            super().initialize_modules()
+            self.register_buffer("batches", torch.zeros(()))
+
+        def compute_loss(self):
+            self.batches += 1
+            return {**super().compute_loss(), "batches": self.batches.clone()}
+
+    config = make_config(optim__accumulation_steps=2)
+    Counting(config).fit()
+    found = replay(Counting, RunFolder.of(config).path, 3, toy_data)
+    assert [batch.terms["batches"] for batch in found.batches] == [7, 8]
+
+
 def test_all_batches_of_an_accumulated_step_are_shown(make_config, falling, toy_data):
     folder = diverged(falling, make_config(optim__accumulation_steps=2, optim__epochs=6))
     record = folder.read_divergence()
