@@ -25,6 +25,7 @@ from ssl_core.final_table import write_report
 from ssl_core.freeze import Freeze
 from ssl_core.loaders import Loaders
 from ssl_core.logger import Logger, Sink
+from ssl_core.loss_module import LossModule, total
 from ssl_core.optimizers import build_optimizer, set_rates
 from ssl_core.precision import Precision
 from ssl_core.probes import Probes
@@ -150,7 +151,7 @@ class BaseModel(nn.Module):
                 self.open_files()
                 with self.logger, self.summary, self.stop, self.timer, self.distributed.explained():
                     self.initialize()
-                    with self.progress_bar() as self.bar:
+                    with ProgressBar.of(self.config, self.plan, self.progress, self.distributed) as self.bar:
                         while not self.timetable.is_over:
                             if not self.progress.between_epochs:  # else an earlier process stopped in the evaluation
                                 self.train_epoch()
@@ -257,7 +258,7 @@ class BaseModel(nn.Module):
         self.freeze.begin(self)
         self.initialize_probes()
         self.distributed.shard(self)
-        self._loss = (self.distributed.wrap(self._compiled(_Loss(self))),)  # in a tuple: not a submodule of itself
+        self._loss = (self.distributed.wrap(LossModule.of(self)),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
         self.initialize_scheduler()
         self.load_checkpoint()
@@ -542,42 +543,3 @@ class BaseModel(nn.Module):
         """Write the backbone of the last checkpoint as ``backbone.safetensors``. Main rank only."""
         if self.distributed.is_main:
             self.reports.append(str(export_backbone(self.folder.path)))
-
-    def progress_bar(self) -> ProgressBar:
-        """Return the bar over all batches of the run."""
-        per_epoch = self.plan.batches_per_epoch
-        done = self.progress.epoch * per_epoch + self.progress.batch
-        enabled = self.config.log.progress and self.distributed.is_main
-        return ProgressBar(self.config.optim.epochs * per_epoch, done, self.config.optim.batch_size, enabled)
-
-    def _compiled(self, module: nn.Module) -> nn.Module:
-        if not self.config.hardware.compile:
-            return module
-        from ssl_core.compilation import compiled  # loads the compiler
-
-        return compiled(module)
-
-
-def total(terms: dict[str, Tensor]) -> Tensor:
-    """Return the sum of a loss's terms, in float32 at least."""
-    first, *others = widened(list(terms.values()))
-    return sum(others, first)
-
-
-def named(loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a loss as a dict of its terms."""
-    return loss if isinstance(loss, dict) else {"loss": loss}
-
-
-class _Loss(nn.Module):
-    """``compute_loss`` as the forward of a module, so that DDP and ``torch.compile`` see the whole of it.
-
-    With a view it is the embedding of that, for methods that compute their loss in two passes.
-    """
-
-    def __init__(self, model: BaseModel) -> None:
-        super().__init__()
-        self.model: Any = model
-
-    def forward(self, view: Tensor | None = None) -> Any:
-        return named(self.model.compute_loss()) if view is None else self.model.embed(view)

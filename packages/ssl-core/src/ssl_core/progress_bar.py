@@ -2,6 +2,11 @@
 
 from tqdm import tqdm
 
+from ssl_core.config import Config
+from ssl_core.distributed import Distributed
+from ssl_core.progress import Progress
+from ssl_core.schedules import Plan
+
 
 class ProgressBar:
     """A bar over the batches of the whole run; silent where there is no terminal.
@@ -29,6 +34,13 @@ class ProgressBar:
             smoothing=0.1,
         )
         self._batch_size = batch_size
+
+    @classmethod
+    def of(cls, config: Config, plan: Plan, progress: Progress, distributed: Distributed) -> "ProgressBar":
+        """Return the bar of a run, at the place where it stands."""
+        batches = config.optim.epochs * plan.batches_per_epoch
+        done = progress.epoch * plan.batches_per_epoch + progress.batch
+        return cls(batches, done, config.optim.batch_size, config.log.progress and distributed.is_main)
 
     def __enter__(self) -> "ProgressBar":
         return self

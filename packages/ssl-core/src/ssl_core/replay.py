@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssl_core.errors import ConfigError, DivergedError, RunError
+from ssl_core.progress_bar import ProgressBar
 from ssl_core.run_folder import RunFolder
 from ssl_core.saved_config import read_config
 from ssl_core.step_inspection import StepInspection, inspect_step
@@ -123,7 +124,7 @@ def replay(
         model.initialize()
         found = Replay(wanted, model.progress.step, model.distributed.is_main)
         found.record = record if record and record["step"] == wanted else None
-        with model.progress_bar() as model.bar:
+        with ProgressBar.of(model.config, model.plan, model.progress, model.distributed) as model.bar:
             try:
                 _train_up_to(model, found)
             except DivergedError as error:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssl_core.backbones import build_backbone
-from ssl_core.base_model import BaseModel, named, total
+from ssl_core.base_model import BaseModel
 from ssl_core.batch import concatenate
 from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
+from ssl_core.loss_module import named, total
 from ssl_core.projectors import mlp
 from ssl_losses import grad_cache
 

@@ -1,0 +1,48 @@
+"""A method's loss as a module, so that DDP and ``torch.compile`` see the whole of it."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ssl_losses.precision import widened
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+
+class LossModule(nn.Module):
+    """``compute_loss`` as a forward pass; with a view, the embedding of it, for methods that compute their loss in two passes.
+
+    Parameters
+    ----------
+    model : BaseModel
+        Whose loss it is; a submodule here.
+    """
+
+    def __init__(self, model: "BaseModel") -> None:
+        super().__init__()
+        self.model: Any = model
+
+    @classmethod
+    def of(cls, model: "BaseModel") -> nn.Module:
+        """Return the loss of a model, compiled where ``hardware.compile`` says so."""
+        if not model.config.hardware.compile:
+            return cls(model)
+        from ssl_core.compilation import compiled  # loads the compiler
+
+        return compiled(cls(model))
+
+    def forward(self, view: Tensor | None = None) -> Any:
+        """Return the terms of the loss by name, or the embedding ``(N, D)`` of a view ``(N, C, H, W)``."""
+        return named(self.model.compute_loss()) if view is None else self.model.embed(view)
+
+
+def named(loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a loss as a dict of its terms."""
+    return loss if isinstance(loss, dict) else {"loss": loss}
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """Return the sum of a loss's terms, in float32 at least."""
+    first, *others = widened(list(terms.values()))
+    return sum(others, first)
