@@ -4,10 +4,11 @@ import argparse
 import importlib
 import sys
 
-# A module has HELP, add_arguments(parser) and run(arguments) -> exit code, and imports nothing heavy at its top.
+# A module has add_arguments(parser) and run(arguments) -> exit code. Only that of the command that is asked for is imported:
+# the others may need torch, which takes seconds.
 COMMANDS = {
-    "export": "ssl_core.export",
-    "sync-wandb": "ssl_core.sync_wandb",
+    "export": ("ssl_core.export", "write the backbone of a run as a safetensors file"),
+    "sync-wandb": ("ssl_core.sync_wandb", "upload run folders to wandb, or what is missing there"),
 }
 
 
@@ -15,11 +16,13 @@ def main() -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="ssl-core", description="What can be done with run folders after their runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, home in COMMANDS.items():
-        module = importlib.import_module(home)
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+    for name, (home, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name in sys.argv[1:2]:
+            module = importlib.import_module(home)
+            command.description = module.__doc__
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
     arguments = parser.parse_args()
     return arguments.run(arguments)
 

@@ -9,8 +9,6 @@ import sys
 from ssl_core.run_folder import RunFolder
 from ssl_core.wandb_upload import WandbUpload
 
-HELP = "upload run folders to wandb, or what is missing there"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
