@@ -82,7 +82,7 @@ def group_labels(groups: Sequence[RunGroup]) -> list[str]:
     short = short_names(list(groups[0].settings))
     labels = []
     for group in groups:
-        parts = [v if key in FIRST_KEYS else f"{short[key]} {v}" for key, v in group.settings.items()] or [group.label]
+        parts = [_setting(group, key, short) for key in group.settings] or [group.label]
         if not group.finished:
             parts += [group.label] * bool(group.settings)
             parts[-1] += f" ({group.records[0].status})"
@@ -91,6 +91,11 @@ def group_labels(groups: Sequence[RunGroup]) -> list[str]:
         label if labels.count(label) == 1 else f"{label}, {group.label} #{number}"
         for number, (label, group) in enumerate(zip(labels, groups), start=1)
     ]
+
+
+def _setting(group: RunGroup, key: str, short: dict[str, str]) -> str:
+    value = group.settings[key]
+    return value if key in FIRST_KEYS else f"{short[key]} {value}"
 
 
 def _counted(label: str, runs: int) -> str:
@@ -129,7 +134,7 @@ def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]
                 numbers = 100 * torch.tensor(measures.values(group, accuracy), dtype=torch.float64)
                 if not group.finished or len(numbers) == 0 or value is None:
                     continue
-                label = ", ".join(f"{short[name]} {group.settings[name]}" for name in others)
+                label = ", ".join(_setting(group, name, short) for name in others)
                 spread = float(numbers.std()) if len(numbers) > 1 else 0.0
                 lines.setdefault(label, []).append((value, float(numbers.mean()), spread))
             if lines:

@@ -34,7 +34,7 @@ def correlation_figure(measures: Mapping[str, tuple[Tensor, Tensor]], accuracy: 
             values.tolist(), (100 * accuracies).tolist(), "o", color=COLORS[0], markeredgecolor="white", markersize=4
         )
         rho, tau = spearman(values, accuracies), kendall(values, accuracies)
-        ax.set_title(f"ρ = {rho:.2f}, τ = {tau:.2f}, n = {len(values)}", fontsize=6.5)
+        ax.set_title(f"ρ = {rho:.2f}, τ = {tau:.2f}, n = {len(values)}".replace("-", "−"), fontsize=6.5)
         ax.set_xlabel(name)
         ax.xaxis.set_major_locator(MaxNLocator(4))
     for ax in axes.flatten()[len(measures) :]:

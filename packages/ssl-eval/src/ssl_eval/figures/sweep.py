@@ -90,5 +90,5 @@ def _scale(ax: "Axes", values: list[float]) -> None:
         ax.xaxis.set_major_locator(FixedLocator(values))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        if sum(len(f"{value:g}") for value in values) > 30:
+        if sum(len(f"{value:g}") for value in values) > 16:
             ax.tick_params(axis="x", labelrotation=45)
