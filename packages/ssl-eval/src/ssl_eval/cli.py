@@ -8,6 +8,8 @@ from typing import NoReturn
 from ssl_eval.report import write_report
 from ssl_eval.watch import watch
 
+FOLDER = "a run, or a folder of runs at any depth, or wandb:entity/project"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -24,14 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="compare runs: tables, figures and a page",
         description="Write index.html, tables (md, tex, csv) and figures (png, pdf) over all runs in and under the folders.",
     )
-    report.add_argument("folders", nargs="+", metavar="FOLDER", help="a run, or a folder of runs at any depth")
+    report.add_argument("folders", nargs="+", metavar="FOLDER", help=FOLDER)
     report.add_argument("--out", metavar="FOLDER", help="where to write (default: 'report' in the first folder)")
     live = commands.add_parser(
         "watch",
         help="show running experiments in the terminal",
         description="Show loss, accuracy, images per second and time left of all runs in and under the folders; Ctrl-C ends.",
     )
-    live.add_argument("folders", nargs="+", metavar="FOLDER", help="a run, or a folder of runs at any depth")
+    live.add_argument("folders", nargs="+", metavar="FOLDER", help=FOLDER)
     live.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
     live.add_argument("--once", action="store_true", help="print once; so it does where there is no terminal")
     chosen = parser.parse_args(arguments)

@@ -16,6 +16,7 @@ from ssl_eval.report_figures import Drawing, drawings, slug
 from ssl_eval.run_record import RunRecord, find_runs
 from ssl_eval.run_tables import every_run, final_tables, summary_table
 from ssl_eval.table import Table
+from ssl_eval.wandb_runs import as_folders, default_out
 
 LATEX_HEAD = "% \\usepackage{booktabs} in the preamble.\n\n"
 MANIFEST = ".files"  # what a report consists of: the next one removes what it does not write again
@@ -40,11 +41,12 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     Parameters
     ----------
     folders : sequence of str or Path
-        Run folders, or folders of them at any depth.
+        Run folders, or folders of them at any depth; ``wandb:entity/project`` for the runs of a project of wandb.
     out : str or Path, optional
         Where to write ``table.md``, ``table.tex`` and ``table.csv``; ``evaluation_<protocol>.csv`` and ``final.csv`` (offline
         evaluations, and the tables of the ends of the runs, if there are any); each figure as png and pdf; ``figures.tex``
-        with their captions; and ``index.html`` with everything in one file. By default ``report`` in the first folder.
+        with their captions; and ``index.html`` with everything in one file. By default ``report`` in the first folder, or in
+        the current one if the first is a project of wandb.
 
     Returns
     -------
@@ -53,12 +55,18 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     Raises
     ------
     ImportError
-        Without PyYAML. (Without matplotlib there is no figure, and the result says so.)
+        Without PyYAML, or without wandb where that is asked for. (Without matplotlib there is no figure; the result says so.)
     ValueError
         If a folder is none or holds no run, or a run or an evaluation is damaged. Nothing is written then.
     OSError
         If ``out`` cannot be written.
     """
+    out = default_out(folders) if out is None else Path(out)
+    with as_folders(folders) as local:
+        return _write(local, out)
+
+
+def _write(folders: Sequence[Path], out: Path) -> Report:
     records = [RunRecord(run) for run in find_runs(folders)]
     groups, left_out = group_runs(records)
     table = summary_table(groups, left_out)
@@ -75,7 +83,6 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
         texts["final.csv"] = "\n".join(each.to_csv() for each in final)
     figures = drawings(groups, list(offline))
 
-    out = Path(folders[0]) / "report" if out is None else Path(out)
     out.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".report-", dir=out))
     try:

@@ -6,13 +6,14 @@ import signal
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from ssl_eval.live_run import LiveRun
 from ssl_eval.run_record import find_runs
+from ssl_eval.wandb_runs import as_folders, fetch_again
 
 ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished")  # from what is looked for first
 COLOURS = {"running": "36", "silent": "33", "failed": "31", "preempted": "33", "finished": "32", "unknown": "2"}
@@ -28,6 +29,7 @@ GIVEN_UP = (
 )  # in a narrow terminal, in this order
 BARS = "▁▂▃▄▅▆▇█"
 SPARK = 20  # characters
+WANDB_SECONDS = 30  # between two questions to a server
 LEAST_NAME = 12  # characters of a name before a column is given up
 NOTHING = "–"
 
@@ -86,22 +88,19 @@ def watch(
     every: float = 2.0,
     once: bool = False,
     stream: TextIO | None = None,
-    refresh: Callable[[], None] | None = None,
 ) -> int:
     """Show runs until Ctrl-C; once where there is no terminal to draw on.
 
     Parameters
     ----------
     folders : sequence of str or Path
-        Run folders, or folders of them at any depth.
+        Run folders, or folders of them at any depth; ``wandb:entity/project`` for the runs of a project of wandb.
     every : float
-        Seconds between two looks.
+        Seconds between two looks; a project of wandb is asked every 30 s at most.
     once : bool
         Print the view and return.
     stream : TextIO, optional
         Where to; standard output by default.
-    refresh : callable, optional
-        Called before each look but the first: what has to be fetched.
 
     Returns
     -------
@@ -115,9 +114,14 @@ def watch(
     """
     if not every > 0:
         raise ValueError(f"--every {every}: expected seconds above 0")
-    find_runs(folders)
-    stream = sys.stdout if stream is None else stream
-    seen = Watch(folders)
+    with as_folders(folders) as local:
+        find_runs(local)
+        return _watch(local, [str(folder) for folder in folders], every, once, sys.stdout if stream is None else stream)
+
+
+def _watch(local: Sequence[Path], folders: Sequence[str], every: float, once: bool, stream: TextIO) -> int:
+    seen = Watch(local)
+    asked = time.monotonic()
     seen.update()
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     if once or not terminal:
@@ -132,8 +136,9 @@ def watch(
                 while time.monotonic() < until and os.get_terminal_size(stream.fileno()) == size:
                     time.sleep(min(0.1, every))
                 if time.monotonic() >= until:  # else the window has another size: the same view again
-                    if refresh is not None:
-                        refresh()
+                    if time.monotonic() - asked > WANDB_SECONDS:
+                        fetch_again(zip(folders, local))
+                        asked = time.monotonic()
                     seen.update()
         except KeyboardInterrupt:
             pass

@@ -1,0 +1,172 @@
+"""Runs of wandb, read through its public API and written as run folders: whatever reads folders reads them then."""
+
+import io
+import json
+import math
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+PREFIX = "wandb:"
+TIMEOUT_SECONDS = 30  # of a request
+STATUSES = {
+    "finished": "finished",
+    "running": "running",
+    "pending": "running",
+    "crashed": "failed",
+    "failed": "failed",
+    "killed": "preempted",
+    "preempting": "preempted",
+    "preempted": "preempted",
+}
+
+
+@contextmanager
+def as_folders(folders: Iterable[str | Path]) -> Iterator[list[Path]]:
+    """Give ``folders`` with a temporary folder of run folders in place of each ``wandb:entity/project``.
+
+    Raises
+    ------
+    ImportError
+        If wandb is asked for and not installed.
+    ValueError
+        If it is no ``wandb:entity/project``, nobody is logged in, or there is no such project, or no run in it.
+    """
+    with ExitStack() as stack:
+        paths = []
+        for folder in folders:
+            if is_wandb(folder):
+                fetched = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ssl-eval-wandb-")))
+                fetch(str(folder), fetched)
+                paths.append(fetched)
+            else:
+                paths.append(Path(folder))
+        yield paths
+
+
+def is_wandb(folder: str | Path) -> bool:
+    """Say whether it names a project of wandb instead of a folder."""
+    return str(folder).startswith(PREFIX)
+
+
+def fetch(name: str, into: Path) -> list[Path]:
+    """Write each run of ``wandb:entity/project`` as a run folder; return the folders, in the order in which they began.
+
+    Names without a slash have none of our groups: a loss becomes ``train/loss``, any other number ``run/<name>``.
+    """
+    entity, slash, project = name.removeprefix(PREFIX).partition("/")
+    if not slash or not entity or not project or "/" in project:
+        raise ValueError(f"'{name}': expected wandb:entity/project")
+    try:
+        import wandb
+    except ImportError as error:
+        raise ImportError(f"'{name}': reading runs of wandb needs it: pip install wandb") from error
+    try:
+        with _nobody_to_ask():
+            runs = list(wandb.Api(timeout=TIMEOUT_SECONDS).runs(f"{entity}/{project}", lazy=False))
+            folders = [_write(run, into) for run in runs]
+    except (wandb.Error, ValueError, OSError, TimeoutError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"'{name}' cannot be read: {reason}") from error
+    if not folders:
+        raise ValueError(f"'{name}': the project has no run")
+    return folders
+
+
+def fetch_again(places: Iterable[tuple[str | Path, Path]]) -> None:
+    """Write what wandb has by now in place of what was fetched; where it does not answer, that stays."""
+    for name, folder in places:
+        if is_wandb(name):
+            with tempfile.TemporaryDirectory(dir=folder.parent) as fresh, suppress(ValueError):
+                for run in fetch(str(name), Path(fresh)):
+                    place = folder / run.name
+                    place.mkdir(exist_ok=True)
+                    for file in run.iterdir():
+                        os.replace(file, place / file.name)
+
+
+@contextmanager
+def _nobody_to_ask() -> Iterator[None]:
+    """Keep wandb from asking for a key in the terminal: without one it says how to log in."""
+    before = sys.stdin
+    sys.stdin = io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
+def _write(run: Any, into: Path) -> Path:
+    """Write one run; JSON is YAML, so that nothing else is needed."""
+    lines = _lines(run.scan_history())
+    summary = {key: value for key, value in dict(run.summary).items() if isinstance(value, int | float)}
+    last = lines[-1] if lines else {"step": 0, "epoch": 0}
+    values = {_named(key): float(value) for key, value in summary.items() if not key.startswith("_") and key != "epoch"}
+    facts = {
+        "status": STATUSES.get(run.state, str(run.state)),
+        "epoch": last["epoch"],
+        "step": last["step"],
+        "metrics": values,
+        "wall_seconds": summary.get("_runtime"),
+        "images_per_second": values.get("train/images_per_second"),
+        "started": run.created_at,
+        "wandb": run.url,
+    }
+    folder = _folder(into, str(run.name or run.id), str(run.id))
+    files = {
+        "config.yaml": json.dumps(
+            {key: value for key, value in run.config.items() if not key.startswith("_")}, default=str
+        ),
+        "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in lines),
+        "summary.json": json.dumps({key: value for key, value in facts.items() if value is not None}),
+    }
+    beat = getattr(run, "heartbeat_at", None) or run.created_at
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        if beat:  # a run that was killed has not written anything just now
+            seconds = datetime.fromisoformat(str(beat).replace("Z", "+00:00")).timestamp()
+            os.utime(folder / name, (seconds, seconds))
+    return folder
+
+
+def _lines(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return our lines: steps increase, one line each; an epoch that is not said is the one before."""
+    lines: dict[int, dict[str, Any]] = {}
+    epoch = 0
+    for row in history:
+        if isinstance(row.get("epoch"), int | float):
+            epoch = math.floor(row["epoch"])
+        line = lines.setdefault(int(row["_step"]), {"step": int(row["_step"])})
+        line["epoch"] = epoch
+        for name, value in row.items():
+            value = float(value) if value in ("NaN", "Infinity", "-Infinity") else value  # as wandb's JSON has them
+            if not name.startswith("_") and name != "epoch" and isinstance(value, int | float):
+                line[_named(name)] = float(value)
+    return [lines[step] for step in sorted(lines)]
+
+
+def _named(name: str) -> str:
+    if "/" in name:
+        return name
+    return "train/loss" if name in ("loss", "train_loss") else f"run/{name}"
+
+
+def _folder(into: Path, name: str, identity: str) -> Path:
+    """Make a folder that is called as the run is, as far as a file may be; by its id as well where two are called so."""
+    safe = re.sub(r"[/\x00-\x1f]", "_", name).lstrip(".")[:80] or identity
+    folder = into / safe
+    if folder.exists():
+        folder = into / f"{safe} ({identity})"
+    folder.mkdir()
+    return folder
+
+
+def default_out(folders: Sequence[str | Path]) -> Path:
+    """Return where a report over ``folders`` goes: beside the first, or here where that is on a server."""
+    return Path("report") if is_wandb(folders[0]) else Path(folders[0]) / "report"
