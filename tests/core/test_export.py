@@ -134,7 +134,7 @@ def test_a_method_without_a_backbone_is_refused_before_it_trains(make_config, ti
 
 def test_what_cannot_be_exported_is_refused(make_config, tiny_model, tmp_path, capsys):
     assert main([str(tmp_path / "nowhere")]) == 2
-    assert COMMANDS["export"] == main.__module__
+    assert COMMANDS["export"][0] == main.__module__
     assert "has no config.yaml to read: No such file or directory" in capsys.readouterr().err
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()

@@ -24,6 +24,7 @@ def test_gradient_norm_is_that_before_clipping():
     torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]), rtol=1e-4, atol=1e-4)
     assert precision.step(optimizer)
     assert weight.grad is None
+    assert precision.gradient_norm(optimizer) == 0.0  # everything is frozen
 
 
 def test_fp16_skips_the_step_of_an_overflow_and_scales_less():
