@@ -221,6 +221,7 @@ FROZEN = {  # modules that thaw or never do, and a loss that will not improve by
     "optim__epochs": 7, "optim__patience": 2, "optim__monitor": "train/loss", "optim__min_delta": 9.0,
 }  # fmt: skip
 
+MEASURED = {"log__knn_samples": 20, "log__label_free": ["rankme", "nesum", "uniformity"]}
 COMPARING = ("simclr", "barlow_twins", "vicreg", "w_mse")  # the samples of a batch
 CASES = {
     "layers": layers,
@@ -236,7 +237,7 @@ CASES = {
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},
     "unused": unused,
     "died": die,
-    "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), log__knn_samples=20)).fit(),
+    "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), **MEASURED)).fit(),
 }
 
 

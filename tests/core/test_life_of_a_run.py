@@ -10,6 +10,7 @@ import torch
 from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
 from ssl_core.probes import Probes
 from ssl_core.run_folder import RunFolder
+from ssl_eval import rankme, uniformity
 
 
 def lines(config, timings=False):
@@ -331,6 +332,16 @@ def test_a_forgotten_method_says_what_to_write(make_config):
         BaseModel(make_config()).fit()
 
 
+def test_label_free_measures_of_all_test_images_by_one_key(make_config, tiny_model):
+    """Oracle: the measures themselves, on the features of the trained model."""
+    model = tiny_model(make_config(log__label_free=["rankme", "uniformity"]))
+    metrics = model.fit()
+    features = model.features(model.loaders.evaluation["toy"].images)
+    assert metrics["toy/rankme"] == pytest.approx(rankme(features), rel=1e-5)
+    assert metrics["toy/uniformity"] == pytest.approx(uniformity(features), rel=1e-4)
+    assert not {"toy/nesum", "toy/stable_rank"} & metrics.keys()
+
+
 def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):
     """With and without probes the weights are bit-identical."""
 
@@ -350,6 +361,7 @@ def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):
         ({"optim__warmup_epochs": 10.0}, r"optim\.warmup_epochs=10\.0 is longer than the run: optim\.epochs=3"),
         ({"optim__max_steps": 1.5}, r"optim\.max_steps=1\.5: expected -1 \(all batches\)"),
         ({"model__backbone": "resnet19"}, r"model\.backbone='resnet19'"),
+        ({"log__label_free": ["rankmee"]}, r"log\.label_free: 'rankmee' is none of .*did you mean 'rankme'\?"),
         ({"model__backbone_options": {"widht": 3}}, r"model\.backbone_options\.widht=3: .* has no such option"),
     ],
 )

@@ -178,6 +178,7 @@ class BaseModel(nn.Module):
         config, optim = self.config, self.config.optim
         config.model.check()
         config.optim.check()
+        config.log.check()
         config.hardware.check()
         logging.getLogger("ssl_core").setLevel(config.log.level.upper())
         if config.hardware.num_threads:
@@ -442,7 +443,7 @@ class BaseModel(nn.Module):
         self.before_eval_epoch()
         self.eval()
         self.distributed.share_buffers(self)
-        self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed)
+        self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
         if self.config.log.knn_samples and self.num_classes > 1:
             reference = self.until_stopped(self.loaders.reference)
             self.evaluation.fill_bank(reference, self.features, self.config.log.knn_samples)

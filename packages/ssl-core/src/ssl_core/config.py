@@ -5,9 +5,12 @@
 ``resume="free"`` for a key that may differ when a run is resumed because it changes neither weights nor metrics.
 """
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from ssl_core.errors import ConfigError
 
 
 def _backbones() -> tuple[str, ...]:
@@ -121,12 +124,25 @@ class LogConfig:
     checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
     knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
+    label_free: list[str] = option(
+        []
+    )  # of the test features at evaluation: rankme, alpha_req, nesum, stable_rank, uniformity
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
     wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
     wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
     level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
     progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal
+
+    def check(self) -> None:
+        """Raise a ConfigError for a measure that there is none of. Called before any data is opened."""
+        from ssl_eval.protocol import MEASURES
+
+        for name in self.label_free:
+            if name not in MEASURES:
+                near = difflib.get_close_matches(name, MEASURES, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"log.label_free: {name!r} is none of {', '.join(map(repr, MEASURES))}{hint}")
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The metrics of one evaluation: accuracy of the prediction, of each probe, and of kNN; exact on any number of ranks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_core.distributed import Distributed
 from ssl_core.probes import Probes
-from ssl_eval import AccuracyCounter, knn
+from ssl_eval import AccuracyCounter, knn, label_free
 from ssl_losses.precision import widened
 
 
@@ -23,12 +23,18 @@ class Evaluation:
         The online probes, used as they are.
     distributed : Distributed
         For the sums over the ranks.
+    label_free : sequence of str
+        Measures of the first representation of all images (:data:`ssl_eval.protocol.MEASURES`), labelled or not.
     """
 
-    def __init__(self, num_classes: int, probes: Probes, distributed: Distributed) -> None:
+    def __init__(
+        self, num_classes: int, probes: Probes, distributed: Distributed, label_free: Sequence[str] = ()
+    ) -> None:
         self.num_classes = num_classes
         self.probes = probes
         self.distributed = distributed
+        self.label_free = label_free
+        self._features: list[Tensor] = []  # of the first representation, where they are measured
         self._counters: dict[str, AccuracyCounter] = {}
         self._bank: tuple[Tensor, Tensor] | None = None
 
@@ -40,6 +46,8 @@ class Evaluation:
 
     def add(self, prediction: Tensor, representations: Mapping[str, Tensor], labels: Tensor) -> None:
         """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""
+        if self.label_free:
+            self._features.append(widened([next(iter(representations.values()))])[0])
         known = labels >= 0
         labels = labels[known]
         if prediction.ndim == 2 and prediction.shape[1] == self.num_classes:  # else it is no classification
@@ -55,12 +63,19 @@ class Evaluation:
             self._count("knn", votes, labels)
 
     def compute(self) -> dict[str, float]:
-        """Return the share of samples that each got right, over all ranks, and begin anew (the kNN's bank stays)."""
+        """Return the share of samples that each got right, and the label-free measures, over all ranks; begin anew.
+
+        The kNN's bank stays.
+        """
         values: dict[str, float] = {}
         for name, counter in self._counters.items():
             counter.counts = self.distributed.sum(counter.counts)
             values[name] = counter.compute()["top1"]
         self._counters = {}
+        if self._features:
+            features = self.distributed.gather(torch.cat(self._features))
+            values |= label_free(features, measures=self.label_free)
+            self._features = []
         return values
 
     def _count(self, name: str, scores: Tensor, labels: Tensor) -> None:

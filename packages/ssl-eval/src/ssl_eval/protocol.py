@@ -27,7 +27,8 @@ from ssl_eval.sgd import sgd_probe
 from ssl_eval.spectrum import SPECTRAL, eigenvalues, lidar
 
 SPECTRUM = 2048  # eigenvalues that are kept
-LABEL_FREE = (*SPECTRAL, "uniformity", "lidar", "alignment")  # names of metrics that are no fractions
+MEASURES = (*SPECTRAL, "uniformity")  # names of the label-free ones that need nothing but features
+LABEL_FREE = (*MEASURES, "lidar", "alignment")  # names of metrics that are no fractions
 
 
 @dataclass
@@ -129,20 +130,46 @@ def judge(features: Features, protocol: Protocol) -> dict[str, Any]:
 
 
 def label_free(
-    features: Tensor, views: Tensor | None = None, uniformity_samples: int = 5000, seed: int = 0
+    features: Tensor,
+    views: Tensor | None = None,
+    uniformity_samples: int = 5000,
+    seed: int = 0,
+    measures: Sequence[str] = MEASURES,
 ) -> dict[str, float]:
     """Return the measures that need no label, by name; those of views where there are any.
 
-    A measure that has no value (a power law needs two eigenvalues) is left out.
+    Parameters
+    ----------
+    features : Tensor
+        ``(N, D)``.
+    views : Tensor, optional
+        ``(n, q, D)``: for LiDAR and the alignment.
+    uniformity_samples : int
+        Features whose pairs are compared.
+    seed : int
+        Of their choice.
+    measures : sequence of str
+        Of :data:`MEASURES`; the measures of views are taken whenever there are views.
+
+    Returns
+    -------
+    dict
+        A measure that has no value (a power law needs two eigenvalues) is left out.
+
+    Raises
+    ------
+    ValueError
+        If features hold NaN.
     """
     values: dict[str, float] = {}
-    for name, measure in SPECTRAL.items():
+    for name in measures:
         try:
-            values[name] = measure(features)
+            if name != "uniformity":
+                values[name] = SPECTRAL[name](features)
         except ValueError:
             if not bool(torch.isfinite(features).all()):
                 raise
-    if len(features) > 1:
+    if "uniformity" in measures and len(features) > 1:
         values["uniformity"] = uniformity(_sample(features, uniformity_samples, seed))
     if views is not None:
         values["lidar"] = lidar(views)
