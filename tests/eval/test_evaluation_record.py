@@ -141,3 +141,17 @@ def test_single_runs_are_compared_over_test_samples(make_run, tmp_path, wrong, b
 def test_an_evaluation_of_an_older_state_is_said(make_run):
     folder = make_run("one", evaluation={"metrics": {"linear": 0.5}, "step": 8})
     assert any("evaluated at step 8, the run is at step 24" in note for note in write_report([folder]).tables[1].notes)
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_each_protocol_on_each_data_set_has_its_table(make_run, tmp_path):
+    """The names of files that the evaluation of several sets writes."""
+    folder = make_run("one", evaluation={"metrics": {"linear": 0.5}})
+    text = (folder / "eval" / "standard.json").read_text()
+    for name in ("digits", "letters"):
+        (folder / "eval" / f"standard_{name}.json").write_text(text.replace('"digits"', f'"{name}"'))
+    (folder / "eval" / "standard.json").unlink()
+    report = write_report([folder])
+    titles = [table.title for table in report.tables[1:]]
+    assert titles == ["Evaluated offline: standard on digits", "Evaluated offline: standard on letters"]
+    assert {"evaluation_standard_on_digits.csv", "evaluation_standard_on_letters.csv"} <= {f.name for f in report.files}

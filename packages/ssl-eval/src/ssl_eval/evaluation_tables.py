@@ -13,7 +13,7 @@ from ssl_eval.table import Table
 
 
 @dataclass(frozen=True)
-class Protocol:
+class OfflineProtocol:
     """One offline protocol on one data set.
 
     Attributes
@@ -35,15 +35,17 @@ class Protocol:
         return [evaluation for evaluation in found if evaluation is not None and evaluation.dataset == self.dataset]
 
 
-def protocols(groups: Sequence[RunGroup]) -> list[Protocol]:
+def protocols(groups: Sequence[RunGroup]) -> list[OfflineProtocol]:
     """Return the protocols that at least one run was evaluated by, at its newest checkpoint."""
     newest = [e for g in groups for r in g.records for e in r.evaluations.values() if e.of_newest]
-    found = dict.fromkeys((evaluation.name, evaluation.dataset) for evaluation in newest)
+    found = {(evaluation.name, evaluation.dataset): evaluation.protocol for evaluation in newest}
     several = len({dataset for _, dataset in found}) > 1
-    return [Protocol(name, dataset, f"{name} on {dataset}" if several and dataset else name) for name, dataset in found]
+    titles = {key: f"{name} on {key[1]}" if several and key[1] else name for key, name in found.items()}
+    shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
+    return [OfflineProtocol(*key, key[0] if title in shared else title) for key, title in titles.items()]
 
 
-def evaluation_table(protocol: Protocol, groups: Sequence[RunGroup]) -> Table:
+def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> Table:
     """Return settings, number of runs and metrics of each group that has been evaluated by a protocol."""
     rows_of = [(group, found) for group in groups if (found := protocol.of(group))]
     metrics = in_order({name for _, found in rows_of for evaluation in found for name in evaluation.metrics})
@@ -110,7 +112,7 @@ def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
     return note
 
 
-def _coverage_notes(protocol: Protocol, groups: Sequence[RunGroup]) -> list[str]:
+def _coverage_notes(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> list[str]:
     """Say which runs were not evaluated, or not at their end, and whether all had the same settings."""
     notes = []
     evaluations = [(group, protocol.of(group)) for group in groups]

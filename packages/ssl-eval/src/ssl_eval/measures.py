@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ssl_eval.evaluation_tables import Protocol, values_of
+from ssl_eval.evaluation_tables import OfflineProtocol, values_of
 from ssl_eval.groups import RunGroup
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 
@@ -21,13 +21,13 @@ class Measures:
         In the order of a table.
     caption : str
         The sentence that says where they come from.
-    protocol : Protocol, optional
+    protocol : OfflineProtocol, optional
         None for the metrics of training.
     """
 
     names: list[str]
     caption: str = ONLINE
-    protocol: Protocol | None = None
+    protocol: OfflineProtocol | None = None
 
     @property
     def accuracies(self) -> list[str]:
@@ -51,7 +51,7 @@ class Measures:
         return readable(name, len({each.rpartition("/")[0] for each in self.names}))
 
 
-def measures_of(groups: Sequence[RunGroup], protocols: Sequence[Protocol]) -> Measures:
+def measures_of(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> Measures:
     """Return the numbers of the protocol that most runs were evaluated by; those of training without one."""
     if protocols:
         protocol = max(protocols, key=lambda p: sum(len(p.of(group)) for group in groups))
@@ -61,6 +61,6 @@ def measures_of(groups: Sequence[RunGroup], protocols: Sequence[Protocol]) -> Me
     return Measures(in_order(names))
 
 
-def offline(protocol: Protocol) -> str:
+def offline(protocol: OfflineProtocol) -> str:
     """Return the sentence of a caption for an offline protocol."""
     return f"Protocol: {protocol.name}, offline on the newest checkpoint of each run."

@@ -11,6 +11,7 @@ ACCURACIES = (
     "sgd",
     "ridge",
     "nearest_class_mean",
+    "class_means",
     "few_shot",
     "fine_tuning",
     "balanced_accuracy",
@@ -28,6 +29,7 @@ _WORDS = {
     "sgd": "SGD probe",
     "ridge": "ridge probe",
     "nearest_class_mean": "nearest class mean",
+    "class_means": "nearest class mean",
     "few_shot": "few labels",
     "fine_tuning": "fine-tuning",
     "map": "mAP",
@@ -40,6 +42,8 @@ _WORDS = {
     "alpha_req": "α-ReQ",
     "nesum": "NESum",
 }
+# Of a name behind its kind; in this order, so that none meets what another has written.
+_PARTS = ((" labels", " labels a class"), (" percent", " % of labels"), ("top", "top-"), ("sgd", "SGD"))
 
 
 def is_accuracy(name: str) -> bool:
@@ -61,6 +65,8 @@ def readable(name: str, datasets: int = 1) -> str:
     --------
     >>> readable("knn_20"), readable("linear_1_percent"), readable("digits/probe_backbone"), readable("cifar/rankme", 2)
     ('kNN (k=20)', 'linear probe, 1 % of labels', 'linear probe, backbone', 'cifar: RankMe')
+    >>> readable("linear_top5"), readable("linear_5_labels"), readable("linear_sgd"), readable("class_means")
+    ('linear probe, top-5', 'linear probe, 5 labels a class', 'linear probe, SGD', 'nearest class mean')
     """
     dataset, _, metric = name.rpartition("/")
     kind = _kind(metric)
@@ -68,9 +74,9 @@ def readable(name: str, datasets: int = 1) -> str:
     words = _WORDS.get(kind, kind.replace("_", " "))
     if rest.isdigit():
         words = f"{words} (k={rest})" if kind == "knn" else f"{words}-{rest}"
-    elif rest.endswith(" percent"):
-        words += f", {rest.replace(' percent', ' % of labels')}"
     elif rest:
+        for written, meant in _PARTS:
+            rest = rest.replace(written, meant)
         words += f", {rest}"
     return f"{dataset}: {words}" if datasets > 1 else words
 

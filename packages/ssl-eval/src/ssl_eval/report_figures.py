@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_eval.calibration import Reliability
 from ssl_eval.evaluation_record import EvaluationRecord
-from ssl_eval.evaluation_tables import Protocol
+from ssl_eval.evaluation_tables import OfflineProtocol
 from ssl_eval.figures.calibration import reliability_figure
 from ssl_eval.figures.class_bars import MOST_CLASSES, MOST_GROUPS, class_figure
 from ssl_eval.figures.confusion import confusion_figure, worst_confusions
@@ -52,7 +52,7 @@ class Drawing:
     draw: Callable[[], "Figure"]
 
 
-def drawings(groups: Sequence[RunGroup], protocols: Sequence[Protocol]) -> list[Drawing]:
+def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> list[Drawing]:
     """Return every figure that these runs have numbers for, learning curves first."""
     labels = group_labels(groups)
     curves = {_counted(label, len(group.records)): group.records for label, group in zip(labels, groups)}
