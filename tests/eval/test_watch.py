@@ -175,7 +175,10 @@ def test_terminal_is_redrawn_and_given_back(make_run, tmp_path):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
     before = termios.tcgetattr(theirs)
-    command = [sys.executable, "-m", "ssl_eval.cli", "watch", str(runs), "--every", "0.1"]
+    # Who starts the tests in the background has Ctrl-C ignored, and so would what they start.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code += "; from ssl_eval.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "watch", str(runs), "--every", "0.1"]
     environment = {**os.environ, "TERM": "xterm"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     seen = b""

@@ -73,7 +73,7 @@ def readable(name: str, datasets: int = 1) -> str:
     rest = metric.removeprefix(kind).strip("_").replace("_", " ")
     words = _WORDS.get(kind, kind.replace("_", " "))
     if rest.isdigit():
-        words = f"{words} (k={rest})" if kind == "knn" else f"{words}-{rest}"
+        words = f"{words} (k={rest})" if kind == "knn" else f"{words}@{rest}" if kind == "recall" else f"{words}-{rest}"
     elif rest:
         for written, meant in _PARTS:
             rest = rest.replace(written, meant)

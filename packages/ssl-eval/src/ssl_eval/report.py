@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_eval.drawing import Drawing, slug
 from ssl_eval.evaluation_tables import evaluation_table, protocols
 from ssl_eval.figures.style import SUFFIXES, NothingToDraw, paper, save
 from ssl_eval.groups import group_runs
 from ssl_eval.latex import escape
 from ssl_eval.page import Figure, page
-from ssl_eval.report_figures import Drawing, drawings, slug
+from ssl_eval.report_figures import drawings
 from ssl_eval.run_record import RunRecord, find_runs
 from ssl_eval.run_tables import every_run, final_tables, summary_table
 from ssl_eval.table import Table

@@ -1,0 +1,132 @@
+"""The figures of an offline protocol: what its evaluations have numbers for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+
+from ssl_eval.calibration import Reliability
+from ssl_eval.drawing import Drawing, counted, slug
+from ssl_eval.evaluation_record import EvaluationRecord
+from ssl_eval.figures.calibration import reliability_figure
+from ssl_eval.figures.class_bars import MOST_CLASSES, MOST_GROUPS, class_figure
+from ssl_eval.figures.confusion import confusion_figure, worst_confusions
+from ssl_eval.figures.curves import MOST_NAMED
+from ssl_eval.figures.embedding import map_figure
+from ssl_eval.figures.spectrum import spectrum_figure
+
+T = TypeVar("T")
+
+
+def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
+    """Yield what one protocol has numbers for."""
+    yield from _per_class(named, protocol, suffix)
+    for label, found in _top(named, "confusion"):
+        counts = torch.stack([e.confusion for e in found if e.confusion is not None]).sum(0)
+        names = found[0].class_names
+        worst = "; ".join(worst_confusions(counts, names))
+        caption = (
+            f"Confusion matrix{_of(label, named)}, {_runs(found)}: rows are classes, columns predictions, the colour "
+        )
+        caption += f"the square root of the share. Most often mistaken: {worst or 'none'}. {protocol}"
+        yield Drawing(
+            f"confusion_matrix{_name(label, named)}{suffix}",
+            caption,
+            lambda c=counts, n=names: confusion_figure(c, n),  # type: ignore[misc]
+        )
+    reliabilities = {counted(label, len(found)): _pooled(found) for label, found in _top(named, "reliability")}
+    if reliabilities:
+        caption = (
+            f"Reliability: how often a prediction is right, against its confidence; samples of all runs. {protocol}"
+        )
+        yield Drawing(f"reliability{suffix}", caption, lambda: reliability_figure(_unnamed(reliabilities)))
+    spectra = {
+        counted(label, len(found)): [e.spectrum for e in found if e.spectrum is not None]
+        for label, found in _top(named, "spectrum")
+    }
+    if spectra:
+        caption = (
+            "Spectrum of the features: eigenvalues of their covariance over the largest; geometric mean and range of the runs. "
+            + protocol
+        )
+        yield Drawing(f"spectrum{suffix}", caption, lambda: spectrum_figure(_unnamed(spectra)))
+    for label, found in _top(named, "maps"):
+        first = found[0]
+        caption = (
+            f"Map of the embedding{_of(label, named)}, run {first.path.parent.parent.name}, {len(first.map_labels):,} samples; "
+            f"colours are classes. {protocol}"
+        )
+        yield Drawing(
+            f"embedding{_name(label, named)}{suffix}",
+            caption,
+            lambda e=first: map_figure(e.maps, e.map_labels, e.class_names),  # type: ignore[misc]
+        )
+
+
+def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
+    bars = {
+        label: torch.stack([e.per_class for e in found if e.per_class is not None])
+        for label, found in _top(named, "per_class")
+    }
+    if not bars:
+        return
+    names = next(found for _, found in _top(named, "per_class"))[0].class_names
+    bars = {label: values for label, values in list(bars.items())[:MOST_GROUPS] if values.shape[1] == len(names)}
+    caption = "Accuracy of each class" + (
+        ": mean and sample deviation of the runs" if any(len(b) > 1 for b in bars.values()) else ""
+    )
+    if len(names) > MOST_CLASSES:
+        caption += f"; the {MOST_CLASSES // 2} lowest and the {MOST_CLASSES // 2} highest of {len(names)}"
+    if len(named) > len(bars):
+        caption += f"; the {len(bars)} best of {len(named)} settings"
+    yield Drawing(f"per_class{suffix}", f"{caption}. {protocol}", lambda: class_figure(names, _unnamed(bars)))
+
+
+def _top(
+    named: dict[str, list[EvaluationRecord]], part: str, most: int = MOST_NAMED
+) -> list[tuple[str, list[EvaluationRecord]]]:
+    """Return label and the evaluations that have a part, of the settings with the highest accuracies, in their order.
+
+    Those of other classes than the first's are left out: they would not stand beside each other.
+    """
+    having = {label: [e for e in found if _has(e, part)] for label, found in named.items()}
+    classes = next((e.class_names for found in having.values() for e in found), [])
+    having = {label: [e for e in found if e.class_names == classes] for label, found in having.items()}
+    having = {label: found for label, found in having.items() if found}
+
+    def accuracy(label: str) -> float:
+        values = [max((e.value(name) or 0.0 for name in ("linear", "knn_20")), default=0.0) for e in having[label]]
+        return sum(values) / len(values)
+
+    best = sorted(having, key=accuracy, reverse=True)[:most]
+    return [(label, found) for label, found in having.items() if label in best]
+
+
+def _has(evaluation: EvaluationRecord, part: str) -> bool:
+    value = getattr(evaluation, part)
+    return value is not None and len(value) > 0
+
+
+def _pooled(found: Sequence[EvaluationRecord]) -> Reliability:
+    """Return one diagram of the samples of several runs."""
+    parts = [e.reliability for e in found if e.reliability is not None]
+    count = torch.stack([part[2] for part in parts]).sum(0)
+    means = [torch.stack([part[i].nan_to_num() * part[2] for part in parts]).sum(0) / count for i in (0, 1)]
+    return Reliability(means[0], means[1], count)
+
+
+def _unnamed(named: dict[str, T]) -> dict[str, T]:
+    """Return a setting that stands alone without its name: there is nothing to tell it from."""
+    return {"": next(iter(named.values()))} if len(named) == 1 else named
+
+
+def _runs(found: Sequence[EvaluationRecord]) -> str:
+    return f"{len(found)} runs together" if len(found) > 1 else "one run"
+
+
+def _of(label: str, named: Mapping[str, object]) -> str:
+    return f" of {label}" if len(named) > 1 else ""
+
+
+def _name(label: str, named: Mapping[str, object]) -> str:
+    return f"_{slug(label)}" if len(named) > 1 else ""
