@@ -42,7 +42,7 @@ class Reader(HTMLParser):
 def page(make_run, full_evaluation, tmp_path, tables_only):
     make_run("low", changes={"optim.lr": 1}, final=0.5)
     make_run(NAME, changes={"optim.lr": 10, "model.name": NAME}, final=0.9)
-    make_run("none", changes={"optim.lr": 9}, status="failed", done=0, error="DivergedError: </td><b>loss & nan")
+    make_run("!none", changes={"optim.lr": 9}, status="failed", done=0, error="DivergedError: </td><b>loss & nan")
     make_run("middle", changes={"optim.lr": 2}, final=0.7)
     write_report([tmp_path])
     return tmp_path / "report" / "index.html"
@@ -68,7 +68,7 @@ def test_any_name_and_any_error_is_text(page):
 
 def test_every_run_is_shown_with_its_state(page):
     cells = Reader(page.read_text()).cells
-    for name in ("low", "none", "middle"):
+    for name in ("low", "!none", "middle"):
         assert str(page.parent.parent / name) in cells
     assert "failed, epoch 0 of 6" in cells
     assert "<b>3</b> finished" in page.read_text()
@@ -98,8 +98,8 @@ document.title = JSON.stringify([seen, document.querySelectorAll("script").lengt
         title = title.replace(entity, letter)
     seen, scripts, _ = json.loads(title)
     assert scripts == 2  # ours and this one: the name made none
-    assert seen[0] == ["descending", NAME, "middle", "low", "none"]  # what has no value comes last
-    assert seen[1] == ["ascending", "low", "middle", NAME, "none"]
+    assert seen[0] == ["descending", NAME, "middle", "low", "!none"]  # what has no value comes last
+    assert seen[1] == ["ascending", "low", "middle", NAME, "!none"]
     assert sorted(seen[2][1:]) == sorted(seen[0][1:])
     assert seen[2][0] is None
     assert seen[3][0] == "ascending"

@@ -177,7 +177,7 @@ def _cells(run: LiveRun) -> dict[str, str]:
     accuracy, rate, left = run.accuracy, run.images_per_second, run.seconds_left
     silent = f"silent {run.silent_minutes:.0f} min" if run.status == "silent" else run.status
     return {
-        "run": _printable(run.path.resolve().name),
+        "run": run.path.resolve().name,
         "status": silent,
         "epoch": f"{run.epoch}" + (f"/{run.epochs}" if run.epochs is not None else ""),
         "loss": NOTHING if loss is None else f"{loss:.4g}",
