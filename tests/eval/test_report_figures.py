@@ -69,9 +69,9 @@ def test_a_report_removes_the_figures_of_an_earlier_one(make_run):
 
 
 def test_a_swept_parameter_is_found_with_its_spacing(sweep, make_run):
-    failed = make_run("wild", changes={"optim.lr": 100.0}, status="failed", done=1)
+    failed = make_run("wild", changes={"optim.lr": 10.0}, status="failed", done=1)
     figures = found(*sweep, failed)
-    assert "1 that did not finish (crosses)" in figures["accuracy_against_lr"].caption
+    assert "1 that have not finished (crosses)" in figures["accuracy_against_lr"].caption
     with paper():
         axes = figures["accuracy_against_lr"].draw().axes
     assert [ax.get_ylabel() for ax in axes] == ["prediction (%)", "kNN (%)", "linear probe,\nbackbone (%)"]
@@ -79,7 +79,7 @@ def test_a_swept_parameter_is_found_with_its_spacing(sweep, make_run):
     line, crosses = axes[0].get_lines()[0], axes[0].get_lines()[-1]
     assert line.get_xdata().tolist() == [0.1, 0.3, 1.0, 3.0]
     assert line.get_ydata().tolist() == pytest.approx([50.5, 70.5, 80.5, 60.5])
-    assert list(crosses.get_xdata()) == [100.0]
+    assert list(crosses.get_xdata()) == [10.0]
 
 
 def test_two_values_or_words_are_no_sweep(make_run):
@@ -170,3 +170,39 @@ def test_classes_without_samples_leave_a_gap(make_run, full_evaluation):
         bars = figures["per_class"].draw().axes[0].containers[-1]
         figures["confusion_matrix"].draw()
     assert torch.tensor([bar.get_height() for bar in bars]).isnan().tolist() == [True, *[False] * 9]
+
+
+def test_a_run_far_off_does_not_push_the_others_together(sweep, make_run):
+    failed = make_run("wild", changes={"optim.lr": 1e9}, status="failed", done=1)
+    with paper():
+        figure = found(*sweep, failed)["accuracy_against_lr"].draw()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["not finished (1 far off)"]
+    assert figure.axes[0].get_xlim()[1] < 10
+
+
+def test_equal_means_are_equal_ranks(make_run):
+    """0.1 + 0.5 and 0.2 + 0.4 differ as floats, and not as accuracies."""
+    folders = []
+    for number, accuracies in enumerate(((0.1, 0.5), (0.2, 0.4), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8))):
+        for seed, accuracy in enumerate(accuracies):
+            values = {"metrics": {"linear": accuracy, "rankme": float(number)}}
+            folders.append(
+                make_run(f"r{number}_{seed}", seed=seed, changes={"optim.lr": 1 + number}, evaluation=values)
+            )
+    with paper():
+        (ax,) = found(*folders)["label_free_correlation"].draw().axes
+    assert "τ = 0.95" in ax.get_title()  # 9 of 10 pairs are in order, and one is a tie
+
+
+def test_seeds_and_classes_of_others_are_kept_apart(make_run, full_evaluation):
+    folders = [make_run(f"a{seed}", seed=seed, evaluation=full_evaluation(seed=seed)) for seed in (0, 1)]
+    folders.append(make_run("other", changes={"optim.lr": 9}, evaluation=full_evaluation(classes=4)))
+    with paper():
+        (legend,) = (
+            found(*folders[:2], make_run("b", changes={"optim.lr": 9}, evaluation=full_evaluation()))["per_class"]
+            .draw()
+            .legends
+        )
+        found(*folders)["per_class"].draw()
+    assert [text.get_text() for text in legend.get_texts()] == ["lr 0.5 (n=2)", "lr 9"]

@@ -1,6 +1,7 @@
 """``ssl-eval report FOLDER...`` and ``ssl-eval watch FOLDER...``: the command line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(chosen.folders, chosen.out)
     except (ValueError, ImportError) as error:
         problem = str(error)
+    except BrokenPipeError:  # of `| head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         problem = f"'{error.filename}': {error.strerror}" if error.filename else str(error)
     print(f"ssl-eval {chosen.command}: {problem}", file=sys.stderr)

@@ -136,7 +136,9 @@ def _table(table: Table) -> str:
                 text = f"<strong>{text}</strong>"
             if column in status:
                 text = f'<span class="{_status_class(str(value))}">{text}</span>'
-            attributes = _class("number" if numeric[column] else "") + _sort_key(value, numeric[column])
+            attributes = _class("number" if numeric[column] else "long" if len(text) > 60 else "") + _sort_key(
+                value, numeric[column]
+            )
             parts.append(f'<th scope="row"{attributes}>{text}</th>' if column == 0 else f"<td{attributes}>{text}</td>")
         rows.append(f"<tr>{''.join(parts)}</tr>")
     notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)

@@ -37,8 +37,9 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
     reliabilities = {counted(label, len(found)): _pooled(found) for label, found in _top(named, "reliability")}
     if reliabilities:
         caption = (
-            f"Reliability: how often a prediction is right, against its confidence; samples of all runs. {protocol}"
+            "Reliability: how often a prediction is right, against its confidence; samples of all runs, bins of ten or "
         )
+        caption += f"more. {protocol}"
         yield Drawing(f"reliability{suffix}", caption, lambda: reliability_figure(_unnamed(reliabilities)))
     spectra = {
         counted(label, len(found)): [e.spectrum for e in found if e.spectrum is not None]
@@ -64,17 +65,17 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
 
 
 def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
-    bars = {
-        label: torch.stack([e.per_class for e in found if e.per_class is not None])
-        for label, found in _top(named, "per_class")
-    }
-    if not bars:
+    top = _top(named, "per_class", MOST_GROUPS)
+    if not top:
         return
-    names = next(found for _, found in _top(named, "per_class"))[0].class_names
-    bars = {label: values for label, values in list(bars.items())[:MOST_GROUPS] if values.shape[1] == len(names)}
-    caption = "Accuracy of each class" + (
-        ": mean and sample deviation of the runs" if any(len(b) > 1 for b in bars.values()) else ""
-    )
+    names = top[0][1][0].class_names
+    bars = {
+        counted(label, len(found)): torch.stack([e.per_class for e in found if e.per_class is not None])
+        for label, found in top
+    }
+    caption = "Accuracy of each class"
+    if any(len(values) > 1 for values in bars.values()):
+        caption += ": mean and sample deviation of the runs"
     if len(names) > MOST_CLASSES:
         caption += f"; the {MOST_CLASSES // 2} lowest and the {MOST_CLASSES // 2} highest of {len(names)}"
     if len(named) > len(bars):
@@ -110,6 +111,7 @@ def _has(evaluation: EvaluationRecord, part: str) -> bool:
 def _pooled(found: Sequence[EvaluationRecord]) -> Reliability:
     """Return one diagram of the samples of several runs."""
     parts = [e.reliability for e in found if e.reliability is not None]
+    parts = [part for part in parts if len(part[2]) == len(parts[0][2])]  # other bins cannot be added to these
     count = torch.stack([part[2] for part in parts]).sum(0)
     means = [torch.stack([part[i].nan_to_num() * part[2] for part in parts]).sum(0) / count for i in (0, 1)]
     return Reliability(means[0], means[1], count)

@@ -111,7 +111,7 @@ def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]
         unfinished = [value for value, group in zip(values, groups) if not group.finished and value is not None]
         runs = sum(len(group.records) for group in groups if group.finished)
         caption = f"Accuracy against {short[key]}: mean and sample deviation; {runs} finished runs"
-        caption += f", {len(unfinished)} that did not finish (crosses). " if unfinished else ". "
+        caption += f", {len(unfinished)} that have not finished (crosses). " if unfinished else ". "
         if panels:
             yield Drawing(
                 f"accuracy_against_{slug(short[key])}",
@@ -133,7 +133,8 @@ def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Dra
             if group.finished and all(both):
                 pairs.append([sum(values) / len(values) for values in both])
         points = torch.tensor(pairs, dtype=torch.float64).view(-1, 2)
-        points = points[torch.isfinite(points).all(1)]
+        # Equal means of several runs differ in the last digit: that is no order.
+        points = points[torch.isfinite(points).all(1)].round(decimals=9)
         if len(points) >= LEAST_SETTINGS and len(points[:, 0].unique()) > 1 and len(points[:, 1].unique()) > 1:
             panels[measures.readable(name)] = (points[:, 0], points[:, 1])
     if panels:

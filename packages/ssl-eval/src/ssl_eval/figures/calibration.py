@@ -11,9 +11,13 @@ from ssl_eval.figures.style import COLORS, COLUMN_INCHES, DASHES, legend_above, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LEAST_SAMPLES = 10  # of a bin that is drawn
+
 
 def reliability_figure(groups: Mapping[str, Reliability]) -> "Figure":
     """Return accuracy against confidence above, and below the share of the samples that has each confidence.
+
+    Bins of fewer than ten samples are left out above: their accuracy is chance.
 
     Parameters
     ----------
@@ -27,7 +31,7 @@ def reliability_figure(groups: Mapping[str, Reliability]) -> "Figure":
     (diagonal,) = upper.plot([0, 100], [0, 100], color="#808080", linewidth=0.8, linestyle=(0, (4, 3)))
     handles = {"as sure as right": diagonal}
     for number, (label, found) in enumerate(groups.items()):
-        filled = found.count > 0
+        filled = found.count >= LEAST_SAMPLES
         (line,) = upper.plot(
             _percent(found.confidence[filled]), _percent(found.accuracy[filled]), clip_on=False, **look(number)
         )

@@ -26,7 +26,8 @@ def sweep_figure(
     panels : mapping
         Accuracy -> label of a line (what else differs; empty for a line alone) -> its points.
     unfinished : sequence of float
-        Values of runs that did not finish: a cross at the bottom of each panel.
+        Values of runs that have not finished: a cross at the bottom of each panel, if it is within a factor of ten of the
+        others (on a linear axis: within their range and half of it on either side).
     """
     from matplotlib.figure import Figure
 
@@ -37,7 +38,11 @@ def sweep_figure(
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     handles = {}
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    places = {point[0] for lines in panels.values() for points in lines.values() for point in points} | set(unfinished)
+    finished = {point[0] for lines in panels.values() for points in lines.values() for point in points}
+    near = [value for value in unfinished if _is_near(value, sorted(finished))]
+    crosses_label = "not finished" + (
+        f" ({len(unfinished) - len(near)} far off)" if len(near) < len(unfinished) else ""
+    )
     for ax, (accuracy, lines) in zip(axes, panels.items()):
         for label, points in lines.items():
             x, mean, deviation = ([point[part] for point in sorted(points)] for part in range(3))
@@ -45,17 +50,25 @@ def sweep_figure(
         if unfinished:
             across = ax.get_xaxis_transform()
             (crosses,) = ax.plot(
-                unfinished, [0.0] * len(unfinished), "x", color="#000000", markersize=5, transform=across, clip_on=False
+                near, [0.0] * len(near), "x", color="#000000", markersize=5, transform=across, clip_on=False
             )
-            handles["did not finish"] = crosses
+            handles[crosses_label] = crosses
         ax.set_xlabel(parameter)
         ax.set_ylabel(f"{accuracy} (%)".replace(", ", ",\n"))
-        _scale(ax, sorted(places))
+        _scale(ax, sorted({*finished, *near}))
     for ax in axes[len(panels) :]:
         ax.remove()
     handles.pop("", None)
     legend_above(figure, handles, width)
     return figure
+
+
+def _is_near(value: float, finished: Sequence[float]) -> bool:
+    """Say whether a value can be shown without pushing the finished ones together."""
+    low, high = finished[0], finished[-1]
+    if is_geometric([each for each in finished if each > 0]):
+        return value == 0 or min(each for each in finished if each > 0) / 10 <= value <= 10 * high
+    return low - (high - low) / 2 <= value <= high + (high - low) / 2
 
 
 def is_geometric(values: Sequence[float]) -> bool:
