@@ -144,7 +144,7 @@ def _lines(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             epoch = math.floor(row["epoch"])
         line = lines.setdefault(int(row["_step"]), {"step": int(row["_step"])})
         line["epoch"] = epoch
-        for name, value in row.items():
+        for name, value in sorted(row.items()):  # wandb gives them in another order each time
             value = float(value) if value in ("NaN", "Infinity", "-Infinity") else value  # as wandb's JSON has them
             if not name.startswith("_") and name != "epoch" and isinstance(value, int | float):
                 line[_named(name)] = float(value)
