@@ -95,6 +95,10 @@ def test_command(folder, command, outputs, images):
     elif words[:2] == ["ssl-eval", "report"]:
         run([*words[:2], str(outputs)], folder, images)
         assert (outputs / "report" / "table.md").exists()
+    elif words[:2] == ["ssl-eval", "watch"]:
+        assert "1 finished" in run(
+            [*words[:2], str(outputs / str(COMMANDS.index((folder, "python3 main.py")))), *words[3:]], folder, images
+        )
     elif words[:2] == ["python3", "eval.py"]:
         [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).iterdir()
         words = [word.replace("outputs/simclr_digits", str(trained)) for word in words]
