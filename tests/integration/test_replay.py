@@ -57,7 +57,7 @@ def test_a_shipped_method_that_diverges_is_shown_again_from_its_folder_alone(tmp
     torch.set_num_threads(1)
     config = Config(
         DataConfig(fraction=0.2, num_workers=1),
-        SimCLRConfig("simclr", "resnet9", {"width": 4}, [16, 8]),
+        SimCLRConfig("simclr", "resnet9", {"width": 4}, projector=[16, 8]),
         OptimConfig(batch_size=64, epochs=2, lr=1e30),
         HardwareConfig(device="cpu", precision="bf16", num_threads=1),
         LogConfig(folder=str(tmp_path), run="wild", checkpoint_every_steps=2, report=False, progress=False),
