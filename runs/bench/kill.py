@@ -40,6 +40,7 @@ PHASES = ("start", "loading", "step", "save", "evaluation", "between", "end")
 PLACES = ("begin", "written", "synced", "named", "digest", "pruning")  # in a save, see ssl_core.checkpoints
 DAMAGES = ("0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing")
 GIVE_UP_SECONDS = 60.0  # for the processes of a run to end after one of them has
+options = argparse.Namespace(background=False)  # of the command line, for all forks
 _process = multiprocessing.get_context("fork")
 _phase: Any = _process.Value("i", 0, lock=False)  # what the running process is at: written by it, read by its killer
 
@@ -112,7 +113,7 @@ def configuration(folder: Path, run: str) -> Config:
         hardware=HardwareConfig(device="cpu", precision="bf16", num_threads=1),
         log=LogConfig(
             folder=str(folder), run=run, every_steps=1, eval_every=1, checkpoint_every=1, checkpoint_every_steps=3,
-            progress=False, level="warning",
+            progress=False, level="warning", checkpoint_in_background=options.background,
         ),
     )  # fmt: skip
 
@@ -253,7 +254,9 @@ def main() -> int:
     parser.add_argument("--signal", default="KILL", choices=("KILL", "TERM", "INT", "USR1", "USR2", "HUP"))
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run")
     parser.add_argument("--damage", action="store_true", help="damage the newest checkpoint after each kill")
+    parser.add_argument("--background", action="store_true", help="write checkpoints while training goes on")
     arguments = parser.parse_args()
+    options.background = arguments.background
     number, rng = signal.Signals[f"SIG{arguments.signal}"], random.Random(arguments.seed)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:

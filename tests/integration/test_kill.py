@@ -20,6 +20,7 @@ KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
     ("options", "trials"),
     [
         (["--n=3", "--passages=1"], 9),  # at random, and at each of the six places inside a save
+        (["--n=2", "--passages=1", "--background"], 8),
         (["--n=2", "--signal=TERM"], 2),
         (["--n=3", "--damage", "--seed=3"], 3),
         (["--n=2", "--passages=0", "--ranks=2"], 2),  # one of them is killed, or both

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.batch import to_device
+from ssl_core.checkpoint_writer import CheckpointWriter
 from ssl_core.checkpoints import Checkpoints
 from ssl_core.collapse import CollapseAlarm
 from ssl_core.config import Config, ModelConfig
@@ -82,6 +83,7 @@ class BaseModel(nn.Module):
     folder: RunFolder
     lock: RunLock
     checkpoints: Checkpoints
+    writer: CheckpointWriter
     progress: Progress
     stop: StopSignal
     early_stopping: EarlyStopping
@@ -151,7 +153,8 @@ class BaseModel(nn.Module):
                 self.open_files()
                 with self.logger, self.summary, self.stop, self.timer, self.distributed.explained():
                     self.initialize()
-                    with ProgressBar.of(self.config, self.plan, self.progress, self.distributed) as self.bar:
+                    bar = ProgressBar.of(self.config, self.plan, self.progress, self.distributed)
+                    with self.writer, bar as self.bar:
                         while not self.timetable.is_over:
                             if not self.progress.between_epochs:  # else an earlier process stopped in the evaluation
                                 self.train_epoch()
@@ -187,6 +190,7 @@ class BaseModel(nn.Module):
         self.distributed = Distributed(config.hardware.device, self.folder.rendezvous, config.hardware.strategy)
         self.precision = Precision(config.hardware.precision, self.distributed.device)
         self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
+        self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
         self.stop = StopSignal()
         self.early_stopping = EarlyStopping(optim.monitor, optim.patience, optim.min_delta, self.distributed)
@@ -337,6 +341,7 @@ class BaseModel(nn.Module):
             self.progress.batch += 1
             self.bar.advance()
             self.timer.end_batch()
+            self.writer.raise_if_failed()
             if self.weights_moved and self.timetable.checkpoint_due_in_epoch:
                 self.save_checkpoint()
                 self.timetable.refuse_to_go_on()
@@ -516,7 +521,7 @@ class BaseModel(nn.Module):
         self.divergence.check_weights(self.named_parameters())
         state = self.distributed.state_of(self.parts())
         if self.distributed.is_main:
-            self.checkpoints.save(self.progress.step, state)
+            self.writer.save(self.progress.step, state)
             self.summary.write("running")
         self.timetable.saved()
 

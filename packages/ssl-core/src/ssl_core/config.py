@@ -122,6 +122,7 @@ class LogConfig:
     checkpoint_every: int = option(10, low=0)  # epochs between checkpoints; 0: only at the end
     checkpoint_every_steps: int = option(0, low=0)  # optimizer steps between checkpoints; 0: never
     checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
+    checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
     knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
     label_free: list[str] = option(
