@@ -54,6 +54,7 @@ def test_torchvision_loads_the_backbone_of_a_run(trained):
     theirs.load_state_dict(load_file(path))
     assert torch.equal(theirs.eval()(IMAGES), ours(IMAGES))
     assert torch.equal(load_exported(path)(IMAGES), ours(IMAGES))
+    assert path.stat().st_mode == path.with_name("metrics.jsonl").stat().st_mode  # whoever reads the run reads it too
     metadata = read_metadata(path)
     assert {name: json.loads(metadata[name]) for name in ("backbone_options", "image_shape", "mean", "std", "step")} == {
         "backbone_options": {}, "image_shape": [3, 8, 8], "mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0, 2.0], "step": 2,

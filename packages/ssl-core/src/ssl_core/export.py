@@ -97,6 +97,11 @@ def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str])
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         save_file(dict(tensors), temporary, metadata)
+        mask = os.umask(0)  # it can only be read by setting it
+        os.umask(mask)
+        os.chmod(
+            temporary, 0o666 & ~mask
+        )  # safetensors lets nobody else read its files; these are like all others here
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
