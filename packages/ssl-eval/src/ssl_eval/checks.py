@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+CHUNK_ELEMENTS = 2**22  # looked at at a time: 16 MiB in float32
+
 
 def check_features(name: str, features: Tensor) -> None:
     """Raise ``ValueError`` unless ``features`` is a finite ``(N, D)`` tensor with at least one row and one column."""
@@ -16,7 +18,8 @@ def check_features(name: str, features: Tensor) -> None:
     if features.is_complex() or features.dtype == torch.bool:
         raise ValueError(f"{name} must hold real numbers, got {features.dtype}")
     if features.is_floating_point():
-        bad = ~torch.isfinite(features).all(1)
+        chunks = features.split(max(1, CHUNK_ELEMENTS // features.shape[1]))  # isfinite copies what it looks at, twice
+        bad = torch.cat([~torch.isfinite(rows).all(1) for rows in chunks])
         if bad.any():
             rows = bad.nonzero()[:, 0]
             raise ValueError(
