@@ -75,13 +75,16 @@ def test_a_glob_is_a_job_for_each_run_and_every_name_arrives_as_it_is(tmp_path):
     for name in names:
         (tmp_path / name / "checkpoints").mkdir(parents=True)
         (tmp_path / name / "checkpoints" / "step_00000001.pt").touch()
+        (tmp_path / name / "config.yaml").touch()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "multirun.yaml").touch()
     quoted = [f"'{tmp_path}/a'", f"'{tmp_path}/b=1,c=2'", f"'{tmp_path}/it\\'s'"]
     assert _one_job_each(["eval=full", f"run={tmp_path}/*"]) == ["-m", "eval=full", f"run={','.join(quoted)}"]
     assert _one_job_each([f"run={tmp_path}/b=1,c=2"]) == [f"run={quoted[1]}"]
     assert _one_job_each(["--watch", f"run={tmp_path}/a"]) == ["watch=true", f"run={quoted[0]}"]
     every = _one_job_each([f"run={tmp_path}/*", "checkpoint=all"])
     assert every[-1].count("/checkpoints/step_00000001.pt'") == 3
-    with pytest.raises(ConfigError, match="nothing has such a name"):
+    with pytest.raises(ConfigError, match="no run has such a name"):
         _one_job_each([f"run={tmp_path}/z*"])
     with pytest.raises(ConfigError, match="has no checkpoint"):
         _one_job_each([f"run={tmp_path}", "checkpoint=all"])

@@ -173,6 +173,11 @@ def _appearing(run: RunFolder) -> Iterator[Path]:
             time.sleep(POLL_SECONDS)
 
 
+def _runs(pattern: str) -> list[str]:
+    """Return the runs and checkpoints of this name; what else lies beside them (a report, a sweep's YAML) is none."""
+    return [each for each in sorted(glob.glob(pattern)) if each.endswith(".pt") or RunFolder(each).config.exists()]
+
+
 def _one_job_each(arguments: list[str]) -> list[str]:
     """Return the arguments with ``run=`` as the quoted checkpoints that it means, ``-m`` in front where there are several.
 
@@ -187,9 +192,9 @@ def _one_job_each(arguments: list[str]) -> list[str]:
     checkpoint = next((each.partition("=")[2] for each in arguments if each.startswith("checkpoint=")), "newest")
     targets: list[str] = []
     for run in runs:
-        folders = sorted(glob.glob(run)) if glob.has_magic(run) and not Path(run).exists() else [run]
+        folders = _runs(run) if glob.has_magic(run) and not Path(run).exists() else [run]
         if not folders:
-            raise ConfigError(f"run={run!r}: nothing has such a name")
+            raise ConfigError(f"run={run!r}: no run has such a name")
         for folder in folders:
             checkpoints = sorted(map(str, Path(folder).glob("checkpoints/step_*.pt")))
             targets += checkpoints if checkpoint == "all" else [folder]
