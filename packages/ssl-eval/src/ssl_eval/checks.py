@@ -1,5 +1,7 @@
 """What every function on features asks of its arguments, said once: the invariant, what was given, the way out."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -72,6 +74,23 @@ def check_every_class(labels: Tensor) -> int:
             "give more training samples, or number the classes anew without gaps"
         )
     return len(counts)
+
+
+def check_split(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor) -> int:
+    """Check what a classifier is fitted to and tested on; return K. Raises ``ValueError`` as the checks above do."""
+    check_pair(train_features, test_features)
+    check_labels("train_labels", train_labels, len(train_features))
+    num_classes = check_every_class(train_labels)
+    check_labels("test_labels", test_labels, len(test_features), num_classes)
+    return num_classes
+
+
+def chosen_from(regularization: float | None, candidates: Sequence[float]) -> tuple[float, ...]:
+    """Return the regularisations to choose from: the one that is given, or the candidates; all must be above 0."""
+    candidates = tuple(candidates) if regularization is None else (regularization,)
+    if not candidates or not min(candidates) > 0:
+        raise ValueError(f"regularization must be above 0, got {', '.join(map(str, candidates)) or 'no candidates'}")
+    return candidates
 
 
 def computed_in(features: Tensor) -> torch.dtype:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
+from ssl_eval.checks import check_split, computed_in
 from ssl_eval.confidence import mean_interval
 from ssl_eval.linear import linear_probe, standardization
 
@@ -85,10 +85,7 @@ def few_shot(
     >>> few_shot(features, labels, features, labels, labels_per_class=2).mean
     1.0
     """
-    check_pair(train_features, test_features)
-    check_labels("train_labels", train_labels, len(train_features))
-    num_classes = check_every_class(train_labels)
-    check_labels("test_labels", test_labels, len(test_features), num_classes)
+    check_split(train_features, train_labels, test_features, test_labels)
     counts = torch.bincount(train_labels)
     per_class = _per_class(labels_per_class, counts)
     if draws < 1:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.accuracies import accuracy
-from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
+from ssl_eval.checks import check_split, chosen_from, computed_in
 from ssl_eval.logistic import Fit, LogisticRegression
 
 # From strong to weak, since each solution is the start of the next; half decades, for the accuracy is flat between.
@@ -118,13 +118,8 @@ def linear_probe(
     >>> result.accuracy, result.scores.shape
     (1.0, torch.Size([4, 2]))
     """
-    check_pair(train_features, test_features)
-    check_labels("train_labels", train_labels, len(train_features))
-    num_classes = check_every_class(train_labels)
-    check_labels("test_labels", test_labels, len(test_features), num_classes)
-    candidates = tuple(candidates) if regularization is None else (regularization,)
-    if not candidates or not min(candidates) > 0:
-        raise ValueError(f"regularization must be above 0, got {', '.join(map(str, candidates)) or 'no candidates'}")
+    num_classes = check_split(train_features, train_labels, test_features, test_labels)
+    candidates = chosen_from(regularization, candidates)
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction={validation_fraction}: expected between 0 and 1")
 
@@ -172,8 +167,13 @@ def linear_probe(
 def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation ``(D,)`` of ``features (N, D)``; the deviation of a constant feature is one."""
     scale, mean = torch.std_mean(features, 0, correction=0)
-    rounding = 10 * torch.finfo(features.dtype).eps * mean.abs()  # what is left of a constant after the mean is taken
-    return mean, torch.where(scale > rounding, scale, torch.ones_like(scale))
+    return mean, scale_of(scale, mean, features.dtype)
+
+
+def scale_of(deviation: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what features of these deviations and means ``(D,)``, held in ``dtype``, are divided by: one if constant."""
+    rounding = 10 * torch.finfo(dtype).eps * mean.abs()  # what is left of a constant after the mean is taken
+    return torch.where(deviation > rounding, deviation, torch.ones_like(deviation))
 
 
 def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_eval.accuracies import accuracy, balanced_accuracy, per_class_accuracy
 from ssl_eval.agreement import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
 from ssl_eval.calibration import reliability
-from ssl_eval.checks import check_every_class, check_labels, check_pair
+from ssl_eval.checks import check_split
 from ssl_eval.class_means import nearest_class_mean
 from ssl_eval.clusters import kmeans
 from ssl_eval.confidence import bootstrap_interval
@@ -104,10 +104,7 @@ def judge(features: Features, protocol: Protocol) -> dict[str, Any]:
     ValueError
         If features hold NaN, labels are missing, or a class is absent from the training part.
     """
-    check_pair(features.train, features.test)
-    check_labels("train_labels", features.train_labels, len(features.train))
-    num_classes = check_every_class(features.train_labels)
-    check_labels("test_labels", features.test_labels, len(features.test), num_classes)
+    num_classes = check_split(features.train, features.train_labels, features.test, features.test_labels)
     result: dict[str, Any] = {"settings": asdict(protocol), "metrics": {}}
     _classify(features, protocol, result)
     if protocol.retrieval:

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.accuracies import accuracy
-from ssl_eval.checks import check_every_class, check_labels, check_pair
+from ssl_eval.checks import check_split, chosen_from
+from ssl_eval.linear import scale_of
 
 REGULARIZATIONS = tuple(10.0**power for power in range(-6, 3))
 CHUNK_ROWS = 8192  # converted to float64 at a time
@@ -88,13 +89,8 @@ def ridge_probe(
     >>> ridge_probe(features, labels, features, labels).accuracy
     1.0
     """
-    check_pair(train_features, test_features)
-    check_labels("train_labels", train_labels, len(train_features))
-    num_classes = check_every_class(train_labels)
-    check_labels("test_labels", test_labels, len(test_features), num_classes)
-    candidates = tuple(candidates) if regularization is None else (regularization,)
-    if not candidates or not min(candidates) > 0:
-        raise ValueError(f"regularization must be above 0, got {', '.join(map(str, candidates)) or 'no candidates'}")
+    num_classes = check_split(train_features, train_labels, test_features, test_labels)
+    candidates = chosen_from(regularization, candidates)
 
     labels = train_labels.to(train_features.device).long()
     moments = _Moments.of(train_features, labels, num_classes)
@@ -127,9 +123,8 @@ class _Moments:
             x = rows.double() - mean
             moment.addmm_(x.T, x, alpha=1 / samples)
             cross.addmm_(x.T, _targets(classes, target_mean), alpha=1 / samples)
-        deviation = moment.diagonal().sqrt()
-        rounding = 10 * torch.finfo(features.dtype if features.is_floating_point() else torch.float64).eps * mean.abs()
-        scale = torch.where(deviation > rounding, deviation, torch.ones_like(deviation))
+        held_in = features.dtype if features.is_floating_point() else torch.float64
+        scale = scale_of(moment.diagonal().sqrt(), mean, held_in)
         values, vectors = torch.linalg.eigh(moment / torch.outer(scale, scale))
         return cls(mean, scale, target_mean, values.clamp(min=0), vectors, vectors.T @ (cross / scale[:, None]))
 

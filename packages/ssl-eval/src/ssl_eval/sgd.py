@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_eval.accuracies import accuracy
-from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
+from ssl_eval.checks import check_split, computed_in
 from ssl_eval.linear import hold_out, standardization
 
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -99,10 +99,7 @@ def sgd_probe(
     >>> sgd_probe(features, labels, features, labels, epochs=10).accuracy
     1.0
     """
-    check_pair(train_features, test_features)
-    check_labels("train_labels", train_labels, len(train_features))
-    num_classes = check_every_class(train_labels)
-    check_labels("test_labels", test_labels, len(test_features), num_classes)
+    num_classes = check_split(train_features, train_labels, test_features, test_labels)
     if not lrs or not min(lrs) > 0:
         raise ValueError(f"lrs={tuple(lrs)}: expected learning rates above 0")
     if min(epochs, batch_size) < 1 or not weight_decay >= 0 or not 0 < validation_fraction < 1:
