@@ -17,9 +17,10 @@ from omegaconf import OmegaConf
 
 from ssl_core.errors import ConfigError
 from ssl_launch import launch
+from ssl_launch.complaint import EMBEDDED as EMBEDDED_FOLDER
 from ssl_launch.hydra_defaults import register_defaults
 
-EMBEDDED = str(Path(launch.__globals__["EMBEDDED"]))
+EMBEDDED = str(EMBEDDED_FOLDER)
 
 OURS = (
     "is not on our list", "a configuration may name no", "a configuration may set only", "a package would be imported",
@@ -38,7 +39,7 @@ def on_the_command_line(marker):
     return {
         "a callback": [f"+hydra.callbacks.x={call}"],
         "its alias": [f"+hydra.callbacks.x={shell(marker, 'posix.system')}"],
-        "through a module of ours": [f"+hydra.callbacks.x={shell(marker, 'ssl_launch.launch.os.system')}"],
+        "through a module of ours": [f"+hydra.callbacks.x={shell(marker, 'ssl_launch.hydra_command.os.system')}"],
         "through a module of Hydra's": [f"+hydra.callbacks.x={shell(marker, 'hydra.core.utils.os.system')}"],
         "through logging": [f"+hydra.callbacks.x={shell(marker, 'logging.os.system')}"],
         "subprocess": [f"+hydra.callbacks.x={{_target_: subprocess.run, args: {arguments}}}"],

@@ -3,25 +3,20 @@
 import dataclasses
 import glob
 import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run_folder import RunFolder
 from ssl_core.strict import problems, strictly
-from ssl_launch.arguments import tidy_arguments
-from ssl_launch.complaint import EMBEDDED, complaint, end
-from ssl_launch.hydra_defaults import register_defaults
+from ssl_launch.complaint import complaint
+from ssl_launch.hydra_command import run_command
 
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 
@@ -52,41 +47,12 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
     A glob, ``checkpoint=all`` and a list of runs are one evaluation for each checkpoint: one after the other here, and an
     array of jobs with ``hydra/launcher=submitit_slurm``. The exit codes are those of :func:`ssl_launch.launch`.
     """
-    script = Path(sys.argv[0]).absolute()
-    beside = script.parent / "configs"
-    register_defaults(script.stem)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    entry = hydra.main(
-        version_base="1.3",
-        config_path=str(beside if beside.is_dir() else EMBEDDED),
-        config_name="evaluation",
+    run_command(
+        "evaluation",
+        lambda composed: _judge(composed, method, data),
+        lambda error: complaint(error, known=_known_keys()),
+        _one_job_each,
     )
-    try:
-        sys.argv[1:] = _one_job_each(tidy_arguments(sys.argv[1:], script.parent))
-        entry(_task(method, data))()
-    except Exception as error:
-        line = complaint(error, known=_known_keys())
-        if line is None:
-            raise
-        end(line, getattr(error, "exit_code", 2))
-    except KeyboardInterrupt:
-        end("interrupted", 130)
-
-
-def _task(method: type | None, data: Any) -> Callable[[DictConfig], None]:
-    """Return what Hydra calls, here or in a job on the cluster."""
-
-    def task(composed: DictConfig) -> None:
-        alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
-        try:
-            _judge(composed, method, data)
-        except Exception as error:
-            line = complaint(error)
-            if line is None or not alone:
-                raise
-            end(line, getattr(error, "exit_code", 2))
-
-    return task
 
 
 def _judge(composed: DictConfig, method: type | None, data: Any) -> None:

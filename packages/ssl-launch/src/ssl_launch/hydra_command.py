@@ -1,0 +1,67 @@
+"""What every command line of ours is to Hydra: where configurations are looked for, what is called, how errors are said."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ssl_launch.arguments import tidy_arguments
+from ssl_launch.complaint import EMBEDDED, end
+from ssl_launch.hydra_defaults import register_defaults
+
+
+def run_command(
+    config_name: str,
+    act: Callable[[DictConfig], Any],
+    complain: Callable[[BaseException], str | None],
+    prepare: Callable[[list[str]], list[str]] = lambda arguments: arguments,
+) -> None:
+    """Compose the command line and act on it, here or in jobs; end with one line and an exit code where it is refused.
+
+    Parameters
+    ----------
+    config_name : str
+        Of the configuration without ``--config-name``. It is looked for in ``configs/`` beside the calling script, then
+        among the embedded ones.
+    act : Callable
+        Takes what was composed; called once for each member of a sweep, in the job where there is one.
+    complain : Callable
+        Returns the line to show for an error; None where the traceback is what helps.
+    prepare : Callable
+        Takes the tidied arguments and returns those that Hydra reads.
+    """
+    script = Path(sys.argv[0]).absolute()
+    beside = script.parent / "configs"
+    register_defaults(script.stem)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of to Hydra's printer
+    entry = hydra.main(
+        version_base="1.3",
+        config_path=str(beside if beside.is_dir() else EMBEDDED),
+        config_name=config_name,
+    )
+
+    def task(composed: DictConfig) -> Any:
+        alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
+        try:
+            return act(composed)
+        except Exception as error:
+            line = complain(error)
+            if line is None or not alone:
+                raise  # a sweep's launcher must see it: the other members go on
+            end(line, getattr(error, "exit_code", 2))
+
+    try:
+        sys.argv[1:] = prepare(tidy_arguments(sys.argv[1:], script.parent))
+        entry(task)()
+    except Exception as error:
+        line = complain(error)
+        if line is None:
+            raise  # somebody's bug: the whole traceback
+        end(line, getattr(error, "exit_code", 2))
+    except KeyboardInterrupt:
+        end("interrupted", 130)
