@@ -1,5 +1,8 @@
 """What optimizers that go layer by layer do with many parameters at once."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,6 +26,14 @@ def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
         for length in (_IN_CACHE if device.type == "cpu" else len(each),)
         for first in range(0, len(each), length)
     ]
+
+
+def loss_of(closure: Callable[[], Any] | None) -> Any:
+    """Return what a step's closure gives, with gradients; None where there is none."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def norms(tensors: list[Tensor]) -> Tensor:

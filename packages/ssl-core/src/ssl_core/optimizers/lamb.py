@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.alike import alike, norms
+from ssl_core.optimizers.alike import alike, loss_of, norms
 
 
 class LAMB(torch.optim.Optimizer):
@@ -65,10 +65,7 @@ class LAMB(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             for parameters in alike(group["params"]):
                 self._step(parameters, group)
