@@ -191,6 +191,11 @@ def load_tensors(path: Path, device: torch.device) -> Any:
         raise CheckpointError(f"{path.name}: no state that is safe to load ({said})") from error
 
 
+def digest_of(path: Path) -> str:
+    """Return the digest that was written beside a checkpoint: that of its bytes, where :func:`read_state` takes it."""
+    return _digest_path(path).read_text(errors="replace").strip()
+
+
 def is_checkpoint(path: Path) -> bool:
     """Return whether a file is one of ours, whole or not: it has a digest beside it."""
     return _digest_path(path).exists()
@@ -204,7 +209,7 @@ def check(path: Path) -> str | None:
     """Return what is wrong with the bytes of a checkpoint, or None."""
     if not path.exists():
         return "missing, only its digest is there"
-    expected = _digest_path(path).read_text(errors="replace").strip()
+    expected = digest_of(path)
     found = sha256_of(path)
     if found != expected:
         return f"its {path.stat().st_size:,} bytes are not those that were written (sha256 {found[:8]}, not {expected[:8]})"

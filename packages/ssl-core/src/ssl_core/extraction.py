@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ssl_core.checkpoints import Checkpoints, read_state, sha256_of
+from ssl_core.checkpoints import Checkpoints, digest_of, read_state
 from ssl_core.distributed import Distributed
 from ssl_core.errors import CheckpointError, ConfigError, RunError
 from ssl_core.evaluation import collect
@@ -73,7 +73,8 @@ def extract(
     """
     kind, config = read_config(run, method, data)
     path = checkpoint or Checkpoints(run.checkpoints).newest()
-    digest = sha256_of(path)
+    state = read_state(path, torch.device("cpu"))
+    digest = digest_of(path)
     plain, free = plain_config(config), free_keys(config)
     kept = {key: value for key, value in (plain.get("data") or {}).items() if f"data.{key}" not in free}
     model = kind(config)
@@ -89,7 +90,6 @@ def extract(
         }
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
         file = run.evaluations / f"features_{key}.safetensors"
-        state = read_state(path, torch.device("cpu"))
         facts = {
             "checkpoint": path.name,
             "sha256": digest,
