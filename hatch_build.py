@@ -10,7 +10,13 @@ from pathlib import Path
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 # member -> the extra that the bundle brings with it
-MEMBERS = {"ssl-losses": "", "ssl-data": "", "ssl-eval": "[report,wandb]", "ssl-core": "[timm,wandb]", "ssl-launch": ""}
+MEMBERS = {
+    "ssl-losses": "",
+    "ssl-data": "",
+    "ssl-eval": "[report,wandb]",
+    "ssl-core": "[timm,wandb]",
+    "ssl-launch": "[optuna]",
+}
 
 
 class MembersHook(MetadataHookInterface):

@@ -40,7 +40,7 @@ def test_a_run_ends_after_so_many_evaluations_without_an_improvement(make, monit
 def test_without_patience_nothing_ends(make):
     stopping = make("toy/knn", patience=0)
     for epoch in range(99):
-        stopping.observe({}, epoch)
+        stopping.observe({"toy/knn": 0.1}, epoch)
     assert not stopping.reason
 
 

@@ -129,7 +129,6 @@ def test_the_momentum_of_a_teacher_is_a_schedule_of_the_methods_own_keys(make_co
         ({"optim__freeze": {"head": 0}}, r"optim\.freeze\.head=0: expected a whole number of epochs, or -1: for good"),
         ({"optim__freeze": {"head": "1"}}, r"optim\.freeze\.head='1': expected a whole number of epochs"),
         ({"optim__patience": 3}, r"optim\.patience=3: of which metric\? give optim\.monitor"),
-        ({"optim__monitor": "toy/knn"}, r"optim\.monitor='toy/knn': give optim\.patience"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_model, changes, sentence):

@@ -64,19 +64,6 @@ def test_train_only_writes_no_table_and_config_path_may_be_relative(tmp_path):
     assert not (tmp_path / folder / "table.md").exists()
 
 
-def test_a_sweep_with_m_in_the_middle_makes_a_folder_for_each_member(tmp_path):
-    result = command(tmp_path, *QUICK, "-m", "++optim.lr=2,5", "++log.report=false")
-    assert result.returncode == 0, result.stderr
-    assert [each["status"] for each in summaries(tmp_path).values()] == ["finished"] * 2
-    assert submitted(tmp_path) == []
-
-
-def test_a_sweep_with_a_failing_member_ends_with_an_error(tmp_path):
-    result = command(tmp_path, *QUICK, "-m", "++optim.warmup_epochs=0,3", "++log.report=false")
-    assert result.returncode == 2
-    assert "optim.warmup_epochs=3.0 is longer than the run" in result.stderr.splitlines()[-1]
-
-
 @pytest.mark.parametrize("with_m", [True, False])
 def test_a_launcher_that_is_named_submits_with_or_without_m(tmp_path, with_m):
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=3"]

@@ -27,6 +27,7 @@ OURS = (
     "expected a plain word", "no plain YAML", "expected one of ", "Unsupported interpolation type eval", "must be known now",
 )  # fmt: skip
 SUBMITIT = "hydra/launcher=submitit_slurm"
+OPTUNA = "hydra/sweeper=optuna"
 
 
 def shell(marker, target="os.system"):
@@ -54,6 +55,11 @@ def on_the_command_line(marker):
         ],
         "within a callback of Hydra's": [
             f"+hydra.callbacks.x={{_target_: hydra.experimental.callbacks.LogJobReturnCallback, x: {call}}}"
+        ],
+        "a search space of Optuna's": [OPTUNA, "hydra.sweeper.custom_search_space=os.system"],
+        "a sampler of Optuna's": [OPTUNA, "hydra.sweeper.sampler._target_=os.system"],
+        "within a sampler of Optuna's": [
+            OPTUNA, "hydra/sweeper/sampler=cmaes", f"hydra.sweeper.sampler.independent_sampler={call}"
         ],
         "within the launcher": [f"+hydra.launcher.x={call}"],
         "deep within the launcher": [f"+hydra.launcher.x={{a: [[{{b: {call}}}]]}}"],

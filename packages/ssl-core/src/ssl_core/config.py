@@ -69,7 +69,7 @@ class OptimConfig:
     warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
     freeze: dict[str, Any] = option({})  # module -> epochs that it stays as it is, e.g. {backbone: 5}; -1: for good
     patience: int = option(0, low=0)  # evaluations without an improvement that end the run; 0: it never ends early
-    monitor: str | None = None  # the metric that should improve, a name of metrics.jsonl, e.g. cifar10/knn
+    monitor: str | None = None  # the metric that should improve, e.g. cifar10/knn: patience and sweeps go by it
     min_delta: float = option(0.0, low=0.0)  # by more than this, in the metric's unit
     probe_lr: float = option(1e-3, above=0.0)  # learning rate of the online probes (AdamW), constant
 

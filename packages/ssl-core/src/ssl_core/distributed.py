@@ -35,6 +35,13 @@ def _explain(error: BaseException | None) -> None:
         ) from error
 
 
+def visible_gpus() -> list[str]:
+    """Return what ``CUDA_VISIBLE_DEVICES`` calls the GPUs that this process may use; empty where there are none."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
 class Distributed:
     """This process among the ranks of the run; alone, it is rank 0 of 1 and every method is the identity.
 

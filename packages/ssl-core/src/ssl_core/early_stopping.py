@@ -49,13 +49,15 @@ class EarlyStopping:
         ConfigError
             (a ValueError) If the one that is watched is not among them.
         """
-        if not self.patience or self.monitor is None:
+        if self.monitor is None:
             return
         if self.monitor not in metrics:
             near = difflib.get_close_matches(self.monitor, metrics, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             names = ", ".join(map(repr, sorted(metrics)))
             raise ConfigError(f"optim.monitor={self.monitor!r}: expected one of the metrics of this run, {names}{hint}")
+        if not self.patience:
+            return
         value = self.distributed.broadcast(metrics[self.monitor])
         if self._is_better(value):
             self.best, self.waited = value, 0
@@ -84,16 +86,12 @@ class EarlyStopping:
 
 
 def check_early_stopping(monitor: str | None, patience: int) -> None:
-    """Raise a ConfigError where one of the two keys is without the other.
+    """Raise a ConfigError where there is patience, but not with which metric.
 
     Raises
     ------
     ConfigError
-        (a ValueError) Naming both.
+        (a ValueError) Naming both keys.
     """
     if patience and not monitor:
         raise ConfigError(f"optim.patience={patience}: of which metric? give optim.monitor, e.g. cifar10/knn")
-    if monitor and not patience:
-        raise ConfigError(
-            f"optim.monitor={monitor!r}: give optim.patience, the evaluations to wait; it is 0: never stop"
-        )

@@ -2,9 +2,10 @@
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
 ``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the
-run has diverged; ``profile.md`` and ``trace.json`` where ``hardware.profile`` asks for them; ``.lock`` says which process
-works in it; ``eval/`` holds what protocols say of its checkpoints, and the features; ``wandb.json`` and ``wandb/`` are there
-where wandb shows the run. The files are the truth; whatever else shows a run reads them.
+run has diverged; ``profile.md`` and ``trace.json`` where ``hardware.profile`` asks for them; ``output.log``: what a member
+of a sweep has printed; ``.lock`` says which process works in it; ``eval/`` holds what protocols say of its checkpoints, and
+the features; ``wandb.json`` and ``wandb/`` are there where wandb shows the run. The files are the truth; whatever else shows
+a run reads them.
 """
 
 import contextlib
@@ -45,6 +46,7 @@ class RunFolder:
         self.trace = self.path / "trace.json"
         self.backbone = self.path / "backbone.safetensors"
         self.evaluations = self.path / "eval"
+        self.output = self.path / "output.log"
         self.lock = self.path / ".lock"
         self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
         self.wandb = self.path / "wandb"  # what wandb keeps
@@ -83,7 +85,7 @@ class RunFolder:
 
     def _refuse_strangers(self, begun: bool) -> None:
         """Refuse a folder without ``config.yaml`` unless it is empty, or what a start that was killed has left."""
-        ours = {self.checkpoints.name, self.lock.name, _temporary(self.config).name}
+        ours = {self.checkpoints.name, self.output.name, self.lock.name, _temporary(self.config).name}
         found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
         if begun or not found <= ours:
             raise RunFolderError(

@@ -1,4 +1,4 @@
-"""What a configuration may name for the program to call: four classes of Hydra's and submitit's, and a console.
+"""What a configuration may name for the program to call: launchers, sweepers and samplers, and a console.
 
 Hydra calls whatever ``_target_`` names in its launcher, its sweeper and its callbacks, however deep in them, whatever ``class``
 and ``()`` name in its logging, and imports what ``pkg://`` names. Each composed configuration is looked through here before
@@ -24,10 +24,17 @@ TARGETS: dict[
 ] = {  # by name: Hydra loads its plugins a second time, and then they are other objects
     "hydra.launcher": (
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "hydra_plugins.ssl_launch_plugin.side_by_side_launcher.SideBySideLauncher",
         f"{_SUBMITIT}.LocalLauncher",
         f"{_SUBMITIT}.SlurmLauncher",
     ),
-    "hydra.sweeper": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper",),
+    "hydra.sweeper": (
+        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+    ),
+    "hydra.sweeper.sampler": tuple(
+        f"optuna.samplers.{name}" for name in ("TPESampler", "RandomSampler", "GridSampler", "CmaEsSampler")
+    ),
 }
 CALLED = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks")  # in these nothing may stay unknown until it is called
 LOGGING = ("hydra.job_logging", "hydra.hydra_logging")
@@ -93,6 +100,8 @@ def refuse_foreign_targets(config: DictConfig) -> None:
             )
     for key in _section(config, "hydra.callbacks"):
         raise ConfigError(f"hydra.callbacks.{key}: a configuration may name no callback")
+    if OmegaConf.select(config, "hydra.sweeper.custom_search_space"):
+        raise ConfigError("hydra.sweeper.custom_search_space: a configuration may name nothing to call")
     _refuse_targets(config, "")
 
 
@@ -126,6 +135,8 @@ def _refuse_targets(node: Any, place: str, depth: int = 0) -> None:
 def _refuse_target(name: Any, place: str) -> None:
     allowed = TARGETS.get(place, ())
     found = _loaded(name)
+    if found is None and name in allowed:  # not loaded yet (Optuna's): Hydra will import just what our list says
+        return
     if found is not None and any(found is _loaded(each) for each in allowed):
         return
     alias = f", which is {_full_name(found)}," if callable(found) and _full_name(found) != name else ""

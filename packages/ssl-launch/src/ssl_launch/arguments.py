@@ -36,6 +36,25 @@ def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
     return options + overrides
 
 
+def options_of_a_member(arguments: list[str]) -> list[str]:
+    """Return the options of tidied arguments that each member of a sweep shares: all but ``-m``.
+
+    Examples
+    --------
+    >>> options_of_a_member(["-m", "--config-name", "mine", "optim.lr=1,2"])
+    ['--config-name', 'mine']
+    """
+    options: list[str] = []
+    waiting = False  # for an option's value
+    for argument in arguments:
+        if not waiting and not argument.startswith("-"):
+            break  # the first override
+        if argument not in ("-m", "--multirun"):
+            options.append(argument)
+        waiting = not waiting and argument in _WITH_VALUE
+    return options
+
+
 def _absolute(folder: str, script_folder: Path) -> str:
     here = Path(folder)
     return str((here if here.is_dir() else script_folder / here).absolute())

@@ -10,7 +10,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ssl_launch.arguments import tidy_arguments
+from ssl_core.config import Config
+from ssl_launch.arguments import options_of_a_member, tidy_arguments
 from ssl_launch.complaint import EMBEDDED, end
 from ssl_launch.hydra_defaults import register_defaults
 
@@ -20,6 +21,7 @@ def run_command(
     act: Callable[[DictConfig], Any],
     complain: Callable[[BaseException], str | None],
     prepare: Callable[[list[str]], list[str]] = lambda arguments: arguments,
+    configured: Callable[[DictConfig], Config] | None = None,
 ) -> None:
     """Compose the command line and act on it, here or in jobs; end with one line and an exit code where it is refused.
 
@@ -34,10 +36,14 @@ def run_command(
         Returns the line to show for an error; None where the traceback is what helps.
     prepare : Callable
         Takes the tidied arguments and returns those that Hydra reads.
+    configured : Callable, optional
+        Takes what was composed for a member of a sweep and returns the configuration of its run. With it, a sweep is one
+        process for each member, side by side; without, they are acted on one after the other in this process.
     """
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
-    register_defaults(script.stem)
+    program = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
+    register_defaults(script.stem, "basic" if configured is None else "side_by_side")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of to Hydra's printer
     entry = hydra.main(
         version_base="1.3",
@@ -57,6 +63,8 @@ def run_command(
 
     try:
         sys.argv[1:] = prepare(tidy_arguments(sys.argv[1:], script.parent))
+        launched: Any = task
+        launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]
         entry(task)()
     except Exception as error:
         line = complain(error)

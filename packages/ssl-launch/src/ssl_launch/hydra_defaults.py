@@ -15,46 +15,72 @@ HELP = """Train: ${hydra.job.name} [--config-name=NAME] [group.key=value ...] [-
   group.key=value    a key that the configuration file has; +group.key for one that it has not; ++group.key for both
   groups             data, model, optim, hardware, log; defaults and meaning, one comment a field, stand in the
                      dataclasses of ssl_core/config.py and ssl_data/config.py
-  -m                 one run for each combination of the values that are separated by commas
+  -m                 one run for each combination of the values that are separated by commas, in processes side by side:
+                     hydra.launcher.n_jobs=N of them at a time; started again, it does what is left
   hydra/launcher=    submitit_slurm (a cluster), submitit_local (processes of this machine); hydra.launcher.KEY=value
   --cfg job          print the composed configuration and stop
 """
 
+HERE = ("basic", "side_by_side")  # launchers that run a command without -m in this process
 
-def register_defaults(job_name: str) -> None:
+
+def register_defaults(job_name: str, launcher: str = "side_by_side") -> None:
     """Store Hydra's own configuration with our defaults.
 
-    - A launcher that is named submits without ``-m``: Hydra's mode follows from the launcher. Hydra 1.3 would run the
-      job here, silently.
+    - A launcher that is named submits without ``-m``, and a grid in a file (``hydra.sweeper.params``) or a named sweeper is
+      a sweep without ``-m``: Hydra's mode follows from them. Hydra 1.3 would run one job here, silently.
+    - A sweep for which no launcher is named is run by ``launcher``.
     - Hydra makes no folders of its own: a run is a folder, and the run makes it.
     - What a configuration names for Hydra to call is on our list, or refused.
     - A job that SLURM stops comes back as often as it takes: its state is on the disk.
     """
-    OmegaConf.register_new_resolver("mode_of_launcher", _mode_of_launcher, replace=True)
+    OmegaConf.register_new_resolver("mode_of_command", _mode_of_command, replace=True)
     ours: Any = HydraConf()
-    ours.mode = "${mode_of_launcher:}"
+    ours.mode = "${mode_of_command:}"
     ours.run.dir = "."
     ours.sweep.dir = "${oc.select:log.folder,outputs}"
     ours.sweep.subdir = "."
     ours.output_subdir = None
     ours.job.name = job_name
     ours.help.template = HELP
-    ours.defaults = [_replaced(entry) for entry in ours.defaults]
+    ours.defaults = [_replaced(entry, launcher) for entry in ours.defaults]
     store = ConfigStore.instance()
     store.store(group="hydra", name="config", node=ours, provider="ssl_launch")
     Plugins.instance()  # its scan would overwrite what is stored now
     slurm, local = SlurmQueueConf(max_num_timeout=100), LocalQueueConf()
     store.store(group="hydra/launcher", name="submitit_slurm", node=slurm, provider="ssl_launch")
     store.store(group="hydra/launcher", name="submitit_local", node=local, provider="ssl_launch")
+    _register_optuna(store)
     check_every_configuration()
 
 
-def _replaced(entry: Any) -> Any:
-    """Log to the terminal, not into a file of Hydra's."""
-    return {"job_logging": "stdout"} if isinstance(entry, dict) and "job_logging" in entry else entry
+def _register_optuna(store: ConfigStore) -> None:
+    """Let Optuna, where it is installed, look for the better side of the metric, and suggest the same when started again."""
+    try:
+        from hydra_plugins.hydra_optuna_sweeper import config as optuna
+    except ImportError:
+        return
+    OmegaConf.register_new_resolver("direction_of_monitor", _direction_of_monitor, replace=True)
+    sweeper = optuna.OptunaSweeperConf(direction="${direction_of_monitor:}")
+    store.store(group="hydra/sweeper", name="optuna", node=sweeper, provider="ssl_launch")
+    for name, sampler in (("tpe", optuna.TPESamplerConfig), ("random", optuna.RandomSamplerConfig)):
+        store.store(group="hydra/sweeper/sampler", name=name, node=sampler(seed=0), provider="ssl_launch")
 
 
-def _mode_of_launcher(*, _root_: Any) -> str | None:
-    """Return MULTIRUN for a launcher that submits. None leaves the choice to ``-m``."""
-    launcher = _root_.hydra.runtime.choices.get("hydra/launcher")
-    return None if launcher in (None, "basic") else "MULTIRUN"
+def _direction_of_monitor(*, _root_: Any) -> str:
+    monitor = OmegaConf.select(_root_, "optim.monitor")
+    return "minimize" if "loss" in str(monitor).rpartition("/")[2] else "maximize"
+
+
+def _replaced(entry: Any, launcher: str) -> Any:
+    """Log to the terminal, not into a file of Hydra's; sweep with our launcher."""
+    ours = {"job_logging": "stdout", "launcher": launcher}
+    return {name: ours.get(name, choice) for name, choice in entry.items()} if isinstance(entry, dict) else entry
+
+
+def _mode_of_command(*, _root_: Any) -> str | None:
+    """Return MULTIRUN for a launcher that submits, a sweeper that is named, a grid in a file. None leaves it to ``-m``."""
+    choices = _root_.hydra.runtime.choices
+    submits = choices.get("hydra/launcher") not in (None, *HERE)
+    sweeps = choices.get("hydra/sweeper") not in (None, "basic") or _root_.hydra.sweeper.get("params")
+    return "MULTIRUN" if submits or sweeps else None

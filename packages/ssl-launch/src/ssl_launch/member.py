@@ -1,0 +1,84 @@
+"""One run of a sweep: what it is, where it is, how it stands."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_core.config import Config
+from ssl_core.errors import RunFolderError
+from ssl_core.run_folder import RunFolder, free_keys, plain_config
+
+ACCURACIES = ("accuracy", "probe_backbone", "knn")  # what a run is judged by where optim.monitor names nothing
+
+
+@dataclass
+class Member:
+    """One run of a sweep. Passive: :class:`ssl_launch.sweep.Sweep` starts it and waits for it.
+
+    Attributes
+    ----------
+    overrides : list of str
+        All that the command line said of it, the values of the sweep among them.
+    config : Config
+        Assembled, and thereby known to be valid.
+    status : str
+        ``waiting``; while it runs ``running``; then ``finished``, ``preempted``, ``interrupted`` or ``failed``.
+    error : str
+        One line for a member that has failed.
+    """
+
+    overrides: list[str]
+    config: Config
+    status: str = "waiting"
+    error: str = ""
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder."""
+        return RunFolder.of(self.config)
+
+    def look(self, retry_failed: bool) -> None:
+        """Find what an earlier sweep has left: the finished need nothing, the failed are tried again if asked.
+
+        Everything else is to be started, and goes on where it stopped.
+        """
+        earlier = self.folder.read_summary()
+        if earlier.get("status") not in ("finished", "failed"):
+            return
+        try:
+            self.folder.refuse_other(plain_config(self.config), free_keys(self.config))
+        except RunFolderError:
+            return  # it is another run's; started, it says so in words
+        if earlier["status"] == "finished":
+            self.status = "finished"
+        elif not retry_failed:
+            self.status = "failed"
+            self.error = (
+                f"in an earlier sweep (hydra.launcher.retry_failed=true tries it again): {earlier.get('error', '')}"
+            )
+
+    def end(self, code: int) -> None:
+        """Take over how its process ended."""
+        stopped = {75: "preempted", 130: "interrupted"}
+        saved = self.folder.read_summary().get("status") == "preempted"  # torchrun has exit codes of its own
+        self.status = "finished" if code == 0 else stopped.get(code, "preempted" if saved else "failed")
+        if self.status == "failed":
+            said = self.folder.read_summary().get("error") or last_line(self.folder.output)
+            self.error = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {said}"
+
+    def metric(self) -> tuple[str, float | None]:
+        """Return name and last value of what it is judged by: ``optim.monitor``, else the accuracy."""
+        metrics = self.folder.read_summary().get("metrics", {})
+        if self.config.optim.monitor:
+            return self.config.optim.monitor, metrics.get(self.config.optim.monitor)
+        for word in ACCURACIES:
+            for name, value in metrics.items():
+                if name.rpartition("/")[2] == word and not name.startswith("train/"):
+                    return name, value
+        return "", None
+
+
+def last_line(path: Path) -> str:
+    """Return the last line of a file that says anything, or a sentence where there is none."""
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
