@@ -1,34 +1,98 @@
 """Features in, scores out; tables and figures from run folders.
 
 Everything on features takes ``(N, D)`` tensors of anybody's features and needs torch alone. Accuracies are fractions in
-0..1 everywhere; tables and figures print them as percent.
+0..1 everywhere; tables and figures print them as percent. Names are loaded when they are first used, so that reading a run
+folder does not wait for torch.
 """
 
-from ssl_eval.accuracies import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
-from ssl_eval.agreement import adjusted_rand_index, best_assignment, cluster_accuracy, normalized_mutual_information
-from ssl_eval.calibration import Reliability, reliability
-from ssl_eval.class_means import nearest_class_mean
-from ssl_eval.clusters import Clusters, kmeans
-from ssl_eval.confidence import PairedTest, bootstrap_interval, mean_interval, paired_test
-from ssl_eval.confusion import confusion_matrix, contingency_table
-from ssl_eval.embedding_map import principal_components, tsne
-from ssl_eval.evaluation_record import EvaluationRecord
-from ssl_eval.few_labels import FewShotResult, few_shot
-from ssl_eval.figures.curves import learning_curves
-from ssl_eval.figures.style import NothingToDraw
-from ssl_eval.hypersphere import alignment, uniformity
-from ssl_eval.linear import LinearProbeResult, linear_probe
-from ssl_eval.neighbours import knn
-from ssl_eval.protocol import Features, Protocol, judge, label_free
-from ssl_eval.rank_correlation import kendall, spearman
-from ssl_eval.ranking import RetrievalResult, retrieval
-from ssl_eval.report import Report, write_report
-from ssl_eval.ridge import RidgeProbeResult, ridge_probe
-from ssl_eval.run_record import RunRecord, find_runs
-from ssl_eval.sgd import SGDProbeResult, sgd_probe
-from ssl_eval.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
-from ssl_eval.table import Table
-from ssl_eval.welch import WelchTest, welch_test
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_eval.accuracies import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
+    from ssl_eval.agreement import adjusted_rand_index, best_assignment, cluster_accuracy, normalized_mutual_information
+    from ssl_eval.calibration import Reliability, reliability
+    from ssl_eval.class_means import nearest_class_mean
+    from ssl_eval.clusters import Clusters, kmeans
+    from ssl_eval.confidence import PairedTest, bootstrap_interval, mean_interval, paired_test
+    from ssl_eval.confusion import confusion_matrix, contingency_table
+    from ssl_eval.embedding_map import principal_components, tsne
+    from ssl_eval.evaluation_record import EvaluationRecord
+    from ssl_eval.few_labels import FewShotResult, few_shot
+    from ssl_eval.figures.curves import learning_curves
+    from ssl_eval.figures.style import NothingToDraw
+    from ssl_eval.hypersphere import alignment, uniformity
+    from ssl_eval.linear import LinearProbeResult, linear_probe
+    from ssl_eval.neighbours import knn
+    from ssl_eval.protocol import Features, Protocol, judge, label_free
+    from ssl_eval.rank_correlation import kendall, spearman
+    from ssl_eval.ranking import RetrievalResult, retrieval
+    from ssl_eval.report import Report, write_report
+    from ssl_eval.ridge import RidgeProbeResult, ridge_probe
+    from ssl_eval.run_record import RunRecord, find_runs
+    from ssl_eval.sgd import SGDProbeResult, sgd_probe
+    from ssl_eval.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
+    from ssl_eval.table import Table
+    from ssl_eval.welch import WelchTest, welch_test
+
+_HOME = {
+    "AccuracyCounter": "accuracies",
+    "Clusters": "clusters",
+    "EvaluationRecord": "evaluation_record",
+    "Features": "protocol",
+    "FewShotResult": "few_labels",
+    "LinearProbeResult": "linear",
+    "NothingToDraw": "figures.style",
+    "PairedTest": "confidence",
+    "Protocol": "protocol",
+    "Reliability": "calibration",
+    "Report": "report",
+    "RetrievalResult": "ranking",
+    "RidgeProbeResult": "ridge",
+    "RunRecord": "run_record",
+    "SGDProbeResult": "sgd",
+    "Table": "table",
+    "WelchTest": "welch",
+    "accuracy": "accuracies",
+    "adjusted_rand_index": "agreement",
+    "alignment": "hypersphere",
+    "alpha_req": "spectrum",
+    "balanced_accuracy": "accuracies",
+    "best_assignment": "agreement",
+    "bootstrap_interval": "confidence",
+    "cluster_accuracy": "agreement",
+    "confusion_matrix": "confusion",
+    "contingency_table": "confusion",
+    "eigenvalues": "spectrum",
+    "few_shot": "few_labels",
+    "find_runs": "run_record",
+    "judge": "protocol",
+    "kendall": "rank_correlation",
+    "kmeans": "clusters",
+    "knn": "neighbours",
+    "label_free": "protocol",
+    "learning_curves": "figures.curves",
+    "lidar": "spectrum",
+    "linear_probe": "linear",
+    "mean_interval": "confidence",
+    "nearest_class_mean": "class_means",
+    "nesum": "spectrum",
+    "normalized_mutual_information": "agreement",
+    "paired_test": "confidence",
+    "per_class_accuracy": "accuracies",
+    "principal_components": "embedding_map",
+    "rankme": "spectrum",
+    "reliability": "calibration",
+    "retrieval": "ranking",
+    "ridge_probe": "ridge",
+    "sgd_probe": "sgd",
+    "spearman": "rank_correlation",
+    "stable_rank": "spectrum",
+    "tsne": "embedding_map",
+    "uniformity": "hypersphere",
+    "welch_test": "welch",
+    "write_report": "report",
+}
 
 __all__ = [
     "AccuracyCounter",
@@ -88,3 +152,13 @@ __all__ = [
     "welch_test",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"ssl_eval.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ssl_eval' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

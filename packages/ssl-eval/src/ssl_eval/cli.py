@@ -6,9 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ssl_eval.report import write_report
-from ssl_eval.watch import watch
-
 FOLDER = "a run, or a folder of runs at any depth, or wandb:entity/project"
 
 
@@ -40,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "watch":
+            from ssl_eval.watch import watch
+
             return watch(chosen.folders, chosen.every, chosen.once)
         return _report(chosen.folders, chosen.out)
     except (ValueError, ImportError) as error:
@@ -54,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(folders: Sequence[str], out: str | None) -> int:
+    from ssl_eval.report import write_report  # it needs torch, which takes seconds
+
     report = write_report(folders, out)
     print("\n\n\n".join(table.to_text() for table in report.tables), end="\n\n")
     for file in report.files:

@@ -5,10 +5,10 @@ import math
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class EvaluationRecord:
@@ -81,19 +81,19 @@ class EvaluationRecord:
         return [str(name) for name in names]
 
     @cached_property
-    def per_class(self) -> Tensor | None:
+    def per_class(self) -> "Tensor | None":
         """``(K,) float64``: the accuracy of each class; NaN for one without samples."""
         found = self._part("per_class", dict, default={}).get("accuracy")
         return None if found is None else self._numbers("per_class", found, (len(self.class_names),))
 
     @cached_property
-    def confusion(self) -> Tensor | None:
+    def confusion(self) -> "Tensor | None":
         """``(K, K) float64``: samples of each class (row) given to each class (column)."""
         found = self.values.get("confusion")
         return None if found is None else self._numbers("confusion", found, (len(self.class_names),) * 2)
 
     @cached_property
-    def reliability(self) -> tuple[Tensor, Tensor, Tensor] | None:
+    def reliability(self) -> "tuple[Tensor, Tensor, Tensor] | None":
         """Confidence, accuracy and count of each bin, each ``(bins,) float64``."""
         found = self._part("reliability", dict, default=None)
         if found is None:
@@ -103,26 +103,26 @@ class EvaluationRecord:
         return parts[0], parts[1], parts[2]
 
     @cached_property
-    def spectrum(self) -> Tensor | None:
+    def spectrum(self) -> "Tensor | None":
         """``(D,) float64``: the eigenvalues of the features' covariance, falling."""
         found = self.values.get("spectrum")
         return None if found is None else self._numbers("spectrum", found, (len(found),))
 
     @cached_property
-    def maps(self) -> dict[str, Tensor]:
+    def maps(self) -> "dict[str, Tensor]":
         """Kind (``pca``, ``tsne``) -> ``(N, 2) float64``, the places of the samples that ``map_labels`` belong to."""
         found = self._part("map", dict, default={})
         kinds = [kind for kind in found if kind != "labels"]
         return {kind: self._numbers(f"map, {kind}", found[kind], (len(self.map_labels), 2)) for kind in kinds}
 
     @cached_property
-    def map_labels(self) -> Tensor:
+    def map_labels(self) -> "Tensor":
         """``(N,) int64``."""
         labels = self._part("map", dict, default={}).get("labels", [])
         return self._numbers("map, labels", labels, (len(labels),)).long()
 
     @cached_property
-    def hits(self) -> Tensor | None:
+    def hits(self) -> "Tensor | None":
         """``(M,) bool``: which test samples the evaluated prediction got right. None without numpy, which reads it."""
         name = self._part("hits", str, default=None)
         if name is None:
@@ -131,6 +131,8 @@ class EvaluationRecord:
             import numpy as np
         except ImportError:
             return None
+        import torch
+
         path = self.path.parent.parent / name
         try:
             hits = torch.from_numpy(np.load(path, allow_pickle=False))
@@ -140,7 +142,7 @@ class EvaluationRecord:
             raise ValueError(f"'{path}' must be (M,) bool, got {hits.dtype} {tuple(hits.shape)}")
         return hits
 
-    def hits_of(self, name: str) -> Tensor | None:
+    def hits_of(self, name: str) -> "Tensor | None":
         """Return the hits if they are those of this metric: their share is its value."""
         value = self.value(name)
         if (
@@ -159,7 +161,9 @@ class EvaluationRecord:
             raise ValueError(f"'{self.path}': {name!r} must be of type {kind.__name__}, got {value!r}")
         return value
 
-    def _numbers(self, name: str, values: Any, shape: tuple[int, ...]) -> Tensor:
+    def _numbers(self, name: str, values: Any, shape: tuple[int, ...]) -> "Tensor":
+        import torch
+
         try:
             numbers = torch.tensor(_without_none(values), dtype=torch.float64)
         except (TypeError, ValueError) as error:

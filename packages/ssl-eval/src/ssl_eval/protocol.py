@@ -20,6 +20,7 @@ from ssl_eval.embedding_map import principal_components, tsne
 from ssl_eval.few_labels import few_shot
 from ssl_eval.hypersphere import alignment, uniformity
 from ssl_eval.linear import linear_probe
+from ssl_eval.metric_names import MEASURES
 from ssl_eval.neighbours import knn
 from ssl_eval.ranking import retrieval
 from ssl_eval.ridge import ridge_probe
@@ -27,7 +28,6 @@ from ssl_eval.sgd import sgd_probe
 from ssl_eval.spectrum import SPECTRAL, eigenvalues, lidar
 
 SPECTRUM = 2048  # eigenvalues that are kept
-MEASURES = (*SPECTRAL, "uniformity")  # names of the label-free ones that need nothing but features
 LABEL_FREE = (*MEASURES, "lidar", "alignment")  # names of metrics that are no fractions
 
 
