@@ -97,7 +97,7 @@ class DataConfig:
         ValueError, FileNotFoundError
             The message begins with the key to change.
         """
-        self._check()  # all that can be refused is, before any data is opened
+        self.check()  # all that can be refused is, before any data is opened
         import torch
 
         from ssl_data.datasets import open_dataset
@@ -170,8 +170,11 @@ class DataConfig:
         fits = source.images is not None and source.images.nbytes <= self.device_memory_gb * 1e9
         return "cuda" if gpu and fits else None
 
-    def _check(self) -> None:
-        """Raise a ValueError that begins with the key, for anything that the fields' metadata or the views do not allow."""
+    def check(self) -> None:
+        """Raise a ValueError that begins with the key, for anything that the fields' metadata or the views do not allow.
+
+        Without torch, and before any data is opened.
+        """
         for each in fields(self):
             value, name, allowed = getattr(self, each.name), f"data.{each.name}", each.metadata
             if "choices" in allowed and value not in allowed["choices"]:
