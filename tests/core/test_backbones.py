@@ -1,12 +1,17 @@
 """Backbones by name: torchvision's own with the ImageNet stem; stems, patches and channels that fit the image."""
 
+import importlib
+import inspect
 import sys
+from typing import get_type_hints
 
 import pytest
 import torch
 from torch import nn
 
 from ssl_core.backbones import backbone_names, build_backbone, check_backbone
+from ssl_core.backbones.catalogue import _HOME, _OPTIONS
+from ssl_core.backbones.timm_names import is_timm, timm_names
 from ssl_core.backbones.vit import VisionTransformer, fitting_patch_size, sine_cosine_positions
 
 
@@ -305,6 +310,15 @@ def test_what_no_image_can_mend_is_refused_before_there_are_images(name, options
     check_backbone("vit_tiny", {"patch_size": None, "pool": "mean"})
 
 
+@pytest.mark.parametrize("name", backbone_names())
+def test_the_options_that_are_written_down_are_those_of_the_function(name):
+    module, function = _HOME[name]
+    build = getattr(importlib.import_module(f"ssl_core.backbones.{module}"), function)
+    parameters = inspect.signature(build).parameters.values()
+    hints = get_type_hints(build)
+    assert {each.name: hints[each.name] for each in parameters if each.kind is each.KEYWORD_ONLY} == _OPTIONS[name]
+
+
 def test_unknown_name_without_timm_says_what_is_near_and_that_timm_would_help(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
     message = r"model\.backbone='resnet19': expected one of .*'resnet18'.*did you mean 'resnet18'\?.*pip install timm"
@@ -324,6 +338,16 @@ def test_any_timm_name_is_a_backbone(name):
     backbone = build_backbone(name, (1, 64, 64))
     assert backbone.training
     assert backbone(torch.randn(2, 1, 64, 64)).shape == (2, backbone.num_features)
+
+
+def test_the_names_that_are_read_from_timms_source_are_those_that_it_lists():
+    timm = pytest.importorskip("timm")
+    assert timm_names() == sorted(timm.list_models())
+    for name in ("resnet18.tv_in1k", "vit_tiny_patch16_224_in21k", "resnet19", "", ".", "__init__"):
+        assert is_timm(name) == (name in ("resnet18.tv_in1k", "vit_tiny_patch16_224_in21k")), (
+            name
+        )  # the second: an older name
+        assert is_timm(name) == timm.is_model(name), name
 
 
 def test_timm_names_and_options_are_checked():

@@ -62,3 +62,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"ssl_core.{_HOME[name]}"), name)
     raise AttributeError(f"module 'ssl_core' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ssl_core.disk import refusal, refuse_without_room, size_of
+from ssl_core.disk import refusal, refuse_without_room
 from ssl_core.errors import CheckpointError
 from ssl_core.state_schema import check_state
 
@@ -57,7 +58,7 @@ class Checkpoints:
         """
         path = self.folder / f"step_{step:08d}.pt"
         temporary = path.with_name(f".{path.name}.tmp")
-        needed = size_of(state)
+        needed = _size_of(state)
         refuse_without_room(path, needed)
         _crash_point("begin")
         try:
@@ -255,3 +256,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _size_of(state: Any) -> int:
+    """Return how many bytes the tensors in nested dicts and lists take: a file with them is a little larger."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    items = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return sum(_size_of(item) for item in items)

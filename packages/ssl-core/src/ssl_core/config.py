@@ -12,17 +12,12 @@ from typing import Any
 
 from ssl_core.errors import ConfigError
 
-
-def _backbones() -> tuple[str, ...]:
-    from ssl_core.backbones import backbone_names
-
-    return backbone_names()  # with timm's, where timm is installed
-
-
-def _optimizers() -> tuple[str, ...]:
-    from ssl_core.optimizers import optimizer_names
-
-    return optimizer_names()
+# Of torch.optim all that a plain step drives, and our own. Written down so that a configuration is checked without importing
+# torch; a test compares it with torch's.
+OPTIMIZERS = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LAMB", "LARS", "Muon", "NAdam", "RAdam", "RMSprop",
+    "Rprop", "SGD",
+)  # fmt: skip
 
 
 def option(default: Any, **metadata: Any) -> Any:
@@ -37,7 +32,7 @@ class ModelConfig:
     """What is trained. A method's own keys (temperature, ...) are fields of a subclass, its ``config_class``."""
 
     name: str = "simclr"  # the method: a name of ssl_core.models.METHODS, or of one's own class
-    backbone: str = option("resnet18", choices=_backbones)  # ssl_core.backbones, or any timm name
+    backbone: str = "resnet18"  # ssl_core.backbones, or any timm name
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
     init_from: str | None = (
         None  # weights of the backbone at the start: a run folder, a checkpoint, .safetensors or .pth
@@ -54,7 +49,7 @@ class ModelConfig:
 class OptimConfig:
     """How it is trained."""
 
-    optimizer: str = option("SGD", choices=_optimizers)  # a class of torch.optim, LAMB, LARS, Muon
+    optimizer: str = option("SGD", choices=OPTIMIZERS)  # a class of torch.optim, LAMB, LARS, Muon
     lr: float = option(0.1, low=0.0)  # peak learning rate of the schedule, as it is: never scaled by the batch
     batch_size: int = option(256, low=1)  # samples a batch, over all ranks
     epochs: int = option(100, low=0)  # passes over the training data
@@ -137,7 +132,7 @@ class LogConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for a measure that there is none of. Called before any data is opened."""
-        from ssl_eval.protocol import MEASURES
+        from ssl_eval.metric_names import MEASURES
 
         for name in self.label_free:
             if name not in MEASURES:

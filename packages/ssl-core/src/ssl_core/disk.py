@@ -4,9 +4,6 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from ssl_core.errors import DiskError
 
@@ -56,14 +53,6 @@ def refusal(path: Path, needed: int, reason: str) -> DiskError:
     else:
         there = f"{needed:,} bytes needed, {free:,} free"
     return DiskError(f"'{path}' cannot be written: {reason} ({there}); mend that, and the same command goes on", reason)
-
-
-def size_of(state: Any) -> int:
-    """Return how many bytes the tensors in nested dicts and lists take: a file with them is a little larger."""
-    if isinstance(state, Tensor):
-        return state.nbytes
-    items = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    return sum(size_of(item) for item in items)
 
 
 def _free(path: Path) -> int | None:

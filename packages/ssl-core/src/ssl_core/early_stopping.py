@@ -1,13 +1,15 @@
-"""When a run may end before its last epoch: a metric that has stopped to improve."""
+"""When a run may end before its last epoch: a metric that has stopped to improve. No torch is imported."""
 
 import difflib
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ssl_core.distributed import Distributed
 from ssl_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_core.distributed import Distributed
 
 _message = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class EarlyStopping:
         Empty as long as the run should go on.
     """
 
-    def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: Distributed) -> None:
+    def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: "Distributed") -> None:
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta

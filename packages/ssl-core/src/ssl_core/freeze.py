@@ -1,12 +1,13 @@
-"""Modules that stand still for some epochs, or for good."""
+"""Modules that stand still for some epochs, or for good. No torch is imported."""
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from ssl_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FOR_GOOD = -1
 
@@ -33,7 +34,7 @@ class Freeze:
         self.epochs: dict[str, int] = flat(epochs)
         self._modules: dict[str, nn.Module] = {}
 
-    def begin(self, module: nn.Module) -> None:
+    def begin(self, module: "nn.Module") -> None:
         """Find the modules by their names. Call it before the optimizer is made and the ranks are joined.
 
         Raises
@@ -66,7 +67,7 @@ class Freeze:
             for parameter in module.parameters():
                 parameter.grad = None
 
-    def _frozen(self, epoch: int) -> Iterator[nn.Module]:
+    def _frozen(self, epoch: int) -> "Iterator[nn.Module]":
         for name, epochs in self.epochs.items():
             if epochs == FOR_GOOD or epoch < epochs:
                 yield self._modules[name]

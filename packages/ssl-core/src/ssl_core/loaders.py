@@ -29,7 +29,7 @@ class Loaders(Protocol):
 
 
 class Data(Protocol):
-    """A data configuration."""
+    """A data configuration. Where it has a ``check()``, that is called before any data is opened, and raises what is wrong."""
 
     def open(self, batch_size: int, seed: int, rank: int, world_size: int) -> Loaders:
         """Return the loaders of one rank; ``batch_size`` counts the samples over all ranks."""

@@ -1,12 +1,12 @@
-"""From a name to a backbone. Only the family that is asked for is imported."""
+"""From a name to a backbone. Only the family that is asked for is imported, and nothing to check a configuration."""
 
 import difflib
-import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from ssl_core.backbones.timm_names import is_timm, timm_names
 from ssl_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,12 +25,20 @@ _TORCHVISION = (
     "wide_resnet50_2",
     "wide_resnet101_2",
 )
-# name -> (module of this package, function); the function's keyword-only parameters are the backbone's options
+# name -> (module of this package, function)
 _HOME = {
     "resnet9": ("resnet9", "resnet9"),
     **dict.fromkeys(_TORCHVISION, ("torchvision_resnet", "torchvision_resnet")),
     "vit_tiny": ("vit", "vit_tiny"),
     "vit_small": ("vit", "vit_small"),
+}
+# name -> option -> what it may be: the keyword-only parameters of the function, written down for the same reason
+_VIT = {"patch_size": int | None, "pool": Literal["class", "mean"]}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "resnet9": {"width": int},
+    **{name: {"zero_init_residual": bool} for name in _TORCHVISION},
+    "vit_tiny": _VIT,
+    "vit_small": _VIT,
 }
 _TIMM = "timm/"
 
@@ -41,7 +49,7 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """Refuse what :func:`build_backbone` would refuse whatever the images. Imports timm only for a name that is none of ours.
+    """Refuse what :func:`build_backbone` would refuse whatever the images. Imports neither torch nor timm.
 
     Raises
     ------
@@ -52,7 +60,7 @@ def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
     if name not in _HOME:
         _check_timm(name)
     elif options:
-        _check_options(name, _builder(name), options)
+        _check_options(name, options)
 
 
 def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any) -> "nn.Module":
@@ -93,26 +101,20 @@ def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any)
         from ssl_core.backbones.timm_model import timm_model
 
         return timm_model(name, image_shape, options)
-    build = _builder(name)
-    _check_options(name, build, options)
-    return build(name, image_shape, **options)
-
-
-def _builder(name: str) -> "Callable[..., nn.Module]":
+    _check_options(name, options)
     module, function = _HOME[name]
-    return getattr(import_module(f"ssl_core.backbones.{module}"), function)
+    return getattr(import_module(f"ssl_core.backbones.{module}"), function)(name, image_shape, **options)
 
 
-def _check_options(name: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(build).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    known = list(_OPTIONS[name])
     for option in options:
         if option not in known:
             raise ConfigError(
                 f"model.backbone_options.{option}={options[option]!r}: model.backbone={name!r} has no such option; "
                 f"expected one of {_quoted(known)}{_did_you_mean(option, known)}"
             )
-        expected = _expected(get_type_hints(build)[option], options[option])
+        expected = _expected(_OPTIONS[name][option], options[option])
         if expected:
             raise ConfigError(f"model.backbone_options.{option}={options[option]!r}: expected {expected}")
 
@@ -133,22 +135,21 @@ def _expected(annotation: Any, value: Any) -> str | None:
 
 def _check_timm(name: str) -> None:
     """Refuse a name that is none of ours unless timm is there and knows it."""
-    try:
-        import timm
-    except ModuleNotFoundError as error:
+    if is_timm(name.removeprefix(_TIMM)):
+        return
+    theirs = timm_names()
+    if not theirs:
         hint = _did_you_mean(name, backbone_names())
         raise ConfigError(
             f"model.backbone={name!r}: expected one of {_quoted(backbone_names())}{hint} "
             "(timm's names work after `pip install timm`)"
-        ) from error
-    if timm.is_model(name.removeprefix(_TIMM)):
-        return
+        )
     if name.startswith(_TIMM):
-        names = [f"{_TIMM}{each}" for each in timm.list_models()]
+        names = [f"{_TIMM}{each}" for each in theirs]
         raise ConfigError(f"model.backbone={name!r}: timm has no such model{_did_you_mean(name, names)}")
     raise ConfigError(
         f"model.backbone={name!r}: expected one of {_quoted(backbone_names())}, or any name of timm"
-        f"{_did_you_mean(name, [*backbone_names(), *timm.list_models()])}"
+        f"{_did_you_mean(name, [*backbone_names(), *theirs])}"
     )
 
 

@@ -1,10 +1,12 @@
-"""The methods, by name. A method is a :class:`~ssl_core.BaseModel`; its file holds its configuration beside it."""
+"""The methods, by name. A method is a :class:`~ssl_core.BaseModel`; the keys of all of them stand in ``configs.py``."""
 
 import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ssl_core.config import ModelConfig
 from ssl_core.errors import ConfigError
+from ssl_core.models.configs import CONFIGS
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
@@ -23,7 +25,7 @@ METHODS: dict[str, str] = {
     "w_mse": "ssl_core.models.w_mse:WMSE",
 }
 
-__all__ = ["METHODS", "WMSE", "BarlowTwins", "SimCLR", "Supervised", "VICReg", "method_class"]
+__all__ = ["METHODS", "WMSE", "BarlowTwins", "SimCLR", "Supervised", "VICReg", "config_class", "method_class"]
 
 
 def method_class(name: str) -> "type[BaseModel]":
@@ -34,12 +36,28 @@ def method_class(name: str) -> "type[BaseModel]":
     ConfigError
         If ``name`` is none of :data:`METHODS`.
     """
+    _refuse_unknown(name)
+    module, attribute = METHODS[name].split(":")
+    return getattr(import_module(module), attribute)
+
+
+def config_class(name: str) -> type[ModelConfig]:
+    """Return the dataclass of a method's keys, without importing torch.
+
+    Raises
+    ------
+    ConfigError
+        If ``name`` is none of :data:`METHODS`.
+    """
+    _refuse_unknown(name)
+    return CONFIGS[name]
+
+
+def _refuse_unknown(name: str) -> None:
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"model.name={name!r}: expected one of {', '.join(map(repr, METHODS))}{hint}")
-    module, attribute = METHODS[name].split(":")
-    return getattr(import_module(module), attribute)
 
 
 def __getattr__(name: str) -> Any:
@@ -48,3 +66,7 @@ def __getattr__(name: str) -> Any:
         if attribute == name:
             return getattr(import_module(module), attribute)
     raise AttributeError(f"module 'ssl_core.models' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,21 +1,10 @@
 """Barlow Twins (Zbontar, Jing, Misra, LeCun & Deny 2021, https://arxiv.org/abs/2103.03230)."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from ssl_core.config import option
-from ssl_core.models.joint_embedding import JointEmbedding, JointEmbeddingConfig
+from ssl_core.models.configs import BarlowTwinsConfig
+from ssl_core.models.joint_embedding import JointEmbedding
 from ssl_losses import barlow_twins
-
-
-@dataclass
-class BarlowTwinsConfig(JointEmbeddingConfig):
-    """Keys of Barlow Twins."""
-
-    projector: list[int] = option([2048, 2048, 2048])  # widths of the projector's layers, the last is the embedding's D
-    redundancy: float = option(0.0051, low=0.0)  # weight of the off-diagonal terms, the paper's lambda
-    loss_scale: float = option(1.0, above=0.0)  # of the whole loss; the authors' code has 1/32 at large D
 
 
 class BarlowTwins(JointEmbedding):

@@ -1,33 +1,15 @@
 """What methods share that compare the embeddings of two views: a backbone, a projector, a linear probe as prediction."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
 from ssl_core.batch import concatenate
-from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.loss_module import named, total
+from ssl_core.models.configs import JointEmbeddingConfig
 from ssl_core.projectors import mlp
 from ssl_losses import grad_cache
-
-
-@dataclass
-class JointEmbeddingConfig(ModelConfig):
-    """Keys of every joint-embedding method."""
-
-    projector: list[int] = option([2048, 128])  # widths of the projector's layers, the last is the embedding's D
-
-    def check(self) -> None:
-        """Refuse a projector without layers, or with a layer of no units."""
-        super().check()
-        if not self.projector or min(self.projector) < 1:
-            raise ConfigError(
-                f"model.projector={self.projector}: expected the widths of at least one layer, each at least 1, "
-                "e.g. [2048, 128]"
-            )
 
 
 class JointEmbedding(BaseModel):

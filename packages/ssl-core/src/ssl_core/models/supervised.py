@@ -1,21 +1,12 @@
 """Supervised learning with cross-entropy: the baseline beside which self-supervision is judged."""
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
-from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
-
-
-@dataclass
-class SupervisedConfig(ModelConfig):
-    """Keys of supervised learning."""
-
-    label_smoothing: float = option(0.0, low=0.0, below=1.0)  # probability spread over all classes (Szegedy 2016)
+from ssl_core.models.configs import SupervisedConfig
 
 
 class Supervised(BaseModel):

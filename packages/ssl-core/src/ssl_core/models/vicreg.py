@@ -1,22 +1,10 @@
 """VICReg (Bardes, Ponce & LeCun 2022, https://arxiv.org/abs/2105.04906)."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from ssl_core.config import option
-from ssl_core.models.joint_embedding import JointEmbedding, JointEmbeddingConfig
+from ssl_core.models.configs import VICRegConfig
+from ssl_core.models.joint_embedding import JointEmbedding
 from ssl_losses import vicreg
-
-
-@dataclass
-class VICRegConfig(JointEmbeddingConfig):
-    """Keys of VICReg."""
-
-    projector: list[int] = option([2048, 2048, 2048])  # widths of the projector's layers, the last is the embedding's D
-    invariance: float = option(25.0, low=0.0)  # weight of the distance between the views
-    variance: float = option(25.0, low=0.0)  # weight of the hinge on each dimension's standard deviation
-    covariance: float = option(1.0, low=0.0)  # weight of the off-diagonal covariance
 
 
 class VICReg(JointEmbedding):

@@ -1,20 +1,10 @@
 """W-MSE (Ermolov, Siarohin, Sangineto & Sebe 2021, https://arxiv.org/abs/2007.06346)."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from ssl_core.config import option
-from ssl_core.models.joint_embedding import JointEmbedding, JointEmbeddingConfig
+from ssl_core.models.configs import WMSEConfig
+from ssl_core.models.joint_embedding import JointEmbedding
 from ssl_losses import w_mse
-
-
-@dataclass
-class WMSEConfig(JointEmbeddingConfig):
-    """Keys of W-MSE."""
-
-    projector: list[int] = option([1024, 64])  # widths of the projector's layers, the last is the embedding's D
-    whitening_size: int = option(128, low=2)  # samples whitened together; more than D of them
 
 
 class WMSE(JointEmbedding):

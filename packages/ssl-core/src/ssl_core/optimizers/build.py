@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_core.config import OPTIMIZERS
 from ssl_core.errors import ConfigError
 from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
@@ -28,12 +29,7 @@ _REFUSED = {
 
 def optimizer_names() -> tuple[str, ...]:
     """Return the names that :func:`build_optimizer` takes: ``torch.optim``'s that a plain step drives, and our own."""
-    theirs = (
-        name
-        for name, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
-    )
-    return tuple(sorted({*_OURS, *theirs} - set(_REFUSED)))
+    return OPTIMIZERS
 
 
 def build_optimizer(
