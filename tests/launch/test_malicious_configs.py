@@ -83,7 +83,7 @@ def on_the_command_line(marker):
 # refused before anything happens; what Hydra would make of them depends on the machine, or it would refuse them as well
 NEVER_CALLED = {
     "the launcher itself": ["++hydra.launcher._target_=os.system"],
-    "the launcher, by the name of ours": ["++hydra.launcher._target_=ssl_launch.launch.launch"],
+    "the launcher, by the name of ours": ["++hydra.launcher._target_=ssl_launch.training.launch"],
     "the launcher, relative": ["++hydra.launcher._target_=..system"],
     "the sweeper itself": ["++hydra.sweeper._target_=os.system"],
     "the sweeper in place of the launcher": [

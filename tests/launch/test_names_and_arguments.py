@@ -63,8 +63,7 @@ def test_keys_of_another_method_come_along_with_its_file_but_are_refused_when_ty
         pass
 
     composed = {"model": {"name": "simclr", "backbone": "resnet9", "temperature": 0.3, "projector": [8]}}
-    kind, config = assemble(composed, [], Mine)
-    assert kind is Mine
+    config = assemble(composed, [], Mine)
     assert (config.model.name, config.model.backbone) == ("Mine", "resnet9")
     with pytest.raises(ConfigError, match=r"model\.temperature: unknown key"):
         assemble(composed, ["++model.temperature=0.3"], Mine)

@@ -1,6 +1,7 @@
 """Values onto dataclasses: every key of the real configuration gets its typo, its wrong type, its impossible value."""
 
 import dataclasses
+import importlib.util
 import string
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import pytest
 from ssl_core.config import GROUPS
 from ssl_core.strict import known_keys, problems, strictly
 from ssl_data.config import DataConfig
+from ssl_launch.assemble import assemble
 
 ALL = {"data": DataConfig, **GROUPS}
 
@@ -124,3 +126,10 @@ def test_every_key_refuses_a_value_of_another_kind_and_one_out_of_range():
 def test_the_defaults_are_allowed():
     for group, kind in ALL.items():
         assert problems({group: dataclasses.asdict(kind())}, ALL) == []
+
+
+@pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "convnext_atto", "resnet18.tv_in1k", "vit_small"])
+def test_any_name_of_timm_is_a_backbone_on_the_command_line_too(name):
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    assert assemble({"model": {"backbone": name}}, []).model.backbone == name

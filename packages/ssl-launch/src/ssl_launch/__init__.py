@@ -1,6 +1,25 @@
-"""ssl-launch: one command line for the laptop and the cluster."""
+"""ssl-launch: one command line for the laptop and the cluster.
 
-from ssl_launch.evaluation import evaluate
-from ssl_launch.launch import launch, main
+Names are loaded when they are first used, so that ``stable-ssl ls`` does not wait for Hydra.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_launch.evaluation import evaluate
+    from ssl_launch.training import launch, main
 
 __all__ = ["evaluate", "launch", "main"]
+
+_HOME = {"evaluate": "evaluation", "launch": "training", "main": "training"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"ssl_launch.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ssl_launch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

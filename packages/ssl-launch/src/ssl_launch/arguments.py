@@ -1,5 +1,6 @@
 """The command line, tidied before Hydra reads it."""
 
+import re
 from pathlib import Path
 
 _WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
@@ -53,6 +54,24 @@ def options_of_a_member(arguments: list[str]) -> list[str]:
             options.append(argument)
         waiting = not waiting and argument in _WITH_VALUE
     return options
+
+
+def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:
+    """Return tidied arguments without ``--cfg job``, and whether it was there: Hydra's own leaves all defaults out.
+
+    Examples
+    --------
+    >>> without_cfg_job(["--cfg", "job", "--resolve", "-m", "optim.lr=1"])
+    (['optim.lr=1'], True)
+    >>> without_cfg_job(["--cfg=hydra", "optim.lr=1"])
+    (['--cfg=hydra', 'optim.lr=1'], False)
+    """
+    told = " ".join(arguments)
+    found = re.search(r"(?:^| )(?:--cfg|-c)[ =]job(?= |$)", told)
+    if not found or "--package" in told:
+        return arguments, False
+    flags = {*found[0].split(), "--resolve", "-m", "--multirun"}
+    return [each for each in arguments if each not in flags], True
 
 
 def _absolute(folder: str, script_folder: Path) -> str:

@@ -5,13 +5,12 @@ from typing import Any
 
 from ssl_core.config import GROUPS, Config, ModelConfig
 from ssl_core.errors import ConfigError
+from ssl_core.models import METHODS, config_class
 from ssl_core.strict import known_keys, nearest, problems, strictly
 
 
-def assemble(
-    composed: dict[str, Any], overrides: list[str], method: Any = None, data: type | None = None
-) -> tuple[type, Config]:
-    """Return the method's class and the configuration, or refuse it with one line. No data is opened.
+def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None, data: type | None = None) -> Config:
+    """Return the configuration, or refuse it with one line. No data is opened, and no torch imported for methods of ours.
 
     Parameters
     ----------
@@ -28,33 +27,35 @@ def assemble(
     ConfigError
         Naming key, value and what is allowed; if several things are wrong, the first, and how many more.
     """
-    from ssl_core.models import METHODS, method_class
-
     data = data or default_data()
     if not isinstance(composed.get("model") or {}, dict):
         raise ConfigError(problems({"model": composed["model"]}, {"model": ModelConfig})[0][1])
     model = dict(composed.get("model") or {})
     if method is None:
-        kind = method_class(str(model.get("name", ModelConfig.name)))
+        keys = config_class(str(model.get("name", ModelConfig.name)))
     else:
-        kind = method
+        keys = method.config_class
         typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
         name = model.get("name")
         if "model.name" not in typed:
             model["name"] = method.__name__
-        foreign = method_class(name).config_class if name in METHODS else ModelConfig
-        ours = {field.name for field in dataclasses.fields(kind.config_class)}
+        foreign = config_class(name) if name in METHODS else ModelConfig
+        ours = {field.name for field in dataclasses.fields(keys)}
         for field in dataclasses.fields(foreign):
             if field.name not in ours and f"model.{field.name}" not in typed:
                 model.pop(field.name, None)
-    groups: dict[str, Any] = {"data": data, **GROUPS, "model": kind.config_class}
+    groups: dict[str, Any] = {"data": data, **GROUPS, "model": keys}
     given = {**composed, "model": model}
     found = problems(given, groups)
     if found:
         more = f" (and {len(found) - 1} more: {', '.join(key for key, _ in found[1:])})" if len(found) > 1 else ""
         raise ConfigError(f"{found[0][1]}{more}")
     built = {name: strictly(group, given.get(name) or {}) for name, group in groups.items()}
-    return kind, Config(**built)
+    for group in built.values():
+        check = getattr(group, "check", None)  # data of one's own may have none
+        if check is not None:
+            check()
+    return Config(**built)
 
 
 def default_data() -> type:
@@ -66,12 +67,10 @@ def default_data() -> type:
 
 def unknown_key(key: str, data: type | None = None) -> str:
     """Return the sentence for a key that no dataclass knows: with the nearest that one knows."""
-    from ssl_core.models import METHODS, method_class
-
     groups: dict[str, Any] = {"data": data or default_data(), **GROUPS}
     keys = known_keys(groups)
     for name in METHODS:
-        keys |= {f"model.{field.name}" for field in dataclasses.fields(method_class(name).config_class)}
+        keys |= {f"model.{field.name}" for field in dataclasses.fields(config_class(name))}
     if key in keys:
         return ""
     return f"{key}: unknown key{nearest(key, keys)}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,7 +18,25 @@ from ssl_core.strict import problems, strictly
 from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
 
+if TYPE_CHECKING:
+    from ssl_eval import Protocol
+
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
+HELP = """Judge checkpoints by a protocol: ${hydra.job.name} run=FOLDER [eval=NAME] [key=value ...]
+
+  run=FOLDER          a run, the file of a checkpoint, or a quoted glob of runs
+  checkpoint=         newest (default), all, or the number of a step
+  eval=               the protocol: standard (default) or full
+  ++eval.KEY=value    one key of it changed, e.g. ++eval.draws=10
+  device=             auto (default), cpu or cuda
+  view_samples=       training images whose views are embedded; 0: none
+  --watch             judge the checkpoints of a run in progress, as they appear
+  hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
+  --cfg job           print the whole configuration, defaults included, and stop
+
+The numbers are printed, and kept in FOLDER/eval/. The keys of a protocol, one
+comment each with default and unit: ssl_eval/protocol.py
+"""
 
 
 @dataclass
@@ -49,24 +67,20 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
     """
     run_command(
         "evaluation",
+        HELP,
         lambda composed: _judge(composed, method, data),
         lambda error: complaint(error, known=_known_keys()),
+        _whole,
         _one_job_each,
     )
 
 
 def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     from ssl_core.judgement import judge_checkpoint
-    from ssl_eval import Protocol
 
-    plain: Any = OmegaConf.to_container(composed, resolve=True)
-    protocol = plain.pop("eval", None) or {}
-    if plain["run"] == "???":
+    asked, protocol = _asked(composed)
+    if asked.run == "???":
         raise ConfigError("run: name what is judged, e.g. run=outputs/simclr_digits")
-    found = problems({"": plain, "eval": protocol}, {"": EvaluationConfig, "eval": Protocol})
-    if found:
-        raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
-    asked, protocol = strictly(EvaluationConfig, plain), strictly(Protocol, protocol)
     run, checkpoint = _target(asked.run, asked.checkpoint)
     options = {"method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples}
     for each in _appearing(run) if asked.watch else [checkpoint]:
@@ -77,6 +91,22 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
             if isinstance(error, ConfigError):
                 raise
             raise RunError(f"'{run.path}' cannot be judged: {error}") from error
+
+
+def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol]":
+    from ssl_eval import Protocol
+
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
+    protocol = plain.pop("eval", None) or {}
+    found = problems({"": plain, "eval": protocol}, {"": EvaluationConfig, "eval": Protocol})
+    if found:
+        raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
+    return strictly(EvaluationConfig, plain), strictly(Protocol, protocol)
+
+
+def _whole(composed: DictConfig) -> dict[str, Any]:
+    asked, protocol = _asked(composed)
+    return {**dataclasses.asdict(asked), "eval": dataclasses.asdict(protocol)}
 
 
 def _table(document: dict[str, Any]) -> Any:

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ssl_core.config import Config
-from ssl_launch.arguments import options_of_a_member, tidy_arguments
+from ssl_launch.arguments import options_of_a_member, tidy_arguments, without_cfg_job
 from ssl_launch.complaint import EMBEDDED, end
 from ssl_launch.hydra_defaults import register_defaults
 
 
 def run_command(
     config_name: str,
+    help_text: str,
     act: Callable[[DictConfig], Any],
     complain: Callable[[BaseException], str | None],
+    show: Callable[[DictConfig], dict[str, Any]],
     prepare: Callable[[list[str]], list[str]] = lambda arguments: arguments,
     configured: Callable[[DictConfig], Config] | None = None,
 ) -> None:
@@ -30,10 +33,14 @@ def run_command(
     config_name : str
         Of the configuration without ``--config-name``. It is looked for in ``configs/`` beside the calling script, then
         among the embedded ones.
+    help_text : str
+        What ``--help`` shows; ``${hydra.job.name}`` is the script's name.
     act : Callable
         Takes what was composed; called once for each member of a sweep, in the job where there is one.
     complain : Callable
         Returns the line to show for an error; None where the traceback is what helps.
+    show : Callable
+        Takes what was composed and returns the whole configuration, defaults included: what ``--cfg job`` prints.
     prepare : Callable
         Takes the tidied arguments and returns those that Hydra reads.
     configured : Callable, optional
@@ -43,7 +50,7 @@ def run_command(
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
     program = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
-    register_defaults(script.stem, "basic" if configured is None else "side_by_side")
+    register_defaults(script.stem, help_text, "basic" if configured is None else "side_by_side")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of to Hydra's printer
     entry = hydra.main(
         version_base="1.3",
@@ -51,18 +58,23 @@ def run_command(
         config_name=config_name,
     )
 
+    def print_configuration(composed: DictConfig) -> None:
+        print(yaml.safe_dump(show(composed), sort_keys=False, allow_unicode=True), end="")
+
     def task(composed: DictConfig) -> Any:
         alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
         try:
-            return act(composed)
+            return print_configuration(composed) if shows else act(composed)
         except Exception as error:
             line = complain(error)
             if line is None or not alone:
                 raise  # a sweep's launcher must see it: the other members go on
             end(line, getattr(error, "exit_code", 2))
 
+    shows = False
     try:
-        sys.argv[1:] = prepare(tidy_arguments(sys.argv[1:], script.parent))
+        arguments, shows = without_cfg_job(tidy_arguments(sys.argv[1:], script.parent))
+        sys.argv[1:] = [*arguments, "hydra.mode=RUN"] if shows else prepare(arguments)
         launched: Any = task
         launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]
         entry(task)()

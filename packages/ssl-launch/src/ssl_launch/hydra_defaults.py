@@ -10,21 +10,10 @@ from omegaconf import OmegaConf
 
 from ssl_launch.allowed_targets import check_every_configuration
 
-HELP = """Train: ${hydra.job.name} [--config-name=NAME] [group.key=value ...] [-m group.key=a,b,c]
-
-  group.key=value    a key that the configuration file has; +group.key for one that it has not; ++group.key for both
-  groups             data, model, optim, hardware, log; defaults and meaning, one comment a field, stand in the
-                     dataclasses of ssl_core/config.py and ssl_data/config.py
-  -m                 one run for each combination of the values that are separated by commas, in processes side by side:
-                     hydra.launcher.n_jobs=N of them at a time; started again, it does what is left
-  hydra/launcher=    submitit_slurm (a cluster), submitit_local (processes of this machine); hydra.launcher.KEY=value
-  --cfg job          print the composed configuration and stop
-"""
-
 HERE = ("basic", "side_by_side")  # launchers that run a command without -m in this process
 
 
-def register_defaults(job_name: str, launcher: str = "side_by_side") -> None:
+def register_defaults(job_name: str, help_text: str, launcher: str = "side_by_side") -> None:
     """Store Hydra's own configuration with our defaults.
 
     - A launcher that is named submits without ``-m``, and a grid in a file (``hydra.sweeper.params``) or a named sweeper is
@@ -42,7 +31,7 @@ def register_defaults(job_name: str, launcher: str = "side_by_side") -> None:
     ours.sweep.subdir = "."
     ours.output_subdir = None
     ours.job.name = job_name
-    ours.help.template = HELP
+    ours.help.template = help_text
     ours.defaults = [_replaced(entry, launcher) for entry in ours.defaults]
     store = ConfigStore.instance()
     store.store(group="hydra", name="config", node=ours, provider="ssl_launch")

@@ -6,10 +6,30 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import Config
+from ssl_core.models import method_class
+from ssl_core.run_folder import plain_config
 from ssl_launch.assemble import assemble
 from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
 from ssl_launch.run_name import run_name
+
+HELP = """Train: ${hydra.job.name} [--config-name=NAME] [group.key=value ...]
+
+  --config-name=NAME  configs/NAME.yaml, beside the script or among the embedded
+  --config-path=DIR   look for NAME in another folder
+  group.key=value     a key that the file has; +group.key=value one that it has
+                      not; ++group.key=value either
+  -m                  a run for each combination of values with commas between,
+                      hydra.launcher.n_jobs=N of them side by side
+  hydra/launcher=     submitit_slurm: a cluster; submitit_local: processes of
+                      this machine; hydra.launcher.KEY=value, e.g. timeout_min
+  --cfg job           print the whole configuration, defaults included, and stop
+
+Groups, and where their keys stand, one comment a key with default and unit:
+  data                ssl_data/config.py
+  model               ssl_core/config.py, ssl_core/models/configs.py (methods)
+  optim hardware log  ssl_core/config.py
+"""
 
 
 def main() -> None:
@@ -42,24 +62,25 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
     """
     run_command(
         "simclr_digits",
+        HELP,
         lambda composed: _run(composed, method, data, report),
         lambda error: complaint(error, data),
-        configured=lambda composed: _configured(composed, method, data, report)[1],
+        lambda composed: plain_config(_config(composed, method, data, report)),
+        configured=lambda composed: _config(composed, method, data, report),
     )
 
 
-def _run(composed: DictConfig, method: type | None, data: type | None, report: bool) -> dict[str, float]:
-    kind, config = _configured(composed, method, data, report)
-    return kind(config).fit()
-
-
-def _configured(composed: DictConfig, method: type | None, data: type | None, report: bool) -> tuple[type, Config]:
-    """Return the method's class and the configuration of the run that was composed."""
-    hydra = HydraConfig.get()
+def _config(composed: DictConfig, method: type | None, data: type | None, report: bool) -> Config:
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     plain.pop("hydra", None)  # of a member that a launcher has composed
-    kind, config = assemble(plain, list(hydra.overrides.task), method, data)
+    config = assemble(plain, list(HydraConfig.get().overrides.task), method, data)
     config.log.report = config.log.report and report
     if config.log.run is None:
-        config.log.run = run_name(hydra, method)
-    return kind, config
+        config.log.run = run_name(HydraConfig.get(), method)
+    return config
+
+
+def _run(composed: DictConfig, method: type | None, data: type | None, report: bool) -> dict[str, float]:
+    config = _config(composed, method, data, report)
+    kind = method or method_class(config.model.name)  # here torch is imported: all that can be refused is by now
+    return kind(config).fit()
