@@ -178,11 +178,3 @@ def test_without_a_network_cifar10_says_what_to_do(tmp_path):
     assert result.returncode == 2
     assert "CIFAR10 is not there" in result.stderr
     assert "SSL_DATA_ROOT" in result.stderr
-
-
-def test_help_fits_a_screen_and_cfg_shows_the_configuration(tmp_path):
-    shown = command(tmp_path, "--help").stdout
-    assert 5 < len(shown.splitlines()) < 24
-    assert "data, model, optim, hardware, log" in shown
-    composed = yaml.safe_load(command(tmp_path, "--cfg", "job").stdout)
-    assert composed["model"]["name"] == "simclr"

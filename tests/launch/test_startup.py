@@ -81,6 +81,13 @@ def test_cfg_job_is_the_whole_configuration_and_a_file_of_it_is_the_same_run(tmp
     assert "lr: 3" in part["said"]  # Hydra's own: what was composed of one group
 
 
+def test_no_shipped_configuration_is_refused():
+    names = [path.stem for path in (RUNS / "configs").glob("*.yaml")]
+    assert len(names) > 6
+    said = answers(*(["main.py", f"--config-name={name}", "--cfg=job"] for name in names))
+    assert [each["code"] for each in said] == [0] * len(names), said
+
+
 def test_reading_runs_imports_no_torch():
     code = (
         "import sys, ssl_eval.cli, ssl_eval.watch, ssl_eval.live_run, ssl_core.saved_config, ssl_core.run_folder, ssl_launch; "

@@ -1,0 +1,284 @@
+"""How strict the configuration is: typos, wrong types and impossible values of every key of every group and method, counted.
+
+python3 runs/bench/strict.py              # every one-edit typo of every key: minutes
+python3 runs/bench/strict.py --sample 5   # five of each kind
+
+Everything is made from the dataclasses. Then the clock: how long a refusal and ``--help`` take as a user meets them, each in a
+process of its own. Exit code 0 where all is as asked: refused before data is opened, in under 2 s (median), the first
+suggestion right in 95 % of the typos, nothing refused that is valid.
+"""
+
+import argparse
+import dataclasses
+import math
+import os
+import random
+import statistics
+import string
+import subprocess
+import sys
+import time
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ssl_core.config import GROUPS
+from ssl_core.models import METHODS, config_class
+from ssl_data.config import DataConfig
+from ssl_data.view_spec import ViewSpec
+from ssl_launch.assemble import assemble
+from ssl_launch.complaint import EMBEDDED
+
+RUNS = Path(__file__).parents[1]
+LETTERS = string.ascii_lowercase + string.digits + "_"
+MAPPING, LIST = {"nothing": {"nothing": []}}, [["nothing"]]
+WRONG = {  # of each type what is none of it; YAML gives nothing else than these
+    bool: ["word", 2, 0.5, LIST, MAPPING],
+    int: ["word", True, 0.5, LIST, MAPPING],
+    float: ["word", True, LIST, MAPPING],
+    str: [True, 2, 0.5, LIST, MAPPING],
+    list: ["word", True, 2, 0.5, MAPPING],
+    dict: ["word", True, 2, 0.5, LIST],
+}
+# What metadata cannot say, key -> values that the groups' own check() must refuse
+IMPOSSIBLE = {
+    "data.views": ["nothing", [], ["nothing"], [{"nothing": 1}], [{"flip": "often"}]],
+    "model.name": ["nothing"],
+    "model.backbone": ["nothing", "timm/nothing"],
+    "model.backbone_options": [{"nothing": 1}],
+    "model.projector": [[], [0], [16, -1]],
+    "optim.max_steps": [0, 0.0, 1.0, 1.5, -0.5],
+    "optim.freeze": [{"backbone": 0}, {"backbone": 1.5}, {"backbone": -2}],
+    "optim.patience": [3],  # of which metric?
+    "optim.monitor": ["digits/knn"],  # with which patience?
+    "log.label_free": [["nothing"]],
+}
+# Any word is possible: names, and places that the run itself looks for before it opens the data
+ANY_WORD = {"data.root", "data.split", "model.init_from", "log.folder", "log.run", "log.wandb_project"}
+
+
+@dataclasses.dataclass
+class Key:
+    """A key of a configuration, as the dataclasses have it."""
+
+    method: str
+    group: str
+    name: str
+    annotation: Any
+    metadata: Any
+    default: Any
+
+    def __str__(self) -> str:
+        return f"{self.group}.{self.name}"
+
+
+def every_key() -> list[Key]:
+    """Return the keys of all groups, those of the model once for each method."""
+    found = []
+    for number, method in enumerate(METHODS):
+        for group, kind in {"data": DataConfig, **GROUPS, "model": config_class(method)}.items():
+            if group == "model" or number == 0:
+                hints, default = typing.get_type_hints(kind), dataclasses.asdict(kind())
+                found += [
+                    Key(method, group, each.name, hints[each.name], each.metadata, default[each.name])
+                    for each in dataclasses.fields(kind)
+                ]
+    return found
+
+
+def refusal(method: str, group: str, values: dict[str, Any]) -> str:
+    """Return the line with which a configuration is refused; an empty one if it is not."""
+    composed: dict[str, Any] = {"model": {"name": method, "backbone": "resnet9"}}
+    composed[group] = {**composed.get(group, {}), **values}
+    try:
+        assemble(composed, [])
+    except ValueError as error:  # a ConfigError is one
+        return str(error)
+    return ""
+
+
+def typos(word: str) -> Iterator[tuple[str, str]]:
+    """Give ``(kind, word)`` for all words that are one edit away (Damerau 1964)."""
+    for at in range(len(word)):
+        yield "deletion", word[:at] + word[at + 1 :]
+        for letter in LETTERS:
+            yield "substitution", word[:at] + letter + word[at + 1 :]
+        yield "transposition", word[:at] + word[at : at + 2][::-1] + word[at + 2 :]
+    for at in range(len(word) + 1):
+        for letter in LETTERS:
+            yield "insertion", word[:at] + letter + word[at:]
+
+
+def some_typos(word: str, known: set[str], sample: int, generator: random.Random) -> Iterator[tuple[str, str]]:
+    """Give some typos of each kind, all of them with ``sample=0``; not those that are another key, or none."""
+    by_kind: dict[str, set[str]] = {}
+    for kind, typo in typos(word):
+        if typo and typo not in known and not typo[0].isdigit():
+            by_kind.setdefault(kind, set()).add(typo)
+    for kind, found in by_kind.items():
+        chosen = sorted(found)
+        for typo in generator.sample(chosen, min(sample, len(chosen))) if sample else chosen:
+            yield kind, typo
+
+
+def count_typos(sample: int) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return how many typos of each kind there were, were refused, and had the right key as the first suggestion."""
+    tried: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    generator = random.Random(0)
+
+    def take(kind: str, line: str, suggestion: str) -> None:
+        tried[kind] += 1
+        refused[kind] += bool(line)
+        right[kind] += f"did you mean {suggestion!r}?" in line
+
+    keys = every_key()
+    for key in keys:
+        known = {each.name for each in keys if (each.group, each.method) == (key.group, key.method)}
+        for kind, typo in some_typos(key.name, known, sample, generator):
+            take(kind, refusal(key.method, key.group, {typo: key.default}), str(key))
+    for group in ("data", *GROUPS):  # the group's own name
+        first = next(str(key) for key in keys if key.group == group)
+        for kind, typo in some_typos(group, {"data", *GROUPS}, sample, generator):
+            take(f"{kind} in a group", refusal("simclr", typo, {first.split(".")[1]: 1}), first)
+    fields = {each.name for each in dataclasses.fields(ViewSpec)}
+    for field in sorted(fields):  # a view of one's own
+        for kind, typo in some_typos(field, {*fields, "preset", "num_local"}, sample, generator):
+            take(f"{kind} in a view", refusal("simclr", "data", {"views": [{typo: 1}, {}]}), field)
+    for key in keys:  # a word that is chosen
+        choices = key.metadata.get("choices", ())
+        for choice in choices:
+            for kind, typo in some_typos(choice, set(choices), min(sample or 1, 1), generator):
+                take(f"{kind} in a choice", refusal(key.method, key.group, {key.name: typo}), choice)
+    return tried, refused, right
+
+
+def wrong_types(key: Key) -> Iterator[Any]:
+    """Give values of types that the key does not have."""
+    members = typing.get_args(key.annotation) if typing.get_origin(key.annotation) not in (list, dict) else ()
+    kinds = [typing.get_origin(member) or member for member in members or [key.annotation]]
+    if Any in kinds:
+        return
+    if type(None) not in kinds:
+        yield None
+    present = [WRONG[kind] for kind in kinds if kind is not type(None)]
+    yield from (value for value in present[0] if all(value in each for each in present[1:]))
+
+
+def impossible(key: Key) -> Iterator[Any]:
+    """Give values of the right type that the key cannot have."""
+    limits = key.metadata
+    yield from (limits[name] + step for name, step in (("low", -1), ("high", 1)) if name in limits)
+    yield from (limits[name] for name in ("above", "below") if name in limits)
+    if "float" in str(key.annotation):
+        yield from (math.nan, math.inf, -math.inf)
+    if "choices" in limits:
+        yield "nothing"
+    yield from IMPOSSIBLE.get(str(key), [])
+
+
+def valid(key: Key) -> Iterator[Any]:
+    """Give values that the key may have: its default, each choice, each bound that is allowed, a whole number for a number."""
+    yield key.default
+    yield from key.metadata.get("choices", ())
+    yield from (
+        key.metadata[name] for name in ("low", "high") if name in key.metadata and str(key) != "optim.max_steps"
+    )
+    if str(key) == "optim.max_steps":
+        yield from (-1, 1, 0.5, 20)
+    if key.annotation is bool:
+        yield from (True, False)
+
+
+def count_values(values: Callable[[Key], Iterator[Any]]) -> tuple[int, int, list[str]]:
+    """Return how many values there were, how many were refused by a line that names key and value, and those that were not."""
+    tried, named, others = 0, 0, []
+    for key in every_key():
+        for value in values(key):
+            line = refusal(key.method, key.group, {key.name: value})
+            tried += 1
+            if line.startswith((f"{key}=", f"{key}.", f"{key}:")):
+                named += 1
+            else:
+                others.append(f"{key}={value!r}: {line or 'accepted'}")
+    return tried, named, others
+
+
+def without_any_impossible_value() -> set[str]:
+    """Return the keys, but for true and false, that have no impossible value."""
+    return {str(key) for key in every_key() if key.annotation is not bool and not list(impossible(key))}
+
+
+def shipped() -> list[str]:
+    """Return the names of all configurations that come with the project."""
+    names = {path.stem for folder in (RUNS / "configs", EMBEDDED) for path in folder.glob("*.yaml")}
+    return sorted(names - {"evaluation"})
+
+
+def command_line(*arguments: str) -> tuple[int, float]:
+    """Return exit code and seconds of ``main.py``, in a process of its own."""
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "main.py", *arguments], cwd=RUNS, capture_output=True, env=dict(os.environ))
+    return done.returncode, time.perf_counter() - began
+
+
+def on_the_clock(repetitions: int) -> Iterator[tuple[str, bool, list[float]]]:
+    """Give ``(what, whether each ended as it should, seconds)`` of real command lines."""
+    generator = random.Random(0)
+    keys = generator.sample([key for key in every_key() if key.method == "simclr" or key.group != "model"], repetitions)
+    lines = [f"++{key}{generator.choice(string.ascii_lowercase)}=1" for key in keys]
+    for what, code, commands in (
+        ("main.py --help", 0, [["--help"]] * repetitions),
+        ("main.py --cfg job", 0, [["--cfg", "job"]] * repetitions),
+        ("main.py, a misspelt key", 2, [[line] for line in lines]),
+        ("main.py, an impossible value", 2, [["++model.projector=[0]"]] * repetitions),
+        ("main.py, a misspelt backbone", 2, [["++model.backbone=resnet19"]] * repetitions),
+    ):
+        taken = [command_line(*each) for each in commands]
+        yield what, all(ended == code for ended, _ in taken), [seconds for _, seconds in taken]
+
+
+def main() -> int:
+    """Print the counts; return 0 if all is as asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, default=0, help="typos of each kind for each key; 0: all of them")
+    parser.add_argument("--repetitions", type=int, default=10, help="command lines of each kind on the clock")
+    given = parser.parse_args()
+    DataConfig.open = opened  # type: ignore[method-assign]
+    keys = every_key()
+    print(f"{len(keys)} keys of {len(GROUPS) + 1} groups and {len(METHODS)} methods")
+    tried, refused, right = count_typos(given.sample)
+    for kind in tried:
+        print(f"{kind:27} {tried[kind]:7,} typos, {refused[kind]:7,} refused, first suggestion right {right[kind]:7,}")
+    share = right.total() / tried.total()
+    print(
+        f"{'all':27} {tried.total():7,} typos, {refused.total():7,} refused, first suggestion right {100 * share:.2f} %"
+    )
+    good = refused == tried and share >= 0.95
+    for what, values in (("values of a wrong type", wrong_types), ("impossible values", impossible)):
+        number, named, others = count_values(values)
+        print(f"{what}: {named:,} of {number:,} refused by a line that names the key", *others, sep="\n  ")
+        good &= not others
+    print(f"keys that may be any word: {', '.join(sorted(ANY_WORD))}")
+    good &= without_any_impossible_value() == ANY_WORD
+    number, named, _ = count_values(valid)
+    print(f"valid values: {number - named:,} of {number:,} accepted")
+    accepted = [name for name in shipped() if command_line(f"--config-name={name}", "--cfg", "job")[0] == 0]
+    print(f"shipped configurations: {len(accepted)} of {len(shipped())} accepted ({', '.join(accepted)})")
+    good &= named == 0 and accepted == shipped()
+    for what, as_it_should, seconds in on_the_clock(given.repetitions):
+        print(f"{what:30} median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s of {len(seconds)}")
+        good &= as_it_should and statistics.median(seconds) < 2
+    return 0 if good else 1
+
+
+def opened(*_: Any, **__: Any) -> None:
+    """Stand in for what opens the data."""
+    raise AssertionError("data was opened")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
