@@ -5,13 +5,21 @@ import threading
 from types import FrameType
 from typing import Any
 
+from ssl_core.errors import Preempted
+
+
+def leave_at_once(_number: int, _frame: FrameType | None) -> None:
+    """Handler for the time before a run, and after it: there is nothing to save, and whoever stops it may start it again."""
+    raise SystemExit(Preempted.exit_code)
+
 
 class StopSignal:
     """Remembers that somebody asked the run to stop.
 
-    Only in the main thread, and only in place of Python's own handlers: a launcher that has its own (submitit) keeps it, and
-    a signal that is ignored (``nohup``) stays ignored. Schedulers send a signal several times: it is remembered once. A
-    second Ctrl-C acts as it would have without us, so that an impatient one still ends the program.
+    Only in the main thread, and only in place of Python's own handlers or :func:`leave_at_once`: a launcher that has its own
+    (submitit's for local jobs) keeps it, and a signal that is ignored (``nohup``) stays ignored. Schedulers send a signal
+    several times: it is remembered once. A second Ctrl-C acts as it would have without us, so that an impatient one still
+    ends the program.
     """
 
     # what schedulers send before they kill (TERM, USR1, USR2), what a closed terminal sends (HUP), and Ctrl-C (INT)
@@ -24,7 +32,7 @@ class StopSignal:
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
             for number in self.SIGNALS:
-                if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, leave_at_once):
                     self._before[number] = signal.signal(number, self._arrived)
         return self
 

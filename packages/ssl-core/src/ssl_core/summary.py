@@ -70,6 +70,7 @@ class Summary:
                 "command": shlex.join([sys.executable, *sys.argv]),
                 "host": socket.gethostname(),
                 "process": os.getpid(),
+                **slurm_job(),
                 "versions": versions(),
                 "git": git_state(),
             }
@@ -126,6 +127,21 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def slurm_job() -> dict[str, Any]:
+    """Return what identifies the SLURM job of this process, under "slurm"; an empty dict outside of one."""
+    names = os.environ
+    if "SLURM_JOB_ID" not in names:
+        return {}
+    array, task = names.get("SLURM_ARRAY_JOB_ID"), names.get("SLURM_ARRAY_TASK_ID")
+    job = {
+        "job": f"{array}_{task}" if array else names["SLURM_JOB_ID"],
+        "partition": names.get("SLURM_JOB_PARTITION"),
+        "nodes": names.get("SLURM_JOB_NODELIST"),
+        "restarts": int(names.get("SLURM_RESTART_COUNT", 0)),  # times that it was queued again
+    }
+    return {"slurm": job}
 
 
 def git_state() -> dict[str, Any]:
