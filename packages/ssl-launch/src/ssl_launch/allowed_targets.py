@@ -26,7 +26,7 @@ TARGETS: dict[
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
         "hydra_plugins.ssl_launch_plugin.side_by_side_launcher.SideBySideLauncher",
         f"{_SUBMITIT}.LocalLauncher",
-        f"{_SUBMITIT}.SlurmLauncher",
+        "hydra_plugins.ssl_launch_plugin.slurm_launcher.SlurmLauncher",
     ),
     "hydra.sweeper": (
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",

@@ -9,12 +9,13 @@ from typing import NoReturn
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
+from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.strict import nearest
 from ssl_launch.assemble import unknown_key
+from ssl_launch.slurm_conf import SlurmConf
 
 EMBEDDED = Path(__file__).parent / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
 _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log)\.\w+")
@@ -69,7 +70,7 @@ def _hydra(error: Exception, data: type | None, known: Iterable[str]) -> str:
 
 
 def _launcher_key(key: str) -> str:
-    known = {_LAUNCHER + f.name for conf in (SlurmQueueConf, LocalQueueConf) for f in dataclasses.fields(conf)}
+    known = {_LAUNCHER + f.name for conf in (SlurmConf, LocalQueueConf) for f in dataclasses.fields(conf)}
     if key in known:
         return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher=submitit_slurm"
     return f"{key}: unknown key{nearest(key, known)}"

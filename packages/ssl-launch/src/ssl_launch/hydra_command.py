@@ -83,5 +83,5 @@ def run_command(
         if line is None:
             raise  # somebody's bug: the whole traceback
         end(line, getattr(error, "exit_code", 2))
-    except KeyboardInterrupt:
-        end("interrupted", 130)
+    except KeyboardInterrupt as stopped:
+        end(str(stopped) or "interrupted", 130)

@@ -5,10 +5,11 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
+from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf import OmegaConf
 
 from ssl_launch.allowed_targets import check_every_configuration
+from ssl_launch.slurm_conf import SlurmConf
 
 HERE = ("basic", "side_by_side")  # launchers that run a command without -m in this process
 
@@ -36,7 +37,7 @@ def register_defaults(job_name: str, help_text: str, launcher: str = "side_by_si
     store = ConfigStore.instance()
     store.store(group="hydra", name="config", node=ours, provider="ssl_launch")
     Plugins.instance()  # its scan would overwrite what is stored now
-    slurm, local = SlurmQueueConf(max_num_timeout=100), LocalQueueConf()
+    slurm, local = SlurmConf(), LocalQueueConf()
     store.store(group="hydra/launcher", name="submitit_slurm", node=slurm, provider="ssl_launch")
     store.store(group="hydra/launcher", name="submitit_local", node=local, provider="ssl_launch")
     _register_optuna(store)
