@@ -1,0 +1,37 @@
+"""A real SLURM of one node, where there is one or one can be started; its tests skip, visibly, where not."""
+
+import importlib.util
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """The cluster (slurm_cluster.py): the one that ``SLURM_CONF`` names if it is one of ours and is up, else a new one."""
+    slurm_cluster = _load("slurm_cluster")
+    reason = slurm_cluster.reason_to_skip()
+    if reason is not None:
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", slurm_cluster.PATH)
+        conf = Path(os.environ.get("SLURM_CONF", "none"))
+        if (conf.parent / "slurmctld.pid").is_file():
+            ping = subprocess.run(["scontrol", "ping"], capture_output=True, text=True)
+            if "is UP" in ping.stdout:
+                yield slurm_cluster.SlurmCluster(conf.parent)
+                return
+        root = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short name: it ends in that of a socket
+        with slurm_cluster.SlurmCluster(root) as cluster:
+            patch.setenv("SLURM_CONF", str(cluster.conf))
+            yield cluster

@@ -1,0 +1,284 @@
+"""A SLURM of one node for the tests: Debian's own, in a folder of its own, up in seconds. As root, by hand as well:
+
+apt-get install --no-install-recommends slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
+eval "$(python3 tests/launch/slurm_cluster.py start)"   # sets SLURM_CONF; the tests take a cluster that is up
+sbatch --wrap hostname
+python3 tests/launch/slurm_cluster.py stop
+
+It knows nothing of systemd, of cgroups, or of a SLURM that is installed for good: ports, key, database and logs are its own.
+It claims more processors than the machine has, and GPUs that are none, so that a job may ask for them.
+
+- ``gpu-he`` is the default partition; jobs in it evict those in ``preemptible``, which are told by a signal.
+- slurmdbd and a database stand behind ``sacct``: without it nobody is told of a job that was killed.
+- Whatever SLURM waits for by default (a requeued job two minutes) is as short as it can be.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path("/tmp/ssl-slurm")  # of the one that is started by hand
+CPUS, GPUS = 8, 2
+PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "sacct")
+DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")  # in the order in which they are stopped
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+def reason_to_skip():
+    """Return why no cluster can be started here, or None."""
+    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    if missing:
+        return f"no SLURM here: {', '.join(missing)} not installed"
+    return None if os.geteuid() == 0 else "only root can start a SLURM"
+
+
+class SlurmCluster:
+    """One node, from :meth:`start` to :meth:`stop`, or within ``with``.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of all its files; nobody but root may write into it.
+    """
+
+    def __init__(self, root=ROOT):
+        self.root = Path(root)
+        self.conf = self.root / "slurm.conf"
+        self.environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(self.conf)}
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        """Start the daemons and wait until the node is idle."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        for name in ("ctld", "d", "log", "munge", "mysql"):
+            (self.root / name).mkdir(parents=True)
+            (self.root / name).chmod(0o755)
+        self.root.chmod(0o755)  # munged refuses what others may write into
+        self._write_configuration()
+        munge = self.root / "munge"
+        (munge / "key").write_bytes(secrets.token_bytes(128))
+        (munge / "key").chmod(0o600)
+        self._run(
+            "munged", f"--key-file={munge}/key", f"--socket={munge}/socket", f"--pid-file={self._pid('munged')}",
+            f"--log-file={self.root}/log/munged.log", f"--seed-file={munge}/seed", "--num-threads=4",
+        )  # fmt: skip
+        self._start_database()
+        self._run("slurmdbd")
+        self._until(lambda: self._says("sacctmgr", "-n", "-i", "show", "cluster") is not None, "slurmdbd")
+        self._run("sacctmgr", "-i", "-Q", "add", "cluster", "test")
+        self.start_controller()
+        self._run("slurmd", "-N", _host())
+        self._until(lambda: self._says("sinfo", "-h", "-o", "%T") in ("idle", "idle\nidle"), "the node")
+
+    def start_controller(self):
+        """Start ``slurmctld``, which a test may have stopped."""
+        self._run("slurmctld")
+        self._until(lambda: "is UP" in (self._says("scontrol", "ping") or ""), "slurmctld")
+
+    def settled(self, *command, seconds=30.0):
+        """Return what ``sacct`` prints once none of its jobs is still running, as far as accounting knows."""
+        said: list = []
+
+        def is_settled():
+            said[:] = [self._says(*command) or ""]
+            return said[0] and not any(state in said[0] for state in ("PENDING", "RUNNING", "REQUEUED", "COMPLETING"))
+
+        self._until(is_settled, "the accounting of the jobs", seconds)
+        return said[0]
+
+    def stop(self):
+        """Cancel all jobs and stop all daemons, by the numbers that they left."""
+        if self._process("slurmctld") is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                jobs = (self._says("squeue", "-h", "-o", "%A") or "").split()
+                if jobs:
+                    self._says("scancel", *set(jobs))
+                    self._until(lambda: not self._says("squeue", "-h", "-o", "%A"), "the jobs to end", seconds=10)
+        for name in DAEMONS:
+            self.stop_daemon(name)
+
+    def stop_daemon(self, name):
+        """Stop one of :data:`DAEMONS`."""
+        process = self._process(name)
+        for number in (15, 9):
+            if process is not None and self._process(name) == process:
+                os.kill(process, number)
+                with contextlib.suppress(TimeoutError):
+                    self._until(lambda: self._process(name) is None, f"{name} to end", seconds=10)
+        self._pid(name).unlink(missing_ok=True)
+
+    def _start_database(self):
+        folder, socket_ = self.root / "mysql", self.root / "mysql" / "socket"
+        shutil.chown(folder, "mysql")
+        self._run(
+            "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}", "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+        )  # fmt: skip
+        database = subprocess.Popen(
+            ["mariadbd", "--no-defaults", "--user=mysql", f"--datadir={folder}", f"--socket={socket_}", "--skip-networking",
+             "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", f"--log-error={folder}/log"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment,
+            start_new_session=True,
+        )  # fmt: skip
+        self._pid("mariadbd").write_text(str(database.pid))
+        ping = ("mariadb-admin", "--no-defaults", "-uroot", f"--socket={socket_}", "ping")
+        self._until(lambda: self._says(*ping) is not None, "mariadbd")
+        self.environment["MYSQL_UNIX_PORT"] = str(socket_)  # where slurmdbd finds it
+
+    def _write_configuration(self):
+        munge = f"socket={self.root}/munge/socket"
+        host, (ctld, d, dbd) = _host(), _free_ports(3)
+        devices = _fake_devices(self.root)
+        gres = f"Gres=gpu:{len(devices)}" if devices else ""
+        (self.root / "gres.conf").write_text(
+            "AutoDetect=off\n" + "".join(f"NodeName={host} Name=gpu File={device}\n" for device in devices)
+        )
+        self.conf.write_text(
+            f"""
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort={ctld}
+SlurmdPort={d}
+AuthType=auth/munge
+CredType=cred/munge
+# a requeued job waits for a second longer than credentials live (BeginTime); by default two minutes
+AuthInfo={munge},cred_expire=5
+StateSaveLocation={self.root}/ctld
+SlurmdSpoolDir={self.root}/d
+SlurmctldPidFile={self._pid("slurmctld")}
+SlurmdPidFile={self._pid("slurmd")}
+SlurmctldLogFile={self.root}/log/slurmctld.log
+SlurmdLogFile={self.root}/log/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=2,batch_sched_delay=0,defer_batch
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+KillWait=5
+MinJobAge=3600
+MessageTimeout=10
+JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageTRES=gres/gpu
+AccountingStorageHost=localhost
+AccountingStoragePort={dbd}
+AccountingStoragePass={self.root}/munge/socket
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=10
+GresTypes=gpu
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs={CPUS} CoresPerSocket={CPUS} RealMemory=256000 {gres} State=UNKNOWN
+PartitionName=gpu-he Nodes={host} Default=YES MaxTime=INFINITE DefaultTime=60 PriorityTier=10 State=UP
+PartitionName=preemptible Nodes={host} MaxTime=INFINITE DefaultTime=60 PriorityTier=1 GraceTime=20 State=UP
+"""
+        )
+        database = self.root / "slurmdbd.conf"  # slurmdbd looks for it beside slurm.conf
+        database.write_text(
+            f"""
+AuthType=auth/munge
+AuthInfo={munge}
+DbdHost=localhost
+DbdPort={dbd}
+SlurmUser=root
+PidFile={self._pid("slurmdbd")}
+LogFile={self.root}/log/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=slurm_acct_db
+"""
+        )
+        database.chmod(0o600)
+
+    def _run(self, *command):
+        with open(self.root / "log" / "start.log", "ab") as log:
+            result = subprocess.run(
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60
+            )
+        if result.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}: {Path(log.name).read_text()}")
+
+    def _says(self, *command):
+        """Return what a command prints, or None where it fails."""
+        result = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30)
+        return result.stdout.strip() if result.returncode == 0 else None
+
+    def _until(self, condition, what, seconds=30.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                logs = "\n".join(f"{path.name}: {path.read_text()[-500:]}" for path in self.root.glob("log/*.log"))
+                raise TimeoutError(f"waited {seconds} s for {what}\n{logs}")
+            time.sleep(0.1)
+
+    def _pid(self, name):
+        return self.root / f"{name}.pid"
+
+    def _process(self, name):
+        """Return the number of a daemon that works, or None. A number that another program has by now is none of ours."""
+        try:
+            process = int(self._pid(name).read_text())
+            status = Path(f"/proc/{process}/stat").read_text()
+        except (OSError, ValueError):
+            return None
+        return process if f"({name})" in status and ") Z " not in status else None
+
+
+def _host():
+    return socket.gethostname().partition(".")[0]
+
+
+def _free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _fake_devices(folder):
+    """Return the files that stand for GPUs: SLURM hands them out, nobody opens them. None where no device can be made."""
+    devices = [folder / f"gpu{number}" for number in range(GPUS)]
+    try:
+        for device in devices:
+            os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))  # another /dev/null
+    except OSError:
+        return []
+    return devices
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["start"], ["stop"]):
+        sys.exit(__doc__)
+    if sys.argv[1] == "stop":
+        SlurmCluster().stop()
+    elif reason_to_skip():
+        sys.exit(reason_to_skip())
+    else:
+        SlurmCluster().__enter__()
+        print(f"export SLURM_CONF={SlurmCluster().conf}")
