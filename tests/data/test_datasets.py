@@ -130,6 +130,27 @@ def test_stl10_without_labels_trains_on_them_and_keeps_labelled_images_for_refer
         loaders("STL10", root, split="extra")
 
 
+@pytest.mark.parametrize("split", ["", "unlabeled"])
+def test_the_labelled_part_is_that_of_the_labelled_images(stl10, split):
+    """As many of each class as were chosen for training on that share; crops and flips, but no others where flips are wrong."""
+    root, parts = stl10
+    config = DataConfig(dataset="STL10", root=str(root), download=False, split=split, per_class=1 if not split else 0)
+    part, count = config.labelled_part(0.01, seed=5)
+    assert (part.split, part.views, part.per_class, count) == ("", "supervised", 0, 6)
+    opened = part.open(count, seed=5)
+    assert len(opened.train) == 1
+    same(opened.train.source, parts["train"], range(6))
+    assert DataConfig(views="digits").labelled_part(0.1, 0)[0].views == "digits"
+    assert DataConfig(views=[{"flip": 0.0}]).labelled_part(0.1, 0)[0].views == [{"flip": 0.0}]
+    assert DataConfig(views="digits").labelled_part(0.1, 0, "simclr")[0].views == "simclr"
+    digits, count = DataConfig(views="digits").labelled_part(0.1, seed=2)
+    part = digits.open(8, seed=2)
+    assert len(part.train.source) == count == 141  # a tenth of each class, rounded
+    assert (part.mean, part.std) == (DataConfig().open(8, seed=2).mean, DataConfig().open(8, seed=2).std)
+    with pytest.raises(ValueError, match=r"data.fraction=0: expected a number above 0 and at most 1"):
+        DataConfig().labelled_part(0, 0)
+
+
 def test_svhn(tmp_path, monkeypatch):
     believed(monkeypatch, "svhn")
     parts = {"train": images(6), "test": images(4), "extra": images(9)}
@@ -159,6 +180,11 @@ def test_unlabelled_folders_beside_labelled_ones(tmp_path):
     same(opened.train.source, loose, [-1] * 6)
     same(opened.reference.source, labelled, [0] * 4)
     assert opened.class_names == ["a"]
+    config = DataConfig(dataset="ImageFolder", root=str(tmp_path), split="unlabeled")
+    assert config.labelled_part(0.5, 0)[1] == 2
+    (tmp_path / "train").rename(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"data.dataset='ImageFolder': the training images have no labels"):
+        config.labelled_part(0.5, 0)
 
 
 def test_beton_files_by_name(tmp_path):

@@ -122,7 +122,7 @@ class DataConfig:
         if len(part) < len(train):
             train = Subset(train, part)
         size = self.size or _native_size(self.dataset, train)
-        mean, std = _statistics(train)
+        mean, std = _statistics(parts.train)  # of all images: a part of them is seen as the whole is
         specs = views(self.views, size, mean, std) if isinstance(self.views, str) else self._own_views(size, mean, std)
         plain = views("evaluation", size, mean, std)
         ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
@@ -142,6 +142,41 @@ class DataConfig:
             mean=mean,
             std=std,
         )
+
+    def labelled_part(self, fraction: float, seed: int, views: str | list = "") -> "tuple[DataConfig, int]":
+        """Return the configuration that trains with labels on a share of the images of each class, and how many these are.
+
+        Images are counted, none is read. Where those of ``split`` have no labels, the labelled ones beside them are meant.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the images of each class, at least one of each.
+        seed : int
+            Which ones, as in :meth:`open`.
+        views : str or list
+            As the key. Default: ``supervised`` (crops and flips), but the run's own where they are ``digits`` or mappings:
+            whoever chose them knew that these images are not to be mirrored, say.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            As :meth:`open`.
+        """
+        own = self.views if isinstance(self.views, list) or self.views == "digits" else "supervised"
+        part = replace(self, fraction=fraction, per_class=0, views=views or own)
+        part._check()
+        from ssl_data.datasets import open_dataset
+        from ssl_data.sources.subset import chosen
+
+        parts = open_dataset(self.dataset, self.root, self.split, self.download, on_error=self.on_error)
+        if parts.reference is not None:
+            part.split = ""
+        labelled = parts.reference or parts.train
+        if len(labelled.labels) == 0 or labelled.labels.min() < 0:
+            raise ValueError(f"data.dataset={self.dataset!r}: the training images have no labels")
+        labels = self._labels(labelled.labels, len(labelled.class_names), seed)
+        return part, len(chosen(labels, fraction, self.imbalance, seed))
 
     def _labels(self, labels: "NDArray[np.int64]", num_classes: int, seed: int) -> "NDArray[np.int64]":
         """Return the labels to train with, some of them made wrong where that is asked for."""
