@@ -4,12 +4,15 @@ import json
 import os
 import struct
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ssl_core.errors import RunError
 from ssl_core.extraction import extract
+from ssl_core.fine_tuning import FineTuning, fine_tune
 from ssl_core.run_folder import RunFolder, write_atomically
+from ssl_core.saved_config import read_config
 from ssl_core.summary import versions
 from ssl_eval import Protocol, judge
 
@@ -22,6 +25,7 @@ def judge_checkpoint(
     data: Any = None,
     device: str = "auto",
     view_samples: int = 1000,
+    fine_tuning: FineTuning | None = None,
 ) -> list[Path]:
     """Judge one checkpoint; write and return the files, one for each evaluation set.
 
@@ -33,11 +37,13 @@ def judge_checkpoint(
         What is measured; the file is named after it, with the step for a checkpoint that is not the newest.
     checkpoint, method, data, device, view_samples
         As in :func:`ssl_core.extraction.extract`.
+    fine_tuning : FineTuning, optional
+        How the checkpoint is fine-tuned as well. Default: it is not.
 
     Raises
     ------
     RunError, ConfigError
-        As :func:`ssl_core.extraction.extract`. Nothing is written then.
+        As :func:`ssl_core.extraction.extract` and :func:`ssl_core.fine_tuning.fine_tune`. Nothing is written then.
     ValueError
         As :func:`ssl_eval.judge`.
     """
@@ -45,10 +51,19 @@ def judge_checkpoint(
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
     extraction = extract(run, checkpoint, method, data, device, view_samples)
     extracted = time.perf_counter()
+    tuned: dict[str, Any] = {}
+    if fine_tuning is not None:
+        config = read_config(run, method, data)[1]
+        source = run.checkpoints / extraction.facts["checkpoint"]
+        tuned = fine_tune(run, config, source, extraction.facts["sha256"], fine_tuning, device)
     written = []
     for name, features in extraction.features.items():
         result = judge(features, protocol)
         hits = result.pop("hits", None)
+        if fine_tuning is not None:
+            result["settings"]["finetune"] = asdict(fine_tuning)
+            result["metrics"] |= tuned["metrics"][name]
+            result["fine_tuning"] = tuned["runs"]
         label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
         label += "" if newest else f"_step_{extraction.facts['step']}"
         document = {

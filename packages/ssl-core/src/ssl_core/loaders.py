@@ -33,3 +33,6 @@ class Data(Protocol):
 
     def open(self, batch_size: int, seed: int, rank: int, world_size: int) -> Loaders:
         """Return the loaders of one rank; ``batch_size`` counts the samples over all ranks."""
+
+    # and, to be fine-tuned on a share of the labels, labelled_part(fraction, seed, views): the data configuration of that share
+    # and its number of images; views as they were asked for, "" where nothing was said

@@ -58,6 +58,22 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
         (a ValueError) If the file is not there, cannot be read, or does not fit: each key that is missing, unexpected or
         of another shape is named, and the backbone is as it was.
     """
+    path, weights, classifier = weights_for(backbone, source)
+    assert backbone is not None
+    backbone.load_state_dict(weights)
+    left_out = f"; the classifier's are left out: {', '.join(classifier)}" if classifier else ""
+    _message.info("the backbone begins with the %d tensors of %s%s", len(weights), path, left_out)
+    return {"file": str(path), "sha256": sha256_of(path)}
+
+
+def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str, Tensor], list[str]]:
+    """Return the file that :func:`load_backbone` means, what it would load, and the classifier's keys that it would leave out.
+
+    Raises
+    ------
+    ConfigError
+        (a ValueError) As :func:`load_backbone`.
+    """
     if backbone is None:
         raise ConfigError(f"model.init_from={source!r}: the method has no module called backbone to load it into")
     path = find_weights(source)
@@ -72,10 +88,7 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
     classifier = [key for key in found if key not in expected and key.startswith(tuple(gone))]
     weights = {key: tensor for key, tensor in found.items() if key not in classifier}
     _refuse_unfit(source, path, expected, weights)
-    backbone.load_state_dict(weights)
-    left_out = f"; the classifier's are left out: {', '.join(classifier)}" if classifier else ""
-    _message.info("the backbone begins with the %d tensors of %s%s", len(weights), path, left_out)
-    return {"file": str(path), "sha256": sha256_of(path)}
+    return path, weights, classifier
 
 
 def _read(path: Path) -> dict[str, Tensor]:
