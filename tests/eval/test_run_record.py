@@ -128,6 +128,15 @@ def test_runs_are_found_at_any_depth_and_once(make_run, tmp_path):
         find_runs([tmp_path, empty])
 
 
+def test_runs_in_an_evaluation_belong_to_it_and_are_found_where_they_are_asked_for(make_run):
+    run = make_run("one")
+    tuned = make_run("one/eval/fine_tuning/1_percent")
+    assert find_runs([run.parent]) == [run]
+    assert find_runs([run / "eval"]) == [tuned]
+    other = make_run("eval/run")  # a folder of runs may have any name
+    assert find_runs([run.parent]) == [other, run]
+
+
 def test_steps_per_epoch_is_right_in_the_middle_of_an_epoch(make_run):
     folder = make_run("middle", status="running", done=2)
     with open(folder / "metrics.jsonl", "a") as file:

@@ -107,9 +107,22 @@ def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
         f"Protocol '{rows[0][0].protocol}': offline, on frozen features of each run's newest checkpoint; accuracies and ECE in "
         "percent."
     )
+    tuned = [e.values.get("settings") for found in rows for e in found if "fine_tuning" in e.values]
+    if tuned:
+        note += f" Fine-tuning: {_fine_tuning(tuned[0])}."
     if any(len(found) > 1 for found in rows):
         note += " n runs that differ in the seed alone: mean ± sample deviation (of the means, where a run has several draws)."
     return note
+
+
+def _fine_tuning(settings: Any) -> str:
+    """Return how backbone and classifier were trained, as far as an evaluation says so."""
+    how = settings.get("finetune") if isinstance(settings, dict) else None
+    said = "backbone and linear classifier trained on a share of the labels"
+    if not isinstance(how, dict):
+        return said
+    keys = [f"{key.replace('_', ' ')} {how[key]}" for key in ("lr", "layer_decay", "batch_size") if key in how]
+    return ", ".join([said, f"{how.get('epochs', '?')} epochs of {how.get('optimizer', '?')}", *keys, "last epoch"])
 
 
 def _coverage_notes(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> list[str]:

@@ -201,8 +201,10 @@ def _under(folder: Path) -> Iterator[Path]:
     if is_run(folder):
         yield folder
     for inner in sorted(folder.iterdir(), key=_natural):
-        # Hidden folders hold copies of configurations (.hydra) that are no runs.
-        if inner.is_dir() and not inner.is_symlink() and not inner.name.startswith(".") and inner.name != "checkpoints":
+        # Hidden folders hold copies of configurations (.hydra) that are no runs; eval/ of a run holds its fine-tuned ones, and
+        # their numbers are among its evaluations.
+        hidden = inner.name.startswith(".") or inner.name == "checkpoints" or (inner.name == "eval" and is_run(folder))
+        if inner.is_dir() and not inner.is_symlink() and not hidden:
             yield from _under(inner)
 
 
