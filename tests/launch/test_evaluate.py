@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,43 @@ def test_all_checkpoints_are_a_job_each_and_end_in_files_of_their_own(trained):
     assert json.loads((trained / "eval" / "standard.json").read_text())["metrics"] == document["metrics"]
 
 
+@pytest.mark.slow
+def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_probe(trained):
+    """On digits; the command is killed (SIGKILL) after a checkpoint of its second run, and goes on there."""
+    command = [sys.executable, "eval.py", f"run={trained}", "eval=finetune", "eval.few=[]", "view_samples=0"]
+    command += ["++eval.finetune.fractions=[0.1,1.0]", "++eval.finetune.epochs=12"]
+    process = subprocess.Popen(command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    tuned = trained / "eval" / "fine_tuning"
+    while not list(tuned.glob("100_percent_*/checkpoints/*.sha256")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not (trained / "eval" / "finetune.json").exists()
+    again = run(*command[1:])
+    assert again.returncode == 0, again.stderr
+    assert "resumed from" in again.stdout
+    document = json.loads((trained / "eval" / "finetune.json").read_text())
+    assert document["metrics"]["fine_tuning_100_percent"] >= document["metrics"]["linear"]
+    assert [each["images"] for each in document["fine_tuning"]] == [141, 1433]
+    report = subprocess.run(
+        [sys.executable, "-m", "ssl_eval.cli", "report", str(trained)], capture_output=True, text=True, timeout=100
+    )
+    assert "fine-tuning, 10 % of labels" in report.stdout
+    assert "12 epochs of AdamW, lr 0.001, layer decay 0.75, batch size 64, last epoch" in " ".join(
+        report.stdout.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["run={run}", "++eval.finetune.epoch=3"],
+            "eval.finetune.epoch: unknown key; did you mean 'eval.finetune.epochs'?",
+        ),
         (["run={run}", "eval.dras=3"], "eval.dras: unknown key; did you mean 'eval.draws'?"),
         (["run={run}", "eval=standart"], "eval=standart: there is no such choice; did you mean 'standard'?"),
         (["run={run}", "eval.draws=many"], "eval.draws='many': expected a whole number"),

@@ -165,7 +165,7 @@ class DataConfig:
         """
         own = self.views if isinstance(self.views, list) or self.views == "digits" else "supervised"
         part = replace(self, fraction=fraction, per_class=0, views=views or own)
-        part._check()
+        part.check()
         from ssl_data.datasets import open_dataset
         from ssl_data.sources.subset import chosen
 

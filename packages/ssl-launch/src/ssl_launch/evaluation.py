@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_core.config import option
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run_folder import RunFolder
-from ssl_core.strict import problems, strictly
+from ssl_core.strict import known_keys, problems, strictly
 from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
 
 if TYPE_CHECKING:
+    from ssl_core.fine_tuning import FineTuning
     from ssl_eval import Protocol
 
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
@@ -26,7 +27,7 @@ HELP = """Judge checkpoints by a protocol: ${hydra.job.name} run=FOLDER [eval=NA
 
   run=FOLDER          a run, the file of a checkpoint, or a quoted glob of runs
   checkpoint=         newest (default), all, or the number of a step
-  eval=               the protocol: standard (default) or full
+  eval=               the protocol: standard (default), full or finetune
   ++eval.KEY=value    one key of it changed, e.g. ++eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
@@ -78,11 +79,13 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
 def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     from ssl_core.judgement import judge_checkpoint
 
-    asked, protocol = _asked(composed)
+    asked, protocol, fine_tuning = _asked(composed)
     if asked.run == "???":
         raise ConfigError("run: name what is judged, e.g. run=outputs/simclr_digits")
     run, checkpoint = _target(asked.run, asked.checkpoint)
     options = {"method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples}
+    if fine_tuning is not None:
+        options["fine_tuning"] = fine_tuning
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
             for path in judge_checkpoint(run, protocol, each, **options):
@@ -93,20 +96,29 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
             raise RunError(f"'{run.path}' cannot be judged: {error}") from error
 
 
-def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol]":
-    from ssl_eval import Protocol
-
+def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None]":
+    """Return what is judged, by what is taken of frozen features, and by fine-tuning, if at all; or refuse."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     protocol = plain.pop("eval", None) or {}
-    found = problems({"": plain, "eval": protocol}, {"": EvaluationConfig, "eval": Protocol})
+    fine_tuning = protocol.pop("finetune", None)
+    groups = {"": EvaluationConfig, **_protocol_groups()}
+    found = problems({"": plain, "eval": protocol, "eval.finetune": fine_tuning}, groups)
     if found:
         raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
-    return strictly(EvaluationConfig, plain), strictly(Protocol, protocol)
+    asked, kept = strictly(EvaluationConfig, plain), strictly(groups["eval"], protocol)
+    if fine_tuning is None:
+        return asked, kept, None
+    tuned = strictly(groups["eval.finetune"], fine_tuning)
+    tuned.check()
+    return asked, kept, tuned
 
 
 def _whole(composed: DictConfig) -> dict[str, Any]:
-    asked, protocol = _asked(composed)
-    return {**dataclasses.asdict(asked), "eval": dataclasses.asdict(protocol)}
+    asked, protocol, fine_tuning = _asked(composed)
+    shown = dataclasses.asdict(protocol)
+    if fine_tuning is not None:
+        shown["finetune"] = dataclasses.asdict(fine_tuning)
+    return {**dataclasses.asdict(asked), "eval": shown}
 
 
 def _table(document: dict[str, Any]) -> Any:
@@ -122,11 +134,16 @@ def _table(document: dict[str, Any]) -> Any:
     return Table(title, ["", document["backbone"]], rows)
 
 
-def _known_keys() -> list[str]:
+def _protocol_groups() -> dict[str, Any]:
+    """Return the groups of a protocol: what is taken of frozen features, and fine-tuning, which is none of these."""
+    from ssl_core.fine_tuning import FineTuning
     from ssl_eval import Protocol
 
-    protocol = [f"eval.{field.name}" for field in dataclasses.fields(Protocol)]
-    return [*(field.name for field in dataclasses.fields(EvaluationConfig)), *protocol]
+    return {"eval": Protocol, "eval.finetune": FineTuning}
+
+
+def _known_keys() -> list[str]:
+    return [*(field.name for field in dataclasses.fields(EvaluationConfig)), *sorted(known_keys(_protocol_groups()))]
 
 
 def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
