@@ -32,7 +32,7 @@ class ModelConfig:
     """What is trained. A method's own keys (temperature, ...) are fields of a subclass, its ``config_class``."""
 
     name: str = "simclr"  # the method: a name of ssl_core.models.METHODS, or of one's own class
-    backbone: str = "resnet18"  # ssl_core.backbones, or any timm name
+    backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
     init_from: str | None = (
         None  # weights of the backbone at the start: a run folder, a checkpoint, .safetensors or .pth
