@@ -52,11 +52,10 @@ IMPOSSIBLE = {
     "optim.max_steps": [0, 0.0, 1.0, 1.5, -0.5],
     "optim.freeze": [{"backbone": 0}, {"backbone": 1.5}, {"backbone": -2}],
     "optim.patience": [3],  # of which metric?
-    "optim.monitor": ["digits/knn"],  # with which patience?
     "log.label_free": [["nothing"]],
 }
 # Any word is possible: names, and places that the run itself looks for before it opens the data
-ANY_WORD = {"data.root", "data.split", "model.init_from", "log.folder", "log.run", "log.wandb_project"}
+ANY_WORD = {"data.root", "data.split", "model.init_from", "log.folder", "log.run", "log.wandb_project", "optim.monitor"}
 
 
 @dataclasses.dataclass

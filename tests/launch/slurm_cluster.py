@@ -130,13 +130,14 @@ class SlurmCluster:
             "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}", "--skip-test-db",
             "--auth-root-authentication-method=normal",
         )  # fmt: skip
-        database = subprocess.Popen(
-            ["mariadbd", "--no-defaults", "--user=mysql", f"--datadir={folder}", f"--socket={socket_}", "--skip-networking",
-             "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", f"--log-error={folder}/log"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment,
-            start_new_session=True,
+        # the only one that does not go into the background by itself: a shell leaves it there
+        shell = 'setsid "$@" </dev/null >/dev/null 2>&1 & echo $!'
+        started = self._says(
+            "sh", "-c", shell, "sh", "mariadbd", "--no-defaults", "--user=mysql", f"--datadir={folder}",
+            f"--socket={socket_}", "--skip-networking", "--innodb-buffer-pool-size=64M",
+            "--innodb-flush-log-at-trx-commit=0", f"--log-error={folder}/log",
         )  # fmt: skip
-        self._pid("mariadbd").write_text(str(database.pid))
+        self._pid("mariadbd").write_text(str(started))
         ping = ("mariadb-admin", "--no-defaults", "-uroot", f"--socket={socket_}", "ping")
         self._until(lambda: self._says(*ping) is not None, "mariadbd")
         self.environment["MYSQL_UNIX_PORT"] = str(socket_)  # where slurmdbd finds it

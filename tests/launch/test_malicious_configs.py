@@ -174,7 +174,7 @@ def refused(arguments, monkeypatch, capsys):
 
 def test_nothing_that_a_command_line_names_is_called(evil, monkeypatch, capsys):
     tried = on_the_command_line(evil)
-    register_defaults("main")
+    register_defaults("main", "")
     with initialize_config_dir(EMBEDDED, version_base="1.3"):
         for name, arguments in tried.items():
             with pytest.raises(ConfigError) as error:

@@ -85,7 +85,7 @@ def test_a_launcher_key_that_plus_plus_puts_past_hydra_is_named_as_well(tmp_path
 
 def test_any_backbone_of_timm_can_be_named():
     pytest.importorskip("timm")
-    _, config = assemble({"model": {"backbone": "convnext_atto"}}, [])
+    config = assemble({"model": {"backbone": "convnext_atto"}}, [])
     config.model.check()
 
 

@@ -84,7 +84,8 @@ def test_time_processors_gpus_and_partition_are_what_slurm_is_asked_for(slurm, r
     assert "gres/gpu=1" in resources
     [summary] = summaries(folder)
     assert summary["epoch"] == 4
-    assert summary["command"].split()[1:4] == ["main.py", f"++log.folder={folder}", QUICK[0]]
+    assert summary["command"].split()[1] == "main.py"  # what was typed, not submitit's
+    assert {f"++log.folder={folder}", QUICK[0]} <= set(summary["command"].split())
 
 
 def test_a_launcher_named_in_a_file_submits_with_what_the_file_asks_for(slurm, ran):
