@@ -54,8 +54,7 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
     columns = ["run", *(settings[key] for key in keys), "status", "n", "epoch", *map(readable, metrics)]
     rows: list[list[Any]] = []
     for group, found in rows_of:
-        status = "finished" if group.finished else group.records[0].status
-        rows.append([group.label, *group.settings.values(), status, len(found), _epochs(found)])
+        rows.append([group.label, *group.settings.values(), group.records[0].status, len(found), _epochs(found)])
         rows[-1] += [_cell(name, found) for name in metrics]
     best = []
     accuracies = [name for name in metrics if is_accuracy(name)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_eval.run_record import RunRecord
+from ssl_eval.run_record import ENDED_WELL, RunRecord
 
 # What changes where a run is written, how it is shown or how fast it goes, and no number in it.
 IGNORED_GROUPS = ("log",)
@@ -36,7 +36,12 @@ class RunGroup:
 
     @property
     def finished(self) -> bool:
-        return all(record.status == "finished" for record in self.records)
+        """Whether all have ended as they should, or are baselines, which are as they are."""
+        return all(record.status in ENDED_WELL for record in self.records)
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.records[0].status == "baseline"
 
     def values(self, name: str) -> list[float]:
         """Return the last value of a metric in each run that has it."""
@@ -74,7 +79,7 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]
     together: dict[tuple[str, ...], dict[Any, list[int]]] = {}
     for number, (record, config) in enumerate(zip(records, configs)):
         settings = tuple(as_text(config.get(key, ABSENT)) for key in (*keys, *left_out))
-        inner = "finished" if record.status == "finished" else number
+        inner = "finished" if record.status in ENDED_WELL else number
         together.setdefault(settings, {}).setdefault(inner, []).append(number)
     groups = []
     for settings, rows in together.items():

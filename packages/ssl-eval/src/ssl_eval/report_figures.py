@@ -28,20 +28,24 @@ LEAST_VALUES = 3  # of a swept parameter
 def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> list[Drawing]:
     """Return every figure that these runs have numbers for, learning curves first."""
     labels = group_labels(groups)
-    curves = {counted(label, len(group.records)): group.records for label, group in zip(labels, groups)}
+    trained = [group for group in groups if not group.is_baseline]
+    curves = {counted(label, len(g.records)): g.records for label, g in zip(labels, groups) if not g.is_baseline}
     found = [
-        Drawing("learning_curves", f"Learning curves.{_band(groups)} {ONLINE}", lambda: epoch_figure(curves)),
+        Drawing("learning_curves", f"Learning curves.{_band(trained)} {ONLINE}", lambda: epoch_figure(curves)),
         Drawing(
             "accuracy_against_time",
-            f"Accuracy against minutes of training and evaluation, a step's share of the run's wall time.{_band(groups)} "
+            f"Accuracy against minutes of training and evaluation, a step's share of the run's wall time.{_band(trained)} "
             f"{ONLINE}",
             lambda: time_figure(curves),
         ),
     ]
-    if not any(_minutes_known(group.records) for group in groups):
+    if not any(_minutes_known(group.records) for group in trained):
         del found[1]
+    if not trained:
+        found.clear()
     measures = measures_of(groups, protocols)
-    found += _sweeps(groups, measures)
+    if trained:
+        found += _sweeps(trained, measures)
     found += _correlation(groups, measures)
     for protocol in protocols:
         suffix = f"_{slug(protocol.name)}" if len(protocols) > 1 else ""

@@ -9,7 +9,8 @@ from typing import Any
 from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.table import Table
 
-STATUSES = ("running", "finished", "failed", "preempted")
+STATUSES = ("running", "finished", "failed", "preempted", "baseline")
+ENDED_WELL = ("finished", "baseline")  # a baseline is a backbone that was never trained here
 FILES = ("metrics.jsonl", "summary.json", "checkpoints")  # one of them beside config.yaml makes a folder a run
 
 
@@ -57,7 +58,7 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """``running``, ``finished``, ``failed`` or ``preempted``; ``unknown`` without a summary.
+        """``running``, ``finished``, ``failed``, ``preempted`` or ``baseline``; ``unknown`` without a summary.
 
         A run that was killed could not say so and stays ``running``.
         """
@@ -153,7 +154,7 @@ class RunRecord:
         if not path.exists():
             return
         lines = path.read_bytes().split(b"\n")
-        torn = len(lines) if self.status != "finished" else None  # what follows the last newline, if anything does
+        torn = len(lines) if self.status not in ENDED_WELL else None  # what follows the last newline, if anything does
         for number, raw in enumerate(lines, start=1):
             if not raw.strip():
                 continue

@@ -145,7 +145,7 @@ def _whole(value: float) -> str:
 
 def _status(group: RunGroup) -> str:
     if group.finished:
-        return "finished"
+        return group.records[0].status
     (record,) = group.records
     epochs = (record.config.get("optim") or {}).get("epochs")
     return f"{record.status}, epoch {record.epoch}" + (f" of {epochs}" if epochs is not None else "")

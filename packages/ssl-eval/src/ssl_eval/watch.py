@@ -15,8 +15,16 @@ from ssl_eval.live_run import LiveRun
 from ssl_eval.run_record import find_runs
 from ssl_eval.wandb_runs import as_folders, fetch_again
 
-ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished")  # from what is looked for first
-COLOURS = {"running": "36", "silent": "33", "failed": "31", "preempted": "33", "finished": "32", "unknown": "2"}
+ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished", "baseline")  # from what is looked for first
+COLOURS = {
+    "running": "36",
+    "silent": "33",
+    "failed": "31",
+    "preempted": "33",
+    "finished": "32",
+    "baseline": "2",
+    "unknown": "2",
+}
 COLUMNS = ("run", "status", "epoch", "loss", "accuracy", "images/s", "left", "loss so far")
 GIVEN_UP = (
     "loss so far",
