@@ -51,6 +51,7 @@ class Summary:
         self.progress = progress
         self.writes = writes
         self.throughput = throughput
+        self.ending = "finished"  # the status of a run that has gone as it should
         self._facts = facts
         self._began = time.monotonic()
         self._seconds_before = 0.0  # of earlier processes of the same run
@@ -84,7 +85,7 @@ class Summary:
             return
         try:
             if error is None:
-                self.write("finished")
+                self.write(self.ending)
                 self.folder.diverged.unlink(missing_ok=True)  # of an earlier process: it did not happen again
             elif isinstance(error, Preempted | KeyboardInterrupt):
                 self.write("preempted", error=str(error) or type(error).__name__)

@@ -147,7 +147,7 @@ def _upload(wandb: Any, folder: RunFolder, mode: str, seconds: float | None, sta
             run.save(str(path), base_path=str(folder.path.parent), policy="now")
     if status == "preempted":
         run.mark_preempting()
-    run.finish(exit_code=0 if status == "finished" else 1)
+    run.finish(exit_code=0 if status in ("finished", "baseline") else 1)
     return 0 if mode == "offline" or _has_arrived(wandb, run.path, lines.steps, seconds, starter) else 1
 
 

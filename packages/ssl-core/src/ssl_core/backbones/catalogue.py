@@ -48,6 +48,11 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(_HOME)
 
 
+def is_of_timm(name: str) -> bool:
+    """Say whether a name is timm's to build, if anybody's: one that is none of ours."""
+    return name not in _HOME
+
+
 def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
     """Refuse what :func:`build_backbone` would refuse whatever the images. Imports neither torch nor timm.
 

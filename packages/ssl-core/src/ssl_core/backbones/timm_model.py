@@ -40,6 +40,11 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
             f"model.backbone={name!r}: timm cannot build it with model.backbone_options={options} for images "
             f"{channels} x {height} x {width}: {error}"
         ) from error
+    except OSError as error:  # huggingface_hub's, of weights that are neither in its cache nor to be had
+        raise ConfigError(
+            f"model.backbone={name!r}: its weights cannot be fetched: {error}; without a network take random ones, or "
+            "those of a file"
+        ) from error
     model.num_features = _width(name, model, image_shape)  # timm's own excludes a hidden layer behind the pooling
     return model
 

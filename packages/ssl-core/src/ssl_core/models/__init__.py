@@ -11,6 +11,7 @@ from ssl_core.models.configs import CONFIGS
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
     from ssl_core.models.barlow_twins import BarlowTwins
+    from ssl_core.models.baseline import Baseline
     from ssl_core.models.simclr import SimCLR
     from ssl_core.models.supervised import Supervised
     from ssl_core.models.vicreg import VICReg
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 # name -> "module:Class"; loaded when it is asked for
 METHODS: dict[str, str] = {
     "barlow_twins": "ssl_core.models.barlow_twins:BarlowTwins",
+    "baseline": "ssl_core.models.baseline:Baseline",
     "simclr": "ssl_core.models.simclr:SimCLR",
     "supervised": "ssl_core.models.supervised:Supervised",
     "vicreg": "ssl_core.models.vicreg:VICReg",
     "w_mse": "ssl_core.models.w_mse:WMSE",
 }
 
-__all__ = ["METHODS", "WMSE", "BarlowTwins", "SimCLR", "Supervised", "VICReg", "config_class", "method_class"]
+__all__ = ["METHODS", "WMSE", "BarlowTwins", "Baseline", "SimCLR", "Supervised", "VICReg", "config_class", "method_class"]
 
 
 def method_class(name: str) -> "type[BaseModel]":

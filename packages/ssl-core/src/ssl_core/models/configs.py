@@ -65,6 +65,7 @@ class WMSEConfig(JointEmbeddingConfig):
 
 CONFIGS: dict[str, type[ModelConfig]] = {
     "barlow_twins": BarlowTwinsConfig,
+    "baseline": ModelConfig,
     "simclr": SimCLRConfig,
     "supervised": SupervisedConfig,
     "vicreg": VICRegConfig,
