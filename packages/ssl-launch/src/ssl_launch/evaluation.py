@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run_folder import RunFolder
 from ssl_core.strict import known_keys, problems, strictly
+from ssl_launch.baseline import GROUPS, make_baseline
 from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
 
@@ -26,6 +28,8 @@ POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 HELP = """Judge checkpoints by a protocol: ${hydra.job.name} run=FOLDER [eval=NAME] [key=value ...]
 
   run=FOLDER          a run, the file of a checkpoint, or a quoted glob of runs
+  backbone=NAME       or a backbone without a run, with weights=FILE or random
+                      ones, on ++data.KEY=value: a baseline, in log.folder
   checkpoint=         newest (default), all, or the number of a step
   eval=               the protocol: standard (default), full or finetune
   ++eval.KEY=value    one key of it changed, e.g. ++eval.draws=10
@@ -44,7 +48,9 @@ comment each with default and unit: ssl_eval/protocol.py
 class EvaluationConfig:
     """What is judged; the protocol is the group ``eval``."""
 
-    run: str  # a run folder, or the file of a checkpoint
+    run: str | None = None  # a run folder, or the file of a checkpoint
+    backbone: str | None = None  # or a backbone without a run: a name of ssl_core.backbones
+    weights: str | None = None  # of that backbone: a file, a run folder, or DEFAULT; none: random
     checkpoint: str | int = "newest"  # newest, or the number of a step
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
     view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
@@ -79,10 +85,16 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
 def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     from ssl_core.judgement import judge_checkpoint
 
-    asked, protocol, fine_tuning = _asked(composed)
-    if asked.run == "???":
-        raise ConfigError("run: name what is judged, e.g. run=outputs/simclr_digits")
-    run, checkpoint = _target(asked.run, asked.checkpoint)
+    asked, protocol, fine_tuning, settings = _asked(composed)
+    if (asked.run is None) == (asked.backbone is None):
+        raise ConfigError(
+            "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"
+        )
+    if asked.backbone is not None:
+        overrides = list(HydraConfig.get().overrides.task)
+        asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
+        method = None
+    run, checkpoint = _target(str(asked.run), asked.checkpoint)
     options = {"method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples}
     if fine_tuning is not None:
         options["fine_tuning"] = fine_tuning
@@ -96,29 +108,32 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
             raise RunError(f"'{run.path}' cannot be judged: {error}") from error
 
 
-def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None]":
-    """Return what is judged, by what is taken of frozen features, and by fine-tuning, if at all; or refuse."""
+def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
+    """Return what is judged, what is taken of frozen features, how it is fine-tuned, if at all, and a baseline's groups."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     protocol = plain.pop("eval", None) or {}
     fine_tuning = protocol.pop("finetune", None)
+    settings = {group: plain.pop(group) or {} for group in GROUPS if group in plain}
     groups = {"": EvaluationConfig, **_protocol_groups()}
     found = problems({"": plain, "eval": protocol, "eval.finetune": fine_tuning}, groups)
     if found:
         raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
     asked, kept = strictly(EvaluationConfig, plain), strictly(groups["eval"], protocol)
-    if fine_tuning is None:
-        return asked, kept, None
-    tuned = strictly(groups["eval.finetune"], fine_tuning)
-    tuned.check()
-    return asked, kept, tuned
+    if asked.backbone is None and (asked.weights is not None or settings):
+        key = "weights" if asked.weights is not None else next(iter(settings))
+        raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
+    tuned = None if fine_tuning is None else strictly(groups["eval.finetune"], fine_tuning)
+    if tuned is not None:
+        tuned.check()
+    return asked, kept, tuned, settings
 
 
 def _whole(composed: DictConfig) -> dict[str, Any]:
-    asked, protocol, fine_tuning = _asked(composed)
+    asked, protocol, fine_tuning, settings = _asked(composed)
     shown = dataclasses.asdict(protocol)
     if fine_tuning is not None:
         shown["finetune"] = dataclasses.asdict(fine_tuning)
-    return {**dataclasses.asdict(asked), "eval": shown}
+    return {**dataclasses.asdict(asked), **settings, "eval": shown}
 
 
 def _table(document: dict[str, Any]) -> Any:
