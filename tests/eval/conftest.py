@@ -47,6 +47,7 @@ def make_run(tmp_path):
         seed=0,
         table=None,
         evaluation=None,
+        earlier=None,
         **summary,
     ):
         folder = tmp_path / name
@@ -83,6 +84,15 @@ def make_run(tmp_path):
                 np.save(folder / "eval" / "standard_hits.npy", hits)
                 values["hits"] = "eval/standard_hits.npy"
             (folder / "eval" / "standard.json").write_text(json.dumps(values))
+            for step, metrics in (earlier or {}).items():
+                other = {
+                    "protocol": "standard",
+                    "step": step,
+                    "epoch": step // 4,
+                    "dataset": "digits",
+                    "metrics": metrics,
+                }
+                (folder / "eval" / f"standard_step_{step}.json").write_text(json.dumps(other))
         return folder
 
     return make

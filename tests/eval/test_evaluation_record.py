@@ -144,6 +144,28 @@ def test_an_evaluation_of_an_older_state_is_said(make_run):
 
 
 @pytest.mark.usefixtures("tables_only")
+def test_every_checkpoint_that_was_evaluated_has_a_row_and_the_last_one_stands_for_its_run(make_run, tmp_path):
+    for seed in (0, 1):
+        earlier = {8: {"linear": 0.5 + 0.1 * seed}, 16: {"linear": 0.7}}
+        evaluation = {"metrics": {"linear": 0.8 + 0.1 * seed}}
+        folder = make_run(f"s{seed}", seed=seed, evaluation=evaluation, earlier=earlier if seed else {8: earlier[8]})
+    report = write_report([tmp_path], tmp_path / "out")
+    _, last, every = report.tables
+    assert last.rows[0][-1] == pytest.approx({"mean": 0.85, "std": 0.0707107, "n": 2})
+    assert "last checkpoint that was evaluated" in last.notes[0]
+    assert every.title == "Every checkpoint: standard"
+    assert list(every.columns) == ["run", "step", "epoch", "n", "linear probe"]
+    assert [row[:4] for row in every.rows] == [["s0, s1", 8, "2", 2], ["s0, s1", 16, "4", 1], ["s0, s1", 24, "6", 2]]
+    assert every.rows[0][4] == pytest.approx({"mean": 0.55, "std": 0.0707107, "n": 2})
+    assert every.rows[1][4] == 0.7
+    assert "Every checkpoint: standard" in (tmp_path / "out" / "index.html").read_text()
+    assert (tmp_path / "out" / "checkpoints_standard.csv").read_text() == every.to_csv()
+    (folder / "eval" / "standard.json").unlink()  # only older ones are left
+    (row,) = write_report([folder], tmp_path / "out").tables[1].rows
+    assert row[-2:] == ["4", 0.7]
+
+
+@pytest.mark.usefixtures("tables_only")
 def test_each_protocol_on_each_data_set_has_its_table(make_run, tmp_path):
     """The names of files that the evaluation of several sets writes."""
     folder = make_run("one", evaluation={"metrics": {"linear": 0.5}})

@@ -131,6 +131,33 @@ def test_time_is_a_steps_share_of_the_wall_time(make_run):
     assert figure.axes[0].get_lines()[0].get_xdata().tolist() == pytest.approx([10 / 3, 20 / 3, 10])
 
 
+def test_offline_accuracies_over_checkpoints_are_curves_with_their_spread(make_run):
+    """A point where all runs of a group were evaluated; a line for each accuracy of one group, a panel for each of several."""
+    folders = []
+    for lr in (1.0, 2.0):
+        for seed in (0, 1):
+            numbers = {8: 0.5 + 0.1 * seed, 16: 0.7} if seed or lr == 1.0 else {8: 0.5}
+            earlier = {
+                step: {"linear": value, "linear_top5": 0.9, "knn_20": 0.3, "knn_200": 0.2}
+                for step, value in numbers.items()
+            }
+            values = {"metrics": {"linear": 0.8 + 0.1 * seed, "knn_20": 0.4, "knn_200": 0.2}}
+            folders.append(make_run(f"l{lr}_{seed}", {"optim.lr": lr}, seed=seed, evaluation=values, earlier=earlier))
+    assert "accuracy_over_checkpoints" not in found(make_run("one", evaluation={"metrics": {"linear": 0.5}}))
+    alone = found(*folders[:2])["accuracy_over_checkpoints"]
+    assert "sample deviation of the runs" in alone.caption
+    assert alone.caption.endswith("Protocol: standard, offline on every checkpoint that was evaluated.")
+    with paper():
+        (ax,) = alone.draw().axes
+        several = found(*folders)["accuracy_over_checkpoints"].draw().axes
+    assert [line.get_label() for line in ax.get_lines()] == ["kNN (k=20)", "linear probe"]
+    assert ax.get_lines()[1].get_xdata().tolist() == [2, 4, 6]
+    assert ax.get_lines()[1].get_ydata().tolist() == pytest.approx([55, 70, 85])
+    assert ax.get_xlabel() == "epoch"
+    assert [each.get_ylabel() for each in several] == ["kNN (k=20) (%)", "linear probe (%)"]
+    assert several[1].get_lines()[1].get_xdata().tolist() == [2, 6]  # at step 16 one of the two was not
+
+
 def test_reliability_pools_the_samples_of_the_seeds(make_run):
     folders = []
     for seed, (count, accuracy) in enumerate(((10, 0.5), (30, 0.9))):

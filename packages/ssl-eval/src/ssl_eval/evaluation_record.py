@@ -64,7 +64,12 @@ class EvaluationRecord:
     @property
     def of_newest(self) -> bool:
         """Whether it was made of the newest checkpoint that there was."""
-        return not re.search(r"_step_\d+$", self.name)
+        return self.series == self.name
+
+    @property
+    def series(self) -> str:
+        """The name that the evaluations of all checkpoints by one protocol share: without ``_step_<n>``."""
+        return re.sub(r"_step_\d+$", "", self.name)
 
     def value(self, name: str) -> float | None:
         """Return a metric, the mean of its draws where it has several; None where it is missing or no number."""

@@ -9,6 +9,7 @@ from ssl_eval.best import RULE, Contestant, best_row
 from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.groups import RunGroup, short_names
 from ssl_eval.metric_names import in_order, is_accuracy, readable
+from ssl_eval.run_record import RunRecord
 from ssl_eval.table import Table
 
 
@@ -30,15 +31,26 @@ class OfflineProtocol:
     name: str
 
     def of(self, group: RunGroup) -> list[EvaluationRecord]:
-        """Return the evaluation of each run that has one, of its newest checkpoint."""
-        found = [record.evaluations.get(self.evaluation) for record in group.records]
-        return [evaluation for evaluation in found if evaluation is not None and evaluation.dataset == self.dataset]
+        """Return the evaluation of each run that has one, of its last checkpoint that was evaluated."""
+        found = [self._of_run(record) for record in group.records]
+        return [max(evaluations, key=lambda each: each.step) for evaluations in found if evaluations]
+
+    def by_step(self, group: RunGroup) -> dict[int, list[EvaluationRecord]]:
+        """Return, for each step at which a run was evaluated, the evaluations of the runs that were, in order."""
+        found = [each for record in group.records for each in self._of_run(record)]
+        return {step: [e for e in found if e.step == step] for step in sorted({each.step for each in found})}
+
+    def _of_run(self, record: RunRecord) -> list[EvaluationRecord]:
+        found = {
+            e.step: e for e in record.evaluations.values() if (e.series, e.dataset) == (self.evaluation, self.dataset)
+        }
+        return list(found.values())
 
 
 def protocols(groups: Sequence[RunGroup]) -> list[OfflineProtocol]:
-    """Return the protocols that at least one run was evaluated by, at its newest checkpoint."""
-    newest = [e for g in groups for r in g.records for e in r.evaluations.values() if e.of_newest]
-    found = {(evaluation.name, evaluation.dataset): evaluation.protocol for evaluation in newest}
+    """Return the protocols that at least one run was evaluated by."""
+    evaluations = [e for g in groups for r in g.records for e in r.evaluations.values()]
+    found = {(evaluation.series, evaluation.dataset): evaluation.protocol for evaluation in evaluations}
     several = len({dataset for _, dataset in found}) > 1
     titles = {key: f"{name} on {key[1]}" if several and key[1] else name for key, name in found.items()}
     shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
@@ -66,6 +78,32 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
     if len(rows) > 1 and accuracies:
         notes.append(RULE if best else f"{RULE} Here none does.")
     return Table(f"Evaluated offline: {protocol.name}", columns, rows, notes, best)
+
+
+def checkpoint_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> Table | None:
+    """Return the metrics of every checkpoint that was evaluated; None where no run has more than one."""
+    steps = [(group, protocol.by_step(group)) for group in groups]
+    if all(len(found) < 2 for _, found in steps):
+        return None
+    metrics = in_order({name for _, found in steps for each in found.values() for e in each for name in e.metrics})
+    settings = short_names(list(groups[0].settings))
+    columns = ["run", *settings.values(), "step", "epoch", "n", *map(readable, metrics)]
+    rows = [
+        [
+            group.label,
+            *group.settings.values(),
+            step,
+            _epochs(each),
+            len(each),
+            *(_cell(name, each) for name in metrics),
+        ]
+        for group, found in steps
+        for step, each in found.items()
+    ]
+    note = f"Protocol '{protocol.name}': offline, on frozen features of each checkpoint that was evaluated."
+    if any(row[len(settings) + 3] > 1 for row in rows):
+        note += " n runs that differ in the seed alone: mean ± sample deviation."
+    return Table(f"Every checkpoint: {protocol.name}", columns, rows, [note])
 
 
 def _contestant(group: RunGroup, found: Sequence[EvaluationRecord], name: str) -> Contestant | None:
@@ -103,8 +141,8 @@ def _epochs(found: Sequence[EvaluationRecord]) -> str:
 
 def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
     note = (
-        f"Protocol '{rows[0][0].protocol}': offline, on frozen features of each run's newest checkpoint; accuracies and ECE in "
-        "percent."
+        f"Protocol '{rows[0][0].protocol}': offline, on frozen features of each run's last checkpoint that was evaluated; "
+        "accuracies and ECE in percent."
     )
     tuned = [e.values.get("settings") for found in rows for e in found if "fine_tuning" in e.values]
     if tuned:

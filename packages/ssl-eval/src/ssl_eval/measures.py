@@ -63,4 +63,4 @@ def measures_of(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]
 
 def offline(protocol: OfflineProtocol) -> str:
     """Return the sentence of a caption for an offline protocol."""
-    return f"Protocol: {protocol.name}, offline on the newest checkpoint of each run."
+    return f"Protocol: {protocol.name}, offline on the last checkpoint of each run that was evaluated."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_eval.drawing import Drawing, slug
-from ssl_eval.evaluation_tables import evaluation_table, protocols
+from ssl_eval.evaluation_tables import checkpoint_table, evaluation_table, protocols
 from ssl_eval.figures.style import SUFFIXES, NothingToDraw, paper, save
 from ssl_eval.groups import group_runs
 from ssl_eval.latex import escape
@@ -44,8 +44,9 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     folders : sequence of str or Path
         Run folders, or folders of them at any depth; ``wandb:entity/project`` for the runs of a project of wandb.
     out : str or Path, optional
-        Where to write ``table.md``, ``table.tex`` and ``table.csv``; ``evaluation_<protocol>.csv`` and ``final.csv`` (offline
-        evaluations, and the tables of the ends of the runs, if there are any); each figure as png and pdf; ``figures.tex``
+        Where to write ``table.md``, ``table.tex`` and ``table.csv``; ``evaluation_<protocol>.csv``,
+        ``checkpoints_<protocol>.csv`` and ``final.csv`` (offline evaluations, those of several checkpoints of a run, and the
+        tables of the ends of the runs, if there are any); each figure as png and pdf; ``figures.tex``
         with their captions; and ``index.html`` with everything in one file. By default ``report`` in the first folder, or in
         the current one if the first is a project of wandb.
 
@@ -73,12 +74,14 @@ def _write(folders: Sequence[Path], out: Path) -> Report:
     table = summary_table(groups, left_out)
     offline = {protocol: evaluation_table(protocol, groups) for protocol in protocols(groups)}
     final = final_tables(groups)
-    tables = [table, *offline.values(), *final]
+    checkpoints = {p: found for p in offline if (found := checkpoint_table(p, groups)) is not None}
+    tables = [table, *offline.values(), *checkpoints.values(), *final]
     texts = {
         "table.md": "\n".join(each.to_markdown() for each in tables),
         "table.tex": LATEX_HEAD + "\n".join(each.to_latex() for each in tables),
         "table.csv": table.to_csv(),
         **{f"evaluation_{slug(protocol.name)}.csv": each.to_csv() for protocol, each in offline.items()},
+        **{f"checkpoints_{slug(protocol.name)}.csv": each.to_csv() for protocol, each in checkpoints.items()},
     }
     if final:
         texts["final.csv"] = "\n".join(each.to_csv() for each in final)

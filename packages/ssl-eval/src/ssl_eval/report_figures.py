@@ -1,11 +1,11 @@
 """The figures of a report: what can be drawn of these runs, each with its caption."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ssl_eval.checkpoint_curves import checkpoint_curves
 from ssl_eval.drawing import Drawing, counted, slug
 from ssl_eval.evaluation_tables import OfflineProtocol
 from ssl_eval.figures.correlation import correlation_figure
@@ -16,9 +16,6 @@ from ssl_eval.measures import ONLINE, Measures, measures_of, offline
 from ssl_eval.metric_names import is_label_free
 from ssl_eval.protocol_figures import protocol_figures
 from ssl_eval.run_record import RunRecord
-
-if TYPE_CHECKING:
-    pass
 
 MOST_PANELS = 4
 LEAST_SETTINGS = 5  # of a correlation: four orders can agree by chance too easily (p = 1/12)
@@ -49,6 +46,8 @@ def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -
     found += _correlation(groups, measures)
     for protocol in protocols:
         suffix = f"_{slug(protocol.name)}" if len(protocols) > 1 else ""
+        curve = checkpoint_curves(dict(zip(labels, groups)), protocol, suffix)
+        found += [curve] if curve is not None else []
         named = {label: evaluations for label, group in zip(labels, groups) if (evaluations := protocol.of(group))}
         found += protocol_figures(named, offline(protocol), suffix)
     return _unique(found)

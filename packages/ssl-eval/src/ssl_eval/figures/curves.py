@@ -91,6 +91,21 @@ def time_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
     return _draw(panels, _colours(groups), "minutes")
 
 
+def curves_figure(panels: Mapping[str, Mapping[str, list[Point]]], x_label: str) -> "Figure":
+    """Return curves that are computed already: title of a panel -> label of a line -> its points.
+
+    Of more than seven labels those that end highest in the last panel are named. Each panel has all labels, some without
+    points; a panel alone may have any number of lines.
+    """
+    drawn = [Panel(title, dict(lines)) for title, lines in panels.items()]
+    labels = list(drawn[-1].lines)
+    if len(labels) > MOST_NAMED:
+        ends = {label: points[-1][1] if points else -1.0 for label, points in drawn[-1].lines.items()}
+        best = sorted(labels, key=lambda label: ends[label], reverse=True)[:MOST_NAMED]
+        labels = [label for label in labels if label in best]
+    return _draw(drawn, {label: number for number, label in enumerate(labels)} if len(labels) > 1 else None, x_label)
+
+
 def _groups(runs: Runs | Mapping[str, Runs]) -> dict[str, list[RunRecord]]:
     """Return label -> records; runs that are not in groups are one group each, called by name, or by path if need be."""
     if isinstance(runs, Mapping):
