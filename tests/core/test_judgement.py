@@ -100,6 +100,27 @@ def test_an_older_checkpoint_has_a_file_of_its_own(run, tiny_model, toy_data):
     assert path.name == "standard_step_8.json"
 
 
+def test_the_evaluation_of_what_was_the_newest_checkpoint_is_kept(run, tiny_model, toy_data, tmp_path):
+    """As when a run in progress is watched."""
+    options = {"method": tiny_model, "data": toy_data}
+    *older, newest = sorted(path for path in run.checkpoints.iterdir() if path.suffix == ".pt")
+    for path in (newest, newest.with_name(f"{newest.name}.sha256")):
+        path.rename(tmp_path / path.name)
+    (first,) = judge_checkpoint(run, QUICK, older[-1], **options)
+    before = json.loads(first.read_text())
+    hits = np.load(run.path / before["hits"])
+    for path in (newest, newest.with_name(f"{newest.name}.sha256")):
+        (tmp_path / path.name).rename(path)
+    (second,) = judge_checkpoint(run, QUICK, **options)
+    assert first == second
+    kept = json.loads((run.evaluations / "standard_step_8.json").read_text())
+    assert json.loads(second.read_text())["step"] == 12
+    assert kept == before | {"hits": "eval/standard_step_8_hits.npy"}
+    assert np.array_equal(np.load(run.path / kept["hits"]), hits)
+    judge_checkpoint(run, QUICK, **options)  # again: nothing older to keep
+    assert len(list(run.evaluations.glob("*.json"))) == 2
+
+
 def test_evaluations_outlive_a_run_that_goes_on(run, tiny_model, toy_data, make_config):
     judge_checkpoint(run, QUICK, method=tiny_model, data=toy_data)
     tiny_model(make_config(log__run="moved", log__checkpoint_every=1)).fit()  # finished: only its summary is new

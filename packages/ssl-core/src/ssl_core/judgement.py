@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 import time
 from dataclasses import asdict
@@ -78,6 +79,7 @@ def judge_checkpoint(
         path = run.evaluations / f"{label}.json"
         try:
             path.parent.mkdir(exist_ok=True)
+            _keep_earlier(run, path, document["step"])
             if hits is not None:
                 document["hits"] = f"{path.parent.name}/{label}_hits.npy"
                 _write_hits(run.path / document["hits"], hits)
@@ -87,6 +89,22 @@ def judge_checkpoint(
         _note(run, label, document)
         written.append(path)
     return written
+
+
+def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
+    """Give the evaluation of a checkpoint that was the newest once a name of its own, before it is replaced."""
+    try:
+        earlier = json.loads(path.read_text())
+        label = f"{path.stem}_step_{int(earlier['step'])}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there is none, or it is no evaluation
+    if earlier["step"] >= step:
+        return
+    hits = earlier.get("hits")
+    if isinstance(hits, str) and (run.path / hits).is_file():
+        earlier["hits"] = f"{path.parent.name}/{label}_hits.npy"
+        shutil.copyfile(run.path / hits, run.path / earlier["hits"])
+    write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
 
 
 def _write_hits(path: Path, hits: Any) -> None:
