@@ -60,7 +60,7 @@ def test_all_checkpoints_are_a_job_each_and_end_in_files_of_their_own(trained):
 def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_probe(trained):
     """On digits; the command is killed (SIGKILL) after a checkpoint of its second run, and goes on there."""
     command = [sys.executable, "eval.py", f"run={trained}", "eval=finetune", "eval.few=[]", "view_samples=0"]
-    command += ["++eval.finetune.fractions=[0.1,1.0]", "++eval.finetune.epochs=12"]
+    command += ["eval.linear=true", "++eval.finetune.fractions=[0.1,1.0]", "++eval.finetune.epochs=12"]
     process = subprocess.Popen(command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
     tuned = trained / "eval" / "fine_tuning"

@@ -81,9 +81,9 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
 
 
 def checkpoint_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> Table | None:
-    """Return the metrics of every checkpoint that was evaluated; None where no run has more than one."""
-    steps = [(group, protocol.by_step(group)) for group in groups]
-    if all(len(found) < 2 for _, found in steps):
+    """Return the metrics of every checkpoint that was evaluated, of the runs with several; None where there are none."""
+    steps = [(group, found) for group in groups if len(found := protocol.by_step(group)) > 1]
+    if not steps:
         return None
     metrics = in_order({name for _, found in steps for each in found.values() for e in each for name in e.metrics})
     settings = short_names(list(groups[0].settings))
