@@ -99,6 +99,7 @@ def test_weights_that_do_not_fit_name_the_keys(settings, tmp_path):
     torch.save(build_backbone("resnet9", (1, 16, 16), width=8).state_dict(), tmp_path / "wide.pth")
     with pytest.raises(ConfigError, match=r"^weights='.*wide.pth': .*of another shape: .*weight \("):
         make_baseline("resnet9", str(tmp_path / "wide.pth"), settings, [], "cpu")
+    assert [path.name for path in tmp_path.iterdir()] == ["wide.pth"]  # no folder of a run that never was
 
 
 def test_code_in_a_file_of_weights_is_not_run(settings, tmp_path):
