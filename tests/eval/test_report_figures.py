@@ -172,6 +172,21 @@ def test_reliability_pools_the_samples_of_the_seeds(make_run):
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == (pytest.approx([80]), pytest.approx([80]))
 
 
+def test_captions_say_how_many_settings_are_left_out(make_run, full_evaluation):
+    folders = [
+        make_run(f"r{i}", {"model.name": f"m{i}"}, evaluation=full_evaluation(accuracy=0.5 + 0.04 * i))
+        for i in range(9)
+    ]
+    figures = found(*folders)
+    for name in ("confusion_matrix", "embedding"):
+        shown = [drawing for each, drawing in figures.items() if each.startswith(name)]
+        assert len(shown) == 7
+        assert all(", one of the 7 best of 9 settings" in drawing.caption for drawing in shown)
+    for name, number in (("reliability", 7), ("spectrum", 7), ("per_class", 4)):
+        assert f"; the {number} best of 9 settings. Protocol" in figures[name].caption
+    assert not any("best of" in drawing.caption for drawing in found(*folders[:4]).values())
+
+
 def test_of_many_groups_the_best_seven_are_named(make_run):
     folders = [make_run(f"r{i}", changes={"model.name": f"m{i}"}, final=0.5 + 0.04 * i) for i in range(9)]
     drawing = found(*folders)["learning_curves"]

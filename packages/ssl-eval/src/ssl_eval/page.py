@@ -12,6 +12,7 @@ from typing import Any
 from ssl_eval.run_record import STATUSES, RunRecord
 from ssl_eval.table import NOTHING, Table, shown
 
+WIDE = 14  # columns, above which a table is printed smaller
 # Nothing is fetched and nothing runs but the script of this file, whatever a run is called.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
 
@@ -131,7 +132,9 @@ def _table(table: Table) -> str:
     for row, cells in enumerate(table.rows):
         parts = []
         for column, value in enumerate(cells):
-            text = escape(shown(value))
+            text = escape(shown(value)).replace(
+                "± ", "±&nbsp;"
+            )  # a narrow column breaks before the deviation, not in it
             if (row, column) in table.best:
                 text = f"<strong>{text}</strong>"
             if column in status:
@@ -143,9 +146,10 @@ def _table(table: Table) -> str:
         rows.append(f"<tr>{''.join(parts)}</tr>")
     notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
     body = "\n".join(rows)
+    wide = _class("wide" if len(table.columns) > WIDE else "")
     return (
         f'\n<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-        f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n"
+        f"<table{wide}>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n"
         f'<div class="note">{notes}</div>\n'
     )
 

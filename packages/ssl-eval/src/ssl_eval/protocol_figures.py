@@ -26,9 +26,9 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
         names = found[0].class_names
         worst = "; ".join(worst_confusions(counts, names))
         caption = (
-            f"Confusion matrix{_of(label, named)}, {_runs(found)}: rows are classes, columns predictions, the colour "
+            f"Confusion matrix{_of(label, named)}, {_runs(found)}{_one_of(named, 'confusion')}: rows are classes, columns "
+            f"predictions, the colour the square root of the share. Most often mistaken: {worst or 'none'}. {protocol}"
         )
-        caption += f"the square root of the share. Most often mistaken: {worst or 'none'}. {protocol}"
         yield Drawing(
             f"confusion_matrix{_name(label, named)}{suffix}",
             caption,
@@ -39,7 +39,7 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
         caption = (
             "Reliability: how often a prediction is right, against its confidence; samples of all runs, bins of ten or "
         )
-        caption += f"more. {protocol}"
+        caption += f"more{_best(named, 'reliability')}. {protocol}"
         yield Drawing(f"reliability{suffix}", caption, lambda: reliability_figure(_unnamed(reliabilities)))
     spectra = {
         counted(label, len(found)): [e.spectrum for e in found if e.spectrum is not None]
@@ -47,15 +47,15 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
     }
     if spectra:
         caption = (
-            "Spectrum of the features: eigenvalues of their covariance over the largest; geometric mean and range of the runs. "
-            + protocol
+            "Spectrum of the features: eigenvalues of their covariance over the largest; geometric mean and range of the "
+            f"runs{_best(named, 'spectrum')}. {protocol}"
         )
         yield Drawing(f"spectrum{suffix}", caption, lambda: spectrum_figure(_unnamed(spectra)))
     for label, found in _top(named, "maps"):
         first = found[0]
         caption = (
-            f"Map of the embedding{_of(label, named)}, run {first.path.parent.parent.name}, {len(first.map_labels):,} samples; "
-            f"colours are classes. {protocol}"
+            f"Map of the embedding{_of(label, named)}, run {first.path.parent.parent.name}, {len(first.map_labels):,} samples"
+            f"{_one_of(named, 'maps')}; colours are classes. {protocol}"
         )
         yield Drawing(
             f"embedding{_name(label, named)}{suffix}",
@@ -78,8 +78,7 @@ def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: 
         caption += ": mean and sample deviation of the runs"
     if len(names) > MOST_CLASSES:
         caption += f"; the {MOST_CLASSES // 2} lowest and the {MOST_CLASSES // 2} highest of {len(names)}"
-    if len(named) > len(bars):
-        caption += f"; the {len(bars)} best of {len(named)} settings"
+    caption += _best(named, "per_class", MOST_GROUPS)
     yield Drawing(f"per_class{suffix}", f"{caption}. {protocol}", lambda: class_figure(names, _unnamed(bars)))
 
 
@@ -101,6 +100,16 @@ def _top(
 
     best = sorted(having, key=accuracy, reverse=True)[:most]
     return [(label, found) for label, found in having.items() if label in best]
+
+
+def _best(named: Mapping[str, Sequence[EvaluationRecord]], part: str, most: int = MOST_NAMED) -> str:
+    """Return what a caption says of the settings that are left out: nothing where all that have a part are shown."""
+    having = sum(any(_has(evaluation, part) for evaluation in found) for found in named.values())
+    return f"; the {most} best of {having} settings" if having > most else ""
+
+
+def _one_of(named: Mapping[str, Sequence[EvaluationRecord]], part: str) -> str:
+    return _best(named, part).replace("; the ", ", one of the ")
 
 
 def _has(evaluation: EvaluationRecord, part: str) -> bool:

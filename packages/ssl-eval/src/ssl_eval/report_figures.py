@@ -31,7 +31,8 @@ def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -
         Drawing("learning_curves", f"Learning curves.{_band(trained)} {ONLINE}", lambda: epoch_figure(curves)),
         Drawing(
             "accuracy_against_time",
-            f"Accuracy against minutes of training and evaluation, a step's share of the run's wall time.{_band(trained)} "
+            "Accuracy against minutes of training and evaluation: of the run's wall time the share of the steps done, as if "
+            f"each took alike.{_band(trained)} "
             f"{ONLINE}",
             lambda: time_figure(curves),
         ),
