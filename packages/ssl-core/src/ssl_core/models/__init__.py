@@ -27,7 +27,17 @@ METHODS: dict[str, str] = {
     "w_mse": "ssl_core.models.w_mse:WMSE",
 }
 
-__all__ = ["METHODS", "WMSE", "BarlowTwins", "Baseline", "SimCLR", "Supervised", "VICReg", "config_class", "method_class"]
+__all__ = [
+    "METHODS",
+    "WMSE",
+    "BarlowTwins",
+    "Baseline",
+    "SimCLR",
+    "Supervised",
+    "VICReg",
+    "config_class",
+    "method_class",
+]
 
 
 def method_class(name: str) -> "type[BaseModel]":
