@@ -166,7 +166,7 @@ def readers(make_config, tiny_model, toy_data, monkeypatch):
             if self.progress.step == 5:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("ssl_core.summary.git_state", dict)  # two processes a run, of a hundred runs
+    monkeypatch.setattr("ssl_core.git_state.git_state", dict)  # two processes a run, of a hundred runs
     found = {}
     resumed = make_config(log__run="resumption", log__checkpoint_every_steps=4, log__keep_checkpoints=1)
     judged = make_config(log__run="evaluation", optim__epochs=0)  # a run of no epochs only evaluates

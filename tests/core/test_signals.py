@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
+from ssl_core.circumstances import slurm_job
 from ssl_core.signals import StopSignal, leave_at_once
-from ssl_core.summary import slurm_job
 
 
 @pytest.fixture

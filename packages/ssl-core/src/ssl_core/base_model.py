@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ssl_core.batch import to_device
 from ssl_core.checkpoint_writer import CheckpointWriter
 from ssl_core.checkpoints import Checkpoints
+from ssl_core.class_place import place_of
 from ssl_core.collapse import CollapseAlarm
 from ssl_core.config import Config, ModelConfig
 from ssl_core.distributed import Distributed
@@ -233,6 +234,8 @@ class BaseModel(nn.Module):
             "precision": self.precision.name,
             "ranks": ranks.world_size,
             "threads": torch.get_num_threads(),
+            "method": place_of(type(self)),
+            "data": place_of(type(config.data)),
             "image_shape": list(self.image_shape),
             **{name: list(getattr(self.loaders, name)) for name in ("mean", "std") if hasattr(self.loaders, name)},
         }

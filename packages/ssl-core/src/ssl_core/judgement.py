@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ssl_core.circumstances import versions
 from ssl_core.errors import RunError
 from ssl_core.extraction import extract
 from ssl_core.fine_tuning import FineTuning, fine_tune
 from ssl_core.run_folder import RunFolder, write_atomically
 from ssl_core.saved_config import read_config
-from ssl_core.summary import versions
 from ssl_eval import Protocol, judge
 
 

@@ -12,7 +12,6 @@ another outcome than recorded; else that of the error (``ssl_core.errors``).
 
 import argparse
 import copy
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ssl_core.class_place import class_at
 from ssl_core.errors import ConfigError, DivergedError, RunError
 from ssl_core.progress_bar import ProgressBar
 from ssl_core.run_folder import RunFolder
@@ -173,23 +173,6 @@ class _Behind(Exception):
     """The step is done."""
 
 
-def _class_in(place: str) -> Any:
-    """Return the class that ``FILE.py:Class`` names, on the command line of whoever has written the file."""
-    file, _, name = place.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"{place}: expected FILE.py:Class; there is no file {file!r}")
-    sys.path.insert(0, str(path.absolute().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{place}: expected FILE.py:Class; {path.name!r} is no Python file")
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        raise ConfigError(f"{place}: {path.name} has no class {name!r}")
-    return getattr(module, name)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be the command line."""
     parser = argparse.ArgumentParser("python3 -m ssl_core.replay", description="Take one step of a run again.")
@@ -199,8 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", metavar="FILE.py:Class", help="the data configuration, where it is one's own")
     given = parser.parse_args(arguments)
     try:
-        method = _class_in(given.method) if given.method else None
-        found = replay(method, given.folder, given.step, _class_in(given.data) if given.data else None)
+        method = class_at(given.method) if given.method else None
+        found = replay(method, given.folder, given.step, class_at(given.data) if given.data else None)
     except (ConfigError, RunError) as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code

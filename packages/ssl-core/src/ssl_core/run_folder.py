@@ -2,10 +2,10 @@
 
 ``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
 ``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the
-run has diverged; ``profile.md`` and ``trace.json`` where ``hardware.profile`` asks for them; ``output.log``: what a member
-of a sweep has printed; ``.lock`` says which process works in it; ``eval/`` holds what protocols say of its checkpoints, and
-the features; ``wandb.json`` and ``wandb/`` are there where wandb shows the run. The files are the truth; whatever else shows
-a run reads them.
+run has diverged; ``uncommitted.patch``, what was not committed of the code when it began; ``profile.md`` and ``trace.json``
+where ``hardware.profile`` asks for them; ``output.log``: what a member of a sweep has printed; ``.lock`` says which process
+works in it; ``eval/`` holds what protocols say of its checkpoints, and the features; ``wandb.json`` and ``wandb/`` are there
+where wandb shows the run. The files are the truth; whatever else shows a run reads them.
 """
 
 import contextlib
@@ -47,6 +47,7 @@ class RunFolder:
         self.backbone = self.path / "backbone.safetensors"
         self.evaluations = self.path / "eval"
         self.output = self.path / "output.log"
+        self.uncommitted = self.path / "uncommitted.patch"
         self.lock = self.path / ".lock"
         self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
         self.wandb = self.path / "wandb"  # what wandb keeps

@@ -12,6 +12,7 @@ from ssl_core.disk import writing
 from ssl_core.errors import DiskError, RunFolderError
 
 SILENT_SECONDS = 1800.0  # without a new byte in the folder, after which a run that cannot be asked counts as gone
+CLOCK_SECONDS = 2.0  # by which the times of a process and of a file may be apart
 
 
 class RunLock:
@@ -93,6 +94,38 @@ class RunLock:
             return json.loads(file.read() or "{}")
         except json.JSONDecodeError:  # just being written
             return {}
+
+
+def is_worked_in(path: Path) -> bool | None:
+    """Say whether a process works in the folder of this lock, without taking it; None where that cannot be seen from here.
+
+    Parameters
+    ----------
+    path : Path
+        ``<run>/.lock``: empty where a run has left it as it should. What a killed one leaves is told by its process, which
+        is gone, or began after the lock was taken.
+    """
+    try:
+        holder = json.loads(path.read_text() or "{}")
+        taken = path.stat().st_mtime
+    except (OSError, ValueError):
+        return None
+    if not holder:
+        return False
+    if holder.get("host") != socket.gethostname():
+        return None
+    process = int(holder["process"])
+    return _is_alive(process) and _began(process) <= taken + CLOCK_SECONDS
+
+
+def _began(process: int) -> float:
+    """Return when a process began, in seconds of the clock; 0 where the system does not say."""
+    try:
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    except (OSError, StopIteration):
+        return 0.0
+    return int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _newest_change(folder: Path) -> float:

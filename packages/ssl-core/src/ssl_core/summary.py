@@ -1,25 +1,20 @@
 """``summary.json``: how a run stands or ended, with what, where and how fast."""
 
-import importlib.metadata
 import logging
 import os
-import platform
-import shlex
-import socket
-import subprocess
-import sys
 import time
 from types import TracebackType
 from typing import Any
 
+from ssl_core.circumstances import circumstances
 from ssl_core.errors import Preempted
+from ssl_core.git_state import record_code
 from ssl_core.logger import Logger
 from ssl_core.progress import Progress
 from ssl_core.run_folder import RunFolder
 from ssl_core.throughput import Throughput
 
 _message = logging.getLogger(__name__)
-PACKAGES = ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch", "torch", "torchvision", "numba", "numpy")
 
 
 class Summary:
@@ -68,12 +63,9 @@ class Summary:
                     key: before[key] for key in ("evaluations",) if key in before
                 },  # of its checkpoints, see judgement.py
                 "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
-                "command": shlex.join([sys.executable, *sys.argv]),
-                "host": socket.gethostname(),
                 "process": os.getpid(),
-                **slurm_job(),
-                "versions": versions(),
-                "git": git_state(),
+                **circumstances(),
+                **record_code(self.folder, before),
             }
             self.write("running")
         return self
@@ -117,41 +109,3 @@ class Summary:
                     **more,
                 }
             )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on, as installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def slurm_job() -> dict[str, Any]:
-    """Return what identifies the SLURM job of this process, under "slurm"; an empty dict outside of one."""
-    names = os.environ
-    if "SLURM_JOB_ID" not in names:
-        return {}
-    array, task = names.get("SLURM_ARRAY_JOB_ID"), names.get("SLURM_ARRAY_TASK_ID")
-    job = {
-        "job": f"{array}_{task}" if array else names["SLURM_JOB_ID"],
-        "partition": names.get("SLURM_JOB_PARTITION"),
-        "nodes": names.get("SLURM_JOB_NODELIST"),
-        "restarts": int(names.get("SLURM_RESTART_COUNT", 0)),  # times that it was queued again
-    }
-    return {"slurm": job}
-
-
-def git_state() -> dict[str, Any]:
-    """Return the revision of the folder that the command stands in and whether it has uncommitted changes."""
-    try:
-        revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return {"revision": None, "changed": None}
-    if revision.returncode != 0:
-        return {"revision": None, "changed": None}
-    return {"revision": revision.stdout.strip(), "changed": bool(status.stdout.strip())}

@@ -1,0 +1,86 @@
+"""What the numbers of a run depend on beside its configuration: versions, processor, threads, code."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import socket
+import sys
+from typing import Any
+
+from ssl_core.class_place import has_changed
+from ssl_core.git_state import git_state
+from ssl_core.processor import processor_features, processor_name
+
+PACKAGES = ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch", "torch", "torchvision", "numba", "numpy")
+
+
+def circumstances() -> dict[str, Any]:
+    """Return those of this process, as they stand in ``summary.json``."""
+    return {
+        "command": shlex.join([sys.executable, *sys.orig_argv[1:]]),
+        "host": socket.gethostname(),
+        "processor": processor(),
+        **slurm_job(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on, as installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def slurm_job() -> dict[str, Any]:
+    """Return what identifies the SLURM job of this process, under "slurm"; an empty dict outside of one."""
+    names = os.environ
+    if "SLURM_JOB_ID" not in names:
+        return {}
+    array, task = names.get("SLURM_ARRAY_JOB_ID"), names.get("SLURM_ARRAY_TASK_ID")
+    job = {
+        "job": f"{array}_{task}" if array else names["SLURM_JOB_ID"],
+        "partition": names.get("SLURM_JOB_PARTITION"),
+        "nodes": names.get("SLURM_JOB_NODELIST"),
+        "restarts": int(names.get("SLURM_RESTART_COUNT", 0)),  # times that it was queued again
+    }
+    return {"slurm": job}
+
+
+def processor() -> str:
+    """Return the processor's name and what it can do."""
+    return " ".join([processor_name(), *processor_features()])
+
+
+def what_differs(summary: dict[str, Any], now: dict[str, Any] | None = None) -> list[str]:
+    """Return ``["torch was 2.14.0, is 2.15.0", ...]``: what is not as it was when a run began.
+
+    Parameters
+    ----------
+    summary : dict
+        ``summary.json`` of the run.
+    now : dict, optional
+        Facts of this process that cannot be asked here, under the names that they have in the summary: ``threads``, ``ranks``,
+        ``device``.
+    """
+    before, here = summary.get("versions", {}), versions()
+    pairs = [(name, before.get(name), here.get(name)) for name in sorted({*before, *here}) if before]
+    pairs += [("processor", summary.get("processor", processor()), processor())]
+    git = git_state()
+    if summary.get("git"):
+        pairs += [("revision", _short(summary["git"].get("revision")), _short(git.get("revision")))]
+    pairs += [(name, summary[name], value) for name, value in (now or {}).items() if name in summary]
+    said = [f"{name} was {was}, is {value}" for name, was, value in pairs if was != value]
+    for what in ("method", "data"):
+        if has_changed(summary.get(what) or {}):
+            said.append(f"'{summary[what]['file']}' has changed")
+    return said
+
+
+def _short(revision: str | None) -> str | None:
+    return revision and revision[:12]

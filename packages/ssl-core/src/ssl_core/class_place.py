@@ -1,0 +1,93 @@
+"""Where a class of one's own stands, ``FILE.py:Class``, so that a run can be gone on with from its folder alone."""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from ssl_core.errors import ConfigError
+
+OURS = ("ssl_core", "ssl_data")  # found again by the names in config.yaml
+
+
+def place_of(kind: type) -> dict[str, Any]:
+    """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; no file for ours, and where there is none.
+
+    The file is where the code of its methods was read: also of a class that came into this process by itself, as those of
+    a script come into a job.
+    """
+    if kind.__module__.partition(".")[0] in OURS:
+        return {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    codes = [each.__code__ for each in vars(kind).values() if isinstance(each, FunctionType)]
+    file = next((Path(code.co_filename).absolute() for code in codes if Path(code.co_filename).is_file()), None)
+    if file is None:
+        module = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        file = Path(module).absolute() if module else None
+    found: dict[str, Any] = {"class": kind.__qualname__}
+    return {**found, "file": str(file), "sha256": _digest(file)} if file else found
+
+
+def class_at(place: str) -> Any:
+    """Return the class that ``FILE.py:Class`` names, which runs the file: it is a user's word, or what a run has recorded.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or no such class in it.
+    """
+    file, _, name = place.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"{place}: expected FILE.py:Class; there is no file {file!r}")
+    sys.path.insert(0, str(path.absolute().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{place}: expected FILE.py:Class; {path.name!r} is no Python file")
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        raise ConfigError(f"{place}: {path.name} has no class {name!r}")
+    return found
+
+
+def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
+    """Return the class that a run has recorded of itself.
+
+    A run folder may come from anybody, and a file that it names is run. So it has to be a file that was here without it: one of
+    this user, outside of the folder that the run lies in.
+
+    Raises
+    ------
+    ConfigError
+        If it is gone, or none that is run unasked; the sentence says how to name one.
+    """
+    option = f"--{what} FILE.py:{record.get('class', 'Class')}"
+    name, file = str(record.get("class", "")), str(record.get("file") or "")
+    if not file or "<" in name:
+        raise ConfigError(
+            f"'{run}': its {what} {name} stands in no file that it could be read from; say where: {option}"
+        )
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"'{run}': its {what} {name} stood in '{file}', which is gone; say where it is now: {option}")
+    inside = run.resolve().parent in path.resolve().parents
+    if inside or path.stat().st_uid not in (os.getuid(), 0):
+        why = "came with the run" if inside else "is another user's"
+        raise ConfigError(
+            f"'{run}': its {what} {name} stands in '{file}', which {why}; to run that code, say so: {option}"
+        )
+    return class_at(f"{file}:{name}")
+
+
+def has_changed(record: dict[str, Any]) -> bool:
+    """Say whether a class's file holds something else than it did when the run began."""
+    path = Path(record.get("file") or "")
+    return bool(record.get("sha256")) and path.is_file() and _digest(path) != record["sha256"]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
