@@ -1,6 +1,7 @@
 """``ssl-eval report FOLDER...`` and ``ssl-eval watch FOLDER...``: the command line."""
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -15,9 +16,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "ssl-eval") -> int:
     """Run the command; return its exit code: 0, or 2 where the input is wrong (one line on stderr says how)."""
-    parser = _Parser(prog="ssl-eval", description="From runs to the numbers, the table and the figure of a paper.")
+    parser = _Parser(prog=prog, description="From runs to the numbers, the table and the figure of a paper.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     report = commands.add_parser(
         "report",
@@ -34,7 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     live.add_argument("folders", nargs="+", metavar="FOLDER", help=FOLDER)
     live.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
     live.add_argument("--once", action="store_true", help="print once; so it does where there is no terminal")
-    chosen = parser.parse_args(arguments)
+    chosen, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = (report if chosen.command == "report" else live)._option_string_actions
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"see {prog} {chosen.command} --help"
+        parser.exit(2, f"{prog} {chosen.command}: {unknown[0]}: unknown option; {hint}\n")
     try:
         if chosen.command == "watch":
             from ssl_eval.watch import watch
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         problem = f"'{error.filename}': {error.strerror}" if error.filename else str(error)
-    print(f"ssl-eval {chosen.command}: {problem}", file=sys.stderr)
+    print(f"{prog} {chosen.command}: {problem}", file=sys.stderr)
     return 2
 
 

@@ -1,5 +1,6 @@
 """A run as it stands in its folder, read and never written."""
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -187,7 +188,7 @@ def find_runs(folders: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise ValueError(f"'{folder}': there is no such folder")
+            raise ValueError(f"'{folder}': there is no such folder{_did_you_mean(folder)}")
         runs = list(_under(folder))
         if not runs:
             raise ValueError(
@@ -196,6 +197,12 @@ def find_runs(folders: Iterable[str | Path]) -> list[Path]:
         for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())
+
+
+def _did_you_mean(folder: Path) -> str:
+    beside = [each.name for each in folder.parent.iterdir() if each.is_dir()] if folder.parent.is_dir() else []
+    near = difflib.get_close_matches(folder.name, beside, n=1)
+    return f"; did you mean '{folder.parent / near[0]}'?" if near else ""
 
 
 def _under(folder: Path) -> Iterator[Path]:
