@@ -99,6 +99,11 @@ def test_command(folder, command, outputs, images):
         assert "1 finished" in run(
             [*words[:2], str(outputs / str(COMMANDS.index((folder, "python3 main.py")))), *words[3:]], folder, images
         )
+    elif words[:2] == ["stable-ssl", "ls"]:
+        assert "finished" in run([*words[:2], str(outputs)], folder, images)
+    elif words[:2] == ["stable-ssl", "resume"]:
+        [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).glob("*")
+        assert "has finished" in run([*words[:2], str(trained)], folder, images)
     elif words[:2] == ["python3", "eval.py"]:
         [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).iterdir()
         words = [word.replace("outputs/simclr_digits", str(trained)) for word in words]

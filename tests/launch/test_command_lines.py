@@ -125,6 +125,8 @@ def test_ones_own_method_from_any_folder(tmp_path):
         assert result.returncode == 0, result.stderr
         [(name, summary)] = summaries(out).items()
         assert name.startswith("MyIdea-simclr_digits-")
+        assert summary["method"]["class"] == "MyIdea"
+        assert summary["method"]["file"] == str(script)  # also in a job, into which the class came without its file
         assert summary["status"] == "finished"
 
 

@@ -19,6 +19,7 @@ def circumstances() -> dict[str, Any]:
     """Return those of this process, as they stand in ``summary.json``."""
     return {
         "command": shlex.join([sys.executable, *sys.orig_argv[1:]]),
+        "directory": os.getcwd(),  # where relative paths of the configuration begin
         "host": socket.gethostname(),
         "processor": processor(),
         **slurm_job(),

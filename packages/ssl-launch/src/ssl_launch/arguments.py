@@ -2,6 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from ssl_core.errors import ConfigError
+from ssl_core.strict import nearest
 
 _WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
 _CONFIG_PATH = {"--config-path", "-cp"}
@@ -54,6 +60,28 @@ def options_of_a_member(arguments: list[str]) -> list[str]:
             options.append(argument)
         waiting = not waiting and argument in _WITH_VALUE
     return options
+
+
+def refuse_unknown_options(arguments: list[str]) -> None:
+    """Raise for an option that Hydra does not know, or one without its value: Hydra would answer with its whole usage.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option, and the nearest that there is.
+    """
+    parser = get_args_parser()
+    known = {name for action in parser._actions for name in action.option_strings} | {"--watch"}
+
+    def refuse(said: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", said)
+        hint = nearest(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
+        raise ConfigError(f"{said.partition(' (choose')[0]}{hint}")
+
+    parser.error = refuse  # type: ignore[assignment, method-assign]
+    given = [each for each in arguments if each != "--watch"]  # that of eval.py, which makes watch=true of it
+    for option in dict.fromkeys(each.partition("=")[0] for each in parser.parse_known_args(given)[1]):
+        raise ConfigError(f"{option}: unknown option{nearest(option, known)}")
 
 
 def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:

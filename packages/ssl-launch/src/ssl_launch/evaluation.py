@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ssl_eval import Protocol
 
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
-HELP = """Judge checkpoints by a protocol: ${hydra.job.name} run=FOLDER [eval=NAME] [key=value ...]
+HELP = """Judge checkpoints by a protocol: PROGRAM run=FOLDER [key=value ...]
 
   run=FOLDER          a run, the file of a checkpoint, or a quoted glob of runs
   backbone=NAME       or a backbone without a run, with weights=FILE or random

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ssl_core.config import Config
-from ssl_launch.arguments import options_of_a_member, tidy_arguments, without_cfg_job
+from ssl_launch.arguments import options_of_a_member, refuse_unknown_options, tidy_arguments, without_cfg_job
 from ssl_launch.complaint import EMBEDDED, end
 from ssl_launch.hydra_defaults import register_defaults
 
@@ -34,7 +34,7 @@ def run_command(
         Of the configuration without ``--config-name``. It is looked for in ``configs/`` beside the calling script, then
         among the embedded ones.
     help_text : str
-        What ``--help`` shows; ``${hydra.job.name}`` is the script's name.
+        What ``--help`` shows; PROGRAM in it is what was typed, ``main.py`` or ``stable-ssl train``.
     act : Callable
         Takes what was composed; called once for each member of a sweep, in the job where there is one.
     complain : Callable
@@ -50,7 +50,8 @@ def run_command(
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
     program = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
-    register_defaults(script.stem, help_text, "basic" if configured is None else "side_by_side")
+    default = "basic" if configured is None else "side_by_side"
+    register_defaults(script.stem.rpartition(" ")[2], help_text.replace("PROGRAM", script.name), default)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of to Hydra's printer
     entry = hydra.main(
         version_base="1.3",
@@ -73,7 +74,9 @@ def run_command(
 
     shows = False
     try:
-        arguments, shows = without_cfg_job(tidy_arguments(sys.argv[1:], script.parent))
+        arguments = tidy_arguments(sys.argv[1:], script.parent)
+        refuse_unknown_options(arguments)
+        arguments, shows = without_cfg_job(arguments)
         sys.argv[1:] = [*arguments, "hydra.mode=RUN"] if shows else prepare(arguments)
         launched: Any = task
         launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]

@@ -13,7 +13,7 @@ from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
 from ssl_launch.run_name import run_name
 
-HELP = """Train: ${hydra.job.name} [--config-name=NAME] [group.key=value ...]
+HELP = """Train: PROGRAM [--config-name=NAME] [group.key=value ...]
 
   --config-name=NAME  configs/NAME.yaml, beside the script or among the embedded
   --config-path=DIR   look for NAME in another folder

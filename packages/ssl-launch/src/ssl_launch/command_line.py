@@ -1,0 +1,119 @@
+"""``stable-ssl COMMAND``: one command line for all that is done with configurations and runs.
+
+Each command is a module or a function of its own, loaded when it is asked for: ``ls`` and the completion of a shell wait for
+neither Hydra nor torch.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_core.errors import ConfigError
+from ssl_core.strict import nearest
+
+HELP = """stable-ssl COMMAND ...: self-supervised learning, from an idea to its table
+
+  train       train a configuration: --config-name=NAME group.key=value ...
+  resume      go on with a run, from its folder alone; --from-scratch: again
+  ls          list runs: status, best metric, age
+  watch       running experiments, live in the terminal
+  eval        judge the checkpoints of runs by a protocol
+  report      compare runs: tables, figures and a page
+  views       a picture of what a model will see
+  doctor      what this machine has and lacks, and what to do about it
+  completion  a script that lets bash or zsh complete all of this
+
+stable-ssl COMMAND --help says more. A run is a folder; configurations are YAML
+files in configs/ of the folder where you stand, or among the embedded ones.
+
+Exit codes: 0 done, 2 refused (one line says why), 3 no whole checkpoint,
+4 diverged, 74 the disk refuses, 75 preempted: the same command goes on.
+"""
+# command -> module:function, which takes the arguments and returns the exit code
+COMMANDS = {
+    "train": "ssl_launch.command_line:train",
+    "resume": "ssl_launch.resumption:main",
+    "ls": "ssl_launch.run_list:main",
+    "watch": "ssl_launch.command_line:watch",
+    "eval": "ssl_launch.command_line:evaluate",
+    "report": "ssl_launch.command_line:report",
+    "views": "ssl_launch.command_line:views",
+    "doctor": "ssl_launch.doctor:main",
+    "completion": "ssl_launch.completion:main",
+}
+
+
+def main() -> int:
+    """Run one command; return its exit code. What is refused is one line on stderr."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    try:
+        if name not in COMMANDS:
+            raise ConfigError(f"stable-ssl {name}: unknown command{nearest(name, COMMANDS)}")
+        module, function = COMMANDS[name].split(":")
+        return getattr(importlib.import_module(module), function)(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:  # of `| head`: whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Be ``main.py``, in the folder where the user stands."""
+    _be_script("train", arguments)
+    from ssl_launch.training import launch
+
+    launch()
+    return 0
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Be ``eval.py``; a run may be named without ``run=``."""
+    _be_script("eval", [each if "=" in each or each.startswith("-") else f"run={each}" for each in arguments])
+    from ssl_launch.evaluation import evaluate
+
+    evaluate()
+    return 0
+
+
+def views(arguments: Sequence[str]) -> int:
+    """Be ``show_views.py``."""
+    _be_script("views", arguments)
+    from ssl_launch.view_sheet import show_views
+
+    show_views()
+    return 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Be ``ssl-eval report``."""
+    return _ssl_eval("report", arguments)
+
+
+def watch(arguments: Sequence[str]) -> int:
+    """Be ``ssl-eval watch``."""
+    return _ssl_eval("watch", arguments)
+
+
+def _ssl_eval(command: str, arguments: Sequence[str]) -> int:
+    from ssl_eval.cli import main
+
+    return main([command, *arguments], prog="stable-ssl")
+
+
+def _be_script(name: str, arguments: Sequence[str]) -> None:
+    """Let what reads ``sys.argv`` find a script in the folder where the user stands: its ``configs/`` are looked into."""
+    sys.argv = [str(Path.cwd() / f"stable-ssl {name}"), *arguments]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

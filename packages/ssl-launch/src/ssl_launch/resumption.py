@@ -1,0 +1,127 @@
+"""``stable-ssl resume FOLDER``: a run gone on with, or done again, from its folder alone."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_core.circumstances import what_differs
+from ssl_core.class_place import class_at, recorded_class
+from ssl_core.errors import ConfigError
+from ssl_core.git_state import uncommitted_patch
+from ssl_core.run_folder import RunFolder
+from ssl_core.saved_config import read_config
+from ssl_launch.command_parser import CommandParser, folder
+
+DESCRIPTION = """Go on with a run that was interrupted, preempted or killed, or has failed.
+
+It needs nothing but the folder: configuration, number of threads, the folder
+where the command was given and the file of a method of your own, which is run,
+are recorded in it. One line says what is not as it was when the run began."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train; return the exit code."""
+    from ssl_launch.complaint import complaint, end
+
+    chosen = _parser().parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # as training does, through Hydra
+    try:
+        return resume(chosen.folder, chosen.from_scratch, chosen.method, chosen.data)
+    except Exception as error:
+        line = complaint(error)
+        if line is None:
+            raise  # somebody's bug: the whole traceback
+        end(line, getattr(error, "exit_code", 2))
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser("resume", DESCRIPTION)
+    parser.add_argument("folder", type=folder, metavar="FOLDER", help="the run")
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="train it again, in FOLDER-again: the same weights on the same machine",
+    )
+    parser.add_argument("--method", metavar="FILE.py:Class", help="the method, where its file has moved")
+    parser.add_argument("--data", metavar="FILE.py:Class", help="the data configuration, likewise")
+    return parser
+
+
+def options() -> list[str]:
+    """Return the options, for the shell's completion."""
+    return _parser().options()
+
+
+def resume(path: Any, from_scratch: bool = False, method: str | None = None, data: str | None = None) -> int:
+    """Go on with a run in this process, or train it again in a new folder beside it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The run folder.
+    from_scratch : bool
+        Whether to train it again, in ``<folder>-again``. That, too, goes on where it was stopped.
+    method, data : str, optional
+        ``FILE.py:Class``, where it is not the one that the run has recorded.
+
+    Returns
+    -------
+    int
+        0, also for a run that had finished.
+
+    Raises
+    ------
+    ConfigError, RunError
+        If the folder is no run, its method cannot be found, or it cannot go on.
+    """
+    run = RunFolder(Path(path).resolve())
+    if not run.config.is_file():
+        raise ConfigError(f"'{path}' is no run: it has no config.yaml; stable-ssl ls lists runs")
+    summary = run.read_summary()
+    if summary.get("status") in ("finished", "baseline") and not from_scratch:
+        print(
+            f"'{path}' has finished: epoch {summary.get('epoch')}, step {summary.get('step')}; --from-scratch trains it "
+            "again",
+            flush=True,
+        )
+        return 0
+    kind, config = read_config(run, _class("method", method, summary, run), _class("data", data, summary, run))
+    if os.path.isdir(summary.get("directory", "")):
+        os.chdir(summary["directory"])  # relative paths of the configuration begin there, and git is asked there
+    if os.environ.get("RANK", "0") == "0":
+        print(f"'{path}': {_differences(run, summary)}", file=sys.stderr, flush=True)
+    config.hardware.num_threads = summary.get(
+        "threads", config.hardware.num_threads
+    )  # sums depend on how they are split
+    if from_scratch:
+        config.log.run = f"{run.path.name}-again"
+    kind(config).fit()
+    return 0
+
+
+def _class(what: str, place: str | None, summary: dict[str, Any], run: RunFolder) -> Any:
+    """Return the class that the user names, else the one that the run has recorded; None for one of ours."""
+    if place is not None:
+        return class_at(place)
+    record = summary.get(what) or {}
+    ours = not record or ("file" not in record and record["class"].startswith(("ssl_core.", "ssl_data.")))
+    return None if ours else recorded_class(record, what, run.path)
+
+
+def _differences(run: RunFolder, summary: dict[str, Any]) -> str:
+    """Return what is not as it was when the run began, in one line."""
+    import torch
+
+    own = torch.get_num_threads()
+    said = what_differs(summary, {"ranks": int(os.environ.get("WORLD_SIZE", "1"))})
+    kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
+    if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
+        said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")
+    if summary.get("threads", own) != own:
+        said.append(f"threads are set to {summary['threads']} as they were (here: {own})")
+    if str(summary.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
+        said.append("device was cuda, and there is none here")
+    return "; ".join(said) or "versions, code, processor and threads are as they were"
