@@ -92,6 +92,43 @@ def test_a_project_is_reported_on_like_folders(tmp_path):
     assert list(tmp_path.glob("**/passwd")) == []
 
 
+def test_lines_that_wandb_has_exported_to_parquet_are_read_like_others(tmp_path):
+    """The file is pyarrow's (26.0), made of ``history(0.9)``; what the server would give in place of it has another value."""
+    code = """
+from pathlib import Path
+from ssl_eval.wandb_runs import fetch
+
+for folder in fetch("wandb:somebody/digits", Path(".")):
+    print((folder / "metrics.jsonl").read_text())
+"""
+    exported = Path(__file__).with_name("wandb_history.parquet").read_bytes()
+    with stand_in.WandbReadingServer([run("old", exported=exported, history=history(0.1)), run("new")]) as server:
+        result = in_a_process(server, tmp_path, code)
+    assert result.returncode == 0, result.stderr
+    assert (server.asked.count("/exported/0"), server.asked.count("HistoryPage")) == (1, 1)
+    old, new = result.stdout.strip().split("\n\n")
+    assert old == new
+    assert json.loads(old.splitlines()[-1]) == {"step": 8, "epoch": 2, "digits/knn": 0.9, "train/loss": 0.625}
+
+
+def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path):
+    code = """
+import ssl_eval.wandb_runs
+from ssl_eval.cli import main
+
+ssl_eval.wandb_runs.TIMEOUT_SECONDS = 1
+print(main(["report", "wandb:somebody/digits"]))
+"""
+    server = stand_in.WandbReadingServer([])
+    server.url = "http://127.0.0.1:9"  # nobody listens on the port of `discard`
+    result = in_a_process(server, tmp_path, code)
+    assert result.stdout.strip() == "2", result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("ssl-eval report: 'wandb:somebody/digits' cannot be read: ")
+    assert "http://127.0.0.1:9" in line
+    assert not (tmp_path / "report").exists()
+
+
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path):
     code = """
 import os

@@ -17,7 +17,7 @@ class WandbReadingServer:
     ----------
     runs : list of dict
         Each with ``name``, ``state``, ``config``, ``summary`` and ``history`` (a list of lines), of the project
-        ``somebody/digits``.
+        ``somebody/digits``; and ``exported``, where the lines are in a Parquet file: its bytes.
     page : int
         Runs in an answer.
     """
@@ -58,7 +58,8 @@ class WandbReadingServer:
         if name == "RunHistoryKeys":
             return self._project({"run": {"historyKeys": {"lastStep": history[-1]["_step"] if history else -1}}})
         if name == "RunParquetHistory":
-            return self._project({"run": {"parquetHistory": {"parquetUrls": [], "liveData": []}}})
+            urls = [f"{self.url}/exported/{number}"] if "exported" in self.runs[number] else []
+            return self._project({"run": {"parquetHistory": {"parquetUrls": urls, "liveData": []}}})
         if name == "HistoryPage":
             lines = [line for line in history if variables["minStep"] <= line["_step"] < variables["maxStep"]]
             return self._project({"run": {"history": [json.dumps(line) for line in lines]}})
@@ -94,6 +95,17 @@ def _handler(server):
 
         def log_message(self, *_):
             pass
+
+        def do_GET(self):
+            server.asked.append(self.path)
+            whole = server.runs[int(self.path.rpartition("/")[2])]["exported"]
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+            first, last = (int(asked[1]), int(asked[2] or len(whole) - 1)) if asked else (0, len(whole) - 1)
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(whole)}")
+            self.send_header("Content-Length", str(last + 1 - first))
+            self.end_headers()
+            self.wfile.write(whole[first : last + 1])
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
