@@ -110,7 +110,7 @@ def test_table_of_a_protocol_has_means_and_a_best_that_holds(make_run, tmp_path)
     assert "Not evaluated: bare." in table.notes
     assert any("Welch's test" in note for note in table.notes)
     assert r"\textbf{96.0 $\pm$ 1.0}" in (tmp_path / "out" / "table.tex").read_text()
-    assert "<strong>96.0 ± 1.0</strong>" in (tmp_path / "out" / "index.html").read_text()
+    assert "<strong>96.0 ±&nbsp;1.0</strong>" in (tmp_path / "out" / "index.html").read_text()
     assert "0.96" in (tmp_path / "out" / "evaluation_standard.csv").read_text()
 
 
