@@ -7,8 +7,7 @@ from pathlib import Path
 from ssl_core.config import Config
 from ssl_core.errors import RunFolderError
 from ssl_core.run_folder import RunFolder, free_keys, plain_config
-
-ACCURACIES = ("accuracy", "probe_backbone", "knn")  # what a run is judged by where optim.monitor names nothing
+from ssl_eval.metric_names import in_order, is_accuracy
 
 
 @dataclass
@@ -67,15 +66,10 @@ class Member:
             self.error = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {said}"
 
     def metric(self) -> tuple[str, float | None]:
-        """Return name and last value of what it is judged by: ``optim.monitor``, else the accuracy."""
+        """Return name and last value of what it is judged by: ``optim.monitor``, else the first accuracy."""
         metrics = self.folder.read_summary().get("metrics", {})
-        if self.config.optim.monitor:
-            return self.config.optim.monitor, metrics.get(self.config.optim.monitor)
-        for word in ACCURACIES:
-            for name, value in metrics.items():
-                if name.rpartition("/")[2] == word and not name.startswith("train/"):
-                    return name, value
-        return "", None
+        name = self.config.optim.monitor or next(iter(in_order(set(filter(is_accuracy, metrics)))), "")
+        return name, metrics.get(name)
 
 
 def last_line(path: Path) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 
 from ssl_core.errors import ConfigError
 from ssl_core.signals import StopSignal
+from ssl_eval.metric_names import is_accuracy
 from ssl_eval.table import Table
-from ssl_launch.member import ACCURACIES, Member
+from ssl_launch.member import Member
 
 POLL_SECONDS = 0.1  # between two looks at who has ended
 
@@ -162,7 +163,7 @@ def members_table(members: list[Member]) -> Table:
 
 def _shown(name: str, value: float | None) -> float | str | None:
     """Return an accuracy as the fraction that it is, any other number as text."""
-    return value if value is None or name.rpartition("/")[2] in ACCURACIES else f"{value:.4g}"
+    return value if value is None or is_accuracy(name) else f"{value:.4g}"
 
 
 def _short(path: Path) -> str:
