@@ -43,6 +43,8 @@ def test_the_patch_makes_of_the_revision_what_was_there(repository, tmp_path):
     (code / "new idea.py").write_text("y = 3\n")
     (code / "weights.bin").write_bytes(bytes(range(256)))
     (code / "large.txt").write_text("a" * 300_000)
+    (code / "other outputs" / "run" / "checkpoints").mkdir(parents=True)
+    (code / "other outputs" / "run" / "metrics.jsonl").write_text("{}")
     assert record_code(folder, {}) == {"git": git_state()}
     git("clone", "-q", str(code), str(tmp_path / "clone"), cwd=tmp_path)
     git("apply", str(folder.uncommitted), cwd=tmp_path / "clone")

@@ -9,8 +9,9 @@ import sys
 from typing import Any
 
 from ssl_core.class_place import has_changed
-from ssl_core.git_state import git_state
+from ssl_core.git_state import git_state, uncommitted_patch
 from ssl_core.processor import processor_features, processor_name
+from ssl_core.run_folder import RunFolder
 
 PACKAGES = ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch", "torch", "torchvision", "numba", "numpy")
 
@@ -80,6 +81,26 @@ def what_differs(summary: dict[str, Any], now: dict[str, Any] | None = None) -> 
     for what in ("method", "data"):
         if has_changed(summary.get(what) or {}):
             said.append(f"'{summary[what]['file']}' has changed")
+    return said
+
+
+def differences_here(run: RunFolder) -> list[str]:
+    """Return all that is not as it was when a run began, for a process that is to go on with it.
+
+    Beside :func:`what_differs`: ranks, uncommitted changes, the device, and the number of threads, which is to be set to the
+    run's.
+    """
+    import torch
+
+    summary, own = run.read_summary(), torch.get_num_threads()
+    said = what_differs(summary, {"ranks": int(os.environ.get("WORLD_SIZE", "1"))})
+    kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
+    if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
+        said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")
+    if summary.get("threads", own) != own:
+        said.append(f"threads are set to {summary['threads']} as they were (here: {own})")
+    if str(summary.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
+        said.append("device was cuda, and there is none here")
     return said
 
 

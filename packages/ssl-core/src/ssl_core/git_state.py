@@ -25,8 +25,8 @@ def git_state() -> dict[str, Any]:
 def uncommitted_patch(outputs: Path) -> str:
     """Return what ``git apply`` makes of the revision what is there now; an empty string without git, or without a change.
 
-    Text files that git does not know are part of it, but for those that it is told to ignore and those in ``outputs``, where
-    runs are. Nothing here fails: a repository that cannot answer has no patch.
+    Text files that git does not know are part of it, but for those that it is told to ignore, and those in ``outputs`` or in
+    another folder of a run. Nothing here fails: a repository that cannot answer has no patch.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def uncommitted_patch(outputs: Path) -> str:
     unknown = (_git("ls-files", "--others", "--exclude-standard", "-z", folder=top) or "").split("\0")
     for name in [each for each in unknown if each][:MOST_FILES]:
         path = Path(top, name)
-        if outputs.resolve() not in path.resolve().parents and _is_short_text(path):
+        if not _is_of_a_run(path.resolve(), outputs.resolve()) and _is_short_text(path):
             changes += (
                 _git("diff", "--no-color", "--no-ext-diff", "--no-index", "--", os.devnull, name, folder=top) or ""
             )
@@ -73,6 +73,10 @@ def record_code(folder: RunFolder, before: dict[str, Any]) -> dict[str, Any]:
     if (before["git"], kept) == (now, patch):
         return {"git": before["git"]}
     return {"git": before["git"], "git_resumed": {**now, "other_changes": kept != patch}}
+
+
+def _is_of_a_run(path: Path, outputs: Path) -> bool:
+    return any(each == outputs or RunFolder(each).checkpoints.is_dir() for each in path.parents if each.name)
 
 
 def _is_short_text(path: Path) -> bool:
