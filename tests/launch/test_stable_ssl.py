@@ -87,6 +87,13 @@ def place(tmp_path_factory):
     (here / "my_idea.py").write_text(IDEA)
     (here / "configs").mkdir()
     (here / "configs" / "quick.yaml").write_text(yaml.safe_dump(QUICK))
+    if shutil.which("git"):
+        subprocess.run(
+            "git init -q && git add my_idea.py && git -c user.name=a -c user.email=a@b commit -qm first",
+            cwd=here,
+            shell=True,
+            check=True,
+        )
     command("my_idea.py", "--config-name=quick", "++log.run=whole", cwd=here)
     command(
         "my_idea.py",
@@ -133,6 +140,9 @@ def test_a_run_done_again_from_scratch_has_the_same_weights_to_the_bit(place):
         f"'{whole}': torch was 1.0, is {torch.__version__.partition('+')[0]}; processor was Z80, is "
     )
     assert first.endswith("threads are set to 1 as they were (here: 2)")
+    assert "uncommitted" not in first  # what git did not know of the code then is what it does not know now
+    if shutil.which("git"):
+        assert "+++ b/configs/quick.yaml" in (whole / "uncommitted.patch").read_text()
     again = place / "outputs" / "whole-again"
     (name, one, lines), (other_name, other, other_lines) = state(whole), state(again)
     assert (name, lines) == (other_name, other_lines)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_core.circumstances import what_differs
+from ssl_core.circumstances import differences_here
 from ssl_core.class_place import class_at, recorded_class
 from ssl_core.errors import ConfigError
-from ssl_core.git_state import uncommitted_patch
 from ssl_core.run_folder import RunFolder
 from ssl_core.saved_config import read_config
 from ssl_launch.command_parser import CommandParser, folder
@@ -92,10 +91,10 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     if os.path.isdir(summary.get("directory", "")):
         os.chdir(summary["directory"])  # relative paths of the configuration begin there, and git is asked there
     if os.environ.get("RANK", "0") == "0":
-        print(f"'{path}': {_differences(run, summary)}", file=sys.stderr, flush=True)
-    config.hardware.num_threads = summary.get(
-        "threads", config.hardware.num_threads
-    )  # sums depend on how they are split
+        said = "; ".join(differences_here(run)) or "versions, code, processor and threads are as they were"
+        print(f"'{path}': {said}", file=sys.stderr, flush=True)
+    # sums depend on how they are split
+    config.hardware.num_threads = summary.get("threads", config.hardware.num_threads)
     if from_scratch:
         config.log.run = f"{run.path.name}-again"
     kind(config).fit()
@@ -109,19 +108,3 @@ def _class(what: str, place: str | None, summary: dict[str, Any], run: RunFolder
     record = summary.get(what) or {}
     ours = not record or ("file" not in record and record["class"].startswith(("ssl_core.", "ssl_data.")))
     return None if ours else recorded_class(record, what, run.path)
-
-
-def _differences(run: RunFolder, summary: dict[str, Any]) -> str:
-    """Return what is not as it was when the run began, in one line."""
-    import torch
-
-    own = torch.get_num_threads()
-    said = what_differs(summary, {"ranks": int(os.environ.get("WORLD_SIZE", "1"))})
-    kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
-    if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
-        said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")
-    if summary.get("threads", own) != own:
-        said.append(f"threads are set to {summary['threads']} as they were (here: {own})")
-    if str(summary.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
-        said.append("device was cuda, and there is none here")
-    return "; ".join(said) or "versions, code, processor and threads are as they were"
