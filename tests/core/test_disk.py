@@ -16,7 +16,10 @@ import torch
 
 from ssl_core import DiskError, RunFolderError
 from ssl_core.checkpoints import check
+from ssl_core.extraction import extract
+from ssl_core.judgement import judge_checkpoint
 from ssl_core.run_folder import RunFolder
+from ssl_eval import Protocol
 
 AT = 6  # the step before which the disk begins to refuse
 
@@ -178,3 +181,26 @@ def test_a_disk_that_is_full_or_read_only_from_the_start_is_one_sentence(make_co
     mount("-o", "remount,ro", small_disk)
     with pytest.raises(RunFolderError, match=rf"'{small_disk}/run' cannot be written: Read-only file system"):
         tiny_model(config).fit()
+
+
+@pytest.mark.parametrize("refused", ["features", "hits", "json"])
+def test_an_evaluation_on_a_full_disk_leaves_what_was_there_and_nothing_half(
+    small_disk, make_config, tiny_model, toy_data, refused
+):
+    """The disk has no room left for the features; or, when these are there, for the hits; or for what names the hits."""
+    tiny_model(make_config(log__folder=str(small_disk), optim__epochs=1)).fit()
+    run = RunFolder(small_disk / "run")
+    options = {"method": tiny_model, "data": toy_data}
+    protocol = Protocol(few=[2], draws=2, map_samples=500, knn=[5])
+    if refused != "features":
+        extract(run, **options)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    fill(small_disk, 4096 if refused == "json" else 0)
+    with pytest.raises(DiskError, match=r"cannot be written: .*No space left on device") as error:
+        judge_checkpoint(run, protocol, **options)
+    assert (error.value.exit_code, "\n" in str(error.value)) == (74, False)
+    assert {"features": "features_", "hits": "_hits.npy", "json": "standard.json"}[refused] in str(error.value)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    (small_disk / "filler").unlink()
+    (path,) = judge_checkpoint(run, protocol, **options)
+    assert json.loads(path.read_text())["metrics"]["knn_5"] > 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_core.backbones import build_backbone, check_backbone
+from ssl_core.disk import refusal
 from ssl_core.errors import ConfigError, RunError, RunFolderError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str])
 
     Raises
     ------
-    RunError
+    DiskError
         If the disk refuses.
     """
     from safetensors import SafetensorError
@@ -107,7 +108,7 @@ def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str])
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(f"'{path}' cannot be written: {error}") from error
+        raise refusal(path, sum(each.nbytes for each in tensors.values()), str(error)) from error
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """A checkpoint judged by a protocol: ``<run>/eval/<protocol>.json``, and a line of it in the run's summary."""
 
 import json
-import os
 import shutil
 import struct
 import time
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ssl_core.circumstances import versions
-from ssl_core.errors import RunError
+from ssl_core.disk import writing
+from ssl_core.errors import DiskError
 from ssl_core.extraction import extract
 from ssl_core.fine_tuning import FineTuning, fine_tune
 from ssl_core.run_folder import RunFolder, write_atomically
@@ -43,6 +43,8 @@ def judge_checkpoint(
 
     Raises
     ------
+    DiskError
+        If the disk refuses. What was in the folder before is whole.
     RunError, ConfigError
         As :func:`ssl_core.extraction.extract` and :func:`ssl_core.fine_tuning.fine_tune`. Nothing is written then.
     ValueError
@@ -77,18 +79,26 @@ def judge_checkpoint(
             **result,
         }
         path = run.evaluations / f"{label}.json"
-        try:
+        with writing(path, 0):
             path.parent.mkdir(exist_ok=True)
             _keep_earlier(run, path, document["step"])
-            if hits is not None:
-                document["hits"] = f"{path.parent.name}/{label}_hits.npy"
-                _write_hits(run.path / document["hits"], hits)
-            write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
-        except OSError as error:
-            raise RunError(f"'{path}' cannot be written: {error.strerror}") from error
+            _write(run, path, document, hits)
         _note(run, label, document)
         written.append(path)
     return written
+
+
+def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> None:
+    """Write the hits, then the file that names them: both, or what was there before."""
+    if hits is not None:
+        document["hits"] = f"{path.parent.name}/{path.stem}_hits.npy"
+        write_atomically(run.path / document["hits"], _npy(hits))
+    try:
+        write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
+    except DiskError:
+        if hits is not None and not path.exists():
+            (run.path / document["hits"]).unlink(missing_ok=True)
+        raise
 
 
 def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
@@ -107,15 +117,11 @@ def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
     write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
 
 
-def _write_hits(path: Path, hits: Any) -> None:
-    """Write which test samples the linear probe gets right, ``(M,) bool``, as ``numpy.save`` does, which is not needed."""
+def _npy(hits: Any) -> bytes:
+    """Return which test samples the linear probe gets right, ``(M,) bool``, as ``numpy.save`` writes it, without numpy."""
     header = f"{{'descr': '|b1', 'fortran_order': False, 'shape': ({len(hits)},), }}"
     header = header.ljust(128 - 10 - 1) + "\n"  # what is before the data fills 128 bytes
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(
-        b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(hits.tolist())
-    )
-    os.replace(temporary, path)
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(hits.tolist())
 
 
 def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:

@@ -153,8 +153,8 @@ class RunFolder:
         return [json.loads(line) for line in self.read_metrics_text().splitlines()]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, make it safe on the disk, then take the name.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write ``content`` beside ``path``, make it safe on the disk, then take the name.
 
     Raises
     ------
@@ -162,10 +162,11 @@ def write_atomically(path: Path, text: str) -> None:
         If the disk refuses; what was at ``path`` is as it was.
     """
     temporary = _temporary(path)
+    written = content.encode() if isinstance(content, str) else content
     try:
-        with writing(path, len(text.encode())):
-            with open(temporary, "w") as file:
-                file.write(text)
+        with writing(path, len(written)):
+            with open(temporary, "wb") as file:
+                file.write(written)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
