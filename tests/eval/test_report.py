@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -206,6 +207,28 @@ def test_a_place_that_cannot_be_written_is_one_line(make_run, capsys):
     (folder / "report").write_text("a file is in the way")
     assert main(["report", str(folder)]) == 2
     assert "report': File exists" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_earlier_report_whole(make_run, tmp_path, capsys):
+    """A file system of 2 MiB in memory; mounts need root, and the test is skipped, visibly, where they are refused."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount: {mounted.stderr.strip()}")
+    try:
+        folder = make_run("one")
+        assert main(["report", str(folder), "--out", str(disk / "report")]) == 0
+        before = {path.name: path.read_bytes() for path in (disk / "report").iterdir()}
+        with open(disk / "filler", "wb") as filler:  # all but 100 KiB
+            filler.write(bytes(shutil.disk_usage(disk).free - 100 * 1024))
+        (folder / "summary.json").write_text((folder / "summary.json").read_text().replace("90.0", "95.0"))
+        capsys.readouterr()
+        assert main(["report", str(folder), "--out", str(disk / "report")]) == 2
+        assert capsys.readouterr().err == f"ssl-eval report: '{disk / 'report'}': No space left on device\n"
+        assert {path.name: path.read_bytes() for path in (disk / "report").iterdir()} == before
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_a_failing_figure_leaves_the_earlier_report_whole(make_run, monkeypatch):

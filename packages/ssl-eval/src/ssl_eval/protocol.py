@@ -60,7 +60,9 @@ class Protocol:
     """What is taken of :class:`Features`; ``False``, 0 or an empty list leaves a part out."""
 
     name: str = "standard"  # of eval/<name>.json
-    knn: list[int] = field(default_factory=lambda: [20, 200])  # neighbours; more than there are is as many as there are
+    knn: list[int] = field(
+        default_factory=lambda: [20, 200]
+    )  # neighbours; where there are fewer images, all, and named so
     temperature: float = 0.07  # of kNN's votes
     linear: bool = True  # logistic regression to its minimum; per class, confusion, calibration and hits are its own
     sgd: bool = False  # the field's SGD with a grid of learning rates
@@ -178,8 +180,8 @@ def _classify(features: Features, protocol: Protocol, result: dict[str, Any]) ->
     """Add what the classifiers give."""
     data = features.train, features.train_labels, features.test, features.test_labels
     metrics = result["metrics"]
-    for k in protocol.knn:
-        scores = knn(*data[:3], k=min(k, len(features.train)), temperature=protocol.temperature)
+    for k in sorted({min(k, len(features.train)) for k in protocol.knn}):
+        scores = knn(*data[:3], k=k, temperature=protocol.temperature)
         metrics[f"knn_{k}"] = accuracy(scores, features.test_labels, topk=(1,))[0]
     if protocol.linear:
         scores = linear_probe(*data, seed=protocol.seed).scores

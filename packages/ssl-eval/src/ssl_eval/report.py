@@ -98,6 +98,8 @@ def _write(folders: Sequence[Path], out: Path) -> Report:
         shown = [Figure(d.name, d.caption, (beside / f"{d.name}.png").read_bytes()) for d in drawn]
         (beside / "index.html").write_text(page(records, tables, every_run(groups), shown, no_figure), encoding="utf-8")
         return Report(tables, _replace(out, beside), no_figure)
+    except OSError as error:  # of a full disk it has no name of a file
+        raise OSError(error.errno, error.strerror or str(error), str(out)) from error
     finally:
         shutil.rmtree(beside)
 
