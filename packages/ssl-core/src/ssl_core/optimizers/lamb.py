@@ -1,15 +1,16 @@
 """LAMB: Adam's direction, and for each layer a step in proportion to its weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.alike import alike, loss_of, norms
+from ssl_core.optimizers.alike import norms
+from ssl_core.optimizers.layer_wise import LayerWise
 
 
-class LAMB(torch.optim.Optimizer):
+class LAMB(LayerWise):
     r"""Layer-wise adaptive moments (You et al. 2020, algorithm 2, https://arxiv.org/abs/1904.00962), φ the identity.
 
     With gradient g, weights w, weight decay λ, learning rate γ, at a parameter's t-th step
@@ -61,15 +62,6 @@ class LAMB(torch.optim.Optimizer):
         super().__init__(
             params, {"lr": float(lr), "betas": tuple(betas), "eps": float(eps), "weight_decay": float(weight_decay)}
         )
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
-        loss = loss_of(closure)
-        for group in self.param_groups:
-            for parameters in alike(group["params"]):
-                self._step(parameters, group)
-        return loss
 
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """Move parameters of one device, one dtype, all adapted or none."""

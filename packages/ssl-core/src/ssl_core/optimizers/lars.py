@@ -1,15 +1,16 @@
 """LARS: a learning rate for each layer, so that large batches can be trained with large steps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.alike import alike, loss_of, norms
+from ssl_core.optimizers.alike import norms
+from ssl_core.optimizers.layer_wise import LayerWise
 
 
-class LARS(torch.optim.Optimizer):
+class LARS(LayerWise):
     r"""Layer-wise adaptive rate scaling (You, Gitman & Ginsburg 2017, https://arxiv.org/abs/1708.03888).
 
     With gradient g, weights w, weight decay β, momentum m, trust coefficient η and learning rate γ, for each parameter
@@ -62,15 +63,6 @@ class LARS(torch.optim.Optimizer):
         if momentum >= 1:
             raise ValueError(f"LARS: momentum={momentum}: expected less than 1")
         super().__init__(params, {name: float(value) for name, value in options.items()})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
-        loss = loss_of(closure)
-        for group in self.param_groups:
-            for parameters in alike(group["params"]):
-                self._step(parameters, group)
-        return loss
 
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """Move parameters of one device, one dtype, all adapted or none."""
