@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -83,6 +85,10 @@ def test_the_numbers_are_those_of_the_protocol_and_everything_else_is_left_alone
     assert {"lidar", "alignment", "rankme"} <= document["metrics"].keys()
     assert document["checkpoint"] == "step_00000012.pt"
     assert document["settings"]["few"] == [2]
+    assert document["versions"]["torch"] == version("torch")
+    assert (document["seed"], document["settings"]["seed"]) == (0, 0)
+    assert datetime.now(UTC) - datetime.strptime(document["date"], "%Y-%m-%dT%H:%M:%S%z") < timedelta(minutes=2)
+    assert document["seconds"] >= document["seconds_of_extraction"] > 0
     hits = np.load(run.path / document["hits"], allow_pickle=False)
     assert hits.dtype == bool
     assert hits.mean() == document["metrics"]["linear"]

@@ -73,6 +73,7 @@ def judge_checkpoint(
             "protocol": protocol.name,
             **extraction.facts,
             "dataset": name,
+            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(),
             "seconds": round(time.perf_counter() - began, 3),
             "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
