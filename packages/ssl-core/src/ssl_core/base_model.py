@@ -256,10 +256,8 @@ class BaseModel(nn.Module):
     # -- 1. INITIALIZATION
 
     def initialize(self) -> None:
-        """Seed, then make modules, probes, optimizer and schedule, then take over the newest checkpoint."""
-        self.seed_everything()
-        self.initialize_modules()
-        self.precision.place(self)
+        """Build the model, then make probes, optimizer and schedule, then take over the newest checkpoint."""
+        self.build()
         self.initialize_weights()
         self.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
         self.freeze = Freeze(self.config.optim.freeze)
@@ -271,6 +269,12 @@ class BaseModel(nn.Module):
         self.initialize_scheduler()
         self.load_checkpoint()
         self._teachers = [module for module in self.modules() if isinstance(module, Teacher)]
+
+    def build(self) -> None:
+        """Seed, make the modules, put them where they compute: the model before anything is loaded or learned."""
+        self.seed_everything()
+        self.initialize_modules()
+        self.precision.place(self)
 
     def seed_everything(self) -> None:
         """Seed Python, numpy (where it is loaded) and torch with ``hardware.seed``."""

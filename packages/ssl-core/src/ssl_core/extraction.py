@@ -100,17 +100,15 @@ def extract(
         }
         found = _read(file)
         if found is None:
-            found = features_of(model, state["model"], config.hardware.seed, view_samples)
+            found = features_of(model, state["model"], view_samples)
             _write(file, found)
             return Extraction(found, facts, cached=False)
         return Extraction(found, facts, cached=True)
 
 
-def features_of(model: "BaseModel", weights: dict[str, Tensor], seed: int, view_samples: int) -> dict[str, Features]:
+def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
     """Return the features of an opened model (data, precision, ranks) with these weights, on each evaluation set."""
-    model.seed_everything()
-    model.initialize_modules()
-    model.precision.place(model)
+    model.build()
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:  # torch lists the keys

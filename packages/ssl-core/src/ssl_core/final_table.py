@@ -86,9 +86,7 @@ def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
     fresh = type(model)(model.config)
     for shared in ("distributed", "precision", "loaders", "num_classes", "image_shape", "plan"):
         setattr(fresh, shared, getattr(model, shared))
-    fresh.seed_everything()
-    fresh.initialize_modules()
-    model.precision.place(fresh)
+    fresh.build()
     fresh.eval()
     return fresh.features
 
