@@ -93,13 +93,10 @@ def legend_above(figure: "Figure", handles: dict[str, Any], width: float) -> Non
 
 def save(figure: "Figure", path: Path) -> None:
     """Write the file beside itself and rename it: a reader never sees half a figure. No date inside: equal runs, equal file."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    if isinstance(
-        figure.get_layout_engine(), ConstrainedLayoutEngine
-    ):  # once, and not for each format: it takes the most time
+    # Once, and not for each format: to find its layout a figure is drawn; and with any engine, if it be "none", once more.
+    if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)
     temporary = path.with_name(f".{path.name}.tmp")
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
     try:
