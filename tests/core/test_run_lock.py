@@ -67,6 +67,7 @@ def left_behind(path, host, process, seconds_ago):
         ("another-node", 1, 1.0, True),
         ("another-node", 1, SILENT_SECONDS + 60, False),
     ],
+    ids=["alive", "gone", "elsewhere", "elsewhere and silent"],  # not the process: two workers must find the same tests
 )
 def test_where_the_file_system_cannot_lock_what_can_be_seen_decides(tmp_path, host, process, seconds_ago, is_held):
     path = tmp_path / ".lock"
