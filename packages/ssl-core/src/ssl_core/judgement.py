@@ -1,5 +1,7 @@
 """A checkpoint judged by a protocol: ``<run>/eval/<protocol>.json``, and a line of it in the run's summary."""
 
+import contextlib
+import fcntl
 import json
 import shutil
 import struct
@@ -127,7 +129,10 @@ def _npy(hits: Any) -> bytes:
 
 def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:
     """Append the metrics to the summary of a run that has ended; one in progress writes its own, again and again."""
-    summary = run.read_summary()
-    if summary.get("status") not in (None, "running"):
-        noted = {"step": document["step"], **document["metrics"]}
-        run.write_summary({**summary, "evaluations": {**summary.get("evaluations", {}), label: noted}})
+    with open(run.evaluations / ".lock", "w") as lock:  # jobs for several checkpoints may end at the same time
+        with contextlib.suppress(OSError):  # of a file system that cannot lock
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        summary = run.read_summary()
+        if summary.get("status") not in (None, "running"):
+            noted = {"step": document["step"], **document["metrics"]}
+            run.write_summary({**summary, "evaluations": {**summary.get("evaluations", {}), label: noted}})
