@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
 
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+
+def _load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -19,7 +21,7 @@ def _load(name):
 @pytest.fixture(scope="session")
 def slurm():
     """The cluster (slurm_cluster.py): the one that ``SLURM_CONF`` names if it is one of ours and is up, else a new one."""
-    slurm_cluster = _load("slurm_cluster")
+    slurm_cluster = _load(HERE / "slurm_cluster.py")
     reason = slurm_cluster.reason_to_skip()
     if reason is not None:
         pytest.skip(reason)
@@ -35,3 +37,10 @@ def slurm():
         with slurm_cluster.SlurmCluster(root) as cluster:
             patch.setenv("SLURM_CONF", str(cluster.conf))
             yield cluster
+
+
+@pytest.fixture(scope="module")
+def wandb_server():
+    """A stand-in for wandb's server; its ``environment`` points wandb at it."""
+    with _load(HERE.parent / "core" / "wandb_server.py").WandbServer() as server:
+        yield server

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 ROOT = Path("/tmp/ssl-slurm")  # of the one that is started by hand
-CPUS, GPUS = 8, 2
+CPUS, GPUS = 16, 2
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "sacct")
 DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")  # in the order in which they are stopped
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -51,6 +51,11 @@ class SlurmCluster:
         self.root = Path(root)
         self.conf = self.root / "slurm.conf"
         self.environment = {**os.environ, "PATH": PATH, "SLURM_CONF": str(self.conf)}
+
+    @property
+    def has_gpus(self):
+        """Whether files could be made that stand for GPUs."""
+        return (self.root / "gpu0").exists()
 
     def __enter__(self):
         try:
@@ -174,7 +179,7 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=1,sched_interval=2,batch_sched_delay=0,defer_batch
+SchedulerParameters=bf_interval=1,sched_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 KillWait=5

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ssl_core.config import Config
+from ssl_core.errors import ConfigError
 from ssl_launch.arguments import options_of_a_member, refuse_unknown_options, tidy_arguments, without_cfg_job
 from ssl_launch.complaint import EMBEDDED, end
-from ssl_launch.hydra_defaults import register_defaults
+from ssl_launch.hydra_defaults import HERE, register_defaults
 
 
 def run_command(
@@ -25,6 +27,7 @@ def run_command(
     show: Callable[[DictConfig], dict[str, Any]],
     prepare: Callable[[list[str]], list[str]] = lambda arguments: arguments,
     configured: Callable[[DictConfig], Config] | None = None,
+    method: type | None = None,
 ) -> None:
     """Compose the command line and act on it, here or in jobs; end with one line and an exit code where it is refused.
 
@@ -46,6 +49,8 @@ def run_command(
     configured : Callable, optional
         Takes what was composed for a member of a sweep and returns the configuration of its run. With it, a sweep is one
         process for each member, side by side; without, they are acted on one after the other in this process.
+    method : type, optional
+        One's own, of all those runs.
     """
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
@@ -65,6 +70,8 @@ def run_command(
     def task(composed: DictConfig) -> Any:
         alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
         try:
+            if alone and not shows:
+                _refuse_to_stay()
             return print_configuration(composed) if shows else act(composed)
         except Exception as error:
             line = complain(error)
@@ -79,12 +86,32 @@ def run_command(
         arguments, shows = without_cfg_job(arguments)
         sys.argv[1:] = [*arguments, "hydra.mode=RUN"] if shows else prepare(arguments)
         launched: Any = task
+        launched.method = method
         launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]
         entry(task)()
     except Exception as error:
-        line = complain(error)
+        line = complain(error) or _of_hydra(error)
         if line is None:
             raise  # somebody's bug: the whole traceback
         end(line, getattr(error, "exit_code", 2))
     except KeyboardInterrupt as stopped:
         end(str(stopped) or "interrupted", 130)
+
+
+def _refuse_to_stay() -> None:
+    """Raise where a launcher was named and the command would all the same act here, on the login node of a cluster, say."""
+    launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
+    if launcher not in (None, *HERE):
+        raise ConfigError(f"hydra/launcher={launcher}: it submits, and hydra.mode=RUN does not; leave one of them out")
+
+
+def _of_hydra(error: BaseException) -> str | None:
+    """Return the line for a disk that refuses what Hydra writes by itself: the folder of a sweep, and the file in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "ssl_" in frame.filename and frame.filename != __file__]
+    if not isinstance(error, OSError) or ours:
+        return None
+    return (
+        f"log.folder: nothing can be written to '{error.filename}': {error.strerror}; choose another with "
+        "++log.folder=FOLDER"
+    )

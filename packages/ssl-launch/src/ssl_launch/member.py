@@ -1,8 +1,13 @@
 """One run of a sweep: what it is, where it is, how it stands."""
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
 
 from ssl_core.config import Config
 from ssl_core.errors import RunFolderError
@@ -30,6 +35,37 @@ class Member:
     config: Config
     status: str = "waiting"
     error: str = ""
+
+    @classmethod
+    def all(
+        cls, task: Any, loader: Any, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> "list[Member]":
+        """Return the members of a sweep, of which the first has this number; whatever would be refused in one is refused here.
+
+        Parameters
+        ----------
+        task : Callable
+            What Hydra calls for a member; its ``configured`` makes the configuration.
+        loader, config
+            What Hydra composes a member with.
+        job_overrides : sequence of sequence of str
+            Of each member.
+        first : int
+            The number of the first.
+
+        Raises
+        ------
+        ConfigError
+            As ``configured``.
+        """
+        members = []
+        for number, overrides in enumerate(job_overrides, start=first):
+            composed = loader.load_sweep_config(config, list(overrides))
+            with open_dict(composed):
+                composed.hydra.job.id = composed.hydra.job.num = number
+            HydraConfig.instance().set_config(composed)  # for what is interpolated from it
+            members.append(cls(list(composed.hydra.overrides.task), task.configured(composed)))
+        return members
 
     @property
     def folder(self) -> RunFolder:

@@ -13,13 +13,9 @@ class SlurmConf(SlurmQueueConf):
 
     _target_: str = "hydra_plugins.ssl_launch_plugin.slurm_launcher.SlurmLauncher"
 
-    signal_delay_s: int | None = (
-        None  # seconds before the end that the run is told; null: 120, or a quarter of the job's time
-    )
+    signal_delay_s: int | None = None  # seconds before its end that a run is told; null: 120, or a quarter of its time
     max_num_timeout: int = 100  # times that a job comes back because its time was up; it goes on where it was
-    max_num_crashes: int = (
-        3  # times that it comes back because a process of it was killed: a bad node, or no memory left
-    )
+    max_num_crashes: int = 3  # times that it comes back because a process was killed: a bad node, no memory left
 
 
 def signal_delay_s(given: int | None, timeout_min: int) -> int:

@@ -2,17 +2,30 @@
 
 import logging
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from ssl_core.errors import ConfigError, RunError
+from ssl_core.errors import ConfigError
 from ssl_launch import batch_script
+from ssl_launch.job_error import JobError
 from ssl_launch.slurm_conf import signal_delay_s
 
 _message = logging.getLogger(__name__)
+LONGEST_WAIT_S = (
+    300  # that the other ranks of a job may go on when one has ended: one that was killed leaves them hanging
+)
+LONGEST_PAUSE = 60.0  # seconds between two looks at the queue
+NEVER = {  # what SLURM has a job wait for that does not come by itself (squeue's manual, JOB REASON CODES)
+    "AccountNotAllowed", "AssocMaxCpuPerJobLimit", "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit",
+    "AssocMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionConfig",
+    "PartitionNodeLimit", "PartitionTimeLimit", "QOSMaxCpuPerJobLimit", "QOSMaxMemoryPerJob", "QOSMaxNodePerJobLimit",
+    "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed",
+}  # fmt: skip
 _OF_AUTO_EXECUTOR = {
     "timeout_min",
     "cpus_per_task",
@@ -25,17 +38,6 @@ _OF_AUTO_EXECUTOR = {
 }
 
 
-class JobError(RunError):
-    """A job has failed, or SLURM has refused it. ``exit_code`` is that of the error in the job, where there was one."""
-
-    def __init__(self, sentence: str, exit_code: int = 1) -> None:
-        super().__init__(sentence, exit_code)
-        self.exit_code = exit_code
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 class SlurmJobs:
     """Submits functions to SLURM and waits for what they return.
 
@@ -44,15 +46,12 @@ class SlurmJobs:
     folder : str
         Of the sweep; made here.
     params : dict
-        ``hydra.launcher``, but for the keys that are no parameter of submitit's.
-    max_num_crashes : int
-        See :class:`~ssl_launch.slurm_conf.SlurmConf`.
+        ``hydra.launcher``, but for ``evaluate`` (:class:`~ssl_launch.slurm_conf.SlurmConf`), and what else ``sbatch`` takes.
     """
 
-    def __init__(self, folder: str, params: dict[str, Any], max_num_crashes: int) -> None:
+    def __init__(self, folder: str, params: dict[str, Any]) -> None:
         self.folder = folder
         self.params = dict(params)
-        self.max_num_crashes = max_num_crashes
         self.jobs: list[Any] = []
 
     def submit(self, function: Callable[..., JobReturn], arguments: Sequence[tuple[Any, ...]]) -> None:
@@ -73,12 +72,13 @@ class SlurmJobs:
             self.jobs = executor.map_array(function, *zip(*arguments))
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError) as error:
             raise JobError(f"SLURM refused the job: {_words(str(error))}") from error
-        except FileNotFoundError as error:
-            if error.filename not in ("sbatch", "srun"):
-                raise
-            raise ConfigError(_no_slurm(error.filename)) from error
         except OSError as error:
-            raise ConfigError(f"log.folder: nothing can be written to '{self.folder}': {error.strerror}") from error
+            if error.filename == "sbatch":
+                raise ConfigError(_no_slurm("sbatch")) from error
+            raise ConfigError(
+                f"log.folder: nothing can be written to '{self.folder}': {error.strerror}; choose another with "
+                "++log.folder=FOLDER"
+            ) from error
         _message.info("submitted %s; its output is in %s; scancel %s ends it", self, self._logs(), self.number)
 
     @property
@@ -94,21 +94,55 @@ class SlurmJobs:
 
         Raises
         ------
+        JobError
+            If SLURM has taken the jobs and says that it will never begin one of them; they are cancelled.
         KeyboardInterrupt
             At Ctrl-C: the jobs are not cancelled, and the text says how they can be.
         """
         try:
+            self._watch()
             return [_outcome(job) for job in self.jobs]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted: {self} goes on in SLURM; its output is in {self._logs()}; scancel {self.number} ends it"
             ) from None
 
+    def _watch(self) -> None:
+        """Say what becomes of the jobs until all have ended."""
+        shown, pause, next_look = "", 2.0, 0.0
+        while not all(job.done() for job in self.jobs):
+            if time.monotonic() >= next_look:
+                queue = self._queue()
+                said = ", ".join(f"{count} {state}" for state, count in sorted(Counter(queue).items()))
+                if said and said != shown:
+                    _message.info("%s: %s", self, said)
+                    shown = said
+                self._refuse_hopeless(queue)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                next_look = time.monotonic() + pause
+            time.sleep(0.5)
+
+    def _queue(self) -> list[str]:
+        """Return how each job that has not ended stands: "running", or "pending (Priority)", say."""
+        command = ["squeue", "--noheader", "--array", "--jobs", self.number, "--format", "%T %r"]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0 and "Invalid job id" not in result.stderr:  # it forgets jobs that have ended
+            return [f"unknown ({_words(result.stderr)}); they go on"]
+        states = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+        return [state.lower() if reason == "None" else f"{state.lower()} ({reason})" for state, reason in states]
+
+    def _refuse_hopeless(self, queue: list[str]) -> None:
+        for said in queue:
+            if said.startswith("pending (") and said[len("pending (") : -1] in NEVER:
+                subprocess.run(["scancel", self.number], capture_output=True)
+                raise JobError(f"SLURM will never begin {self}: {said}; it was cancelled")
+
     def _executor(self) -> Any:
         import submitit
 
         params = dict(self.params)
-        folder, most = params.pop("submitit_folder"), params.pop("max_num_timeout")
+        folder = params.pop("submitit_folder")
+        most, most_crashes = params.pop("max_num_timeout"), params.pop("max_num_crashes")
         try:
             executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=most)
         except RuntimeError as error:  # submitit looks for srun
@@ -116,7 +150,8 @@ class SlurmJobs:
         minutes = params["timeout_min"]
         delay = params["signal_delay_s"] = signal_delay_s(params["signal_delay_s"], minutes)
         params["setup"] = [*(params.get("setup") or []), *batch_script.BEFORE]
-        params["teardown"] = batch_script.after(str(executor.folder), minutes, delay, most, self.max_num_crashes)
+        params["teardown"] = batch_script.after(str(executor.folder), minutes, delay, most, most_crashes)
+        params["srun_args"] = [f"--wait={LONGEST_WAIT_S}", *(params.get("srun_args") or [])]
         params["additional_parameters"] = {"requeue": True, **(params.get("additional_parameters") or {})}
         executor.update_parameters(
             **{name if name in _OF_AUTO_EXECUTOR else f"slurm_{name}": value for name, value in params.items()}
@@ -125,12 +160,6 @@ class SlurmJobs:
 
     def _logs(self) -> str:
         return str(Path(self.jobs[0].paths.folder).parent / f"{self.number}{'_*' if len(self.jobs) > 1 else ''}")
-
-
-def failed(job: str, log: str, error: BaseException) -> JobError:
-    """Return the error of a run as whoever waits for its job is told: it can be pickled, and says where the rest stands."""
-    said = str(error) if isinstance(error, RunError | ConfigError) else f"{type(error).__name__}: {error}"
-    return JobError(f"job {job}: {said}; see {log}", getattr(error, "exit_code", 1))
 
 
 def _outcome(job: Any) -> JobReturn:

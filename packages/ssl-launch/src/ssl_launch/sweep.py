@@ -94,7 +94,7 @@ class Sweep:
         ConfigError
             Before any is started, if two of them would be in one folder.
         """
-        _refuse_twins(members)
+        refuse_twins(members)
         for member in members:
             member.look(retry_failed)
         waiting = [member for member in members if member.status == "waiting"]
@@ -174,7 +174,7 @@ def _listed(counts: "Counter[str]") -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def _refuse_twins(members: list[Member]) -> None:
+def refuse_twins(members: list[Member]) -> None:
     seen: dict[str, Member] = {}
     for member in members:
         path = str(member.folder.path.absolute())

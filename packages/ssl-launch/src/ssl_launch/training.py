@@ -67,6 +67,7 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         lambda error: complaint(error, data),
         lambda composed: plain_config(_config(composed, method, data, report)),
         configured=lambda composed: _config(composed, method, data, report),
+        method=method,
     )
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 _OURS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.mode", "hydra.sweep.")
 _message = logging.getLogger(__name__)
@@ -73,10 +72,8 @@ class SideBySideLauncher(Launcher):
             if value is not None and value < 1:
                 raise ConfigError(f"hydra.launcher.{key}={value}: expected a whole number, at least 1")
         _refuse_ranks()
-        members = []
-        for number, overrides in enumerate(job_overrides):
-            composed = self._composed(list(overrides), initial_job_idx + number)
-            members.append(Member(list(composed.hydra.overrides.task), self.task_function.configured(composed)))
+        loader = self.hydra_context.config_loader
+        members = Member.all(self.task_function, loader, self.config, job_overrides, initial_job_idx)
         self._members += members
         sweep = Sweep(self._command(), Place.divide(*self._room(members)))
         sweep.run(members, self.retry_failed)
@@ -100,13 +97,6 @@ class SideBySideLauncher(Launcher):
             returns[-1].return_value = member.metric()[1] if done else error
         return returns
 
-    def _composed(self, overrides: list[str], number: int) -> DictConfig:
-        composed = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(composed):
-            composed.hydra.job.id = composed.hydra.job.num = number
-        HydraConfig.instance().set_config(composed)  # for what is interpolated from it
-        return composed
-
     def _command(self) -> list[str]:
         """Return the user's own command without what is swept; torchrun starts it where a member has several tasks."""
         program = list(self.task_function.command)
@@ -114,7 +104,7 @@ class SideBySideLauncher(Launcher):
             torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.tasks_per_node)]
             program[1:1] = torchrun  # python, then the script
         kept = [each for each in self.config.hydra.overrides.hydra if not each.lstrip("+~").startswith(_OURS)]
-        return [*program, *kept, "hydra.mode=RUN"]
+        return [*program, *kept, "hydra/launcher=basic", "hydra.mode=RUN"]
 
     def _room(self, members: list[Any]) -> tuple[int, list[str], int]:
         """Return members at a time, the GPUs there are, and how many of them each takes."""

@@ -1,18 +1,15 @@
 """``hydra/launcher=submitit_slurm``: submitit's launcher, with the end of a job that a training run needs."""
 
 import logging
-import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.core.utils import JobReturn, filter_overrides
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 
-from ssl_core.errors import Preempted
-from ssl_core.signals import leave_at_once
+from ssl_core.config import Config
 
 _message = logging.getLogger(__name__)
 
@@ -24,9 +21,8 @@ class SlurmLauncher(SubmititLauncher):
     failed ends with the exit code of its error, so that ``sacct`` and ``--dependency=afterok`` know.
     """
 
-    def __init__(self, max_num_crashes: int = 3, **params: Any) -> None:
+    def __init__(self, **params: Any) -> None:
         super().__init__(**params)
-        self.max_num_crashes = max_num_crashes
         self.command = list(sys.argv)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -34,7 +30,8 @@ class SlurmLauncher(SubmititLauncher):
         from ssl_launch.slurm_jobs import SlurmJobs
 
         assert self.config is not None
-        jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params, self.max_num_crashes)
+        self._configs(job_overrides, initial_job_idx)
+        jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params)
         arguments = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             _message.info("#%d: %s", number, " ".join(filter_overrides(overrides)))
@@ -44,33 +41,25 @@ class SlurmLauncher(SubmititLauncher):
         jobs.submit(self, arguments)
         return jobs.wait()
 
+    def _configs(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[Config]:
+        """Return what each member trains, nothing perhaps, or refuse them all: a job would find out when it is its turn."""
+        from ssl_core.run_folder import free_keys, plain_config
+        from ssl_launch.member import Member
+        from ssl_launch.sweep import refuse_twins
+
+        if getattr(self.task_function, "configured", None) is None or self.config is None or self.hydra_context is None:
+            return []
+        loader = self.hydra_context.config_loader
+        members = Member.all(self.task_function, loader, self.config, job_overrides, first)
+        refuse_twins(members)
+        for member in members:
+            member.folder.refuse_other(plain_config(member.config), free_keys(member.config))
+        return [member.config for member in members]
+
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
         """Run one member. This is in the job, in each of its processes."""
-        for number in (
-            signal.SIGUSR2,
-            signal.SIGTERM,
-        ):  # submitit's own would requeue in one rank and leave the others alone
-            signal.signal(number, leave_at_once)
+        from ssl_launch import slurm_process
+
+        slurm_process.answer_signals()
         sys.argv = self.command  # for the summary of the run
-        result = super().__call__(*arguments, **options)
-        if result.status is JobStatus.FAILED:
-            _end(result)
-        return result
-
-
-def _end(result: JobReturn) -> None:
-    """Leave the job with the exit code of what has ended the run; whoever waits for the job is told what it was."""
-    import submitit
-    from submitit.core.utils import cloudpickle_dump, temporary_save_path
-
-    from ssl_launch.slurm_jobs import failed
-
-    error: Any = result._return_value
-    code = getattr(error, "exit_code", 1)
-    if not isinstance(error, Preempted):  # it is not over
-        traceback.print_exception(error)
-        job = submitit.JobEnvironment()
-        result.return_value = failed(job.job_id, str(job.paths.stderr), error)
-        with temporary_save_path(job.paths.result_pickle) as path:
-            cloudpickle_dump(("success", result), path)
-    raise SystemExit(code)
+        return slurm_process.ended(super().__call__(*arguments, **options))
