@@ -85,7 +85,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
 def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     from ssl_core.judgement import judge_checkpoint
 
-    asked, protocol, fine_tuning, settings = _asked(composed)
+    asked, protocol, fine_tuning, settings = asked_of(composed)
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
             "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"
@@ -108,7 +108,7 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
             raise RunError(f"'{run.path}' cannot be judged: {error}") from error
 
 
-def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
+def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
     """Return what is judged, what is taken of frozen features, how it is fine-tuned, if at all, and a baseline's groups."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     protocol = plain.pop("eval", None) or {}
@@ -129,7 +129,7 @@ def _asked(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTunin
 
 
 def _whole(composed: DictConfig) -> dict[str, Any]:
-    asked, protocol, fine_tuning, settings = _asked(composed)
+    asked, protocol, fine_tuning, settings = asked_of(composed)
     shown = dataclasses.asdict(protocol)
     if fine_tuning is not None:
         shown["finetune"] = dataclasses.asdict(fine_tuning)

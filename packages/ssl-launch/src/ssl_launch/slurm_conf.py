@@ -16,6 +16,7 @@ class SlurmConf(SlurmQueueConf):
     signal_delay_s: int | None = None  # seconds before its end that a run is told; null: 120, or a quarter of its time
     max_num_timeout: int = 100  # times that a job comes back because its time was up; it goes on where it was
     max_num_crashes: int = 3  # times that it comes back because a process was killed: a bad node, no memory left
+    evaluate: str | None = None  # a protocol: what was trained is judged by it, in jobs behind those of the training
 
 
 def signal_delay_s(given: int | None, timeout_min: int) -> int:

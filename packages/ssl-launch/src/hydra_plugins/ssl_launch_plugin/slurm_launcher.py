@@ -21,16 +21,22 @@ class SlurmLauncher(SubmititLauncher):
     failed ends with the exit code of its error, so that ``sacct`` and ``--dependency=afterok`` know.
     """
 
-    def __init__(self, **params: Any) -> None:
+    def __init__(self, evaluate: str | None = None, **params: Any) -> None:
         super().__init__(**params)
+        self.evaluate = evaluate
         self.command = list(sys.argv)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit, say what was submitted, and return how each member of the sweep has ended."""
+        from ssl_launch.evaluation_jobs import EvaluationJobs
         from ssl_launch.slurm_jobs import SlurmJobs
 
         assert self.config is not None
-        self._configs(job_overrides, initial_job_idx)
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        configs = self._configs(job_overrides, initial_job_idx)
+        method = getattr(self.task_function, "method", None)
+        evaluations = EvaluationJobs(self.evaluate, loader, configs, method) if self.evaluate else None
         jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params)
         arguments = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
@@ -39,7 +45,12 @@ class SlurmLauncher(SubmititLauncher):
                 (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
             )
         jobs.submit(self, arguments)
-        return jobs.wait()
+        if evaluations is not None:
+            evaluations.submit(jobs)
+        ends = jobs.wait()
+        if evaluations is not None:
+            evaluations.wait(ends)
+        return ends
 
     def _configs(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[Config]:
         """Return what each member trains, nothing perhaps, or refuse them all: a job would find out when it is its turn."""
