@@ -10,7 +10,9 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from ssl_core.config import Config
 from ssl_core.errors import ConfigError
+from ssl_core.run_folder import RunFolder
 from ssl_launch import batch_script
 from ssl_launch.job_error import JobError
 from ssl_launch.slurm_conf import signal_delay_s
@@ -160,6 +162,16 @@ class SlurmJobs:
 
     def _logs(self) -> str:
         return str(Path(self.jobs[0].paths.folder).parent / f"{self.number}{'_*' if len(self.jobs) > 1 else ''}")
+
+
+def note_deaths(configs: Sequence[Config], jobs: SlurmJobs, ends: Sequence[JobReturn]) -> None:
+    """Say in the summary of each run whose process was killed that it has failed: it could not do so itself."""
+    for config, job, end in zip(configs, jobs.jobs, ends):
+        folder = RunFolder.of(config)
+        summary = folder.read_summary()
+        ours = summary.get("slurm", {}).get("job") == job.job_id
+        if end.status is JobStatus.FAILED and summary.get("status") == "running" and ours:
+            folder.write_summary({**summary, "status": "failed", "error": str(end._return_value)})
 
 
 def _outcome(job: Any) -> JobReturn:

@@ -29,7 +29,7 @@ class SlurmLauncher(SubmititLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit, say what was submitted, and return how each member of the sweep has ended."""
         from ssl_launch.evaluation_jobs import EvaluationJobs
-        from ssl_launch.slurm_jobs import SlurmJobs
+        from ssl_launch.slurm_jobs import SlurmJobs, note_deaths
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -48,6 +48,7 @@ class SlurmLauncher(SubmititLauncher):
         if evaluations is not None:
             evaluations.submit(jobs)
         ends = jobs.wait()
+        note_deaths(configs, jobs, ends)
         if evaluations is not None:
             evaluations.wait(ends)
         return ends

@@ -1,0 +1,57 @@
+"""A method for the tests on a real SLURM that waits to be interrupted, and ends as it is told to.
+
+SLOW_HOLD: steps that take until somebody stops the run, each of them once, e.g. "15 25".
+SLOW_END: what happens at step 5 to the runs of some seeds, e.g. "1=raise 2=diverge 3=kill".
+"""
+
+import os
+import signal
+import time
+
+import torch
+from torch import nn
+
+from ssl_core import BaseModel
+from ssl_launch import launch
+
+
+class Slow(BaseModel):
+    """A classifier with something random in it; each rank writes down the steps that it has made."""
+
+    def initialize_modules(self):
+        channels, height, width = self.image_shape
+        self.backbone = nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, 16), nn.ReLU())
+        self.head = nn.Sequential(nn.Dropout(), nn.Linear(16, self.num_classes))
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+    def compute_loss(self):
+        loss = nn.functional.cross_entropy(self.forward(self.data[0][0]), self.data[1])
+        if self.progress.step == 5:
+            ends = dict(each.split("=") for each in os.environ.get("SLOW_END", "").split())
+            match ends.get(str(self.config.hardware.seed)):
+                case "raise":
+                    raise ValueError("a mistake of one's own")
+                case "diverge":
+                    return loss * torch.nan
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+        return loss
+
+    def before_train_step(self):
+        super().before_train_step()
+        held = self.folder.path / f"held_{self.progress.step}_{self.distributed.rank}"
+        if str(self.progress.step) in os.environ.get("SLOW_HOLD", "").split() and not held.exists():
+            held.touch()
+            while self.stop.name is None:
+                time.sleep(0.05)
+
+    def after_train_step(self):
+        super().after_train_step()
+        with open(self.folder.path / f"steps_{self.distributed.rank}", "a") as file:
+            print(self.progress.step, file=file)
+
+
+if __name__ == "__main__":
+    launch(Slow)

@@ -1,0 +1,238 @@
+"""Runs that a real SLURM stops and starts again, and how they end.
+
+Oracle: the same run, never stopped. Compared are weights, optimizer, probes and all else that a checkpoint holds, bit by bit.
+All runs of this file go side by side, and wait (slow_idea.py) where they are to be stopped.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+IDEA = Path(__file__).with_name("slow_idea.py")
+EPOCHS, STEPS = 6, 10
+TOTAL = EPOCHS * STEPS
+RUN = [
+    f"++optim.epochs={EPOCHS}", f"++optim.max_steps={STEPS}", "++optim.batch_size=64", "++optim.warmup_epochs=0",
+    "++data.size=16", "++data.num_workers=1", "++hardware.num_threads=1", "++log.report=false", "++log.knn_samples=0",
+    "++log.every_steps=1", "++log.eval_every=2", "++log.checkpoint_every=0", "++log.checkpoint_every_steps=25",
+]  # fmt: skip
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+class Submitted:
+    """A command that submits, and waits for what it has submitted."""
+
+    def __init__(self, cluster, folder, *arguments, **environment):
+        self.cluster, self.folder = cluster, folder
+        folder.mkdir()
+        self.errors = folder / "errors"
+        with open(self.errors, "w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, IDEA, f"++log.folder={folder}", *RUN, "hydra/launcher=submitit_slurm", *arguments],
+                env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdout=errors, stderr=errors, cwd=folder,
+            )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        """Wait for the command; end it, and its jobs, if the test has failed."""
+        if kind is not None:
+            subprocess.run(["scancel", *{path.name for path in self.folder.glob(".submitit/[0-9]*")}])
+            self.process.terminate()
+        self.process.wait(timeout=300)
+
+    def run(self, part=""):
+        """Return the only run, or the one whose name has a part."""
+        [found] = [path.parent for path in self.folder.glob("*/config.yaml") if part in path.parent.name]
+        return found
+
+    def job(self, element=""):
+        [found] = [path.name for path in self.folder.glob(f".submitit/*{element}") if path.is_dir()]
+        return found
+
+    def steps(self):
+        """Return the steps that rank 0 of the only run has made, in all attempts."""
+        return [int(line) for line in (self.run() / "steps_0").read_text().split()]
+
+    def until_held(self, step, ranks=1):
+        """Wait until a run waits in a step for somebody to stop it."""
+        end = time.monotonic() + 250
+        while len(list(self.folder.glob(f"*/held_{step}_*"))) < ranks:
+            assert self.process.poll() is None, self.errors.read_text()
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.1)
+
+    def accounted(self, job):
+        """Return the job's state and exit code."""
+        said = self.cluster.settled("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
+        return said.splitlines()[0].split("|")
+
+    def summary(self, part=""):
+        return json.loads((self.run(part) / "summary.json").read_text())
+
+    def log(self, job=""):
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob(f".submitit/*{job}/*_log.*")))
+
+
+def evicted_and_stopped(slurm, folder, server):
+    """Both GPUs are wanted by a partition of higher priority while the run holds one. Back again, it is sent SIGTERM."""
+    gpu = ["hydra.launcher.gpus_per_task=1"] * slurm.has_gpus
+    environment = {**server.environment, "HOME": str(folder), "SLOW_HOLD": "15 25"}
+    with Submitted(
+        slurm, folder, "hydra.launcher.partition=preemptible", *gpu, "++log.wandb=online", **environment
+    ) as one:
+        one.until_held(15)
+        if slurm.has_gpus:
+            subprocess.run(["srun", "--gpus=2", "true"], check=True, capture_output=True, timeout=100)
+        else:
+            subprocess.run(["scancel", "--signal=USR2", one.job()], check=True)
+        one.until_held(25)
+        subprocess.run(["scancel", "--signal=TERM", one.job()], check=True)
+    return one
+
+
+def out_of_time_and_killed(slurm, folder, others):
+    """Two ranks whose time passes while they are in a step. Back again, one of them is killed.
+
+    What SLURM gives them is cut to the next full minute but one when they wait for it, and they are told 90 seconds before.
+    """
+    asked = ["hydra.launcher.tasks_per_node=2", "hydra.launcher.timeout_min=10", "hydra.launcher.signal_delay_s=90"]
+    asked += ['+hydra.launcher.srun_args=["--wait=5"]']  # for the rank that is left, and would wait for ever
+    with Submitted(slurm, folder, *asked, SLOW_HOLD="15 25") as two:
+        two.until_held(15, ranks=2)
+        others.set()
+        passed = subprocess.run(["squeue", "-h", "-j", two.job(), "-o", "%M"], capture_output=True, text=True).stdout
+        limit = int(passed.split(":")[0]) + 2
+        subprocess.run(["scontrol", "update", f"JobId={two.job()}", f"TimeLimit={limit}"], check=True)
+        while "is queued again" not in two.log():
+            assert two.process.poll() is None, two.errors.read_text()
+            time.sleep(0.2)
+        subprocess.run(["scontrol", "update", f"JobId={two.job()}", "TimeLimit=10"], check=True)
+        two.until_held(25, ranks=2)
+        said = subprocess.run(["scontrol", "listpids", two.job()], check=True, capture_output=True, text=True).stdout
+        os.kill(next(int(line.split()[0]) for line in said.splitlines() if line.split()[4] == "1"), 9)
+    return two
+
+
+def ended(slurm, folder):
+    """A sweep of a run that raises, one that diverges, one that is killed each time, and one that its owner cancels."""
+    ends = {"SLOW_END": "1=raise 2=diverge 3=kill", "SLOW_HOLD": "8"}
+    with Submitted(slurm, folder, "++hardware.seed=1,2,3,4", "hydra.launcher.max_num_crashes=1", **ends) as sweep:
+        sweep.until_held(8)
+        subprocess.run(["scancel", sweep.job("_3")], check=True)
+    return sweep
+
+
+def never_stopped(folder, ranks):
+    """The oracle: the same script in a step of SLURM's that nobody stops."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = ["srun", f"--ntasks={ranks}", sys.executable, IDEA, f"++log.folder={folder}", *RUN]
+    subprocess.run(command, check=True, env=environment, timeout=250, capture_output=True)
+    [state] = folder.glob(f"*/checkpoints/step_{TOTAL:08d}.pt")
+    return torch.load(state, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def came_of(slurm, wandb_server, tmp_path_factory):
+    """What came of the three commands, and the states of one rank and two that were never stopped."""
+    base = tmp_path_factory.mktemp("preemption")
+    others = threading.Event()  # they begin when the first waits for its time to pass: it has little to begin in
+    with ThreadPoolExecutor(3) as pool:
+        going = {"two": pool.submit(out_of_time_and_killed, slurm, base / "two", others)}
+        going["two"].add_done_callback(lambda _: others.set())
+        others.wait()
+        going |= {
+            "one": pool.submit(evicted_and_stopped, slurm, base / "one", wandb_server),
+            "ended": pool.submit(ended, slurm, base / "ended"),
+            "one oracle": pool.submit(never_stopped, base / "one oracle", 1),
+            "two oracle": pool.submit(never_stopped, base / "two oracle", 2),
+        }
+    return {name: each.result() for name, each in going.items()}
+
+
+def assert_equal(found, expected, place=""):
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), place
+        for key in expected:
+            assert_equal(found[key], expected[key], f"{place}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), place
+        for number, each in enumerate(expected):
+            assert_equal(found[number], each, f"{place}/{number}")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), place
+    elif not place.endswith(("images_per_second", "/logger/bytes")):  # these depend on the clock
+        assert found == expected, place
+
+
+def assert_went_on(submitted, expected, restarts):
+    """The run has ended in its folder and its job, as the one that was never stopped."""
+    assert submitted.process.returncode == 0, submitted.errors.read_text()
+    assert submitted.accounted(submitted.job()) == ["COMPLETED", "0:0"]
+    summary = submitted.summary()
+    assert (summary["status"], summary["step"]) == ("finished", TOTAL)
+    assert summary["slurm"]["job"] == submitted.job()
+    assert restarts(summary["slurm"]["restarts"])
+    assert sorted(set(submitted.steps())) == list(range(1, TOTAL + 1))
+    state = torch.load(submitted.run() / "checkpoints" / f"step_{TOTAL:08d}.pt", weights_only=True)
+    assert_equal(state, expected)
+
+
+def test_an_eviction_and_a_signal_save_at_the_step_and_the_job_comes_back_to_its_run(came_of, wandb_server):
+    one = came_of["one"]
+    assert_went_on(one, came_of["one oracle"], lambda restarts: restarts == 2)
+    assert one.steps() == list(range(1, TOTAL + 1))  # nothing is computed twice
+    assert one.log().count("is queued again: preempted") == 2
+    assert wandb_server.steps() == list(range(1, TOTAL + 1))  # of the only run there is
+
+
+def test_two_ranks_survive_a_real_time_limit_and_the_death_of_one_of_them(came_of):
+    two = came_of["two"]
+    assert_went_on(two, came_of["two oracle"], lambda restarts: restarts >= 2)
+    assert two.log().count("is queued again: killed") == 1
+    assert (
+        len(two.steps()) - TOTAL < 25
+    )  # since the last of the checkpoints every 25 steps, and nothing for the time limit
+
+
+@pytest.mark.parametrize(("seed", "code", "words"), [(1, 1, "ValueError: a mistake"), (2, 4, "loss is nan at epoch 1")])
+def test_a_run_that_fails_by_itself_does_not_come_back_and_accounting_says_so(came_of, seed, code, words):
+    sweep = came_of["ended"]
+    job = sweep.job(f"_{seed - 1}")
+    assert sweep.accounted(job) == ["FAILED", f"{code}:0"]
+    summary = sweep.summary(f"seed={seed}")
+    assert (summary["status"], summary["slurm"]["restarts"]) == ("failed", 0)
+    assert words in summary["error"]
+    assert "queued again" not in sweep.log(job)
+    assert f"job {job}: " in sweep.errors.read_text()
+
+
+def test_a_job_that_is_killed_again_and_again_is_given_up(came_of):
+    sweep = came_of["ended"]
+    assert sweep.accounted(sweep.job("_2"))[0] == "FAILED"
+    summary = sweep.summary("seed=3")  # which the run itself could not write any more
+    assert summary["status"] == "failed"
+    assert "has not produced any output (state: FAILED)" in summary["error"]
+    assert sweep.log("_2").count("is queued again: killed") == 1
+    assert "is given up: killed 2 times, hydra.launcher.max_num_crashes=1" in sweep.log("_2")
+
+
+def test_a_job_that_its_owner_cancels_stays_so_with_its_state_saved(came_of):
+    sweep = came_of["ended"]
+    assert sweep.accounted(sweep.job("_3"))[0].startswith("CANCELLED")
+    assert sweep.summary("seed=4")["status"] == "preempted"
+    assert list((sweep.run("seed=4") / "checkpoints").glob("step_*.pt"))
+    assert "queued again" not in sweep.log("_3")
+
+
+def test_a_sweep_of_which_one_failed_ends_with_its_exit_code(came_of):
+    assert came_of["ended"].process.returncode == 1
