@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 ROOT = Path("/tmp/ssl-slurm")  # of the one that is started by hand
-CPUS, GPUS = 16, 2
+CPUS, GPUS = 64, 2
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "sacct")
 DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")  # in the order in which they are stopped
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -87,14 +87,10 @@ class SlurmCluster:
         self._run("slurmdbd")
         self._until(lambda: self._says("sacctmgr", "-n", "-i", "show", "cluster") is not None, "slurmdbd")
         self._run("sacctmgr", "-i", "-Q", "add", "cluster", "test")
-        self.start_controller()
-        self._run("slurmd", "-N", _host())
-        self._until(lambda: self._says("sinfo", "-h", "-o", "%T") in ("idle", "idle\nidle"), "the node")
-
-    def start_controller(self):
-        """Start ``slurmctld``, which a test may have stopped."""
         self._run("slurmctld")
         self._until(lambda: "is UP" in (self._says("scontrol", "ping") or ""), "slurmctld")
+        self._run("slurmd", "-N", _host())
+        self._until(lambda: self._says("sinfo", "-h", "-o", "%T") in ("idle", "idle\nidle"), "the node")
 
     def settled(self, *command, seconds=30.0):
         """Return what ``sacct`` prints once none of its jobs is still running, as far as accounting knows."""

@@ -92,7 +92,7 @@ def evicted_and_stopped(slurm, folder, server):
     ) as one:
         one.until_held(15)
         if slurm.has_gpus:
-            subprocess.run(["srun", "--gpus=2", "true"], check=True, capture_output=True, timeout=100)
+            subprocess.run(["srun", "--gpus=2", "true"], check=True, capture_output=True, timeout=250)
         else:
             subprocess.run(["scancel", "--signal=USR2", one.job()], check=True)
         one.until_held(25)

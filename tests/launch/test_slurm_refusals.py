@@ -1,5 +1,6 @@
 """What SLURM, or we before it, refuse: one line that says why, and neither a job nor a run is left."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,21 +17,20 @@ SUBMIT = ["hydra/launcher=submitit_slurm"]
 @pytest.fixture
 def refused(slurm, tmp_path, monkeypatch, capsys):
     """Return a function that gives a whole command line to ``main.py``, in this process, and returns code and last line."""
-    out = tmp_path / "out"
-
-    def jobs():  # one that sbatch has refused is listed as failed
-        states = "pending,running,cancelled,completing,completed"
-        said = subprocess.run(["squeue", "-h", "-t", states, "-o", "%A"], capture_output=True, text=True).stdout
-        return set(said.split())
+    out, names = tmp_path / "out", []
 
     def run(*arguments, folder=out):
-        before = jobs()
-        monkeypatch.setattr(sys, "argv", [str(RUNS / "main.py"), f"++log.folder={folder}", *SUBMIT, *arguments])
+        name = f"{tmp_path.name}-{len(names)}"
+        names.append(name)
+        submit = [*SUBMIT, f"hydra.launcher.name={name}"]
+        monkeypatch.setattr(sys, "argv", [str(RUNS / "main.py"), f"++log.folder={folder}", *submit, *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             launch()
         said = capsys.readouterr().err.splitlines()
-        run.new_jobs = jobs() - before
+        # one that sbatch has refused is listed as failed
+        listed = ["squeue", "-h", "-t", "pending,running,cancelled,completing,completed", "-o", "%A", "-n", name]
+        run.jobs = subprocess.run(listed, capture_output=True, text=True).stdout.split()
         assert not list(out.glob("*/summary.json"))  # no run, half made
         return ended.value.code, said[-1]
 
@@ -52,12 +52,12 @@ def test_a_job_that_slurm_refuses_is_its_own_words_in_one_line(refused, argument
     code, said = refused(*arguments)
     assert code == 1
     assert said.startswith(line)
-    assert refused.new_jobs == set()
+    assert refused.jobs == []
 
 
 def test_a_job_that_slurm_takes_and_will_never_begin_is_cancelled(refused, slurm):
     code, said = refused("hydra.launcher.cpus_per_task=99")
-    [job] = refused.new_jobs
+    [job] = refused.jobs
     assert (code, said) == (1, f"SLURM will never begin job {job}: pending (PartitionConfig); it was cancelled")
     assert slurm.settled("sacct", "-X", "-n", "-P", "-j", job, "-o", "State").startswith("CANCELLED")
 
@@ -88,7 +88,7 @@ def test_what_is_wrong_in_one_member_is_said_before_any_of_them_is_submitted(ref
     code, said = refused("-m", "++optim.lr=1,2", "++log.run=mine")
     assert code == 2
     assert "two members of the sweep would be in one folder" in said
-    assert refused.new_jobs == set()
+    assert refused.jobs == []
 
 
 @pytest.mark.parametrize("folder", ["/proc/nothing", "/sys/nothing"])
@@ -96,15 +96,14 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_submitted(re
     code, said = refused(folder=folder)
     assert code == 2
     assert said.startswith(f"log.folder: nothing can be written to '{folder}': ")
-    assert refused.new_jobs == set()
+    assert refused.jobs == []
 
 
-def test_a_controller_that_does_not_answer_is_one_line(refused, slurm):
-    slurm.stop_daemon("slurmctld")
-    try:
-        code, said = refused()
-    finally:
-        slurm.start_controller()
+def test_a_controller_that_does_not_answer_is_one_line(refused, slurm, tmp_path, monkeypatch):
+    conf = tmp_path / "slurm.conf"  # of a cluster whose controller is not there
+    conf.write_text(re.sub(r"SlurmctldPort=.*", "SlurmctldPort=1", slurm.conf.read_text()))
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    code, said = refused()
     assert code == 1
     assert said.startswith("SLURM refused the job: Batch job submission failed: Unable to contact slurm controller")
 
@@ -112,7 +111,7 @@ def test_a_controller_that_does_not_answer_is_one_line(refused, slurm):
 def test_ctrl_c_leaves_the_jobs_and_says_how_to_end_them(refused, monkeypatch):
     monkeypatch.setattr("ssl_launch.slurm_jobs.SlurmJobs._queue", interrupt)
     code, said = refused("hydra.launcher.timeout_min=60")
-    [job] = refused.new_jobs
+    [job] = refused.jobs
     subprocess.run(["scancel", job], check=True)
     assert code == 130
     assert said.startswith(f"interrupted: job {job} goes on in SLURM; its output is in ")
