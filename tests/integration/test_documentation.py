@@ -14,7 +14,7 @@ import ssl_data
 import ssl_launch
 
 ROOT = Path(__file__).parents[2]
-READMES = sorted([ROOT / "README.rst", *ROOT.glob("packages/*/README.rst"), *ROOT.glob("packages/*/CHANGELOG.rst")])
+READMES = sorted([ROOT / "README.rst", *ROOT.glob("packages/*/*.rst")])
 MODULES = [
     module.name
     for package in (ssl_core, ssl_data, ssl_launch)
