@@ -234,5 +234,10 @@ def test_a_job_that_its_owner_cancels_stays_so_with_its_state_saved(came_of):
     assert "queued again" not in sweep.log("_3")
 
 
-def test_a_sweep_of_which_one_failed_ends_with_its_exit_code(came_of):
-    assert came_of["ended"].process.returncode == 1
+def test_a_sweep_of_which_one_failed_ends_with_its_exit_code_and_a_table_of_all(came_of):
+    sweep = came_of["ended"]
+    assert sweep.process.returncode == 1
+    said = sweep.errors.read_text()
+    assert "4 runs: 3 failed, 1 preempted" in said
+    for seed in range(1, 5):
+        assert f"hardware.seed={seed}" in said.partition("4 runs:")[2]

@@ -3,13 +3,14 @@
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, filter_overrides
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 
-from ssl_core.config import Config
+if TYPE_CHECKING:
+    from ssl_launch.member import Member
 
 _message = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class SlurmLauncher(SubmititLauncher):
         assert self.config is not None
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
-        configs = self._configs(job_overrides, initial_job_idx)
+        members = self._members(job_overrides, initial_job_idx)
+        configs = [member.config for member in members]
         method = getattr(self.task_function, "method", None)
         evaluations = EvaluationJobs(self.evaluate, loader, configs, method) if self.evaluate else None
         jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params)
@@ -51,10 +53,10 @@ class SlurmLauncher(SubmititLauncher):
         note_deaths(configs, jobs, ends)
         if evaluations is not None:
             evaluations.wait(ends)
-        return ends
+        return _returns(members, ends) if members else ends
 
-    def _configs(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[Config]:
-        """Return what each member trains, nothing perhaps, or refuse them all: a job would find out when it is its turn."""
+    def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Member]":
+        """Return what is trained, nothing perhaps, or refuse all of it: a job would find out when it is its turn."""
         from ssl_core.run_folder import free_keys, plain_config
         from ssl_launch.member import Member
         from ssl_launch.sweep import refuse_twins
@@ -66,7 +68,7 @@ class SlurmLauncher(SubmititLauncher):
         refuse_twins(members)
         for member in members:
             member.folder.refuse_other(plain_config(member.config), free_keys(member.config))
-        return [member.config for member in members]
+        return members
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
         """Run one member. This is in the job, in each of its processes."""
@@ -75,3 +77,20 @@ class SlurmLauncher(SubmititLauncher):
         slurm_process.answer_signals()
         sys.argv = self.command  # for the summary of the run
         return slurm_process.ended(super().__call__(*arguments, **options))
+
+
+def _returns(members: "list[Member]", ends: Sequence[JobReturn]) -> list[JobReturn]:
+    """Show how each member has ended, and return what a sweeper wants of it: the value of its metric, or the error."""
+    from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import MemberReturn
+    from ssl_launch.sweep import members_table
+
+    returns: list[JobReturn] = []
+    for member, end in zip(members, ends):
+        done = end.status is JobStatus.COMPLETED
+        saved = member.folder.read_summary().get("status") == "preempted"  # it was cancelled
+        member.status = "finished" if done else "preempted" if saved else "failed"
+        member.error = "" if done else str(end._return_value)
+        returns.append(MemberReturn(overrides=member.overrides, status=end.status))
+        returns[-1].return_value = member.metric()[1] if done else end._return_value
+    print("", members_table(members).to_text(), sep="\n", flush=True)
+    return returns
