@@ -301,7 +301,8 @@ def drawn(figure_call, monkeypatch):
 
 def test_one_run_has_its_accuracies_in_one_panel(make_run, monkeypatch):
     folder = make_run("one")
-    (loss, accuracy), _ = drawn(lambda: learning_curves([folder], "x.png"), monkeypatch)
+    (loss, accuracy), (legend,) = drawn(lambda: learning_curves([folder], "x.png"), monkeypatch)
+    assert [text.get_text() for text in legend.get_texts()] == ["prediction", "kNN", "linear probe, backbone"]
     assert loss.get_ylabel() == "training loss"
     assert accuracy.get_ylabel() == "top-1 accuracy (%)"
     assert accuracy.get_xlabel() == "epoch"

@@ -202,7 +202,9 @@ def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str)
             if label not in named:
                 ax.plot([p[0] for p in points], [p[1] for p in points], color=GREY, linewidth=0.6, zorder=1.5)
         for label, number in named.items():
-            handles[label] = _draw_line(ax, panel.lines[label], label, number, len(panel.lines) == 1)
+            line = _draw_line(ax, panel.lines[label], label, number, len(panel.lines) == 1)
+            if colours is not None or len(panel.lines) > 1:  # what is alone in its panel is named by the axis
+                handles[label] = line
         ax.set_ylabel(panel.title)
         ax.set_xlim(-0.02 * last_x, 1.02 * last_x)
         whole = x_label != "minutes"
@@ -215,7 +217,7 @@ def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str)
     else:
         figure.supxlabel(x_label, fontsize=STYLE["font.size"])
     others = len({label for panel in panels for label in panel.lines}) - len(handles)
-    if others:
+    if others and colours is not None:
         handles[f"{others} others"] = axes[0].plot([], [], color=GREY, linewidth=0.6)[0]
     if len(handles) > 1 or colours is not None:
         legend_above(figure, handles, width)
