@@ -105,9 +105,15 @@ def test_command(folder, command, outputs, images):
         [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).glob("*")
         assert "has finished" in run([*words[:2], str(trained)], folder, images)
     elif words[:2] == ["python3", "eval.py"]:
+        words = shlex.split(command, comments=True)
         [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).iterdir()
+        changes = ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"] if "eval=finetune" in words else []
+        if "backbone=resnet9" in words:
+            trained = outputs / "baselines"
+            changes = [f"++log.folder={trained}", "++model.backbone_options={width: 4}", "view_samples=0", "eval.few=[]"]
         words = [word.replace("outputs/simclr_digits", str(trained)) for word in words]
-        assert str(trained / "eval" / "standard.json") in run([sys.executable, *words[1:]], folder, images)
+        said = run([sys.executable, *words[1:], *changes], folder, images)
+        assert re.search(rf"{trained}.*/eval/{'finetune' if 'eval=finetune' in words else 'standard'}\.json", said)
     elif words[0] == "python3":
         words = [word for word in words if not word.startswith(SLURM_ONLY)]
         words = [
