@@ -110,7 +110,12 @@ def test_command(folder, command, outputs, images):
         changes = ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"] if "eval=finetune" in words else []
         if "backbone=resnet9" in words:
             trained = outputs / "baselines"
-            changes = [f"++log.folder={trained}", "++model.backbone_options={width: 4}", "view_samples=0", "eval.few=[]"]
+            changes = [
+                f"++log.folder={trained}",
+                "++model.backbone_options={width: 4}",
+                "view_samples=0",
+                "eval.few=[]",
+            ]
         words = [word.replace("outputs/simclr_digits", str(trained)) for word in words]
         said = run([sys.executable, *words[1:], *changes], folder, images)
         assert re.search(rf"{trained}.*/eval/{'finetune' if 'eval=finetune' in words else 'standard'}\.json", said)
