@@ -15,6 +15,7 @@ nothing. Memory is what such a process grew by at its peak (getrusage's maxrss o
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import resource
@@ -61,7 +62,7 @@ def standardized(data: Data) -> Data:
 
 def our_knn(data: Data, metric: str = "cosine") -> tuple[float, float]:
     train, labels, test, test_labels = data
-    return accuracy(knn(train, labels, test, k=20, metric=metric), test_labels, topk=(1,))[0], 0.0
+    return accuracy(knn(train, labels, test, k=20, temperature=math.inf, metric=metric), test_labels, topk=(1,))[0], 0.0
 
 
 def their_knn(data: Data, metric: str = "cosine") -> tuple[float, float]:
@@ -148,9 +149,8 @@ def main() -> None:
     import sklearn
 
     torch.set_num_threads(1)  # a fork of a process with a pool of threads waits for them for ever
-    print(
-        f"{processors()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}, {arguments.threads} threads, {arguments.clock} clock"
-    )
+    versions = f"torch {torch.__version__}, scikit-learn {sklearn.__version__}"
+    print(f"{processors()}, {versions}, threads: {arguments.threads}, {arguments.clock} clock")
     euclidean = {"ours": partial(our_knn, metric="euclidean"), "scikit-learn": partial(their_knn, metric="euclidean")}
     pairs: dict[str, dict[str, Callable[[Data], Any]]] = {
         "knn": {"ours": our_knn, "scikit-learn": their_knn},
