@@ -159,6 +159,7 @@ labels = torch.arange(60_000) % 10
 knn(train[:2000], labels[:2000], test[:1000], k=5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 knn(train, labels, test, k=5)
+knn(torch.ones_like(train), labels, torch.ones(1000, 4), k=5)  # collapsed: every reference is as near as any
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

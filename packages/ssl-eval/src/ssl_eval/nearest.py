@@ -119,7 +119,7 @@ def _compared(train: Tensor, queries: Tensor, k: int, metric: str, step: int | N
     origin = train[0].to(queries.dtype) if metric == "euclidean" else None
     if origin is not None:
         queries = queries - origin
-    step = step or _rows(8 * train.shape[1])
+    step = step or min(_rows(8 * train.shape[1]), MOST_ROWS // 4)  # similarities take twice the room here
     for start in range(0, len(train), step):
         references = Vectors(train[start : start + step], queries.dtype, metric).rows()
         if origin is not None:
