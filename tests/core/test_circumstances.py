@@ -65,6 +65,8 @@ def test_the_patch_is_that_of_the_start_and_a_resumption_says_that_it_had_other_
     (code / "package" / "idea.py").write_text("x = 3\n")
     again = record_code(folder, before)
     assert again == {**before, "git_resumed": {**git_state(), "other_changes": True}}
+    assert record_code(folder, {})  # a start that was killed before it had a summary
+    assert folder.uncommitted.read_bytes() == kept
     git("commit", "-qam", "second", cwd=code)
     assert record_code(folder, before)["git_resumed"]["revision"] != before["git"]["revision"]
     assert folder.uncommitted.read_bytes() == kept

@@ -133,8 +133,20 @@ class RunFolder:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """Return ``summary.json``, or an empty dict where there is none yet."""
-        return json.loads(self.summary.read_text()) if self.summary.is_file() else {}
+        """Return ``summary.json``, or an empty dict where there is none yet.
+
+        Raises
+        ------
+        RunFolderError
+            If it is no JSON object: it is written at once, so that somebody else has been there.
+        """
+        try:
+            summary = json.loads(self.summary.read_text()) if self.summary.is_file() else {}
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+            raise RunFolderError(f"'{self.summary}' is damaged: {error}; without it the run goes on as well") from error
+        if not isinstance(summary, dict):
+            raise RunFolderError(f"'{self.summary}' holds a {type(summary).__name__}: expected an object")
+        return summary
 
     def write_divergence(self, record: dict[str, Any]) -> None:
         """Write ``diverged.json``: the step at which the run has diverged, for ``python3 -m ssl_core.replay``."""
