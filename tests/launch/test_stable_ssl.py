@@ -192,6 +192,7 @@ def test_code_that_came_with_a_run_is_not_run_unasked(place, tmp_path):
 
 WRONG = [
     ("stable-ssl lss", "stable-ssl lss: unknown command; did you mean 'ls'?"),
+    ("stable-ssl --versoin", "unknown command; did you mean '--version'?"),
     ("ls outputz", "stable-ssl ls: argument FOLDER: 'outputz': there is no such folder; did you mean 'outputs'?"),
     ("ls --sotr age", "stable-ssl ls: --sotr: unknown option; did you mean '--sort'?"),
     ("ls --sort agee", "none of folder, status, best, age, step; did you mean 'age'?"),
@@ -223,6 +224,16 @@ def test_each_mistake_is_one_line_with_a_suggestion(place):
         )
         assert line.replace("{place}", str(place)) in said, typed
         assert len(said.splitlines()) == 1, said
+
+
+def test_a_damaged_summary_is_one_line(tmp_path):
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "config.yaml").write_text("{}")
+    (run / "summary.json").write_text('{"status": "runn')
+    said = command("resume", "mine", cwd=tmp_path, code=2)
+    assert said.startswith(f"'{run}/summary.json' is damaged: ")
+    assert len(said.splitlines()) == 1
 
 
 def test_help_fits_a_screen(place):

@@ -51,9 +51,14 @@ def main() -> int:
     if name in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
+    if name == "--version":
+        from ssl_core.circumstances import versions
+
+        print(", ".join(f"{package} {version}" for package, version in versions().items()))
+        return 0
     try:
         if name not in COMMANDS:
-            raise ConfigError(f"stable-ssl {name}: unknown command{nearest(name, COMMANDS)}")
+            raise ConfigError(f"stable-ssl {name}: unknown command{nearest(name, [*COMMANDS, '--version', '--help'])}")
         module, function = COMMANDS[name].split(":")
         return getattr(importlib.import_module(module), function)(arguments)
     except ConfigError as error:

@@ -80,7 +80,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 def _packages(found: dict[str, str]) -> Iterator[Finding]:
     ours = {name: version for name, version in found.items() if name.startswith("ssl-")}
     theirs = ", ".join(f"{name} {version}" for name, version in found.items() if name not in ours)
-    strangers = [f"{name} {version}" for name, version in ours.items() if int(version.partition(".")[0]) < 1]
+    strangers = [f"{name} {version}" for name, version in ours.items() if version.startswith("0")]
     missing = [name for name in ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch") if name not in ours]
     said = ", ".join(f"{name} {version}" for name, version in ours.items())
     if strangers or missing:
