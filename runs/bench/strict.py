@@ -172,6 +172,8 @@ def impossible(key: Key) -> Iterator[Any]:
     limits = key.metadata
     yield from (limits[name] + step for name, step in (("low", -1), ("high", 1)) if name in limits)
     yield from (limits[name] for name in ("above", "below") if name in limits)
+    if {int, float} & {key.annotation, *typing.get_args(key.annotation)} and not isinstance(key.default, list):
+        yield -12345  # whatever the key says of itself: no number of ours may be that
     if "float" in str(key.annotation):
         yield from (math.nan, math.inf, -math.inf)
     if "choices" in limits:
