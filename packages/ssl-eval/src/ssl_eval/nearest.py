@@ -9,7 +9,7 @@ from ssl_eval.checks import computed_in
 from ssl_eval.sieve import Sieve
 from ssl_eval.vectors import Vectors
 
-BLOCK_BYTES = 2**26  # of coarse references, or of queries with their coarse copies, at a time
+BLOCK_BYTES = 2**25  # of coarse references at a time (their product makes a copy as large), and of queries in float32
 LEAST_ROWS, MOST_ROWS = 1024, 2**16  # of a block, however wide or narrow the features
 TILE_ROWS = 256  # queries that are compared with a block of references at a time
 PAIR_ELEMENTS = 2**18  # of pairs compared exactly at a time, so that they stay in the cache
@@ -27,7 +27,7 @@ def nearest(
     dtype = _squares_fit(train, test)
     values = torch.empty((len(test), k), dtype=dtype, device=test.device)
     indices = torch.empty((len(test), k), dtype=torch.int64, device=test.device)
-    step = query_block or _rows(8 * test.shape[1])
+    step = query_block or _rows(4 * test.shape[1])
     for start in range(0, len(test), step):
         block = slice(start, start + step)
         queries = Vectors(test[block], dtype, metric).rows()
@@ -119,7 +119,7 @@ def _compared(train: Tensor, queries: Tensor, k: int, metric: str, step: int | N
     origin = train[0].to(queries.dtype) if metric == "euclidean" else None
     if origin is not None:
         queries = queries - origin
-    step = step or min(_rows(8 * train.shape[1]), MOST_ROWS // 4)  # similarities take twice the room here
+    step = step or min(_rows(4 * train.shape[1]), MOST_ROWS // 4)  # similarities take twice the room here
     for start in range(0, len(train), step):
         references = Vectors(train[start : start + step], queries.dtype, metric).rows()
         if origin is not None:
