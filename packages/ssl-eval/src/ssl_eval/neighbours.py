@@ -45,7 +45,7 @@ def knn(
     query_chunk, reference_chunk : int, optional
         Rows of each set that are taken at a time; by default as many as take 32 MiB, the references rounded to bfloat16 and
         the queries in float32, but at most 65,536. Beside arguments and result, memory is twice these, and what 256 queries
-        have in common with a chunk of references (32 MiB): together below 200 MB for up to 8,192 features,
+        have in common with a chunk of references (32 MiB): together some 200 MB for up to 8,192 features,
         whatever N and M (and up to 512, or 4 k, pairs of each of those 256).
 
     Returns
