@@ -55,7 +55,7 @@ def test_knn_does_not_depend_on_the_chunks(make_features, metric):
     train, labels = make_features(130)
     test, _ = make_features(50, seed=1)
     whole = knn(train, labels, test, k=30, metric=metric)
-    for query_chunk, reference_chunk in ((1, 1), (7, 11), (50, 29), (64, 130)):
+    for query_chunk, reference_chunk in ((25, 1), (1, 65), (7, 11), (50, 29), (64, 130)):
         parts = knn(train, labels, test, k=30, metric=metric, query_chunk=query_chunk, reference_chunk=reference_chunk)
         torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
 
