@@ -11,23 +11,29 @@ from typing import Any
 from ssl_core.errors import ConfigError
 
 OURS = ("ssl_core", "ssl_data")  # found again by the names in config.yaml
+_KEPT = "_place_in_a_file"
 
 
 def place_of(kind: type) -> dict[str, Any]:
-    """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; no file for ours, and where there is none.
-
-    The file is where the code of its methods was read: also of a class that came into this process by itself, as those of
-    a script come into a job.
-    """
+    """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; for ours, and without one, no file."""
     if kind.__module__.partition(".")[0] in OURS:
         return {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    kept = vars(kind).get(_KEPT)
+    if kept is not None:
+        return kept
     codes = [each.__code__ for each in vars(kind).values() if isinstance(each, FunctionType)]
-    file = next((Path(code.co_filename).absolute() for code in codes if Path(code.co_filename).is_file()), None)
-    if file is None:
-        module = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        file = Path(module).absolute() if module else None
+    files = [Path(code.co_filename) for code in codes]
+    module: Any = sys.modules.get(kind.__module__)
+    if getattr(module, kind.__qualname__, None) is kind and getattr(module, "__file__", None):
+        files.append(Path(module.__file__))  # of a class without methods
+    file = next((each.absolute() for each in files if each.is_file()), None)
     found: dict[str, Any] = {"class": kind.__qualname__}
     return {**found, "file": str(file), "sha256": _digest(file)} if file else found
+
+
+def keep_place(kind: type) -> None:
+    """Let a class know its place from now on: into a job it comes without its file, as an attribute does not."""
+    setattr(kind, _KEPT, place_of(kind))
 
 
 def class_at(place: str) -> Any:
