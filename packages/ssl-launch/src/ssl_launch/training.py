@@ -5,6 +5,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from ssl_core.class_place import keep_place
 from ssl_core.config import Config
 from ssl_core.models import method_class
 from ssl_core.run_folder import plain_config
@@ -60,6 +61,9 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
     A refused configuration ends the process with exit code 2 and one line; a run that cannot go on with the exit code
     of its error (see ``ssl_core.errors``).
     """
+    for kind in (method, data):
+        if kind is not None:
+            keep_place(kind)
     run_command(
         "simclr_digits",
         HELP,
