@@ -18,9 +18,7 @@ from ssl_launch.job_error import JobError
 from ssl_launch.slurm_conf import signal_delay_s
 
 _message = logging.getLogger(__name__)
-LONGEST_WAIT_S = (
-    300  # that the other ranks of a job may go on when one has ended: one that was killed leaves them hanging
-)
+LONGEST_WAIT_S = 300  # that other ranks of a job go on when one has ended: one that was killed leaves them hanging
 LONGEST_PAUSE = 60.0  # seconds between two looks at the queue
 NEVER = {  # what SLURM has a job wait for that does not come by itself (squeue's manual, JOB REASON CODES)
     "AccountNotAllowed", "AssocMaxCpuPerJobLimit", "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit",
@@ -28,16 +26,9 @@ NEVER = {  # what SLURM has a job wait for that does not come by itself (squeue'
     "PartitionNodeLimit", "PartitionTimeLimit", "QOSMaxCpuPerJobLimit", "QOSMaxMemoryPerJob", "QOSMaxNodePerJobLimit",
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed",
 }  # fmt: skip
-_OF_AUTO_EXECUTOR = {
-    "timeout_min",
-    "cpus_per_task",
-    "gpus_per_node",
-    "tasks_per_node",
-    "mem_gb",
-    "nodes",
-    "name",
-    "stderr_to_stdout",
-}
+_OF_AUTO_EXECUTOR = {  # which submitit knows for other clusters as well, without "slurm_" in front
+    "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout",
+}  # fmt: skip
 
 
 class SlurmJobs:
@@ -152,7 +143,8 @@ class SlurmJobs:
         minutes = params["timeout_min"]
         delay = params["signal_delay_s"] = signal_delay_s(params["signal_delay_s"], minutes)
         params["setup"] = [*(params.get("setup") or []), *batch_script.BEFORE]
-        params["teardown"] = batch_script.after(str(executor.folder), minutes, delay, most, most_crashes)
+        code, *decision = batch_script.after(str(executor.folder), minutes, delay, most, most_crashes)
+        params["teardown"] = [code, *(params.get("teardown") or []), *decision]
         params["srun_args"] = [f"--wait={LONGEST_WAIT_S}", *(params.get("srun_args") or [])]
         params["additional_parameters"] = {"requeue": True, **(params.get("additional_parameters") or {})}
         executor.update_parameters(
@@ -182,11 +174,16 @@ def _outcome(job: Any) -> JobReturn:
     except UncompletedJobError as error:  # submitit's FailedJobError is one
         result = JobReturn()
         result.status = JobStatus.FAILED
-        said = (
-            str(error).splitlines()[1] if "has not produced any output" in str(error) else str(error).splitlines()[-1]
-        )
-        result.return_value = JobError(f"job {job.job_id} {said}; see {job.paths.stderr}")
+        result.return_value = JobError(f"job {job.job_id} {_essence(str(error))}; see {job.paths.stderr}")
         return result
+
+
+def _essence(said: str) -> str:
+    """Return the line that matters of what submitit says: that there is no result, or the end of a traceback between rules."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    rules = [number for number, line in enumerate(lines) if set(line) == {"-"}]
+    without_result = [line for line in lines if "has not produced any output" in line]
+    return without_result[0] if without_result else f"has failed: {lines[rules[-1] - 1 if rules else 0]}"
 
 
 def _no_slurm(program: str) -> str:
