@@ -25,7 +25,7 @@ class SlurmLauncher(SubmititLauncher):
     def __init__(self, evaluate: str | None = None, **params: Any) -> None:
         super().__init__(**params)
         self.evaluate = evaluate
-        self.command = list(sys.argv)
+        self.command = list(sys.argv), list(sys.orig_argv)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit, say what was submitted, and return how each member of the sweep has ended."""
@@ -75,7 +75,9 @@ class SlurmLauncher(SubmititLauncher):
         from ssl_launch import slurm_process
 
         slurm_process.answer_signals()
-        sys.argv = self.command  # for the summary of the run
+        sys.argv, sys.orig_argv = (
+            self.command
+        )  # for the summary of the run: what was typed, not what submitit has started
         return slurm_process.ended(super().__call__(*arguments, **options))
 
 
@@ -92,5 +94,8 @@ def _returns(members: "list[Member]", ends: Sequence[JobReturn]) -> list[JobRetu
         member.error = "" if done else str(end._return_value)
         returns.append(MemberReturn(overrides=member.overrides, status=end.status))
         returns[-1].return_value = member.metric()[1] if done else end._return_value
-    print("", members_table(members).to_text(), sep="\n", flush=True)
+    if len(members) > 1:
+        print("", members_table(members).to_text(), sep="\n", flush=True)
+    else:
+        print(f"{members[0].status:<11} {members[0].folder.path}", flush=True)
     return returns
