@@ -7,8 +7,13 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of all that the tests start
 
 
-def pytest_collection_modifyitems(config, items):
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            group = "slurm" if "slurm" in item.fixturenames else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "slurm" if "/test_slurm_" in file else file
+
+    return ByFile(config, log)
