@@ -27,6 +27,22 @@ def groups_of(*folders):
 
 
 @pytest.mark.usefixtures("tables_only")
+def test_a_sweeps_members_are_called_without_what_the_columns_say(make_run):
+    """The names that ssl-launch gives; where a run has not finished, its whole name tells it from the others."""
+    for lr in (1, 2):
+        for seed in (0, 1):
+            make_run(f"simclr_digits-hardware.seed={seed},optim.lr={lr}", seed=seed, changes={"optim.lr": lr})
+    make_run("simclr_digits-hardware.seed=2,optim.lr=2", status="failed", seed=2, changes={"optim.lr": 2})
+    records = [RunRecord(path) for path in sorted(make_run("simclr-plain", changes={"optim.lr": 3}).parent.iterdir())]
+    groups, _ = group_runs(records)
+    assert {(group.label, group.settings["optim.lr"], len(group.records)) for group in groups} == {
+        ("simclr-plain", "3", 1),
+        ("simclr_digits", "1", 2),
+        ("simclr_digits-hardware.seed=*,optim.lr=2", "2", 2),
+        ("simclr_digits-hardware.seed=2,optim.lr=2", "2", 1),
+    }
+
+
 def test_runs_that_differ_in_the_seed_alone_are_one_row(make_run):
     for seed, final in enumerate((0.90, 0.92, 0.94)):
         make_run(f"low_{seed}", final=final, seed=seed, changes={"data.num_workers": seed})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,9 +85,17 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]
     groups = []
     for settings, rows in together.items():
         for _, numbers in sorted(rows.items(), key=lambda row: (row[0] != "finished", row[1])):
-            label = _pattern([names[number] for number in numbers])
+            called = [names[number] for number in numbers]
+            if len(rows) == 1:  # the columns say what a name repeats, as that of a sweep's member does
+                called = list(dict.fromkeys(map(_without_settings, called)))
+            label = _pattern(called)
             groups.append(RunGroup(label, dict(zip(keys, settings)), [records[number] for number in numbers]))
     return groups, left_out
+
+
+def _without_settings(name: str) -> str:
+    """Return ``simclr_digits`` of ``simclr_digits-hardware.seed=1,optim.lr=0.1``."""
+    return re.sub(r"-[A-Za-z_][\w.]*=.*", "", name) or name
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
