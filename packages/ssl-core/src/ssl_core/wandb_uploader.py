@@ -23,6 +23,7 @@ import yaml
 
 from ssl_core.run_folder import RunFolder
 from ssl_core.wandb_run_id import wandb_run_id
+from ssl_eval.run_record import ENDED_WELL
 
 ANSWER_SECONDS = 30.0  # within which the server must answer at the start, where SECONDS does not say otherwise
 RETRY_SECONDS = 60.0  # until it is asked again
@@ -147,7 +148,7 @@ def _upload(wandb: Any, folder: RunFolder, mode: str, seconds: float | None, sta
             run.save(str(path), base_path=str(folder.path.parent), policy="now")
     if status == "preempted":
         run.mark_preempting()
-    run.finish(exit_code=0 if status in ("finished", "baseline") else 1)
+    run.finish(exit_code=0 if status in ENDED_WELL else 1)
     return 0 if mode == "offline" or _has_arrived(wandb, run.path, lines.steps, seconds, starter) else 1
 
 

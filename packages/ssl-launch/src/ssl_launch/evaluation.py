@@ -95,9 +95,9 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
         asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
         method = None
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
-    options = {"method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples}
-    if fine_tuning is not None:
-        options["fine_tuning"] = fine_tuning
+    options: dict[str, Any] = {
+        "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples, "fine_tuning": fine_tuning,
+    }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
             for path in judge_checkpoint(run, protocol, each, **options):

@@ -101,10 +101,9 @@ def judge(run: str, number: int, count: int, protocol: Any, fine_tuning: Any, me
 
     folder = RunFolder(run)
     newest_first = Checkpoints(folder.checkpoints).all()[::-1]
-    more = {} if fine_tuning is None else {"fine_tuning": fine_tuning}
     mine = newest_first[number:] if number == count - 1 else newest_first[number : number + 1]
     for checkpoint in mine:
-        for path in judge_checkpoint(folder, protocol, checkpoint, method, data, **more):
+        for path in judge_checkpoint(folder, protocol, checkpoint, method, data, fine_tuning=fine_tuning):
             print(path, flush=True)
 
 

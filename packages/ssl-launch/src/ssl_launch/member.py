@@ -72,6 +72,10 @@ class Member:
         """The run folder."""
         return RunFolder.of(self.config)
 
+    def refuse_other(self) -> None:
+        """Raise a RunFolderError if its folder holds another run."""
+        self.folder.refuse_other(plain_config(self.config), free_keys(self.config))
+
     def look(self, retry_failed: bool) -> None:
         """Find what an earlier sweep has left: the finished need nothing, the failed are tried again if asked.
 
@@ -81,7 +85,7 @@ class Member:
         if earlier.get("status") not in ("finished", "failed"):
             return
         try:
-            self.folder.refuse_other(plain_config(self.config), free_keys(self.config))
+            self.refuse_other()
         except RunFolderError:
             return  # it is another run's; started, it says so in words
         if earlier["status"] == "finished":
@@ -95,10 +99,11 @@ class Member:
     def end(self, code: int) -> None:
         """Take over how its process ended."""
         stopped = {75: "preempted", 130: "interrupted"}
-        saved = self.folder.read_summary().get("status") == "preempted"  # torchrun has exit codes of its own
+        summary = self.folder.read_summary()
+        saved = summary.get("status") == "preempted"  # torchrun has exit codes of its own
         self.status = "finished" if code == 0 else stopped.get(code, "preempted" if saved else "failed")
         if self.status == "failed":
-            said = self.folder.read_summary().get("error") or last_line(self.folder.output)
+            said = summary.get("error") or last_line(self.folder.output)
             self.error = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {said}"
 
     def metric(self) -> tuple[str, float | None]:

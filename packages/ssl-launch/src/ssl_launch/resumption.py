@@ -12,6 +12,7 @@ from ssl_core.class_place import class_at, recorded_class
 from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder
 from ssl_core.saved_config import read_config
+from ssl_eval.run_record import ENDED_WELL
 from ssl_launch.command_parser import CommandParser, folder
 
 DESCRIPTION = """Go on with a run that was interrupted, preempted or killed, or has failed.
@@ -80,7 +81,7 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     if not run.config.is_file():
         raise ConfigError(f"'{path}' is no run: it has no config.yaml; stable-ssl ls lists runs")
     summary = run.read_summary()
-    if summary.get("status") in ("finished", "baseline") and not from_scratch:
+    if summary.get("status") in ENDED_WELL and not from_scratch:
         print(
             f"'{path}' has finished: epoch {summary.get('epoch')}, step {summary.get('step')}; --from-scratch trains it "
             "again",

@@ -27,9 +27,7 @@ class Place:
     """Where one member at a time computes: some of the machine's cores, and GPUs where there are any."""
 
     cores: list[int] = field(default_factory=list)  # empty: all that this process has
-    gpus: list[str] = field(
-        default_factory=list
-    )  # as CUDA_VISIBLE_DEVICES calls them; empty: as this process sees them
+    gpus: list[str] = field(default_factory=list)  # in CUDA_VISIBLE_DEVICES' words; empty: what this process sees
 
     @staticmethod
     def divide(n_jobs: int, gpus: list[str], gpus_each: int) -> "list[Place]":
@@ -149,12 +147,13 @@ class Sweep:
 def members_table(members: list[Member]) -> Table:
     """Return how each member stands: status, metric, folder; why one has failed stands under it."""
     common = set.intersection(*(set(member.overrides) for member in members))
-    names = {member.metric()[0] for member in members} - {""}
+    metrics = [member.metric() for member in members]
+    names = {name for name, _ in metrics} - {""}
     rows, notes = [], []
-    for member in members:
+    for member, metric in zip(members, metrics):
         own = [each.lstrip("+") for each in member.overrides if each not in common or len(members) == 1]
         label = " ".join(own) or member.folder.path.name
-        rows.append([label, member.status, _shown(*member.metric()), _short(member.folder.path)])
+        rows.append([label, member.status, _shown(*metric), _short(member.folder.path)])
         if member.error:
             notes.append(f"{label}: {member.error}")
     title = f"{len(members)} {'run' if len(members) == 1 else 'runs'}: {_listed(Counter(member.status for member in members))}"
@@ -175,6 +174,7 @@ def _listed(counts: "Counter[str]") -> str:
 
 
 def refuse_twins(members: list[Member]) -> None:
+    """Raise a ConfigError if two members would be in one folder."""
     seen: dict[str, Member] = {}
     for member in members:
         path = str(member.folder.path.absolute())

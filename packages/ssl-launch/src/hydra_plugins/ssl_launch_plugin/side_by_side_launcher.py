@@ -1,6 +1,5 @@
 """The launcher of sweeps on this machine, found by Hydra by its place here; what it does is ``ssl_launch.sweep``."""
 
-import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -8,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 _OURS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.mode", "hydra.sweep.")
-_message = logging.getLogger(__name__)
 
 
 @dataclass
@@ -23,25 +21,8 @@ class SideBySideConf:
 
     _target_: str = "hydra_plugins.ssl_launch_plugin.side_by_side_launcher.SideBySideLauncher"
     n_jobs: int | None = None  # members at a time; null: one for each GPU (or tasks_per_node of them), one on the CPU
-    tasks_per_node: int = (
-        1  # processes of one member, each with a GPU of its own where there are GPUs: torchrun starts them
-    )
+    tasks_per_node: int = 1  # processes of one member, started by torchrun, each with a GPU where there are any
     retry_failed: bool = False  # try those that have failed before once more
-
-
-class MemberReturn(JobReturn):
-    """What a sweeper gets of a member: the value of its metric, or the error."""
-
-    @property
-    def return_value(self) -> Any:
-        """Return the value, or raise; Hydra's own would print a line as well, and the table has said it."""
-        if self.status is JobStatus.COMPLETED:
-            return self._return_value
-        raise self._return_value
-
-    @return_value.setter
-    def return_value(self, value: Any) -> None:
-        self._return_value = value
 
 
 class SideBySideLauncher(Launcher):
@@ -65,6 +46,7 @@ class SideBySideLauncher(Launcher):
         """Assemble all members, which refuses what is wrong before anything has begun; run them; show how each ended."""
         from ssl_core.errors import ConfigError, Preempted, RunError
         from ssl_launch.member import Member
+        from ssl_launch.member_return import MemberReturn
         from ssl_launch.sweep import Place, Sweep, members_table
 
         for key in ("n_jobs", "tasks_per_node"):
@@ -89,13 +71,7 @@ class SideBySideLauncher(Launcher):
         error = RunError(
             f"{wrong} of {len(members)} runs of the sweep did not finish; what each said is in its output.log"
         )
-        returns = []
-        for member in members:
-            done = member.status == "finished"
-            returns.append(MemberReturn(overrides=member.overrides))
-            returns[-1].status = JobStatus.COMPLETED if done else JobStatus.FAILED
-            returns[-1].return_value = member.metric()[1] if done else error
-        return returns
+        return [MemberReturn.of(member, error) for member in members]
 
     def _command(self) -> list[str]:
         """Return the user's own command without what is swept; torchrun starts it where a member has several tasks."""

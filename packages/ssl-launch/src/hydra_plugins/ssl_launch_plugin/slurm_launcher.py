@@ -57,7 +57,6 @@ class SlurmLauncher(SubmititLauncher):
 
     def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Member]":
         """Return what is trained, nothing perhaps, or refuse all of it: a job would find out when it is its turn."""
-        from ssl_core.run_folder import free_keys, plain_config
         from ssl_launch.member import Member
         from ssl_launch.sweep import refuse_twins
 
@@ -67,7 +66,7 @@ class SlurmLauncher(SubmititLauncher):
         members = Member.all(self.task_function, loader, self.config, job_overrides, first)
         refuse_twins(members)
         for member in members:
-            member.folder.refuse_other(plain_config(member.config), free_keys(member.config))
+            member.refuse_other()
         return members
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
@@ -75,15 +74,13 @@ class SlurmLauncher(SubmititLauncher):
         from ssl_launch import slurm_process
 
         slurm_process.answer_signals()
-        sys.argv, sys.orig_argv = (
-            self.command
-        )  # for the summary of the run: what was typed, not what submitit has started
+        sys.argv, sys.orig_argv = self.command  # for the run's summary: what was typed, not what submitit has started
         return slurm_process.ended(super().__call__(*arguments, **options))
 
 
 def _returns(members: "list[Member]", ends: Sequence[JobReturn]) -> list[JobReturn]:
     """Show how each member has ended, and return what a sweeper wants of it: the value of its metric, or the error."""
-    from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import MemberReturn
+    from ssl_launch.member_return import MemberReturn
     from ssl_launch.sweep import members_table
 
     returns: list[JobReturn] = []
@@ -92,8 +89,7 @@ def _returns(members: "list[Member]", ends: Sequence[JobReturn]) -> list[JobRetu
         saved = member.folder.read_summary().get("status") == "preempted"  # it was cancelled
         member.status = "finished" if done else "preempted" if saved else "failed"
         member.error = "" if done else str(end._return_value)
-        returns.append(MemberReturn(overrides=member.overrides, status=end.status))
-        returns[-1].return_value = member.metric()[1] if done else end._return_value
+        returns.append(MemberReturn.of(member, end._return_value))
     if len(members) > 1:
         print("", members_table(members).to_text(), sep="\n", flush=True)
     else:
