@@ -1,5 +1,9 @@
-"""Two tests at a time (pytest-xdist): those of a file stay together, and those on the SLURM, of which there is one."""
+"""Two tests at a time (pytest-xdist): those of a file stay together, and those on the SLURM, of which there is one.
 
+A test leaves logging as it found it: whichever comes next in its process does not depend on it.
+"""
+
+import logging
 import os
 
 import pytest
@@ -17,3 +21,13 @@ def pytest_xdist_make_scheduler(config, log):
             return "slurm" if "/test_slurm_" in file else file
 
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """Hydra, where a test starts it in this process, hands all messages to the stdout of that test, which is then closed."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
