@@ -1,5 +1,7 @@
 """How strict the configuration is: typos, wrong types and impossible values of every key of every group and method, counted.
 
+Those of a run (``main.py``) and those of an evaluation (``eval.py``, its protocol and fine-tuning).
+
 python3 runs/bench/strict.py              # every one-edit typo of every key: minutes
 python3 runs/bench/strict.py --sample 5   # five of each kind
 
@@ -24,13 +26,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from ssl_core.config import GROUPS
+from ssl_core.fine_tuning_config import FineTuning
 from ssl_core.models import METHODS, config_class
 from ssl_data.config import DataConfig
 from ssl_data.view_spec import ViewSpec
+from ssl_eval import Protocol
 from ssl_launch.assemble import assemble
 from ssl_launch.complaint import EMBEDDED
+from ssl_launch.evaluation import EvaluationConfig, asked_of
 
+OF_AN_EVALUATION = {"": EvaluationConfig, "eval": Protocol, "eval.finetune": FineTuning}
 RUNS = Path(__file__).parents[1]
 LETTERS = string.ascii_lowercase + string.digits + "_"
 MAPPING, LIST = {"nothing": {"nothing": []}}, [["nothing"]]
@@ -53,9 +61,19 @@ IMPOSSIBLE = {
     "optim.freeze": [{"backbone": 0}, {"backbone": 1.5}, {"backbone": -2}],
     "optim.patience": [3],  # of which metric?
     "log.label_free": [["nothing"]],
+    "eval.name": ["", "a/b"],
+    "eval.knn": [[0], [20, -1]],
+    "eval.few": [[0], [-1], [1.5], [math.nan]],
+    "eval.retrieval": [[0]],
+    "eval.finetune.fractions": [[0], [0.1, 1.5]],
 }
 # Any word is possible: names, and places that the run itself looks for before it opens the data
-ANY_WORD = {"data.root", "data.split", "model.init_from", "log.folder", "log.run", "log.wandb_project", "optim.monitor"}
+ANY_WORD = {
+    "data.root", "data.split", "model.init_from", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run",
+    "backbone", "weights", "eval.finetune.views",
+}  # fmt: skip
+# Whose bounds are possible only beside other values than the default ones
+BESIDE_OTHERS = {"optim.max_steps", "eval.finetune.epochs"}
 
 
 @dataclasses.dataclass
@@ -70,20 +88,21 @@ class Key:
     default: Any
 
     def __str__(self) -> str:
-        return f"{self.group}.{self.name}"
+        return f"{self.group}.{self.name}".lstrip(".")
 
 
 def every_key() -> list[Key]:
     """Return the keys of all groups, those of the model once for each method."""
+    kinds: list[tuple[str, str, Any]] = [("simclr", group, kind) for group, kind in GROUPS.items() if group != "model"]
+    kinds += [("simclr", "data", DataConfig), *(("", group, kind) for group, kind in OF_AN_EVALUATION.items())]
+    kinds += [(method, "model", config_class(method)) for method in METHODS]
     found = []
-    for number, method in enumerate(METHODS):
-        for group, kind in {"data": DataConfig, **GROUPS, "model": config_class(method)}.items():
-            if group == "model" or number == 0:
-                hints, default = typing.get_type_hints(kind), dataclasses.asdict(kind())
-                found += [
-                    Key(method, group, each.name, hints[each.name], each.metadata, default[each.name])
-                    for each in dataclasses.fields(kind)
-                ]
+    for method, group, kind in kinds:
+        hints, default = typing.get_type_hints(kind), dataclasses.asdict(kind())
+        found += [
+            Key(method, group, each.name, hints[each.name], each.metadata, default[each.name])
+            for each in dataclasses.fields(kind)
+        ]
     return found
 
 
@@ -92,7 +111,11 @@ def refusal(method: str, group: str, values: dict[str, Any]) -> str:
     composed: dict[str, Any] = {"model": {"name": method, "backbone": "resnet9"}}
     composed[group] = {**composed.get(group, {}), **values}
     try:
-        assemble(composed, [])
+        if group in OF_AN_EVALUATION:
+            protocol = {**composed.get("eval", {}), "finetune": composed.get("eval.finetune", {})}
+            asked_of(OmegaConf.create({"run": "outputs/run", **composed.get("", {}), "eval": protocol}))
+        else:
+            assemble(composed, [])
     except ValueError as error:  # a ConfigError is one
         return str(error)
     return ""
@@ -185,9 +208,8 @@ def valid(key: Key) -> Iterator[Any]:
     """Give values that the key may have: its default, each choice, each bound that is allowed, a whole number for a number."""
     yield key.default
     yield from key.metadata.get("choices", ())
-    yield from (
-        key.metadata[name] for name in ("low", "high") if name in key.metadata and str(key) != "optim.max_steps"
-    )
+    if str(key) not in BESIDE_OTHERS:
+        yield from (key.metadata[name] for name in ("low", "high") if name in key.metadata)
     if str(key) == "optim.max_steps":
         yield from (-1, 1, 0.5, 20)
     if key.annotation is bool:
@@ -219,26 +241,35 @@ def shipped() -> list[str]:
     return sorted(names - {"evaluation"})
 
 
-def command_line(*arguments: str) -> tuple[int, float]:
-    """Return exit code and seconds of ``main.py``, in a process of its own."""
+def command_line(script: str, *arguments: str) -> tuple[int, float]:
+    """Return exit code and seconds of a script of ``runs/``, in a process of its own."""
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "main.py", *arguments], cwd=RUNS, capture_output=True, env=dict(os.environ))
+    done = subprocess.run([sys.executable, script, *arguments], cwd=RUNS, capture_output=True, env=dict(os.environ))
     return done.returncode, time.perf_counter() - began
 
 
 def on_the_clock(repetitions: int) -> Iterator[tuple[str, bool, list[float]]]:
     """Give ``(what, whether each ended as it should, seconds)`` of real command lines."""
     generator = random.Random(0)
-    keys = generator.sample([key for key in every_key() if key.method == "simclr" or key.group != "model"], repetitions)
-    lines = [f"++{key}{generator.choice(string.ascii_lowercase)}=1" for key in keys]
+    keys = every_key()
+    trained, judged = (
+        [
+            f"++{key}{generator.choice(string.ascii_lowercase)}=1"
+            for key in generator.sample([key for key in keys if key.method == method], repetitions)
+        ]
+        for method in ("simclr", "")
+    )
     for what, code, commands in (
         ("main.py --help", 0, [["--help"]] * repetitions),
         ("main.py --cfg job", 0, [["--cfg", "job"]] * repetitions),
-        ("main.py, a misspelt key", 2, [[line] for line in lines]),
+        ("main.py, a misspelt key", 2, [[line] for line in trained]),
         ("main.py, an impossible value", 2, [["++model.projector=[0]"]] * repetitions),
         ("main.py, a misspelt backbone", 2, [["++model.backbone=resnet19"]] * repetitions),
+        ("eval.py --help", 0, [["--help"]] * repetitions),
+        ("eval.py, a misspelt key", 2, [["run=outputs/run", line] for line in judged]),
+        ("eval.py, an impossible value", 2, [["run=outputs/run", "++eval.knn=[0]"]] * repetitions),
     ):
-        taken = [command_line(*each) for each in commands]
+        taken = [command_line(what.split(" ")[0].strip(","), *each) for each in commands]
         yield what, all(ended == code for ended, _ in taken), [seconds for _, seconds in taken]
 
 
@@ -267,7 +298,7 @@ def main() -> int:
     good &= without_any_impossible_value() == ANY_WORD
     number, named, _ = count_values(valid)
     print(f"valid values: {number - named:,} of {number:,} accepted")
-    accepted = [name for name in shipped() if command_line(f"--config-name={name}", "--cfg", "job")[0] == 0]
+    accepted = [name for name in shipped() if command_line("main.py", f"--config-name={name}", "--cfg", "job")[0] == 0]
     print(f"shipped configurations: {len(accepted)} of {len(shipped())} accepted ({', '.join(accepted)})")
     good &= named == 0 and accepted == shipped()
     for what, as_it_should, seconds in on_the_clock(given.repetitions):

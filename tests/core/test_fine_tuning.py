@@ -8,7 +8,7 @@ import torch
 
 from ssl_core import RunFolder
 from ssl_core.errors import ConfigError
-from ssl_core.fine_tuning import FineTuning
+from ssl_core.fine_tuning_config import FineTuning
 from ssl_core.judgement import judge_checkpoint
 from ssl_core.models import SimCLR, Supervised
 from ssl_core.models.simclr import SimCLRConfig

@@ -95,7 +95,7 @@ def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_pr
         ),
         (["run={run}", "eval.dras=3"], "eval.dras: unknown key; did you mean 'eval.draws'?"),
         (["run={run}", "eval=standart"], "eval=standart: there is no such choice; did you mean 'standard'?"),
-        (["run={run}", "eval.draws=many"], "eval.draws='many': expected a whole number"),
+        (["run={run}", "eval.draws=many"], "eval.draws='many': expected a whole number, at least 1"),
         (["run={run}", "view_samples=-1"], "view_samples=-1: expected a whole number, at least 0"),
         ([], "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"),
     ],

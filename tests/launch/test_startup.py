@@ -52,12 +52,24 @@ def test_help_and_refusals_import_no_torch():
         "++hardware.precision=bf17": "did you mean 'bf16'?",
         "++log.label_free=[rank]": "did you mean 'rankme'?",
     }
+    of_a_protocol = {
+        "++eval.drwas=3": "did you mean 'eval.draws'?",
+        "++eval.draws=0": "eval.draws=0: expected a whole number, at least 1",
+        "++eval.knn=[20,0]": "eval.knn=[20, 0]: expected numbers of at least 1",
+        "++eval.few=[1.5]": "eval.few=[1.5]: expected whole numbers of labels a class, or shares between 0 and 1",
+        "++eval.name=a/b": "eval.name='a/b': expected the name of a file",
+        "++eval.finetune.optimizer=Addam": "did you mean 'Adam'?",
+        "++eval.finetune.fractions=[0]": "eval.finetune.fractions=[0]: expected shares above 0, at most 1",
+        "eval=ful": "did you mean 'full'?",
+        "checkpoint=3": "runs/outputs/run': there is no such folder",
+    }
+    answered = [["main.py", "--help"], ["eval.py", "--help"], ["main.py", "--cfg", "job"], ["eval.py", "--cfg", "job"]]
     said = answers(
-        ["main.py", "--help"], ["eval.py", "--help"], ["main.py", "--cfg", "job"], *(["main.py", each] for each in refused)
+        *answered, *(["main.py", each] for each in refused), *(["eval.py", "run=outputs/run", each] for each in of_a_protocol)
     )  # fmt: skip
-    assert [each["code"] for each in said] == [0, 0, 0, *[2] * len(refused)]
+    assert [each["code"] for each in said] == [0] * 4 + [2] * (len(said) - 4)
     assert not any(each["torch"] for each in said)
-    for sentence, each in zip(refused.values(), said[3:]):
+    for sentence, each in zip([*refused.values(), *of_a_protocol.values()], said[4:]):
         assert sentence in each["said"]
         assert len(each["said"].splitlines()) == 1
     for each in said[:2]:

@@ -34,9 +34,7 @@ class ModelConfig:
     name: str = "simclr"  # the method: a name of ssl_core.models.METHODS, or of one's own class
     backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
-    init_from: str | None = (
-        None  # weights of the backbone at the start: a run folder, a checkpoint, .safetensors or .pth
-    )
+    init_from: str | None = None  # the backbone's first weights: a run folder, a checkpoint, .safetensors or .pth
 
     def check(self) -> None:
         """Raise a ConfigError for what one key's metadata cannot say. Called before any data is opened."""
@@ -120,9 +118,7 @@ class LogConfig:
     checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
     knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
-    label_free: list[str] = option(
-        []
-    )  # of the test features at evaluation: rankme, alpha_req, nesum, stable_rank, uniformity
+    label_free: list[str] = option([])  # taken at evaluation: rankme, alpha_req, nesum, stable_rank, uniformity
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
     wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`

@@ -24,7 +24,7 @@ class Evaluation:
     distributed : Distributed
         For the sums over the ranks.
     label_free : sequence of str
-        Measures of the first representation of all images (:data:`ssl_eval.protocol.MEASURES`), labelled or not.
+        Measures of the first representation of all images (:data:`ssl_eval.metric_names.MEASURES`), labelled or not.
     """
 
     def __init__(

@@ -100,9 +100,7 @@ def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str])
         save_file(dict(tensors), temporary, metadata)
         mask = os.umask(0)  # it can only be read by setting it
         os.umask(mask)
-        os.chmod(
-            temporary, 0o666 & ~mask
-        )  # safetensors lets nobody else read its files; these are like all others here
+        os.chmod(temporary, 0o666 & ~mask)  # like all other files of a run: safetensors lets nobody else read its own
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -6,7 +6,7 @@ as every run. The digest is of the weights and of the configuration: where one o
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +14,12 @@ import torch
 
 from ssl_core.backbones import build_backbone
 from ssl_core.checkpoints import Checkpoints
-from ssl_core.config import Config, LogConfig, OptimConfig, option
+from ssl_core.config import Config, LogConfig, OptimConfig
 from ssl_core.errors import ConfigError
+from ssl_core.fine_tuning_config import FineTuning
 from ssl_core.models.supervised import Supervised, SupervisedConfig
-from ssl_core.optimizers import optimizer_names
 from ssl_core.run_folder import RunFolder, identity
 from ssl_core.warm_start import weights_for
-
-
-@dataclass
-class FineTuning:
-    """How a backbone is fine-tuned: the same for each share of the labels, and the last epoch counts.
-
-    1 % and 10 % of the labels, trained with crops and flips alone, are the shares of SimCLR (Chen et al. 2020,
-    https://arxiv.org/abs/2002.05709, appendix B.5). AdamW with a learning rate that falls layer by layer, warm-up, half a
-    cosine and label smoothing are MAE's (He et al. 2022, https://arxiv.org/abs/2111.06377, appendix A.1).
-    """
-
-    fractions: list[float] = option([0.01, 0.1, 1.0])  # shares of the training images of each class
-    draws: int = option(
-        1, low=1
-    )  # of a share's images and of the classifier: as many runs, with the seeds from ``seed`` on
-    seed: int = option(0, low=0)
-    epochs: int = option(50, low=1)  # passes over the images of a share
-    optimizer: str = option("AdamW", choices=optimizer_names)
-    lr: float = option(1e-3, above=0.0)  # of the classifier, after the warm-up
-    layer_decay: float = option(
-        0.75, above=0.0, high=1.0
-    )  # a layer of the backbone learns at so much of the one above it
-    weight_decay: float = option(0.05, low=0.0)
-    batch_size: int = option(64, low=1)  # images; all of a share that has fewer
-    warmup_epochs: float = option(5.0, low=0.0)  # of linear warm-up
-    label_smoothing: float = option(0.1, low=0.0, below=1.0)  # probability spread over all classes
-    views: Any = ""  # data.views; "": crops and flips, or the run's own where it has no preset of photographs
-
-    def check(self) -> None:
-        """Raise a ConfigError for what one key's metadata cannot say."""
-        for fraction in self.fractions:
-            if not 0 < fraction <= 1:
-                raise ConfigError(f"eval.finetune.fractions={self.fractions}: expected shares above 0, at most 1")
-        try:
-            OptimConfig(epochs=self.epochs, warmup_epochs=self.warmup_epochs).check()
-        except ConfigError as error:
-            raise ConfigError(str(error).replace("optim.", "eval.finetune.")) from error
 
 
 def fine_tune(

@@ -14,7 +14,8 @@ from ssl_core.circumstances import versions
 from ssl_core.disk import writing
 from ssl_core.errors import DiskError
 from ssl_core.extraction import extract
-from ssl_core.fine_tuning import FineTuning, fine_tune
+from ssl_core.fine_tuning import fine_tune
+from ssl_core.fine_tuning_config import FineTuning
 from ssl_core.run_folder import RunFolder, write_atomically
 from ssl_core.saved_config import read_config
 from ssl_eval import Protocol, judge

@@ -51,29 +51,22 @@ class DataLoaders:
 class DataConfig:
     """Which images, and which views of them."""
 
-    dataset: str = field(
-        default="digits", metadata={"choices": DATASETS}
-    )  # digits are embedded; the others lie in root
+    dataset: str = field(default="digits", metadata={"choices": DATASETS})  # digits are embedded; others are in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
     # with "preset: simclr" among them a mapping stands for all views of it, changed; "num_local: 4" is for dino and swav
-    size: int = field(
-        default=0, metadata={"low": 0}
-    )  # pixels of a view; 0: as the images are (digits: 16), 224 if they differ
+    size: int = field(default=0, metadata={"low": 0})  # pixels of a view; 0: as the images are
+    # (digits: 16), 224 if they differ
     dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})  # of the training views
-    executor: str = field(
-        default="auto", metadata={"choices": ("auto", "fused", "device")}
-    )  # makes the views: fused on the processor, device where the model is; auto: device if it is a GPU and the images fit
-    device_memory_gb: float = field(
-        default=4.0, metadata={"low": 0.0}
-    )  # up to which images stay on the device with auto
+    executor: str = field(default="auto", metadata={"choices": ("auto", "fused", "device")})  # what makes views: fused
+    # on the processor, device where the model is; auto: device if that is a GPU and the images fit into device_memory_gb
+    device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # 1e9 bytes of images
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
-    scaled_decoding: bool = (
-        False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more; moves pixels by 1 to 2 grey levels
-    )
+    scaled_decoding: bool = False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more
+    # than that; moves pixels by 1 to 2 grey levels
     fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent

@@ -25,9 +25,7 @@ class Memory:
         """Return a tensor, float32 or bfloat16, with anything in it, whose memory nobody else holds."""
         free = self._free[shape, dtype]
         block = free.pop() if free else np.empty(shape, np.uint16 if dtype == torch.bfloat16 else np.float32)
-        lent = (
-            block.view()
-        )  # an object of its own, which the tensor's storage keeps as long as it lives, and nothing else
+        lent = block.view()  # an object of its own, which the tensor's storage keeps as long as it lives
         weakref.finalize(lent, _give_back, free, block).atexit = False
         return torch.from_numpy(lent).view(dtype)
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from ssl_eval.figures.style import NothingToDraw
     from ssl_eval.hypersphere import alignment, uniformity
     from ssl_eval.linear import LinearProbeResult, linear_probe
+    from ssl_eval.measurements import Features, judge, label_free
     from ssl_eval.neighbours import knn
-    from ssl_eval.protocol import Features, Protocol, judge, label_free
+    from ssl_eval.protocol import Protocol
     from ssl_eval.rank_correlation import kendall, spearman
     from ssl_eval.ranking import RetrievalResult, retrieval
     from ssl_eval.report import Report, write_report
@@ -39,7 +40,7 @@ _HOME = {
     "AccuracyCounter": "accuracies",
     "Clusters": "clusters",
     "EvaluationRecord": "evaluation_record",
-    "Features": "protocol",
+    "Features": "measurements",
     "FewShotResult": "few_labels",
     "LinearProbeResult": "linear",
     "NothingToDraw": "figures.style",
@@ -66,11 +67,11 @@ _HOME = {
     "eigenvalues": "spectrum",
     "few_shot": "few_labels",
     "find_runs": "run_record",
-    "judge": "protocol",
+    "judge": "measurements",
     "kendall": "rank_correlation",
     "kmeans": "clusters",
     "knn": "neighbours",
-    "label_free": "protocol",
+    "label_free": "measurements",
     "learning_curves": "figures.curves",
     "lidar": "spectrum",
     "linear_probe": "linear",

@@ -110,9 +110,7 @@ def _heading(name: str) -> str:
 
 def _figure(number: int, figure: Figure) -> str:
     data = base64.b64encode(figure.png).decode()
-    width = (
-        int.from_bytes(figure.png[16:20], "big") / 300 * 120
-    )  # drawn for paper, at 300 a inch; a screen takes more room
+    width = int.from_bytes(figure.png[16:20], "big") / 300 * 120  # drawn for paper, 300 an inch; a screen has more room
     return (
         f'<figure id="figure-{number}" style="--width: {width:.0f}px">'
         f'<img src="data:image/png;base64,{data}" alt="{escape(_heading(figure.name))}" width="{width:.0f}">'
@@ -132,9 +130,7 @@ def _table(table: Table) -> str:
     for row, cells in enumerate(table.rows):
         parts = []
         for column, value in enumerate(cells):
-            text = escape(shown(value)).replace(
-                "± ", "±&nbsp;"
-            )  # a narrow column breaks before the deviation, not in it
+            text = escape(shown(value)).replace("± ", "±&nbsp;")  # a narrow column breaks before the deviation
             if (row, column) in table.best:
                 text = f"<strong>{text}</strong>"
             if column in status:

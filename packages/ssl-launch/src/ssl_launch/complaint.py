@@ -18,7 +18,7 @@ from ssl_launch.assemble import unknown_key
 from ssl_launch.slurm_conf import SlurmConf
 
 EMBEDDED = Path(__file__).parent / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
-_ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log)\.\w+")
+_ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log|eval)\.\w+")
 _LAUNCHER = "hydra.launcher."
 
 

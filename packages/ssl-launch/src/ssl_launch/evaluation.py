@@ -21,7 +21,7 @@ from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
 
 if TYPE_CHECKING:
-    from ssl_core.fine_tuning import FineTuning
+    from ssl_core.fine_tuning_config import FineTuning
     from ssl_eval import Protocol
 
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
@@ -51,7 +51,7 @@ class EvaluationConfig:
     run: str | None = None  # a run folder, or the file of a checkpoint
     backbone: str | None = None  # or a backbone without a run: a name of ssl_core.backbones
     weights: str | None = None  # of that backbone: a file, a run folder, or DEFAULT; none: random
-    checkpoint: str | int = "newest"  # newest, or the number of a step
+    checkpoint: str | int = option("newest", low=0)  # newest, or the number of a step
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
     view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
     watch: bool = False  # judge the checkpoints of a run in progress as they appear
@@ -83,8 +83,6 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
 
 
 def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
-    from ssl_core.judgement import judge_checkpoint
-
     asked, protocol, fine_tuning, settings = asked_of(composed)
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
@@ -95,6 +93,8 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
         asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
         method = None
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
+    from ssl_core.judgement import judge_checkpoint  # here torch is imported: all that can be refused is by now
+
     options: dict[str, Any] = {
         "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples, "fine_tuning": fine_tuning,
     }  # fmt: skip
@@ -122,6 +122,7 @@ def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTun
     if asked.backbone is None and (asked.weights is not None or settings):
         key = "weights" if asked.weights is not None else next(iter(settings))
         raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
+    kept.check()
     tuned = None if fine_tuning is None else strictly(groups["eval.finetune"], fine_tuning)
     if tuned is not None:
         tuned.check()
@@ -139,7 +140,7 @@ def _whole(composed: DictConfig) -> dict[str, Any]:
 def _table(document: dict[str, Any]) -> Any:
     """Return what a file of ``eval/`` says, to be printed: accuracies as percent, label-free numbers as they are."""
     from ssl_eval import Table
-    from ssl_eval.protocol import LABEL_FREE
+    from ssl_eval.metric_names import LABEL_FREE
 
     rows = [
         [name.replace("_", " "), f"{value:.2f}" if name in LABEL_FREE else value]
@@ -151,7 +152,7 @@ def _table(document: dict[str, Any]) -> Any:
 
 def _protocol_groups() -> dict[str, Any]:
     """Return the groups of a protocol: what is taken of frozen features, and fine-tuning, which is none of these."""
-    from ssl_core.fine_tuning import FineTuning
+    from ssl_core.fine_tuning_config import FineTuning
     from ssl_eval import Protocol
 
     return {"eval": Protocol, "eval.finetune": FineTuning}

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_IN_CACHE = (
-    4  # parameters at once on a processor: their state is still in its cache for the next of a step's many passes
-)
+# Parameters at once on a processor: their state is still in its cache for the next of a step's many passes
+_IN_CACHE = 4
 
 
 def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
