@@ -56,8 +56,8 @@ def test_the_record_says_which_step_and_all_samples_of_it(make_config, diverging
     loader = toy_data().open(16, 3).train
     _, _, ids = next(iter(loader.start(1, 2)))
     assert record == {
-        "epoch": 1, "batch": 2, "step": 6, "term": "distance", "value": "nan", "rank": 0, "seed": 3, "ranks": 1,
-        "threads": 1, "parameters": [], "checkpoint": "step_00000004.pt", "terms": [{"distance": "nan"}],
+        "epoch": 1, "batch": 2, "step": 6, "during": "training", "term": "distance", "value": "nan", "rank": 0, "seed": 3,
+        "ranks": 1, "threads": 1, "parameters": [], "checkpoint": "step_00000004.pt", "terms": [{"distance": "nan"}],
         "samples": [ids.tolist()],
     }  # fmt: skip
 
@@ -96,6 +96,56 @@ def test_no_checkpoint_is_written_of_weights_that_are_not_finite(make_config, ti
     with pytest.raises(DivergedError, match=r"weights are not finite at epoch 2, batch 1, step 5, .*in head\.weight"):
         model.fit()
     assert [path.name for path in model.checkpoints.all()] == ["step_00000005.pt"]
+
+
+@pytest.fixture
+def too_large(tiny_model):
+    """The tiny model; after step 8, at the end of epoch 2, its weights are finite and its predictions are not."""
+
+    class TooLarge(tiny_model):
+        def after_train_step(self):
+            super().after_train_step()
+            if self.progress.step == 8:
+                self.head.weight.data.fill_(3e38)
+
+    return TooLarge
+
+
+def test_predictions_of_finite_weights_that_are_not_finite_end_the_evaluation(make_config, too_large):
+    config = make_config()
+    with pytest.raises(DivergedError, match=r"prediction is (inf|nan) in the evaluation after step 7, rank 0: "):
+        too_large(config).fit()
+    folder = RunFolder.of(config)
+    record = folder.read_divergence()
+    assert (record["epoch"], record["batch"], record["step"], record["during"]) == (1, 3, 7, "evaluation")
+    assert folder.read_summary()["status"] == "failed"
+    last = [line for line in folder.read_metrics() if "toy/accuracy" in line]
+    assert [line["epoch"] for line in last] == [1]  # nothing of the evaluation that was not one
+
+
+def test_weights_that_are_not_finite_are_not_judged(make_config, tiny_model):
+    class Thrown(tiny_model):
+        def after_train_epoch(self):
+            self.head.weight.data[0, 0] = float("nan")
+
+        def before_eval_step(self):
+            raise AssertionError("they are")
+
+    with pytest.raises(DivergedError, match=r"weights are not finite at epoch 1, batch 3, step 3, .*in head\.weight"):
+        Thrown(make_config(log__knn_samples=0)).fit()
+
+
+def test_an_evaluation_without_a_step_before_it_says_what_it_knows(make_config, tiny_model):
+    class Infinite(tiny_model):
+        def forward(self, x):
+            return super().forward(x) if self.training else super().forward(x) / 0
+
+    config = make_config(optim__epochs=0)
+    with pytest.raises(DivergedError, match=r"prediction is (inf|nan) before the first step, rank 0: the weights it "):
+        Infinite(config).fit()
+    record = RunFolder.of(config).read_divergence()
+    assert record["step"] == -1
+    assert "samples" not in record
 
 
 def test_the_record_goes_when_the_run_gets_past_it(make_config, diverging, tiny_model):

@@ -139,6 +139,24 @@ def test_a_gradient_and_weights_that_are_not_finite_are_shown_again(make_config,
     assert found.batches[0].gradients == []
 
 
+def test_an_evaluation_in_which_the_run_has_diverged_is_held_again(make_config, tiny_model, toy_data):
+    class TooLarge(tiny_model):
+        def after_train_step(self):
+            super().after_train_step()
+            if self.progress.step == 8:
+                self.head.weight.data.fill_(3e38)
+
+    folder = diverged(TooLarge, make_config(log__checkpoint_every_steps=3))
+    before = fingerprint(folder.path)
+    found = replay(TooLarge, folder.path, data=toy_data)
+    assert found.record["during"] == "evaluation"
+    assert found.differences == []
+    assert "diverged   prediction is inf\nrecorded   prediction is inf: the same, bit by bit" in str(found)
+    assert fingerprint(folder.path) == before
+    healed = replay(tiny_model, folder.path, data=toy_data)
+    assert "not the same: now it has not diverged" in str(healed)
+
+
 def test_another_outcome_than_recorded_is_said(make_config, falling, toy_data, tiny_model, monkeypatch, capsys):
     folder = diverged(falling, make_config())
     record = folder.read_divergence()

@@ -453,6 +453,7 @@ class BaseModel(nn.Module):
     def eval_epoch(self) -> dict[str, float]:
         """Evaluate on every evaluation set; log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>``, and more."""
         self.before_eval_epoch()
+        self.divergence.check_weights(self.named_parameters())
         self.eval()
         self.distributed.share_buffers(self)
         self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
@@ -478,6 +479,7 @@ class BaseModel(nn.Module):
         """Add one batch to the metrics: the output of ``forward`` against ``batch[1]``, and the representations."""
         with self.precision.autocast():
             prediction, representations = self.forward(batch[0]), self.encode(batch[0])
+        self.divergence.check_outputs({"prediction": prediction, **representations})
         self.evaluation.add(prediction, representations, batch[1])  # in float32
         self.collapse.add(representations)
 

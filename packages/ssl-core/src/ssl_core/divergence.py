@@ -19,11 +19,11 @@ _message = logging.getLogger(__name__)
 
 
 class Divergence:
-    """Looks at losses, gradients and weights; at the first that is not finite it writes ``diverged.json`` and raises.
+    """Looks at losses, gradients, weights and outputs; at the first that is not finite it writes ``diverged.json`` and raises.
 
     Every rank raises at the same step, whichever of them has found it, so that nobody waits for one that has gone. On the
     processor each step is looked at; on a GPU, where looking means to wait for it, each step that is logged, and the weights
-    before each checkpoint: what is kept is finite on every device.
+    before each evaluation and each checkpoint: what is judged and what is kept is finite on every device.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Divergence:
         self._stop("gradient norm", norm.item(), rank, self.distributed.collect(self._terms), found)
 
     def check_weights(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
-        """Raise if a weight is not finite. Called before a checkpoint is written, so that the last one is a good one.
+        """Raise if a weight is not finite. Called before an evaluation, and before a checkpoint is written: the last is good.
 
         Raises
         ------
@@ -121,17 +121,44 @@ class Divergence:
             rank = 0 if self.distributed.world_size == 1 else None
             self._stop("weights", math.nan, rank, self.distributed.collect(self._terms), found)
 
+    def check_outputs(self, outputs: Mapping[str, Tensor]) -> None:
+        """Raise if what the model gives in an evaluation is not finite on some rank: finite weights can be too large as well.
+
+        Parameters
+        ----------
+        outputs : dict
+            Name and value, of any shape: the prediction and the representations of one batch.
+
+        Raises
+        ------
+        DivergedError
+            Naming output, value, rank and the last step before the evaluation.
+        """
+        largest = _largest(outputs)
+        if self.distributed.any(_first_non_finite(largest) is not None):
+            everyone = self.distributed.collect(largest)
+            rank, term = next((k, name) for k, each in enumerate(everyone) if (name := _first_non_finite(each)))
+            terms = self.distributed.collect(self._terms)
+            self._stop(term, everyone[rank][term], rank, terms, during="evaluation")
+
     @property
     def _looks(self) -> bool:
         return self.distributed.device.type == "cpu" or (self.progress.step + 1) % self.every_steps == 0
 
     def _stop(
-        self, term: str, value: float, rank: int | None, terms: list[dict[str, float]], parameters: Sequence[str] = ()
+        self,
+        term: str,
+        value: float,
+        rank: int | None,
+        terms: list[dict[str, float]],
+        parameters: Sequence[str] = (),
+        during: str = "training",
     ) -> NoReturn:
         """Write the record and raise. Called on all ranks, or hangs."""
         newest = next(iter(reversed(self.checkpoints.all())), None)
         record = {
-            **self._place,
+            **(self._place or {"step": self.progress.step - 1}),  # an evaluation after a step of an earlier process
+            "during": during,
             "term": term,
             "value": plain_number(value),
             "rank": rank,
@@ -143,6 +170,8 @@ class Divergence:
             "terms": [{name: plain_number(each[name]) for name in each} for each in terms],
             "samples": self.distributed.collect(torch.as_tensor(self._samples).tolist()),
         }
+        if not self._place:
+            del record["terms"], record["samples"]
         if self.writes:
             try:
                 self.folder.write_divergence(record)
@@ -153,6 +182,18 @@ class Divergence:
 
     def _sentence(self, record: dict[str, Any]) -> str:
         rank = "all ranks" if record["rank"] is None else f"rank {record['rank']}"
+        checkpoint = record["checkpoint"] or "the beginning"
+        if record["step"] < 0:
+            return f"{record['term']} is {record['value']} before the first step, {rank}: the weights it begins with give it"
+        advice = (
+            f"'python3 -m ssl_core.replay {self.folder.path}' shows the step again; a lower optim.lr, or "
+            "optim.grad_max_norm, often helps"
+        )
+        if record["during"] == "evaluation":
+            return (
+                f"{record['term']} is {record['value']} in the evaluation after step {record['step']}, {rank}: the weights are "
+                f"finite, but what they give is not; the newest checkpoint is {checkpoint}; {advice}"
+            )
         place = f"at epoch {record['epoch'] + 1}, batch {record['batch']}, step {record['step']}, {rank}"
         names = record["parameters"]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -162,11 +203,7 @@ class Divergence:
         else:
             what, moved = f"{record['term']} is {record['value']} {place}{where}", "the optimizer has not moved"
         samples = record["samples"][record["rank"] or 0]
-        return (
-            f"{what}: {moved}; samples {samples[:8]}...; the last good state is {record['checkpoint'] or 'the beginning'}; "
-            f"'python3 -m ssl_core.replay {self.folder.path}' shows the step again; a lower optim.lr, or "
-            "optim.grad_max_norm, often helps"
-        )
+        return f"{what}: {moved}; samples {samples[:8]}...; the last good state is {checkpoint}; {advice}"
 
 
 def plain_number(value: float) -> float | str:
@@ -176,6 +213,13 @@ def plain_number(value: float) -> float | str:
 
 def _first_non_finite(terms: Mapping[str, float]) -> str | None:
     return next((name for name, value in terms.items() if not math.isfinite(value)), None)
+
+
+def _largest(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the largest magnitude in each tensor, not finite where anything in it is not; waits for the device once."""
+    largest = [tensor.detach().abs().max().double() for tensor in tensors.values() if tensor.numel()]
+    names = [name for name, tensor in tensors.items() if tensor.numel()]
+    return dict(zip(names, torch.stack(largest).tolist())) if names else {}
 
 
 def _non_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:

@@ -6,8 +6,8 @@
     torchrun --nproc-per-node=2 -m ssl_core.replay outputs/mine          # of a run of two ranks
 
 The run is trained on from its last checkpoint before the step, as it was: everything random is a function of seed, epoch and
-batch. Only evaluations are left out, and nothing is written into the folder. Exit code 0: shown, and the same as recorded; 1:
-another outcome than recorded; else that of the error (``ssl_core.errors``).
+batch. Evaluations are left out, but for the one in which the run has diverged, and nothing is written into the folder. Exit
+code 0: shown, and the same as recorded; 1: another outcome than recorded; else that of the error (``ssl_core.errors``).
 """
 
 import argparse
@@ -30,7 +30,18 @@ from ssl_core.step_inspection import StepInspection, inspect_step
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
 
-COMPARED = ("epoch", "batch", "step", "term", "value", "rank", "parameters", "terms", "samples")  # with the record
+COMPARED = (
+    "during",
+    "epoch",
+    "batch",
+    "step",
+    "term",
+    "value",
+    "rank",
+    "parameters",
+    "terms",
+    "samples",
+)  # with the record
 
 
 @dataclass
@@ -49,7 +60,8 @@ class Replay:
         """Return which entries of the record are not, bit by bit, what was found now."""
         if self.record is None:
             return []
-        return [key for key in COMPARED if self.found is None or self.found[key] != self.record[key]]
+        known = [key for key in COMPARED if key in self.record]
+        return [key for key in known if self.found is None or self.found[key] != self.record[key]]
 
     def __str__(self) -> str:
         lines = [f"step {self.step}, trained on from step {self.began}"]
@@ -167,6 +179,8 @@ def _train_up_to(model: "BaseModel", found: Replay) -> None:
     except _Behind:
         pass
     model.divergence.check_weights(model.named_parameters())
+    if found.record is not None and found.record["during"] == "evaluation":
+        model.eval_epoch()
 
 
 class _Behind(Exception):
