@@ -22,7 +22,17 @@ import torch
 import torch._dynamo  # 4 s, which every rank would spend on its first optimizer step
 from torch import nn
 
-from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher, sharding
+from ssl_core import (
+    BaseModel,
+    Config,
+    HardwareConfig,
+    LogConfig,
+    ModelConfig,
+    OptimConfig,
+    Teacher,
+    evaluation,
+    sharding,
+)
 from ssl_core.distributed import Distributed
 from ssl_core.errors import Preempted, RankLostError, RunError
 from ssl_core.models import method_class
@@ -216,12 +226,18 @@ def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Ten
     }
 
 
+def uneven(folder: Path) -> None:
+    """Train, and judge on a set that the ranks do not share evenly, with fewer images than there are in what others need."""
+    evaluation.VIEW_SAMPLES = 20
+    measures = ["rankme", "nesum", "uniformity", "lidar", "alignment"]
+    Normalised(configuration(folder, UnevenData(), log__knn_samples=20, log__label_free=measures)).fit()
+
+
 FROZEN = {  # modules that thaw or never do, and a loss that will not improve by 9
     "optim__freeze": {"backbone.0": 1, "backbone.1": 2, "head": -1}, "optim__weight_decay_end": 0.1,
     "optim__epochs": 7, "optim__patience": 2, "optim__monitor": "train/loss", "optim__min_delta": 9.0,
 }  # fmt: skip
 
-MEASURED = {"log__knn_samples": 20, "log__label_free": ["rankme", "nesum", "uniformity"]}
 COMPARING = ("simclr", "barlow_twins", "vicreg", "w_mse")  # the samples of a batch
 CASES = {
     "layers": layers,
@@ -237,7 +253,7 @@ CASES = {
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},
     "unused": unused,
     "died": die,
-    "uneven": lambda folder: Normalised(configuration(folder, UnevenData(), **MEASURED)).fit(),
+    "uneven": uneven,
 }
 
 

@@ -44,6 +44,9 @@ def state(folder: Path) -> dict:
     return torch.load(max((folder / "run" / "checkpoints").glob("*.pt")), weights_only=True)
 
 
+MEASURED = ("std_", "rank", "nesum", "uniformity", "lidar", "alignment")  # not counted
+
+
 def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
     """Losses, norms and every tensor of the state to 1e-10, counted accuracies exactly."""
     assert len(metrics(ours)) == len(metrics(theirs)) == lines
@@ -51,7 +54,7 @@ def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
         assert mine.keys() == other.keys()
         for name in other.keys() - {"train/images_per_second"}:
             tolerance = {"abs": 0.0} if name.startswith("toy/") else {"rel": 1e-10}
-            if name.startswith(("toy/std_", "toy/rank", "toy/nesum", "toy/uniformity")):  # measured, not counted
+            if name.startswith(tuple(f"toy/{measure}" for measure in MEASURED)):
                 tolerance = {"rel": 1e-6}
             assert mine[name] == pytest.approx(other[name], **tolerance), name
     mine, other = state(ours), state(theirs)
@@ -101,10 +104,11 @@ def test_a_run_goes_on_sharded_and_no_longer_sharded(runs):
 
 @pytest.mark.parametrize("ranks", SIZES)
 def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
-    """33 test images, unlabelled training images that are all one rank's, a kNN bank of 20: the hits are the same."""
+    """33 test images, unlabelled training images that are all one rank's, a kNN bank and views of 20: all is the same."""
     assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 12)
     accuracy = metrics(runs / "uneven_1")[-1]["toy/knn"]
     assert accuracy * 33 == pytest.approx(round(accuracy * 33), abs=1e-9)  # of 33 images, no duplicates
+    assert {"toy/lidar", "toy/alignment"} <= metrics(runs / "uneven_1")[-1].keys()
 
 
 @pytest.mark.parametrize("ranks", [1, *SIZES])

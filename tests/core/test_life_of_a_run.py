@@ -1,5 +1,6 @@
 """The loop: the order of its hooks, what it keeps, how it goes on and how it ends."""
 
+import itertools
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import torch
 from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
 from ssl_core.probes import Probes
 from ssl_core.run_folder import RunFolder
-from ssl_eval import rankme, uniformity
+from ssl_eval import alignment, lidar, rankme, uniformity
 
 
 def lines(config, timings=False):
@@ -340,6 +341,34 @@ def test_label_free_measures_of_all_test_images_by_one_key(make_config, tiny_mod
     assert metrics["toy/rankme"] == pytest.approx(rankme(features), rel=1e-5)
     assert metrics["toy/uniformity"] == pytest.approx(uniformity(features), rel=1e-4)
     assert not {"toy/nesum", "toy/stable_rank"} & metrics.keys()
+
+
+def test_label_free_measures_of_views_are_those_of_the_first_training_images(
+    make_config, tiny_model, toy_data, monkeypatch
+):
+    """Oracle: the measures themselves, on the features of what the loader gives as its first three batches."""
+    monkeypatch.setattr("ssl_core.evaluation.VIEW_SAMPLES", 40)
+    model = tiny_model(make_config(log__label_free=["alignment", "lidar"]))
+    metrics = model.fit()
+    batches = list(itertools.islice(toy_data().open(16, 0).train.start(0, 0), 3))
+    order = torch.cat([ids for *_, ids in batches]).argsort()[:40]
+    first, second = (model.features(torch.cat([views[k] for views, *_ in batches])[order]) for k in (0, 1))
+    assert metrics["toy/alignment"] == pytest.approx(alignment(first, second), rel=1e-5)
+    assert metrics["toy/lidar"] == pytest.approx(lidar(torch.stack([first, second], 1)), rel=1e-5)
+    assert "toy/rankme" not in metrics
+    unmeasured = tiny_model(make_config(log__run="unmeasured"))
+    unmeasured.fit()
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), unmeasured.state_dict().values()))
+
+
+def test_measures_of_views_are_refused_where_images_have_one(make_config, tiny_model, toy_data):
+    config = make_config(log__label_free=["rankme", "lidar"])
+    config.data = toy_data(views=1)
+    with pytest.raises(
+        ConfigError, match=r"log\.label_free: 'lidar' compares the views of an image, and data\.views gives"
+    ):
+        tiny_model(config).fit()
+    assert not RunFolder.of(config).path.exists()
 
 
 def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):

@@ -21,7 +21,7 @@ from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
 from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation import Evaluation
+from ssl_core.evaluation import Evaluation, compares_views, refuse_single_view
 from ssl_core.export import export_backbone
 from ssl_core.final_table import write_report
 from ssl_core.freeze import Freeze
@@ -210,6 +210,7 @@ class BaseModel(nn.Module):
         config, ranks = self.config, self.distributed
         with ranks.main_first():
             self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
+        refuse_single_view(self.loaders.train, config.log.label_free)
         self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
         self.plan = Plan.of(
             num_batches=len(self.loaders.train),
@@ -460,6 +461,8 @@ class BaseModel(nn.Module):
         if self.config.log.knn_samples and self.num_classes > 1:
             reference = self.until_stopped(self.loaders.reference)
             self.evaluation.fill_bank(reference, self.features, self.config.log.knn_samples)
+        if compares_views(self.config.log.label_free):
+            self.evaluation.fill_views(self.until_stopped(self.loaders.train.start(0, 0)), self.features)
         values: dict[str, float] = {}
         for name, loader in self.loaders.evaluation.items():
             for batch in self.until_stopped(loader):

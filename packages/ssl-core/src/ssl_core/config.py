@@ -118,7 +118,7 @@ class LogConfig:
     checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
     knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
-    label_free: list[str] = option([])  # taken at evaluation: rankme, alpha_req, nesum, stable_rank, uniformity
+    label_free: list[str] = option([])  # rankme, alpha_req, nesum, stable_rank, uniformity, lidar, alignment
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
     wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
@@ -128,13 +128,13 @@ class LogConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for a measure that there is none of. Called before any data is opened."""
-        from ssl_eval.metric_names import MEASURES
+        from ssl_eval.metric_names import LABEL_FREE
 
         for name in self.label_free:
-            if name not in MEASURES:
-                near = difflib.get_close_matches(name, MEASURES, n=1)
+            if name not in LABEL_FREE:
+                near = difflib.get_close_matches(name, LABEL_FREE, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"log.label_free: {name!r} is none of {', '.join(map(repr, MEASURES))}{hint}")
+                raise ConfigError(f"log.label_free: {name!r} is none of {', '.join(map(repr, LABEL_FREE))}{hint}")
 
 
 @dataclass

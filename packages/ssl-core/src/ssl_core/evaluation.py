@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from ssl_core.distributed import Distributed
+from ssl_core.errors import ConfigError
 from ssl_core.probes import Probes
 from ssl_eval import AccuracyCounter, knn, label_free
+from ssl_eval.metric_names import OF_VIEWS
 from ssl_losses.precision import widened
+
+VIEW_SAMPLES = 1000  # training images whose views are compared, as many as LiDAR's paper takes
 
 
 class Evaluation:
@@ -24,7 +28,7 @@ class Evaluation:
     distributed : Distributed
         For the sums over the ranks.
     label_free : sequence of str
-        Measures of the first representation of all images (:data:`ssl_eval.metric_names.MEASURES`), labelled or not.
+        Measures of the first representation of all images (:data:`ssl_eval.metric_names.LABEL_FREE`), labelled or not.
     """
 
     def __init__(
@@ -37,12 +41,17 @@ class Evaluation:
         self._features: list[Tensor] = []  # of the first representation, where they are measured
         self._counters: dict[str, AccuracyCounter] = {}
         self._bank: tuple[Tensor, Tensor] | None = None
+        self._views: Tensor | None = None
 
     def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor], limit: int) -> None:
         """Keep the features of up to ``limit`` labelled training images as the kNN's memory."""
         bank, labels = collect(loader, features, self.distributed, limit)
         if len(bank):
             self._bank = bank, labels
+
+    def fill_views(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
+        """Keep the features of the views of the first training images that the loader gives."""
+        self._views = collect_views(loader, features, self.distributed, VIEW_SAMPLES)
 
     def add(self, prediction: Tensor, representations: Mapping[str, Tensor], labels: Tensor) -> None:
         """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""
@@ -65,7 +74,7 @@ class Evaluation:
     def compute(self) -> dict[str, float]:
         """Return the share of samples that each got right, and the label-free measures, over all ranks; begin anew.
 
-        The kNN's bank stays.
+        The kNN's bank and the views stay.
         """
         values: dict[str, float] = {}
         for name, counter in self._counters.items():
@@ -74,7 +83,7 @@ class Evaluation:
         self._counters = {}
         if self._features:
             features = self.distributed.gather(torch.cat(self._features))
-            values |= label_free(features, measures=self.label_free)
+            values |= label_free(features, self._views, measures=self.label_free)
             self._features = []
         return values
 
@@ -107,3 +116,44 @@ def collect(
     order = torch.argsort(distributed.gather(everything.to(distributed.device)))[:limit]
     gathered = distributed.gather(torch.cat(rows))[order]
     return gathered, distributed.gather(torch.cat(labels).to(distributed.device))[order]
+
+
+def collect_views(
+    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, limit: int
+) -> Tensor | None:
+    """Return features ``(n, V, D)`` of the V views of n training images, ``limit`` at most; None where an image has one view.
+
+    The images stand in the order of their ids; they are those of the first batches, whatever the number of ranks.
+    """
+    rows: list[Tensor] = []
+    ids: list[Tensor] = []
+    seen = torch.zeros((), dtype=torch.int64)
+    for views, _, index in loader:
+        alike = _alike(views)
+        if len(alike) < 2:
+            return None
+        rows.append(torch.stack([features(view) for view in alike], 1))
+        ids.append(index)
+        seen += len(index)
+        if distributed.sum(seen) >= limit:
+            break
+    order = torch.argsort(distributed.gather(torch.cat(ids).to(distributed.device)))[:limit]
+    return distributed.gather(torch.cat(rows))[order] if len(order) > 1 else None
+
+
+def compares_views(label_free: Sequence[str]) -> bool:
+    """Return whether one of these measures compares the views of an image."""
+    return not {*OF_VIEWS}.isdisjoint(label_free)
+
+
+def refuse_single_view(loader: Iterable[Any], label_free: Sequence[str]) -> None:
+    """Raise a ConfigError if an image of the loader has one view, and a measure asks for several. Looks at the first batch."""
+    if compares_views(label_free) and len(_alike(next(iter(loader))[0])) < 2:
+        name = next(name for name in label_free if name in OF_VIEWS)
+        raise ConfigError(f"log.label_free: {name!r} compares the views of an image, and data.views gives one of each")
+
+
+def _alike(views: Sequence[Tensor]) -> list[Tensor]:
+    """Return the views that are as large as the first: without the small ones of a multi-crop."""
+    views = [views] if isinstance(views, Tensor) else views
+    return [view for view in views if view.shape == views[0].shape]

@@ -19,7 +19,7 @@ from torch import Tensor
 from ssl_core.checkpoints import Checkpoints, digest_of, read_state
 from ssl_core.distributed import Distributed
 from ssl_core.errors import CheckpointError, ConfigError, RunError
-from ssl_core.evaluation import collect
+from ssl_core.evaluation import VIEW_SAMPLES, collect, collect_views
 from ssl_core.export import read_metadata, write
 from ssl_core.precision import Precision
 from ssl_core.run_folder import RunFolder, free_keys, plain_config
@@ -48,7 +48,7 @@ def extract(
     method: "type[BaseModel] | None" = None,
     data: Any = None,
     device: str = "auto",
-    view_samples: int = 1000,
+    view_samples: int = VIEW_SAMPLES,
 ) -> Extraction:
     """Return the features that a checkpoint's backbone gives of the training and the evaluation images of its run.
 
@@ -116,7 +116,8 @@ def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: in
     model.eval()
     train = collect(model.loaders.reference, model.features, model.distributed)
     names = list(getattr(model.loaders, "class_names", ()))
-    views = _views(model, view_samples)
+    first = model.loaders.train.start(0, 0)
+    views = collect_views(first, model.features, model.distributed, view_samples) if view_samples else None
     found = {}
     for name, loader in model.loaders.evaluation.items():
         test = collect(loader, model.features, model.distributed)
@@ -126,20 +127,6 @@ def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: in
             check_features(f"the features of {part}", rows)
         found[name] = Features(*train, *test, class_names=names, views=views)
     return found
-
-
-def _views(model: "BaseModel", samples: int) -> Tensor | None:
-    """Return the embeddings ``(n, V, D)`` of the training views of the first images of an epoch; None for a single view."""
-    rows: list[Tensor] = []
-    model.loaders.train.start(0, 0)
-    for views, *_ in iter(model.loaders.train):
-        if samples == 0 or isinstance(views, Tensor) or len(views) < 2 or len({view.shape for view in views[:2]}) > 1:
-            return None
-        alike = [view for view in views if view.shape == views[0].shape]  # without the small ones of a multi-crop
-        rows.append(torch.stack([model.features(view) for view in alike], 1))
-        if sum(map(len, rows)) >= samples:
-            break
-    return torch.cat(rows)[:samples] if rows and sum(map(len, rows)) > 1 else None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from ssl_core.circumstances import versions
 from ssl_core.disk import writing
 from ssl_core.errors import DiskError
+from ssl_core.evaluation import VIEW_SAMPLES
 from ssl_core.extraction import extract
 from ssl_core.fine_tuning import fine_tune
 from ssl_core.fine_tuning_config import FineTuning
@@ -28,7 +29,7 @@ def judge_checkpoint(
     method: type | None = None,
     data: Any = None,
     device: str = "auto",
-    view_samples: int = 1000,
+    view_samples: int = VIEW_SAMPLES,
     fine_tuning: FineTuning | None = None,
 ) -> list[Path]:
     """Judge one checkpoint; write and return the files, one for each evaluation set.

@@ -20,7 +20,7 @@ from ssl_eval.embedding_map import principal_components, tsne
 from ssl_eval.few_labels import few_shot
 from ssl_eval.hypersphere import alignment, uniformity
 from ssl_eval.linear import linear_probe
-from ssl_eval.metric_names import MEASURES
+from ssl_eval.metric_names import LABEL_FREE
 from ssl_eval.neighbours import knn
 from ssl_eval.protocol import Protocol
 from ssl_eval.ranking import retrieval
@@ -106,7 +106,7 @@ def label_free(
     views: Tensor | None = None,
     uniformity_samples: int = 5000,
     seed: int = 0,
-    measures: Sequence[str] = MEASURES,
+    measures: Sequence[str] = LABEL_FREE,
 ) -> dict[str, float]:
     """Return the measures that need no label, by name; those of views where there are any.
 
@@ -121,7 +121,7 @@ def label_free(
     seed : int
         Of their choice.
     measures : sequence of str
-        Of :data:`MEASURES`; the measures of views are taken whenever there are views.
+        Of :data:`ssl_eval.metric_names.LABEL_FREE`; those of views are taken where there are views.
 
     Returns
     -------
@@ -136,15 +136,16 @@ def label_free(
     values: dict[str, float] = {}
     for name in measures:
         try:
-            if name != "uniformity":
+            if name in SPECTRAL:
                 values[name] = SPECTRAL[name](features)
         except ValueError:
             if not bool(torch.isfinite(features).all()):
                 raise
     if "uniformity" in measures and len(features) > 1:
         values["uniformity"] = uniformity(_sample(features, uniformity_samples, seed))
-    if views is not None:
+    if "lidar" in measures and views is not None:
         values["lidar"] = lidar(views)
+    if "alignment" in measures and views is not None:
         values["alignment"] = alignment(views[:, 0], views[:, 1])
     return {name: value for name, value in values.items() if math.isfinite(value)}
 

@@ -21,7 +21,7 @@ ACCURACIES = (
     "cluster_accuracy",
 )
 LABEL_FREE = ("rankme", "lidar", "alpha_req", "nesum", "stable_rank", "alignment", "uniformity")
-MEASURES = ("rankme", "stable_rank", "nesum", "alpha_req", "uniformity")  # the label-free ones that need features alone
+OF_VIEWS = ("lidar", "alignment")  # of these the ones that compare the views of an image
 _WORDS = {
     "accuracy": "prediction",
     "knn": "kNN",
