@@ -344,8 +344,8 @@ def test_the_names_that_are_read_from_timms_source_are_those_that_it_lists():
     timm = pytest.importorskip("timm")
     assert timm_names() == sorted(timm.list_models())
     for name in ("resnet18.tv_in1k", "vit_tiny_patch16_224_in21k", "resnet19", "", ".", "__init__"):
-        assert is_timm(name) == (name in ("resnet18.tv_in1k", "vit_tiny_patch16_224_in21k")), (
-            name
+        assert is_timm(name) == (
+            name in ("resnet18.tv_in1k", "vit_tiny_patch16_224_in21k")
         )  # the second: an older name
         assert is_timm(name) == timm.is_model(name), name
 

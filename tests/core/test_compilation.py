@@ -24,9 +24,8 @@ def _fresh_compiler():
 
     torch._dynamo.reset()
     counters.clear()
-    with torch._dynamo.config.patch(
-        allow_unspec_int_on_nn_module=False, force_parameter_static_shapes=True
-    ):  # torch's own
+    # Torch's own
+    with torch._dynamo.config.patch(allow_unspec_int_on_nn_module=False, force_parameter_static_shapes=True):
         yield
 
 
@@ -113,9 +112,8 @@ def test_every_method_compiles_once_and_learns_as_it_does_without(small, traced_
         assert our == pytest.approx(their, rel=1e-5, abs=1e-7)
     assert models["compiled"].state_dict().keys() == models["plain"].state_dict().keys()
     assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] == (
-        2 if name == "everything" else 1
-    )  # empty queue and counter 0, then any
+    # Empty queue and counter 0, then any
+    assert counters["stats"]["unique_graphs"] == (2 if name == "everything" else 1)
 
 
 def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_config, tiny_model):

@@ -34,9 +34,8 @@ def test_ffcv_reads_files_of_many_pages_in_any_order(tmp_path, os_cache):
     from ffcv.loader import Loader as Theirs
     from ffcv.loader import OrderOption
 
-    images = np.random.default_rng(0).integers(
-        0, 256, (30, 320, 300, 3), dtype=np.uint8
-    )  # 7 a page, the rest is padding
+    # 7 a page, the rest is padding
+    images = np.random.default_rng(0).integers(0, 256, (30, 320, 300, 3), dtype=np.uint8)
     write_beton(ArraySource(images, np.arange(30)), tmp_path / "pages.beton", num_workers=3, page_size=PAGE)
     pipelines = {"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
     options = {"batch_size": 10, "num_workers": 1, "order": OrderOption.RANDOM, "seed": 0, "os_cache": os_cache}

@@ -199,9 +199,8 @@ def test_two_ranks_survive_a_real_time_limit_and_the_death_of_one_of_them(came_o
     two = came_of["two"]
     assert_went_on(two, came_of["two oracle"], lambda restarts: restarts >= 2)
     assert two.log().count("is queued again: killed") == 1
-    assert (
-        len(two.steps()) - TOTAL < 25
-    )  # since the last of the checkpoints every 25 steps, and nothing for the time limit
+    # Since the last of the checkpoints every 25 steps, and nothing for the time limit
+    assert len(two.steps()) - TOTAL < 25
 
 
 @pytest.mark.parametrize(("seed", "code", "words"), [(1, 1, "ValueError: a mistake"), (2, 4, "loss is nan at epoch 1")])

@@ -45,9 +45,8 @@ def test_the_positive_is_never_among_the_negatives():
     loss = InfoNCELoss(temperature=1.0, queue_size=2).double()
     eye = torch.eye(4, dtype=torch.float64)
     loss(eye[:2], eye[:2])
-    assert loss(eye[2:], eye[2:]).item() == pytest.approx(
-        math.log(math.e + 2) - 1
-    )  # with the key it were log(2e + 1) - 1
+    # With the key it were log(2e + 1) - 1
+    assert loss(eye[2:], eye[2:]).item() == pytest.approx(math.log(math.e + 2) - 1)
 
 
 def test_keys_and_queue_count_as_constants():

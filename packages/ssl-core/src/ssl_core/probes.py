@@ -63,9 +63,8 @@ class Probes:
             module.register_forward_hook(lambda module, _, output: self._remember(name, output))
 
     def _remember(self, name: str, output: Tensor) -> None:
-        if (
-            torch.is_grad_enabled()
-        ):  # not module.training: a frozen backbone is in evaluation mode, and watched all the same
+        # Not module.training: a frozen backbone is in evaluation mode, and watched all the same
+        if torch.is_grad_enabled():
             self._seen[name].append(output.detach())
 
     def forget(self) -> None:

@@ -55,9 +55,8 @@ def open_dataset(name: str, root: str, split: str, download: bool, **options: An
     if name in ("ImageFolder", "Beton"):
         return _own_files(Path(root), split or "train", ".beton" if name == "Beton" else "", options)
     folders = Path(root) / name.lower()
-    if (
-        name not in ("digits", "FakeData") and (folders / "train").is_dir()
-    ):  # the same data set as files in class folders
+    # The same data set as files in class folders
+    if name not in ("digits", "FakeData") and (folders / "train").is_dir():
         return _own_files(folders, split or "train", "", options)
     known = SPLITS.get(name, ("train",))
     if split and split not in known:

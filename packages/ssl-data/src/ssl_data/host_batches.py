@@ -124,10 +124,8 @@ class HostBatches:
             shrink = next((shrink for shrink in SHRINKS if shrink <= allowed), 1)
             if shrink > 1:
                 image = source.shrunk(position, shrink)
-                if image.shape[:2] == (
-                    -(-height // shrink),
-                    -(-width // shrink),
-                ):  # else another stands in, or it is raw
+                expected = -(-height // shrink), -(-width // shrink)
+                if image.shape[:2] == expected:  # else another stands in, or it is raw
                     return image, scaled_boxes(rows, shrink)
         image = np.ascontiguousarray(self._source.image(position))
         draw(*image.shape[:2])

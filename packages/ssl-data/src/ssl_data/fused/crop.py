@@ -43,9 +43,8 @@ def fill_filter(offset, scale, length, step, reverse, cubic, at, weight, scratch
         low[x] = first
         start[x] = np.float32(first - centre + 0.5)
         total[x] = np.float32(0.0)
-    for k in range(
-        width - 1, -1, -1
-    ):  # the last first: the lowest pixels, which the others are counted from, lie in at[0]
+    # The last first: the lowest pixels, which the others are counted from, lie in at[0]
+    for k in range(width - 1, -1, -1):
         target, place, taps = weight[k], at[k], np.uint64(k)
         for x in range(size):
             d = abs(start[x] + np.float32(k)) * inverse
