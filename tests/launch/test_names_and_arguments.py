@@ -83,12 +83,6 @@ def test_a_launcher_key_that_plus_plus_puts_past_hydra_is_named_as_well(tmp_path
     assert complaint(NameError("name 'x' is not defined")) is None  # somebody's bug
 
 
-def test_any_backbone_of_timm_can_be_named():
-    pytest.importorskip("timm")
-    config = assemble({"model": {"backbone": "convnext_atto"}}, [])
-    config.model.check()
-
-
 def test_several_problems_are_counted():
     from ssl_core import ConfigError
 
