@@ -153,6 +153,7 @@ def test_a_member_may_be_several_ranks(script):
     assert code == 0, err
     [swept] = out_folder(script).glob("*seed=1*")
     assert summary(swept)["ranks"] == 2
+    assert (swept / "output.log").read_text().count("epoch 1: ") == 1  # one of them speaks for all
 
 
 @pytest.mark.slow

@@ -184,11 +184,12 @@ class BaseModel(nn.Module):
         config.optim.check()
         config.log.check()
         config.hardware.check()
-        logging.getLogger("ssl_core").setLevel(config.log.level.upper())
         if config.hardware.num_threads:
             torch.set_num_threads(config.hardware.num_threads)
         self.folder = RunFolder.of(config)
         self.distributed = Distributed(config.hardware.device, self.folder.rendezvous, config.hardware.strategy)
+        # What one rank says all would say; an error may be one rank's own
+        logging.getLogger("ssl_core").setLevel(config.log.level.upper() if self.distributed.is_main else logging.ERROR)
         self.precision = Precision(config.hardware.precision, self.distributed.device)
         self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
         self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
