@@ -16,6 +16,10 @@ class RunError(RuntimeError):
     exit_code = 1
 
 
+class MethodError(RunError):
+    """What a method of one's own gives back is not what its base class works with."""
+
+
 class RunFolderError(RunError):
     """The run folder belongs to another configuration, or cannot be used."""
 

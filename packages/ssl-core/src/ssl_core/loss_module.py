@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ssl_core.method_contract import terms_of
 from ssl_losses.precision import widened
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class LossModule(nn.Module):
     def __init__(self, model: "BaseModel") -> None:
         super().__init__()
         self.model: Any = model
+        self._name = f"{type(model).__name__}.compute_loss"
 
     @classmethod
     def of(cls, model: "BaseModel") -> nn.Module:
@@ -34,12 +36,7 @@ class LossModule(nn.Module):
 
     def forward(self, view: Tensor | None = None) -> Any:
         """Return the terms of the loss by name, or the embedding ``(N, D)`` of a view ``(N, C, H, W)``."""
-        return named(self.model.compute_loss()) if view is None else self.model.embed(view)
-
-
-def named(loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a loss as a dict of its terms."""
-    return loss if isinstance(loss, dict) else {"loss": loss}
+        return terms_of(self.model.compute_loss(), self._name) if view is None else self.model.embed(view)
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:

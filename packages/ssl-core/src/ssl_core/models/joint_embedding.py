@@ -6,7 +6,8 @@ from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
 from ssl_core.batch import concatenate
 from ssl_core.errors import ConfigError
-from ssl_core.loss_module import named, total
+from ssl_core.loss_module import total
+from ssl_core.method_contract import terms_of
 from ssl_core.models.configs import JointEmbeddingConfig
 from ssl_core.projectors import mlp
 from ssl_losses import grad_cache
@@ -57,7 +58,7 @@ class JointEmbedding(BaseModel):
 
         def criterion(*embeddings: Tensor) -> Tensor:
             with self.precision.autocast():
-                terms.update(named(self.embedding_loss(*embeddings)))
+                terms.update(terms_of(self.embedding_loss(*embeddings), f"{type(self).__name__}.embedding_loss"))
             self.divergence.check_loss(terms, self.data[2])
             return total(terms)
 

@@ -1,0 +1,79 @@
+"""What the methods that a researcher writes give back: checked where it is first seen, and said in one sentence.
+
+Without, a loss that is no scalar or a prediction that is a tuple would end in a traceback of ours, and the latter only in the
+first evaluation.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_core.errors import MethodError
+
+_LOSS = "expected a scalar tensor, or a dict of them by name, whose sum is the loss"
+
+
+def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
+    """Return a loss as a dict of its terms.
+
+    Parameters
+    ----------
+    loss : scalar or dict
+        What ``compute_loss`` has returned.
+    method : str
+        Its name, for the sentence.
+
+    Raises
+    ------
+    MethodError
+        If it is no scalar of floating point and no dict of such, or if no parameter has a part in it.
+    """
+    terms = loss if isinstance(loss, dict) else {"loss": loss}
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.ndim != 0 or not term.is_floating_point():
+            which = f" as the term {name!r}" if isinstance(loss, dict) else ""
+            raise MethodError(f"{method}() returned {_described(term)}{which}: {_LOSS}")
+    if not terms:
+        raise MethodError(f"{method}() returned an empty dict: {_LOSS}")
+    if torch.is_grad_enabled() and not any(term.requires_grad for term in terms.values()):
+        raise MethodError(
+            f"{method}() returned a loss that depends on no parameter: was it detached, or computed under torch.no_grad()?"
+        )
+    return terms
+
+
+def check_modules(module: nn.Module) -> None:
+    """Raise a MethodError for a parameter that waits for its first input to know its shape."""
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise MethodError(
+                f"{type(module).__name__}.initialize_modules() made '{name}' lazy, and its shape is needed before the first "
+                "batch: give the module its input's size (self.image_shape is known)"
+            )
+
+
+def check_prediction(prediction: Any, images: Tensor, method: str) -> None:
+    """Raise a MethodError for a prediction that is no tensor with a row for each image ``(N, C, H, W)``."""
+    if not isinstance(prediction, Tensor) or prediction.ndim == 0 or len(prediction) != len(images):
+        raise MethodError(
+            f"{method}() returned {_described(prediction)} for images {tuple(images.shape)}: expected a tensor with a row for "
+            "each, e.g. logits (N, K)"
+        )
+
+
+def check_representations(found: Any, images: Tensor, method: str) -> None:
+    """Raise a MethodError for representations that are no dict of tensors ``(N, D)`` by name."""
+    if not isinstance(found, dict) or not found:
+        raise MethodError(f"{method}() returned {_described(found)}: expected a dict of tensors (N, D) by name")
+    for name, features in found.items():
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
+            given = f"{_described(features)} as {name!r} for images {tuple(images.shape)}"
+            raise MethodError(f"{method}() returned {given}: expected a tensor (N, D)")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"a scalar of {kind}" if value.ndim == 0 else f"a {kind} tensor {tuple(value.shape)}"
+    return "None" if value is None else f"{value!r}" if isinstance(value, int | float) else f"a {type(value).__name__}"
