@@ -17,6 +17,7 @@ from ssl_core.checkpoints import Checkpoints
 from ssl_core.class_place import place_of
 from ssl_core.collapse import CollapseAlarm
 from ssl_core.config import Config, ModelConfig
+from ssl_core.data_contract import check_loaders, checked, training_batches
 from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
 from ssl_core.early_stopping import EarlyStopping
@@ -212,6 +213,7 @@ class BaseModel(nn.Module):
         config, ranks = self.config, self.distributed
         with ranks.main_first():
             self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
+        check_loaders(self.loaders)
         refuse_single_view(self.loaders.train, config.log.label_free)
         self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
         self.plan = Plan.of(
@@ -353,7 +355,7 @@ class BaseModel(nn.Module):
         self.freeze.set_mode(self.progress.epoch)
         self.throughput.restart()
         self.loaders.train.start(self.progress.epoch, self.progress.batch)
-        batches = iter(self.loaders.train)
+        batches = training_batches(self.loaders.train, self.num_classes)
         while self.progress.batch < self.plan.batches_per_epoch:
             self.timer.begin("data")
             self.data = to_device(next(batches), self.distributed.device, self.precision.dtype)
@@ -475,13 +477,13 @@ class BaseModel(nn.Module):
         self.distributed.share_buffers(self)
         self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
         if self.config.log.knn_samples and self.num_classes > 1:
-            reference = self.until_stopped(self.loaders.reference)
+            reference = self.until_stopped(checked(self.loaders.reference, "reference", self.num_classes, True))
             self.evaluation.fill_bank(reference, self.features, self.config.log.knn_samples)
         if compares_views(self.config.log.label_free):
             self.evaluation.fill_views(self.until_stopped(self.loaders.train.start(0, 0)), self.features)
         values: dict[str, float] = {}
         for name, loader in self.loaders.evaluation.items():
-            for batch in self.until_stopped(loader):
+            for batch in self.until_stopped(checked(loader, name, self.num_classes, True)):
                 self.data = to_device(batch, self.distributed.device, self.precision.dtype)
                 self.before_eval_step()
                 self.eval_step(self.data)

@@ -106,7 +106,8 @@ def collect(
     seen = torch.zeros((), dtype=torch.int64)
     for views, label, index in loader:
         known = label >= 0
-        rows.append(features(views[0])[known.to(distributed.device)])
+        view = views if isinstance(views, Tensor) else views[0]
+        rows.append(features(view)[known.to(distributed.device)])
         labels.append(label[known])
         ids.append(index[known])
         seen += known.sum()

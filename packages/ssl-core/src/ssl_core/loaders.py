@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 
 class Loader(Protocol):
-    """Gives batches ``(views: list of (N, C, H, W) float, labels (N,) int64, indices (N,) int64)``."""
+    """Gives batches ``(views: list of (N, C, H, W) float, or one of them, labels (N,) int64, indices (N,) int64)``."""
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
