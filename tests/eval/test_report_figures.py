@@ -214,10 +214,12 @@ def test_classes_without_samples_leave_a_gap(make_run, full_evaluation):
     assert torch.tensor([bar.get_height() for bar in bars]).isnan().tolist() == [True, *[False] * 9]
 
 
-def test_a_run_far_off_does_not_push_the_others_together(sweep, make_run):
+def test_a_run_far_off_does_not_push_the_others_together(sweep, make_run, tmp_path):
     failed = make_run("wild", changes={"optim.lr": 1e9}, status="failed", done=1)
     with paper():
         figure = found(*sweep, failed)["accuracy_against_lr"].draw()
+        save(figure, tmp_path / "x.png")
+    assert figure.axes[0].get_position().width > 0.3  # of the figure, in two columns: the layout has room
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["not finished (1 far off)"]
     assert figure.axes[0].get_xlim()[1] < 10

@@ -52,6 +52,7 @@ def sweep_figure(
             (crosses,) = ax.plot(
                 near, [0.0] * len(near), "x", color="#000000", markersize=5, transform=across, clip_on=False
             )
+            crosses.set_in_layout(False)  # without a cross its box would be a corner of the figure, and the layout fail
             handles[crosses_label] = crosses
         ax.set_xlabel(parameter)
         ax.set_ylabel(f"{accuracy} (%)".replace(", ", ",\n"))
