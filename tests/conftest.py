@@ -5,8 +5,12 @@ A test leaves logging as it found it: whichever comes next in its process does n
 
 import logging
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # small_disk.py
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of all that the tests start
 

@@ -3,9 +3,7 @@
 Oracle: a run that nothing happened to. Mounts need root, and are skipped, visibly, where they are refused.
 """
 
-import contextlib
 import json
-import os
 import re
 import resource
 import shutil
@@ -14,6 +12,7 @@ import subprocess
 import pytest
 import torch
 
+from small_disk import fill, make_room, mount, small_disk
 from ssl_core import DiskError, RunFolderError
 from ssl_core.checkpoints import check
 from ssl_core.extraction import extract
@@ -24,28 +23,10 @@ from ssl_eval import Protocol
 AT = 6  # the step before which the disk begins to refuse
 
 
-def mount(*arguments):
-    result = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
-    if result.returncode != 0:
-        pytest.skip(f"this machine lets nobody mount: {result.stderr.strip()}")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of one MiB, in memory."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(disk, free=0):
-    """Leave so many bytes free."""
-    with open(disk / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    os.truncate(disk / "filler", (disk / "filler").stat().st_size - free)
+@pytest.fixture(name="small_disk")
+def _small_disk(tmp_path):
+    with small_disk(tmp_path / "disk") as folder:
+        yield folder
 
 
 def outcome(model):
@@ -105,7 +86,7 @@ def refused_and_resumed(make_config, tiny_model):
 def test_a_full_disk_leaves_the_last_checkpoint_whole(refused_and_resumed, small_disk, free):
     said = refused_and_resumed(
         lambda: fill(small_disk, free),
-        lambda: (small_disk / "filler").unlink(),
+        lambda: make_room(small_disk),
         r"/refused/checkpoints/step_00000008\.pt' cannot be written: No space left on device \(",
         log__folder=str(small_disk),
     )
@@ -177,7 +158,7 @@ def test_a_disk_that_is_full_or_read_only_from_the_start_is_one_sentence(make_co
         (DiskError, RunFolderError), match=rf"'{small_disk}/run.*cannot be written: No space left on device"
     ):
         tiny_model(config).fit()
-    (small_disk / "filler").unlink()
+    make_room(small_disk)
     mount("-o", "remount,ro", small_disk)
     with pytest.raises(RunFolderError, match=rf"'{small_disk}/run' cannot be written: Read-only file system"):
         tiny_model(config).fit()
@@ -201,6 +182,6 @@ def test_an_evaluation_on_a_full_disk_leaves_what_was_there_and_nothing_half(
     assert (error.value.exit_code, "\n" in str(error.value)) == (74, False)
     assert {"features": "features_", "hits": "_hits.npy", "json": "standard.json"}[refused] in str(error.value)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
-    (small_disk / "filler").unlink()
+    make_room(small_disk)
     (path,) = judge_checkpoint(run, protocol, **options)
     assert json.loads(path.read_text())["metrics"]["knn_5"] > 0
