@@ -3,12 +3,14 @@
 import importlib.util
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # submitted.py
 
 
 def _load(path):

@@ -4,83 +4,16 @@ Oracle: the same run, never stopped. Compared are weights, optimizer, probes and
 All runs of this file go side by side, and wait (slow_idea.py) where they are to be stopped.
 """
 
-import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-import torch
+from submitted import TOTAL, Submitted, assert_equal, never_stopped
 
-IDEA = Path(__file__).with_name("slow_idea.py")
-EPOCHS, STEPS = 6, 10
-TOTAL = EPOCHS * STEPS
-RUN = [
-    f"++optim.epochs={EPOCHS}", f"++optim.max_steps={STEPS}", "++optim.batch_size=64", "++optim.warmup_epochs=0",
-    "++data.size=16", "++data.num_workers=1", "++hardware.num_threads=1", "++log.report=false", "++log.knn_samples=0",
-    "++log.every_steps=1", "++log.eval_every=2", "++log.checkpoint_every=0", "++log.checkpoint_every_steps=25",
-]  # fmt: skip
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-class Submitted:
-    """A command that submits, and waits for what it has submitted."""
-
-    def __init__(self, cluster, folder, *arguments, **environment):
-        self.cluster, self.folder = cluster, folder
-        folder.mkdir()
-        self.errors = folder / "errors"
-        with open(self.errors, "w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, IDEA, f"++log.folder={folder}", *RUN, "hydra/launcher=submitit_slurm", *arguments],
-                env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdout=errors, stderr=errors, cwd=folder,
-            )  # fmt: skip
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        """Wait for the command; end it, and its jobs, if the test has failed."""
-        if kind is not None:
-            subprocess.run(["scancel", *{path.name for path in self.folder.glob(".submitit/[0-9]*")}])
-            self.process.terminate()
-        self.process.wait(timeout=300)
-
-    def run(self, part=""):
-        """Return the only run, or the one whose name has a part."""
-        [found] = [path.parent for path in self.folder.glob("*/config.yaml") if part in path.parent.name]
-        return found
-
-    def job(self, element=""):
-        [found] = [path.name for path in self.folder.glob(f".submitit/*{element}") if path.is_dir()]
-        return found
-
-    def steps(self):
-        """Return the steps that rank 0 of the only run has made, in all attempts."""
-        return [int(line) for line in (self.run() / "steps_0").read_text().split()]
-
-    def until_held(self, step, ranks=1):
-        """Wait until a run waits in a step for somebody to stop it."""
-        end = time.monotonic() + 250
-        while len(list(self.folder.glob(f"*/held_{step}_*"))) < ranks:
-            assert self.process.poll() is None, self.errors.read_text()
-            assert time.monotonic() < end, self.log()
-            time.sleep(0.1)
-
-    def accounted(self, job):
-        """Return the job's state and exit code."""
-        said = self.cluster.settled("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
-        return said.splitlines()[0].split("|")
-
-    def summary(self, part=""):
-        return json.loads((self.run(part) / "summary.json").read_text())
-
-    def log(self, job=""):
-        return "\n".join(path.read_text() for path in sorted(self.folder.glob(f".submitit/*{job}/*_log.*")))
 
 
 def evicted_and_stopped(slurm, folder, server):
@@ -132,15 +65,6 @@ def ended(slurm, folder):
     return sweep
 
 
-def never_stopped(folder, ranks):
-    """The oracle: the same script in a step of SLURM's that nobody stops."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = ["srun", f"--ntasks={ranks}", sys.executable, IDEA, f"++log.folder={folder}", *RUN]
-    subprocess.run(command, check=True, env=environment, timeout=250, capture_output=True)
-    [state] = folder.glob(f"*/checkpoints/step_{TOTAL:08d}.pt")
-    return torch.load(state, weights_only=True)
-
-
 @pytest.fixture(scope="module")
 def came_of(slurm, wandb_server, tmp_path_factory):
     """What came of the three commands, and the states of one rank and two that were never stopped."""
@@ -159,21 +83,6 @@ def came_of(slurm, wandb_server, tmp_path_factory):
     return {name: each.result() for name, each in going.items()}
 
 
-def assert_equal(found, expected, place=""):
-    if isinstance(expected, dict):
-        assert found.keys() == expected.keys(), place
-        for key in expected:
-            assert_equal(found[key], expected[key], f"{place}/{key}")
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected), place
-        for number, each in enumerate(expected):
-            assert_equal(found[number], each, f"{place}/{number}")
-    elif isinstance(expected, torch.Tensor):
-        assert torch.equal(found, expected), place
-    elif not place.endswith(("images_per_second", "/logger/bytes")):  # these depend on the clock
-        assert found == expected, place
-
-
 def assert_went_on(submitted, expected, restarts):
     """The run has ended in its folder and its job, as the one that was never stopped."""
     assert submitted.process.returncode == 0, submitted.errors.read_text()
@@ -183,8 +92,7 @@ def assert_went_on(submitted, expected, restarts):
     assert summary["slurm"]["job"] == submitted.job()
     assert restarts(summary["slurm"]["restarts"])
     assert sorted(set(submitted.steps())) == list(range(1, TOTAL + 1))
-    state = torch.load(submitted.run() / "checkpoints" / f"step_{TOTAL:08d}.pt", weights_only=True)
-    assert_equal(state, expected)
+    assert_equal(submitted.state(TOTAL), expected)
 
 
 def test_an_eviction_and_a_signal_save_at_the_step_and_the_job_comes_back_to_its_run(came_of, wandb_server):
