@@ -22,13 +22,13 @@ def end(tmp_path):
         )
         script = "\n".join([*batch_script.BEFORE, f"SECONDS={seconds}; (exit {code})", *lines])
         environment = {
-            "PATH": f"{tmp_path}:/usr/bin:/bin", "STATE": state, "SLURM_JOB_ID": "9",
+            "PATH": f"{tmp_path}:/usr/bin:/bin", "STATE": state, "SLURM_JOB_ID": "7",  # that of the array
             "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1",
         }  # fmt: skip
         result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
         assert result.returncode == code
         asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
-        assert asked in ("", "requeue 9\n")
+        assert asked in ("", "requeue 7_1\n")
         return bool(asked), result.stderr
 
     return run

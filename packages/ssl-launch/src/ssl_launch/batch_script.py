@@ -33,6 +33,7 @@ def after(folder: str, timeout_min: int, signal_delay_s: int, max_num_timeout: i
     out_of_time = 60 * timeout_min - signal_delay_s - SLACK_S
     return [
         "code=$?",
+        # Not SLURM_JOB_ID: in one element of an array it is the number of the array, and means all of them
         "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
         "why=",
         "case $code in",
@@ -41,7 +42,7 @@ def after(folder: str, timeout_min: int, signal_delay_s: int, max_num_timeout: i
         f"  {'|'.join(map(str, KILLED))}) why=killed most={max_num_crashes} key=max_num_crashes;;",
         "esac",
         'if [ -n "$why" ]; then',
-        '  state=$(squeue -h -j "$SLURM_JOB_ID" -o %T) || state=RUNNING  # another state: cancelled, or SLURM requeues it',
+        "  state=$(squeue -h -j $job -o %T) || state=RUNNING  # another state: cancelled, or SLURM requeues it",
         '  if [ "$state" = RUNNING ]; then',
         f'    echo "$why" >> {home}/restarts',
         f'    times=$(grep -c "$why" {home}/restarts)',
@@ -49,7 +50,7 @@ def after(folder: str, timeout_min: int, signal_delay_s: int, max_num_timeout: i
         '      echo "ssl-launch: job $job is given up: $why $times times, hydra.launcher.$key=$most" >&2',
         "    else",
         '      echo "ssl-launch: job $job is queued again: $why, $times times by now" >&2',
-        '      for attempt in 1 2 3 4 5 6; do scontrol requeue "$SLURM_JOB_ID" && break; sleep 10; done',
+        "      for attempt in 1 2 3 4 5 6; do scontrol requeue $job && break; sleep 10; done",
         "    fi",
         "  fi",
         "fi",
