@@ -1,7 +1,8 @@
 """A method for the tests on a real SLURM that waits to be interrupted, and ends as it is told to.
 
 SLOW_HOLD: steps that take until somebody stops the run, each of them once, e.g. "15 25".
-SLOW_END: what happens at step 5 to the runs of some seeds, e.g. "1=raise 2=diverge 3=kill".
+SLOW_DEAF: a step that takes longer than SLURM waits, once.
+SLOW_END: what happens at step 5 to the runs of some seeds, e.g. "1=raise 2=diverge 3=kill 4=leave".
 """
 
 import os
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from ssl_core import BaseModel
+from ssl_core.errors import Preempted
 from ssl_launch import launch
 
 
@@ -37,6 +39,8 @@ class Slow(BaseModel):
                     return loss * torch.nan
                 case "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
+                case "leave":  # as one that is told to stop, and has not saved anything yet
+                    os._exit(Preempted.exit_code)
         return loss
 
     def before_train_step(self):
@@ -46,6 +50,11 @@ class Slow(BaseModel):
             held.touch()
             while self.stop.name is None:
                 time.sleep(0.05)
+        deaf = self.folder.path / "deaf"
+        if str(self.progress.step) == os.environ.get("SLOW_DEAF") and not deaf.exists():
+            deaf.touch()
+            while True:
+                time.sleep(1)
 
     def after_train_step(self):
         super().after_train_step()

@@ -1,20 +1,31 @@
 """What becomes of submitit's many lines, without a cluster. Oracle: submitit's own sentences."""
 
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 from submitit.core import core
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
+from ssl_launch import last_words
 from ssl_launch.job_error import JobError
 from ssl_launch.slurm_jobs import _outcome
 
 
-def failing(error):
-    def results():
-        raise error
+@pytest.fixture
+def failing(tmp_path):
+    """Return a function that makes a job whose results are an error."""
 
-    return SimpleNamespace(job_id="7_1", results=results, paths=SimpleNamespace(stderr="the log"))
+    def make(error):
+        def results():
+            raise error
+
+        paths = SimpleNamespace(stderr=tmp_path / "the log")
+        job = SimpleNamespace(job_id="7_1", results=results, state="FAILED", paths=paths)
+        job.task = lambda number: job
+        return job
+
+    return make
 
 
 def submitits_own(tmp_path):
@@ -30,19 +41,39 @@ def submitits_own(tmp_path):
     return Failed(tmp_path, "7_1").exception()
 
 
-def test_the_end_of_a_traceback_or_the_missing_result_is_what_is_said(tmp_path):
+def test_the_end_of_a_traceback_or_the_missing_result_is_what_is_said(failing, tmp_path):
     error = submitits_own(tmp_path)
     assert isinstance(error, FailedJobError)
     for raised, line in (
-        (error, "job 7_1 has failed: KeyError: 'lr'; see the log"),
+        (error, "job 7_1 has failed: KeyError: 'lr'; see {log}"),
         (
             UncompletedJobError(
                 "Job 7 (task: 0) with path x\nhas not produced any output (state: TIMEOUT)\nError stream"
             ),
-            "job 7_1 has not produced any output (state: TIMEOUT); see the log",
+            "job 7_1 has not produced any output (state: TIMEOUT); see {log}",
         ),
-        (UncompletedJobError("something else"), "job 7_1 has failed: something else; see the log"),
+        (UncompletedJobError("something else"), "job 7_1 has failed: something else; see {log}"),
     ):
         with pytest.raises(JobError) as caught:
             _outcome(failing(raised)).return_value  # noqa: B018
-        assert str(caught.value) == line
+        assert str(caught.value) == line.format(log=tmp_path / "the log")
+
+
+def test_what_a_job_has_left_with_slurm_is_said_with_its_exit_code_and_a_comment_of_its_owners_is_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    stands = tmp_path / "comment"
+    for name, action in {
+        "scontrol": f'for each; do case $each in Comment=*) echo "${{each#Comment=}}" > {stands};; esac; done',
+        "squeue": f"cat {stands}",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{action}\n")
+        (tmp_path / name).chmod(0o755)
+    script = "sentence=worn; " + last_words.leave_in_shell("7_1", "it is $sentence out")
+    subprocess.run(["sh", "-c", script], check=True)
+    error = last_words.of("7_1")
+    assert (str(error), error.exit_code) == ("job 7_1: it is worn out", 1)
+    for comment in ("", "(null)", "for the paper"):
+        stands.write_text(f"{comment}\n")
+        assert last_words.of("7_1") is None

@@ -65,15 +65,27 @@ def ended(slurm, folder):
     return sweep
 
 
+def late(slurm, folder, others):
+    """A sweep of a run in which one step takes longer than its minute, and one that in no minute comes to a checkpoint."""
+    ends = {"SLOW_DEAF": "30", "SLOW_END": "2=leave"}
+    asked = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
+    with Submitted(slurm, folder, "++hardware.seed=0,2", *asked, **ends) as sweep:
+        sweep.until(lambda: list(folder.glob("*/deaf")))
+        others.set()
+    return sweep
+
+
 @pytest.fixture(scope="module")
 def came_of(slurm, wandb_server, tmp_path_factory):
-    """What came of the three commands, and the states of one rank and two that were never stopped."""
+    """What came of the four commands, and the states of one rank and two that were never stopped."""
     base = tmp_path_factory.mktemp("preemption")
-    others = threading.Event()  # they begin when the first waits for its time to pass: it has little to begin in
-    with ThreadPoolExecutor(3) as pool:
-        going = {"two": pool.submit(out_of_time_and_killed, slurm, base / "two", others)}
-        going["two"].add_done_callback(lambda _: others.set())
-        others.wait()
+    going = {}
+    with ThreadPoolExecutor(4) as pool:
+        for name, what in {"late": late, "two": out_of_time_and_killed}.items():
+            others = threading.Event()  # they begin when this waits for its time to pass: it has little to begin in
+            going[name] = pool.submit(what, slurm, base / name, others)
+            going[name].add_done_callback(lambda _, others=others: others.set())
+            others.wait()
         going |= {
             "one": pool.submit(evicted_and_stopped, slurm, base / "one", wandb_server),
             "ended": pool.submit(ended, slurm, base / "ended"),
@@ -83,20 +95,21 @@ def came_of(slurm, wandb_server, tmp_path_factory):
     return {name: each.result() for name, each in going.items()}
 
 
-def assert_went_on(submitted, expected, restarts):
+def assert_went_on(submitted, expected, restarts, part="", element=""):
     """The run has ended in its folder and its job, as the one that was never stopped."""
-    assert submitted.process.returncode == 0, submitted.errors.read_text()
-    assert submitted.accounted(submitted.job()) == ["COMPLETED", "0:0"]
-    summary = submitted.summary()
+    job = submitted.job(element)
+    assert submitted.accounted(job) == ["COMPLETED", "0:0"], submitted.errors.read_text()
+    summary = submitted.summary(part)
     assert (summary["status"], summary["step"]) == ("finished", TOTAL)
-    assert summary["slurm"]["job"] == submitted.job()
+    assert summary["slurm"]["job"] == job
     assert restarts(summary["slurm"]["restarts"])
-    assert sorted(set(submitted.steps())) == list(range(1, TOTAL + 1))
-    assert_equal(submitted.state(TOTAL), expected)
+    assert sorted(set(submitted.steps(part))) == list(range(1, TOTAL + 1))
+    assert_equal(submitted.state(TOTAL, part), expected)
 
 
 def test_an_eviction_and_a_signal_save_at_the_step_and_the_job_comes_back_to_its_run(came_of, wandb_server):
     one = came_of["one"]
+    assert one.process.returncode == 0
     assert_went_on(one, came_of["one oracle"], lambda restarts: restarts == 2)
     assert one.steps() == list(range(1, TOTAL + 1))  # nothing is computed twice
     assert one.log().count("is queued again: preempted") == 2
@@ -105,6 +118,7 @@ def test_an_eviction_and_a_signal_save_at_the_step_and_the_job_comes_back_to_its
 
 def test_two_ranks_survive_a_real_time_limit_and_the_death_of_one_of_them(came_of):
     two = came_of["two"]
+    assert two.process.returncode == 0
     assert_went_on(two, came_of["two oracle"], lambda restarts: restarts >= 2)
     assert two.log().count("is queued again: killed") == 1
     # Since the last of the checkpoints every 25 steps, and nothing for the time limit
@@ -128,9 +142,31 @@ def test_a_job_that_is_killed_again_and_again_is_given_up(came_of):
     assert sweep.accounted(sweep.job("_2"))[0] == "FAILED"
     summary = sweep.summary("seed=3")  # which the run itself could not write any more
     assert summary["status"] == "failed"
-    assert "has not produced any output (state: FAILED)" in summary["error"]
+    assert "it is given up: killed 2 times, hydra.launcher.max_num_crashes=1" in summary["error"]
     assert sweep.log("_2").count("is queued again: killed") == 1
     assert "is given up: killed 2 times, hydra.launcher.max_num_crashes=1" in sweep.log("_2")
+
+
+def test_a_step_that_takes_longer_than_the_notice_is_killed_and_the_job_comes_back_from_its_last_checkpoint(came_of):
+    sweep = came_of["late"]
+    assert_went_on(sweep, came_of["one oracle"], lambda restarts: restarts >= 1, "seed=0", "_0")
+    assert "is queued again: timeout, 1 times" in sweep.log("_0")
+    steps = sweep.steps("seed=0")
+    assert steps[:35] == [*range(1, 31), *range(26, 31)]  # a checkpoint every 25
+
+
+def test_a_job_that_comes_no_further_in_its_time_is_given_up_and_the_command_says_so(came_of):
+    sweep = came_of["late"]
+    assert sweep.accounted(sweep.job("_1")) == ["FAILED", "75:0"]
+    assert sweep.log("_1").count("is queued again: timeout without a newer checkpoint") == 1
+    sentence = (
+        f"job {sweep.job('_1')}: it is given up: timeout without a newer checkpoint, twice in a row; it needs more"
+    )
+    summary = sweep.summary("seed=2")
+    assert summary["status"] == "failed"
+    assert sentence in summary["error"]
+    assert sweep.process.returncode == 1
+    assert sentence in sweep.errors.read_text().splitlines()[-1]
 
 
 def test_a_job_that_its_owner_cancels_stays_so_with_its_state_saved(came_of):

@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder
-from ssl_launch import batch_script
+from ssl_launch import batch_script, last_words
 from ssl_launch.job_error import JobError
 from ssl_launch.slurm_conf import signal_delay_s
 
@@ -46,9 +46,19 @@ class SlurmJobs:
         self.folder = folder
         self.params = dict(params)
         self.jobs: list[Any] = []
+        self._last_words: dict[str, JobError | None] = {}  # of those that have left no result
 
-    def submit(self, function: Callable[..., JobReturn], arguments: Sequence[tuple[Any, ...]]) -> None:
+    def submit(
+        self, function: Callable[..., JobReturn], arguments: Sequence[tuple[Any, ...]], checkpoints: Sequence[str] = ()
+    ) -> None:
         """Submit one job for each tuple of arguments, as an array where there are several.
+
+        Parameters
+        ----------
+        function, arguments
+            What is called in the jobs, and with what.
+        checkpoints : sequence of str
+            The folder of the checkpoints that each job writes, where they do.
 
         Raises
         ------
@@ -60,7 +70,7 @@ class SlurmJobs:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         try:
-            executor = self._executor()
+            executor = self._executor(checkpoints)
             Path(self.folder).mkdir(parents=True, exist_ok=True)
             self.jobs = executor.map_array(function, *zip(*arguments))
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError) as error:
@@ -94,7 +104,9 @@ class SlurmJobs:
         """
         try:
             self._watch()
-            return [_outcome(job) for job in self.jobs]
+            self._hear()
+            said = [self._last_words.get(job.job_id) for job in self.jobs]
+            return [_failed(error) if error else _outcome(job) for job, error in zip(self.jobs, said)]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted: {self} goes on in SLURM; its output is in {self._logs()}; scancel {self.number} ends it"
@@ -111,9 +123,18 @@ class SlurmJobs:
                     _message.info("%s: %s", self, said)
                     shown = said
                 self._refuse_hopeless(queue)
+                if len(queue) < sum(not job.done() for job in self.jobs):  # one has ended, and has left no result
+                    self.jobs[0].watcher.update()
+                    self._hear()
                 pause = min(2 * pause, LONGEST_PAUSE)
                 next_look = time.monotonic() + pause
             time.sleep(0.5)
+
+    def _hear(self) -> None:
+        """Take over what jobs without a result have left with SLURM, while it remembers them: other jobs may go on for days."""
+        for job in self.jobs:
+            if job.job_id not in self._last_words and job.done() and not job.task(0).paths.result_pickle.exists():
+                self._last_words[job.job_id] = last_words.of(job.job_id)
 
     def _queue(self) -> list[str]:
         """Return how each job that has not ended stands: "running", or "pending (Priority)", say."""
@@ -130,7 +151,7 @@ class SlurmJobs:
                 subprocess.run(["scancel", self.number], capture_output=True)
                 raise JobError(f"SLURM will never begin {self}: {said}; it was cancelled")
 
-    def _executor(self) -> Any:
+    def _executor(self, checkpoints: Sequence[str]) -> Any:
         import submitit
 
         params = dict(self.params)
@@ -142,9 +163,10 @@ class SlurmJobs:
             raise ConfigError(_no_slurm("srun")) from error
         minutes = params["timeout_min"]
         delay = params["signal_delay_s"] = signal_delay_s(params["signal_delay_s"], minutes)
-        params["setup"] = [*(params.get("setup") or []), *batch_script.BEFORE]
-        code, *decision = batch_script.after(str(executor.folder), minutes, delay, most, most_crashes)
-        params["teardown"] = [code, *(params.get("teardown") or []), *decision]
+        watch = batch_script.before(str(executor.folder), checkpoints, delay, most, most_crashes)
+        params["setup"] = [*(params.get("setup") or []), *watch]
+        code, unwatch, *decision = batch_script.after(minutes, delay)
+        params["teardown"] = [code, unwatch, *(params.get("teardown") or []), *decision]
         params["srun_args"] = [f"--wait={LONGEST_WAIT_S}", *(params.get("srun_args") or [])]
         params["additional_parameters"] = {"requeue": True, **(params.get("additional_parameters") or {})}
         executor.update_parameters(
@@ -171,11 +193,15 @@ def _outcome(job: Any) -> JobReturn:
 
     try:
         return job.results()[0]
-    except UncompletedJobError as error:  # submitit's FailedJobError is one
-        result = JobReturn()
-        result.status = JobStatus.FAILED
-        result.return_value = JobError(f"job {job.job_id} {_essence(str(error))}; see {job.paths.stderr}")
-        return result
+    except UncompletedJobError as missing:  # submitit's FailedJobError is one
+        return _failed(JobError(f"job {job.job_id} {_essence(str(missing))}; see {job.paths.stderr}"))
+
+
+def _failed(error: JobError) -> JobReturn:
+    result = JobReturn()
+    result.status = JobStatus.FAILED
+    result.return_value = error
+    return result
 
 
 def _essence(said: str) -> str:

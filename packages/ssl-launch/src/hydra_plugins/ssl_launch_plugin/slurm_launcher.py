@@ -46,7 +46,7 @@ class SlurmLauncher(SubmititLauncher):
             arguments.append(
                 (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
             )
-        jobs.submit(self, arguments)
+        jobs.submit(self, arguments, [str(member.folder.checkpoints.absolute()) for member in members])
         if evaluations is not None:
             evaluations.submit(jobs)
         ends = jobs.wait()

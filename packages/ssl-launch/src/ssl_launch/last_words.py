@@ -1,0 +1,24 @@
+"""Why a job has failed, left with SLURM itself where no process of it can leave a result any more.
+
+It is the comment of the job: ``scontrol show job``, ``squeue -o %k``, and ``sacct -o Comment`` where the cluster keeps it.
+"""
+
+import re
+import subprocess
+
+from ssl_launch.job_error import JobError
+
+_COMMENT = re.compile(r"ssl-launch, exit code (?P<code>\d+): (?P<sentence>.+)")  # the comment may also be its owner's
+
+
+def leave_in_shell(job: str, sentence: str) -> str:
+    """Return the line of shell that leaves a sentence, both with variables of the shell in them, and exit code 1."""
+    return f'scontrol update JobId={job} "Comment=ssl-launch, exit code 1: {sentence}"'
+
+
+def of(job: str) -> JobError | None:
+    """Return what a job has left, or None. SLURM remembers it for some minutes after the job (``MinJobAge``)."""
+    command = ["squeue", "--noheader", "--states=all", "--jobs", job, "--format=%k"]
+    said = subprocess.run(command, capture_output=True, text=True).stdout
+    found = _COMMENT.match(said)
+    return JobError(f"job {job}: {found['sentence'].strip()}", int(found["code"])) if found else None
