@@ -1,6 +1,6 @@
 """A method for the tests on a real SLURM that waits to be interrupted, and ends as it is told to.
 
-SLOW_HOLD: steps that take until somebody stops the run, each of them once, e.g. "15 25".
+SLOW_HOLD: steps that take until somebody stops the run, or lets it go on, each of them once, e.g. "15 25".
 SLOW_DEAF: a step that takes longer than SLURM waits, once.
 SLOW_END: what happens at step 5 to the runs of some seeds, e.g. "1=raise 2=diverge 3=kill 4=leave".
 """
@@ -48,7 +48,7 @@ class Slow(BaseModel):
         held = self.folder.path / f"held_{self.progress.step}_{self.distributed.rank}"
         if str(self.progress.step) in os.environ.get("SLOW_HOLD", "").split() and not held.exists():
             held.touch()
-            while self.stop.name is None:
+            while self.stop.name is None and held.exists():
                 time.sleep(0.05)
         deaf = self.folder.path / "deaf"
         if str(self.progress.step) == os.environ.get("SLOW_DEAF") and not deaf.exists():

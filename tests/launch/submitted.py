@@ -57,6 +57,10 @@ class Submitted:
         [found] = [path.parent for path in self.folder.glob("*/config.yaml") if part in path.parent.name]
         return found
 
+    def jobs(self):
+        """Return the numbers of the jobs in this folder, as they were submitted."""
+        return sorted((path.name for path in self.folder.glob(".submitit/[0-9]*") if path.is_dir()), key=int)
+
     def job(self, element=""):
         [found] = [path.name for path in self.folder.glob(f".submitit/*{element}") if path.is_dir()]
         return found
@@ -73,6 +77,10 @@ class Submitted:
         """Wait until a run waits in a step for somebody to stop it."""
         self.until(lambda: len(list(self.folder.glob(f"*/held_{step}_*"))) >= ranks)
 
+    def until_submitted(self):
+        """Wait until SLURM has taken the job."""
+        self.until(lambda: "submitted job" in self.errors.read_text())
+
     def until(self, condition):
         """Wait, while the command does."""
         end = time.monotonic() + 250
@@ -80,6 +88,11 @@ class Submitted:
             assert self.process.poll() is None, self.errors.read_text()
             assert time.monotonic() < end, self.log()
             time.sleep(0.1)
+
+    def go_on(self, step):
+        """Let a run that waits in a step go on."""
+        for held in self.folder.glob(f"*/held_{step}_*"):
+            held.rename(held.with_name(f"passed{held.name}"))
 
     def accounted(self, job):
         """Return the job's state and exit code."""

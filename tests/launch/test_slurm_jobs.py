@@ -53,6 +53,7 @@ def test_the_end_of_a_traceback_or_the_missing_result_is_what_is_said(failing, t
             "job 7_1 has not produced any output (state: TIMEOUT); see {log}",
         ),
         (UncompletedJobError("something else"), "job 7_1 has failed: something else; see {log}"),
+        (OSError(30, "Read-only"), "job 7_1 has left no result that can be read (state: FAILED); see {log}"),
     ):
         with pytest.raises(JobError) as caught:
             _outcome(failing(raised)).return_value  # noqa: B018
@@ -70,6 +71,9 @@ def test_what_a_job_has_left_with_slurm_is_said_with_its_exit_code_and_a_comment
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{action}\n")
         (tmp_path / name).chmod(0o755)
+    last_words.leave("7_1", "'it's \"full\"'\n$HOME", 74)
+    error = last_words.of("7_1")
+    assert (str(error), error.exit_code) == ("job 7_1: 'it's \"full\"' $HOME", 74)
     script = "sentence=worn; " + last_words.leave_in_shell("7_1", "it is $sentence out")
     subprocess.run(["sh", "-c", script], check=True)
     error = last_words.of("7_1")

@@ -1,14 +1,23 @@
-"""Why a job has failed, left with SLURM itself where no process of it can leave a result any more.
+"""Why a job has failed, left with SLURM itself where its folder takes nothing any more: a full disk, a killed process.
 
 It is the comment of the job: ``scontrol show job``, ``squeue -o %k``, and ``sacct -o Comment`` where the cluster keeps it.
 """
 
+import contextlib
 import re
 import subprocess
 
 from ssl_launch.job_error import JobError
 
 _COMMENT = re.compile(r"ssl-launch, exit code (?P<code>\d+): (?P<sentence>.+)")  # the comment may also be its owner's
+
+
+def leave(job: str, sentence: str, code: int) -> None:
+    """Leave a sentence of a job (``7``, or ``7_1`` of an array) that fails with this exit code."""
+    said = " ".join(sentence.split())
+    command = ["scontrol", "update", f"JobId={job}", f"Comment=ssl-launch, exit code {code}: {said}"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(command, capture_output=True, timeout=60)
 
 
 def leave_in_shell(job: str, sentence: str) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from ssl_core.config import Config
-from ssl_core.errors import ConfigError
+from ssl_core.disk import writing
+from ssl_core.errors import ConfigError, DiskError
 from ssl_core.run_folder import RunFolder
 from ssl_launch import batch_script, last_words
 from ssl_launch.job_error import JobError
@@ -20,6 +22,7 @@ from ssl_launch.slurm_conf import signal_delay_s
 _message = logging.getLogger(__name__)
 LONGEST_WAIT_S = 300  # that other ranks of a job go on when one has ended: one that was killed leaves them hanging
 LONGEST_PAUSE = 60.0  # seconds between two looks at the queue
+PROBE_BYTES = 4096  # that are tried on a disk: a block
 NEVER = {  # what SLURM has a job wait for that does not come by itself (squeue's manual, JOB REASON CODES)
     "AccountNotAllowed", "AssocMaxCpuPerJobLimit", "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit",
     "AssocMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionConfig",
@@ -185,7 +188,10 @@ def note_deaths(configs: Sequence[Config], jobs: SlurmJobs, ends: Sequence[JobRe
         summary = folder.read_summary()
         ours = summary.get("slurm", {}).get("job") == job.job_id
         if end.status is JobStatus.FAILED and summary.get("status") == "running" and ours:
-            folder.write_summary({**summary, "status": "failed", "error": str(end._return_value)})
+            try:
+                folder.write_summary({**summary, "status": "failed", "error": str(end._return_value)})
+            except DiskError as error:  # what the job has met may still be so; that it has failed is said all the same
+                _message.warning("%s", error)
 
 
 def _outcome(job: Any) -> JobReturn:
@@ -194,7 +200,9 @@ def _outcome(job: Any) -> JobReturn:
     try:
         return job.results()[0]
     except UncompletedJobError as missing:  # submitit's FailedJobError is one
-        return _failed(JobError(f"job {job.job_id} {_essence(str(missing))}; see {job.paths.stderr}"))
+        return _failed(_without_result(job.task(0), _essence(str(missing))))
+    except OSError:  # submitit writes something before it reads
+        return _failed(_without_result(job.task(0), f"has left no result that can be read (state: {job.state})"))
 
 
 def _failed(error: JobError) -> JobReturn:
@@ -202,6 +210,18 @@ def _failed(error: JobError) -> JobReturn:
     result.status = JobStatus.FAILED
     result.return_value = error
     return result
+
+
+def _without_result(job: Any, said: str) -> JobError:
+    """Return the error of a job that has left nothing: it is the disk's, if that takes nothing from here either."""
+    log = job.paths.stderr
+    try:
+        with writing(log, PROBE_BYTES), tempfile.TemporaryFile(dir=log.parent) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+    except DiskError as refused:
+        return JobError(f"job {job.job_id} {said}: {refused}", refused.exit_code)
+    return JobError(f"job {job.job_id} {said}; see {log}")
 
 
 def _essence(said: str) -> str:

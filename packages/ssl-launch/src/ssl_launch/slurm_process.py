@@ -10,6 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from ssl_core.errors import ConfigError, Preempted, RunError
 from ssl_core.signals import leave_at_once
+from ssl_launch import last_words
 from ssl_launch.job_error import JobError
 
 
@@ -46,11 +47,15 @@ def ended(result: JobReturn) -> JobReturn:
     error: Any = result._return_value
     code = getattr(error, "exit_code", 1)
     if not isinstance(error, Preempted):
-        traceback.print_exception(error)
+        with contextlib.suppress(OSError):  # stderr is a file on the same disk
+            traceback.print_exception(error)
         job = submitit.JobEnvironment()
         said = str(error) if isinstance(error, RunError | ConfigError) else f"{type(error).__name__}: {error}"
         result.return_value = JobError(f"job {job.job_id}: {said}; see {job.paths.stderr}", code)
-        # On a disk that is full only SLURM tells
-        with contextlib.suppress(OSError), temporary_save_path(job.paths.result_pickle) as path:
-            cloudpickle_dump(("success", result), path)
+        try:
+            with temporary_save_path(job.paths.result_pickle) as path:
+                cloudpickle_dump(("success", result), path)
+        except OSError:
+            if job.global_rank == 0:
+                last_words.leave(job.job_id, said, code)
     raise SystemExit(code)
