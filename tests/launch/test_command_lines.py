@@ -163,6 +163,12 @@ BAD = [
         "hydra.launcher.timeoutmin: unknown key; did you mean 'hydra.launcher.timeout_min'?",
     ),
     (["hydra/launcher=submitit_local", "++hydra.launcher.timeout_min=x"], "hydra.launcher.timeout_min=x: Value 'x' of"),
+    (["++optim.lr=1,2"], "++optim.lr=1,2: several values: -m makes a run of each, ++optim.lr=[1,2] a list of them"),
+    (["hydra.launcher.n_job=2"], "hydra.launcher.n_job: unknown key; did you mean 'hydra.launcher.n_jobs'?"),
+    (
+        ["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2"],
+        "hydra.launcher.n_jobs: the launcher does not have this key; name one that has it, e.g. hydra/launcher=side_by_side",
+    ),
 ]
 
 

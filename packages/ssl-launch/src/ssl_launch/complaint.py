@@ -12,6 +12,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideConf
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.strict import nearest
 from ssl_launch.assemble import unknown_key
@@ -20,6 +21,7 @@ from ssl_launch.slurm_conf import SlurmConf
 EMBEDDED = Path(__file__).parent / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
 _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log|eval)\.\w+")
 _LAUNCHER = "hydra.launcher."
+_LAUNCHERS = {"side_by_side": SideBySideConf, "submitit_local": LocalQueueConf, "submitit_slurm": SlurmConf}
 
 
 def complaint(error: BaseException, data: type | None = None, known: Iterable[str] = ()) -> str | None:
@@ -62,6 +64,10 @@ def _hydra(error: Exception, data: type | None, known: Iterable[str]) -> str:
     if key:
         sentence = f"{key[1]}: unknown key{nearest(key[1], known)}" if known else unknown_key(key[1], data)
         return sentence or f"{key[1]}: the configuration file does not have this key; write ++{key[1]}=VALUE"
+    several = re.match(r"Ambiguous value for argument '(.+)'", said)
+    if several:
+        name, _, value = several[1].partition("=")
+        return f"{several[1]}: several values: -m makes a run of each, {name}=[{value}] a list of them"
     merging = re.match(r"Error merging override (.+)", said)
     if merging:
         return _line(f"{merging[1].lstrip('+')}: {str(error.__cause__).splitlines()[0]}")
@@ -70,9 +76,11 @@ def _hydra(error: Exception, data: type | None, known: Iterable[str]) -> str:
 
 
 def _launcher_key(key: str) -> str:
-    known = {_LAUNCHER + f.name for conf in (SlurmConf, LocalQueueConf) for f in dataclasses.fields(conf)}
+    known = {
+        _LAUNCHER + field.name: launcher for launcher, conf in _LAUNCHERS.items() for field in dataclasses.fields(conf)
+    }
     if key in known:
-        return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher=submitit_slurm"
+        return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher={known[key]}"
     return f"{key}: unknown key{nearest(key, known)}"
 
 
