@@ -5,6 +5,7 @@ SLURM's are shown with ``submitit_local`` here: the job runs in a process of its
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,11 +38,15 @@ def submitted(folder):
 
 
 def test_a_configuration_by_name_trains_and_leaves_nothing_but_its_folder(tmp_path):
-    before = sorted(RUNS.iterdir())
-    result = command(tmp_path, "--config-name=simclr_cifar10_sgd", *QUICK, "++optim.lr=2", "++log.run=mine")
+    here = tmp_path / "here"  # a runs/ in which nobody else works meanwhile
+    shutil.copytree(RUNS / "configs", here / "configs")
+    shutil.copy(RUNS / "main.py", here)
+    before = sorted(here.rglob("*"))
+    tmp_path = tmp_path / "out"
+    result = command(tmp_path, "--config-name=simclr_cifar10_sgd", *QUICK, "++optim.lr=2", "++log.run=mine", cwd=here)
     assert result.returncode == 0, result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    assert sorted(RUNS.iterdir()) == before
+    assert sorted(here.rglob("*")) == before
     config = yaml.safe_load((tmp_path / "mine" / "config.yaml").read_text())
     assert config["optim"]["lr"] == 2.0
     assert config["optim"]["momentum"] == 0.9  # a default of the dataclass
