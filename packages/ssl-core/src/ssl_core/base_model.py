@@ -29,7 +29,7 @@ from ssl_core.freeze import Freeze
 from ssl_core.loaders import Loaders
 from ssl_core.logger import Logger, Sink
 from ssl_core.loss_module import LossModule, total
-from ssl_core.method_contract import check_modules, check_prediction, check_representations
+from ssl_core.method_contract import check_modules, representation_widths, try_forward
 from ssl_core.optimizers import build_optimizer, set_rates
 from ssl_core.precision import Precision
 from ssl_core.probes import Probes
@@ -268,7 +268,7 @@ class BaseModel(nn.Module):
         self.freeze = Freeze(self.config.optim.freeze)
         self.freeze.begin(self)
         self.initialize_probes()
-        self.try_forward()
+        try_forward(self)
         self.distributed.shard(self)
         self._loss = (self.distributed.wrap(LossModule.of(self)),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
@@ -301,28 +301,13 @@ class BaseModel(nn.Module):
 
     def initialize_probes(self) -> None:
         """Make an online linear probe for each representation that :meth:`encode` gives."""
-        self.eval()
-        with torch.no_grad(), self.precision.autocast():
-            image = torch.zeros((2, *self.image_shape), device=self.distributed.device, dtype=self.precision.dtype)
-            representations = self.encode(image)
-        check_representations(representations, image, f"{type(self).__name__}.encode")
-        widths = {name: features.shape[1] for name, features in representations.items()}
+        widths = representation_widths(self)
         place = self.distributed.device, self.precision.dtype
         self.probes = Probes(widths, self.num_classes, self.config.optim.probe_lr, *place)
         for name in widths:
             module = getattr(self, name, None)
             if isinstance(module, nn.Module):
                 self.probes.watch(name, module)
-
-    def try_forward(self) -> None:
-        """Refuse a prediction that is none before the first step: :meth:`forward` is needed in the first evaluation."""
-        self.eval()
-        image = torch.zeros((2, *self.image_shape), device=self.distributed.device, dtype=self.precision.dtype)
-        nothing = torch.zeros(2, dtype=torch.int64, device=self.distributed.device)
-        self.data = [image, nothing, nothing]
-        with torch.no_grad(), self.precision.autocast():
-            check_prediction(self.forward(image), image, f"{type(self).__name__}.forward")
-        self.data = []
 
     def initialize_optimizer(self) -> None:
         """Make ``self.optimizer`` for all parameters that want a gradient."""

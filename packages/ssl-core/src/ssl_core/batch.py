@@ -25,8 +25,13 @@ def to_device(batch: Sequence[Any], device: torch.device, dtype: torch.dtype | N
         A single view is handed over as the tensor itself, several as their list.
     """
     views, *rest = batch
-    moved = [_move(view, device, dtype) for view in ([views] if isinstance(views, Tensor) else views)]
+    moved = [_move(view, device, dtype) for view in views_of(views)]
     return [moved[0] if len(moved) == 1 else moved, *(_move(item, device) for item in rest)]
+
+
+def views_of(views: Any) -> list[Tensor]:
+    """Return the views of a batch as a list, of a single one where it is handed over as the tensor itself."""
+    return [views] if isinstance(views, Tensor) else views
 
 
 def concatenate(batches: Sequence[Sequence[Any]]) -> list[Any]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, int64
 
+from ssl_core.batch import views_of
+from ssl_core.described import described
 from ssl_core.errors import ConfigError
 
 _BATCH = "expected (views: list of (N, C, H, W) of floating point, labels (N,) int64, ids (N,) int64)"
@@ -52,11 +54,9 @@ def checked(loader: Iterable[Any], name: str, num_classes: int, single_view: boo
     ConfigError
         If the first batch is none.
     """
-    first = True
-    for batch in loader:
-        if first:
+    for number, batch in enumerate(loader):
+        if number == 0:
             _check(batch, name, num_classes, single_view)
-            first = False
         yield batch
 
 
@@ -66,23 +66,17 @@ def _check(batch: Any, name: str, num_classes: int, single_view: bool) -> None:
         count = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
         raise ConfigError(f"{where} a {type(batch).__name__}{count} as a batch: {_BATCH}")
     views, labels, ids = batch
-    views = [views] if isinstance(views, Tensor) else views
+    views = views_of(views)
     if not isinstance(views, Sequence) or not views:
-        raise ConfigError(f"{where} {_described(views)} as the views of a batch: {_BATCH}")
+        raise ConfigError(f"{where} {described(views)} as the views of a batch: {_BATCH}")
     for view in views:
         if not isinstance(view, Tensor) or view.ndim < 2 or not view.is_floating_point():
-            raise ConfigError(f"{where} {_described(view)} as a view: {_BATCH}")
+            raise ConfigError(f"{where} {described(view)} as a view: {_BATCH}")
     if single_view and len(views) > 1:
         raise ConfigError(f"{where} {len(views)} views of an image: expected one, as it is evaluated")
     for what, values in (("labels", labels), ("ids", ids)):
         if not isinstance(values, Tensor) or values.dtype != int64 or values.shape != views[0].shape[:1]:
-            raise ConfigError(f"{where} {_described(values)} as the {what} of {len(views[0])} images: {_BATCH}")
-    if len(labels) and num_classes > 0 and not -1 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        found = f"labels from {labels.min()} to {labels.max()}"
-        raise ConfigError(f"{where} {found}: expected 0 to {num_classes - 1}, or -1 for none")
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+            raise ConfigError(f"{where} {described(values)} as the {what} of {len(views[0])} images: {_BATCH}")
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (-1, -1)
+    if num_classes > 0 and not -1 <= low <= high < num_classes:
+        raise ConfigError(f"{where} labels from {low} to {high}: expected 0 to {num_classes - 1}, or -1 for none")

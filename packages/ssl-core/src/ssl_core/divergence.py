@@ -217,9 +217,8 @@ def _first_non_finite(terms: Mapping[str, float]) -> str | None:
 
 def _largest(tensors: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the largest magnitude in each tensor, not finite where anything in it is not; waits for the device once."""
-    largest = [tensor.detach().abs().max().double() for tensor in tensors.values() if tensor.numel()]
-    names = [name for name, tensor in tensors.items() if tensor.numel()]
-    return dict(zip(names, torch.stack(largest).tolist())) if names else {}
+    largest = {name: tensor.detach().abs().max().double() for name, tensor in tensors.items() if tensor.numel()}
+    return dict(zip(largest, torch.stack([*largest.values()]).tolist())) if largest else {}
 
 
 def _non_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:

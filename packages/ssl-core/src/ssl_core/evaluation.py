@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_core.batch import views_of
 from ssl_core.distributed import Distributed
 from ssl_core.errors import ConfigError
 from ssl_core.probes import Probes
@@ -106,17 +107,14 @@ def collect(
     seen = torch.zeros((), dtype=torch.int64)
     for views, label, index in loader:
         known = label >= 0
-        view = views if isinstance(views, Tensor) else views[0]
-        rows.append(features(view)[known.to(distributed.device)])
+        rows.append(features(views_of(views)[0])[known.to(distributed.device)])
         labels.append(label[known])
         ids.append(index[known])
         seen += known.sum()
         if limit is not None and distributed.sum(seen) >= limit:  # asked of all, for all have to stop at the same batch
             break
-    everything = torch.cat(ids)
-    order = torch.argsort(distributed.gather(everything.to(distributed.device)))[:limit]
-    gathered = distributed.gather(torch.cat(rows))[order]
-    return gathered, distributed.gather(torch.cat(labels).to(distributed.device))[order]
+    features_of_all, labels_of_all = _of_all_ranks(distributed, limit, ids, rows, labels)
+    return features_of_all, labels_of_all
 
 
 def collect_views(
@@ -138,8 +136,8 @@ def collect_views(
         seen += len(index)
         if distributed.sum(seen) >= limit:
             break
-    order = torch.argsort(distributed.gather(torch.cat(ids).to(distributed.device)))[:limit]
-    return distributed.gather(torch.cat(rows))[order] if len(order) > 1 else None
+    [gathered] = _of_all_ranks(distributed, limit, ids, rows)
+    return gathered if len(gathered) > 1 else None
 
 
 def compares_views(label_free: Sequence[str]) -> bool:
@@ -156,5 +154,13 @@ def refuse_single_view(loader: Iterable[Any], label_free: Sequence[str]) -> None
 
 def _alike(views: Sequence[Tensor]) -> list[Tensor]:
     """Return the views that are as large as the first: without the small ones of a multi-crop."""
-    views = [views] if isinstance(views, Tensor) else views
+    views = views_of(views)
     return [view for view in views if view.shape == views[0].shape]
+
+
+def _of_all_ranks(
+    distributed: Distributed, limit: int | None, ids: list[Tensor], *columns: list[Tensor]
+) -> list[Tensor]:
+    """Return what the batches of all ranks gave, each column in the order of the samples' ids, ``limit`` of them at most."""
+    order = torch.argsort(distributed.gather(torch.cat(ids).to(distributed.device)))[:limit]
+    return [distributed.gather(torch.cat(column).to(distributed.device))[order] for column in columns]

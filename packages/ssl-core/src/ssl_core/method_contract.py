@@ -4,12 +4,16 @@ Without, a loss that is no scalar or a prediction that is a tuple would end in a
 first evaluation.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ssl_core.described import described
 from ssl_core.errors import MethodError
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
 
 _LOSS = "expected a scalar tensor, or a dict of them by name, whose sum is the loss"
 
@@ -33,7 +37,7 @@ def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
     for name, term in terms.items():
         if not isinstance(term, Tensor) or term.ndim != 0 or not term.is_floating_point():
             which = f" as the term {name!r}" if isinstance(loss, dict) else ""
-            raise MethodError(f"{method}() returned {_described(term)}{which}: {_LOSS}")
+            raise MethodError(f"{method}() returned {described(term)}{which}: {_LOSS}")
     if not terms:
         raise MethodError(f"{method}() returned an empty dict: {_LOSS}")
     if torch.is_grad_enabled() and not any(term.requires_grad for term in terms.values()):
@@ -53,27 +57,48 @@ def check_modules(module: nn.Module) -> None:
             )
 
 
-def check_prediction(prediction: Any, images: Tensor, method: str) -> None:
-    """Raise a MethodError for a prediction that is no tensor with a row for each image ``(N, C, H, W)``."""
+def representation_widths(model: "BaseModel") -> dict[str, int]:
+    """Return the width D of each representation ``(N, D)`` by name, as the model's ``encode`` gives them of two blank images.
+
+    Raises
+    ------
+    MethodError
+        If they are no dict of such tensors.
+    """
+    images, method = _blank(model), f"{type(model).__name__}.encode"
+    with torch.no_grad(), model.precision.autocast():
+        found: Any = model.encode(images)
+    if not isinstance(found, dict) or not found:
+        raise MethodError(f"{method}() returned {described(found)}: expected a dict of tensors (N, D) by name")
+    for name, features in found.items():
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
+            given = f"{described(features)} as {name!r} for images {tuple(images.shape)}"
+            raise MethodError(f"{method}() returned {given}: expected a tensor (N, D)")
+    return {name: features.shape[1] for name, features in found.items()}
+
+
+def try_forward(model: "BaseModel") -> None:
+    """Refuse a ``forward`` that gives no prediction of two blank images: the first evaluation, which needs it, is far away.
+
+    Raises
+    ------
+    MethodError
+        If what it gives is no tensor with a row for each image.
+    """
+    images = _blank(model)
+    nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    model.data = [images, nothing, nothing]
+    with torch.no_grad(), model.precision.autocast():
+        prediction: Any = model.forward(images)
+    model.data = []
     if not isinstance(prediction, Tensor) or prediction.ndim == 0 or len(prediction) != len(images):
         raise MethodError(
-            f"{method}() returned {_described(prediction)} for images {tuple(images.shape)}: expected a tensor with a row for "
-            "each, e.g. logits (N, K)"
+            f"{type(model).__name__}.forward() returned {described(prediction)} for images {tuple(images.shape)}: expected a "
+            "tensor with a row for each, e.g. logits (N, K)"
         )
 
 
-def check_representations(found: Any, images: Tensor, method: str) -> None:
-    """Raise a MethodError for representations that are no dict of tensors ``(N, D)`` by name."""
-    if not isinstance(found, dict) or not found:
-        raise MethodError(f"{method}() returned {_described(found)}: expected a dict of tensors (N, D) by name")
-    for name, features in found.items():
-        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
-            given = f"{_described(features)} as {name!r} for images {tuple(images.shape)}"
-            raise MethodError(f"{method}() returned {given}: expected a tensor (N, D)")
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        kind = str(value.dtype).removeprefix("torch.")
-        return f"a scalar of {kind}" if value.ndim == 0 else f"a {kind} tensor {tuple(value.shape)}"
-    return "None" if value is None else f"{value!r}" if isinstance(value, int | float) else f"a {type(value).__name__}"
+def _blank(model: "BaseModel") -> Tensor:
+    """Return two black images ``(2, C, H, W)``, and let the model judge, not learn."""
+    model.eval()
+    return torch.zeros((2, *model.image_shape), device=model.distributed.device, dtype=model.precision.dtype)

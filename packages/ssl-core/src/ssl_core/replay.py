@@ -30,18 +30,8 @@ from ssl_core.step_inspection import StepInspection, inspect_step
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
 
-COMPARED = (
-    "during",
-    "epoch",
-    "batch",
-    "step",
-    "term",
-    "value",
-    "rank",
-    "parameters",
-    "terms",
-    "samples",
-)  # with the record
+# With the record
+COMPARED = ("during", "epoch", "batch", "step", "term", "value", "rank", "parameters", "terms", "samples")
 
 
 @dataclass

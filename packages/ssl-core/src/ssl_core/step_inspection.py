@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ssl_core.batch import views_of
+
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
 
@@ -65,8 +67,7 @@ def inspect_step(model: "BaseModel", state: dict[str, Any], data: list[Any]) -> 
     """
     progress, after, standing = model.progress, copy.deepcopy(model.state_dict()), model.data
     views = [
-        f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}"
-        for view in (data[0] if isinstance(data[0], list) else [data[0]])
+        f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in views_of(data[0])
     ]
     model.load_state_dict(state)
     model.data = data

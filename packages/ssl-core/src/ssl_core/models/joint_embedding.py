@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
-from ssl_core.batch import concatenate
+from ssl_core.batch import concatenate, views_of
 from ssl_core.errors import ConfigError
 from ssl_core.loss_module import total
 from ssl_core.method_contract import terms_of
@@ -68,7 +68,7 @@ class JointEmbedding(BaseModel):
 
     def _views(self) -> list[Tensor]:
         """Return the views of the batch, as many as the loss compares."""
-        views = self.data[0] if isinstance(self.data[0], list) else [self.data[0]]
+        views = views_of(self.data[0])
         if len(views) < 2 or self.num_views not in (None, len(views)):
             raise ConfigError(
                 f"data.views={getattr(self.config.data, 'views', '?')!r}: it gives {len(views)} of an image, and "

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
+from ssl_core.batch import views_of
 from ssl_core.errors import ConfigError
 from ssl_core.models.configs import SupervisedConfig
 
@@ -29,7 +30,7 @@ class Supervised(BaseModel):
     def compute_loss(self) -> Tensor:
         """Return the cross-entropy, averaged over the views where there are several."""
         views, labels = self.data[0], self.data[1]
-        views = views if isinstance(views, list) else [views]
+        views = views_of(views)
         smoothing = self.config.model.label_smoothing
         losses = [F.cross_entropy(self.forward(view), labels, label_smoothing=smoothing) for view in views]
         return sum(losses[1:], losses[0]) / len(losses)
