@@ -29,8 +29,15 @@ from ssl_core.freeze import Freeze
 from ssl_core.loaders import Loaders
 from ssl_core.logger import Logger, Sink
 from ssl_core.loss_module import LossModule, total
-from ssl_core.method_contract import check_modules, representation_widths, try_forward
-from ssl_core.optimizers import build_optimizer, set_rates
+from ssl_core.method_contract import (
+    check_modules,
+    check_optimizer,
+    check_schedule,
+    checked_step,
+    representation_widths,
+    try_forward,
+)
+from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
 from ssl_core.precision import Precision
 from ssl_core.probes import Probes
 from ssl_core.progress import Progress
@@ -272,7 +279,10 @@ class BaseModel(nn.Module):
         self.distributed.shard(self)
         self._loss = (self.distributed.wrap(LossModule.of(self)),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
+        check_optimizer(self)
+        keep_initial_rates(self.optimizer)  # now, so that a checkpoint's groups have the same keys
         self.initialize_scheduler()
+        check_schedule(self)
         self.load_checkpoint()
         self._teachers = [module for module in self.modules() if isinstance(module, Teacher)]
 
@@ -338,6 +348,7 @@ class BaseModel(nn.Module):
         self.before_train_epoch()
         self.train()
         self.freeze.set_mode(self.progress.epoch)
+        self.probes.forget()  # features of an evaluation that was overridden without torch.no_grad()
         self.throughput.restart()
         self.loaders.train.start(self.progress.epoch, self.progress.batch)
         batches = training_batches(self.loaders.train, self.num_classes)
@@ -345,9 +356,12 @@ class BaseModel(nn.Module):
             self.timer.begin("data")
             self.data = to_device(next(batches), self.distributed.device, self.precision.dtype)
             self.timer.begin("other")
+            self.seed_step()
             self.before_train_step()
-            self.weights_moved = self.train_step(self.data)
+            self.weights_moved = checked_step(self, self.progress.step, self.train_step(self.data))
             self.timer.begin("other")
+            if self.weights_moved:
+                self.update_teachers()
             self.after_train_step()
             self.progress.batch += 1
             self.bar.advance()
@@ -358,9 +372,12 @@ class BaseModel(nn.Module):
                 self.timetable.refuse_to_go_on()
         self.after_train_epoch()
 
-    def before_train_step(self) -> None:
-        """Called before each batch, ``self.data`` is there. Seeds what is random in the step by (seed, epoch, batch)."""
+    def seed_step(self) -> None:
+        """Seed what is random in a training batch by (seed, epoch, batch, rank): a resumed run draws the same numbers."""
         seed_step(self.config.hardware.seed, self.progress.epoch, self.progress.batch, self.distributed.rank)
+
+    def before_train_step(self) -> None:
+        """Called before each batch, ``self.data`` is set. Does nothing."""
 
     def train_step(self, batch: list[Any]) -> bool:
         """Loss and gradients of one batch; after the last batch of an accumulation also the optimizer's step.
@@ -416,14 +433,13 @@ class BaseModel(nn.Module):
             self.precision.backward(total(terms) / divisor if divisor > 1 else total(terms))
         return terms
 
-    def after_train_step(self) -> None:
-        """Called after each batch; ``self.weights_moved`` says whether the optimizer has stepped.
+    def update_teachers(self) -> None:
+        """Move every :class:`~ssl_core.Teacher` among the modules towards its student, after an optimizer step."""
+        for teacher in self._teachers:
+            teacher.follow(self.progress.step, self.plan.total_steps)
 
-        Where it has, every :class:`~ssl_core.Teacher` among the modules moves towards its student.
-        """
-        if self.weights_moved:
-            for teacher in self._teachers:
-                teacher.follow(self.progress.step, self.plan.total_steps)
+    def after_train_step(self) -> None:
+        """Called after each batch; ``self.weights_moved``: whether the optimizer has stepped. Does nothing."""
 
     def log_step(self, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
         """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""

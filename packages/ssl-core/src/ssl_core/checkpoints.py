@@ -111,43 +111,41 @@ class Checkpoints:
         device : torch.device
             Where its tensors go.
         expected : dict, optional
-            The state as the run would write it now: one of another form (``ssl_core.state_schema``) is not loaded.
+            The state as the run would write it now (``ssl_core.state_schema``).
 
         Raises
         ------
         CheckpointError
-            If there are checkpoints and none of them is whole.
+            If there are checkpoints and none of them is whole, or the newest whole one does not have the form ``expected``.
         """
         damaged: list[str] = []
         for path in reversed(self.all()):
             if self.up_to is not None and _step(path) > self.up_to:
                 continue
             try:
-                return self.read(path, device, expected), path, damaged
+                state = self.read(path, device)
             except CheckpointError as error:
                 damaged.append(str(error))
+                continue
+            _check_form(state, expected, path)
+            return state, path, damaged
         if damaged:
             raise CheckpointError(
                 f"no checkpoint in '{self.folder}' is whole: {'; '.join(damaged)}; delete the run folder to begin anew"
             )
         return None
 
-    def read(self, path: Path, device: torch.device, expected: dict[str, Any] | None = None) -> dict[str, Any]:
+    def read(self, path: Path, device: torch.device) -> dict[str, Any]:
         """Return the state in one file.
 
         Raises
         ------
         CheckpointError
-            If its bytes are not those that were written, they are no checkpoint of this run, or not of the form ``expected``.
+            If its bytes are not those that were written, or they are not a checkpoint of this run.
         """
         state = read_state(path, device)
         if state.get("run") != self.identity:
             raise CheckpointError(f"{path.name}: of another run ({state.get('run')}, this is {self.identity})")
-        if expected is not None:
-            try:
-                check_state({key: value for key, value in state.items() if key not in ("format", "run")}, expected)
-            except CheckpointError as error:
-                raise CheckpointError(f"{path.name}: {error}") from error
         return state
 
     def _prune(self, newest: Path) -> None:
@@ -157,6 +155,19 @@ class Checkpoints:
             _digest_path(path).unlink()  # first the digest: half a removal is no checkpoint, rather than a bad one
             _crash_point("pruning")
             path.unlink(missing_ok=True)
+
+
+def _check_form(state: dict[str, Any], expected: dict[str, Any] | None, path: Path) -> None:
+    """Raise a CheckpointError for a whole checkpoint that does not fit the run: an older one would not fit either."""
+    if expected is None:
+        return
+    try:
+        check_state({key: value for key, value in state.items() if key not in ("format", "run")}, expected)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path.name}: {error}; the file is undamaged, but the method or the optimizer has changed since it was written: "
+            "restore the code, or train in another run folder with ++log.run=NAME"
+        ) from error
 
 
 def read_state(path: Path, device: torch.device) -> dict[str, Any]:

@@ -57,6 +57,49 @@ def check_modules(module: nn.Module) -> None:
             )
 
 
+def check_optimizer(model: "BaseModel") -> None:
+    """Raise a MethodError if ``initialize_optimizer`` has not set ``self.optimizer`` to an optimizer."""
+    optimizer: Any = getattr(model, "optimizer", None)
+    if not all(hasattr(optimizer, name) for name in ("param_groups", "step", "state_dict", "load_state_dict")):
+        raise MethodError(
+            f"{type(model).__name__}.initialize_optimizer() set self.optimizer to {described(optimizer)}: expected a "
+            "torch.optim.Optimizer, e.g. self.optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.optim.lr)"
+        )
+
+
+def check_schedule(model: "BaseModel") -> None:
+    """Raise a MethodError if ``initialize_scheduler`` has not set ``self.schedule`` to a function of the step."""
+    schedule: Any = getattr(model, "schedule", None)
+    factor = schedule(0) if callable(schedule) else schedule
+    if not callable(schedule) or isinstance(factor, bool) or not isinstance(factor, int | float):
+        given = f"a function that returns {described(factor)}" if callable(schedule) else described(schedule)
+        raise MethodError(
+            f"{type(model).__name__}.initialize_scheduler() set self.schedule to {given}: expected a function of the "
+            "optimizer step that returns the factor of the learning rate, e.g. self.schedule = lambda step: 0.99**step"
+        )
+
+
+def checked_step(model: "BaseModel", step_before: int, moved: Any) -> bool:
+    """Return what ``train_step`` has returned: whether the weights moved.
+
+    Raises
+    ------
+    MethodError
+        If it is not a bool, or ``self.progress.step`` was not counted up by one in a step that moved the weights.
+    """
+    method = f"{type(model).__name__}.train_step"
+    if not isinstance(moved, bool):
+        raise MethodError(
+            f"{method}() returned {described(moved)}: expected True if the optimizer has stepped, False if it has not"
+        )
+    if model.progress.step != step_before + moved:
+        raise MethodError(
+            f"{method}() returned {moved} and changed self.progress.step from {step_before} to {model.progress.step}: "
+            "expected self.progress.step += 1 for a step of the optimizer, and only then"
+        )
+    return moved
+
+
 def representation_widths(model: "BaseModel") -> dict[str, int]:
     """Return the width D of each representation ``(N, D)`` by name, as the model's ``encode`` gives them of two blank images.
 

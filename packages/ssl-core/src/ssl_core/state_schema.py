@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_core.errors import CheckpointError
 
+_PARAMETER_GROUP = "optimizer.param_groups["
 PLAIN = (Tensor, bool, int, float, str, bytes, type(None))
 
 
@@ -19,7 +20,8 @@ def check_state(found: Any, expected: Any, key: str = "") -> None:
     A dict must have the same keys, a list the same length, a tensor the same shape and dtype, a value the same type. What is
     empty in ``expected`` is filled as a run goes on (the state of an optimizer, the last metrics): there, plain values and
     tensors in dicts and lists are expected, whatever their names. So they are for None. A tensor without elements (a queue
-    that waits for its first batch) may have any shape.
+    that waits for its first batch) may have any shape. A parameter group of the optimizer may have more plain values than
+    expected: some optimizers (timm's LAMB and Adan) add a counter to it at their first step.
 
     Parameters
     ----------
@@ -56,6 +58,10 @@ def check_state(found: Any, expected: Any, key: str = "") -> None:
         if not isinstance(found, dict):
             raise CheckpointError(f"{key}: expected a dict, found {_described(found)}")
         missing, foreign = expected.keys() - found.keys(), found.keys() - expected.keys()
+        if key.startswith(_PARAMETER_GROUP):
+            for name in foreign:
+                _check_plain(found[name], f"{key}.{name}")
+            foreign = set()
         if missing or foreign:
             said = [f"has no {name!r}" for name in sorted(map(str, missing))[:3]]
             said += [f"has a foreign {name!r}" for name in sorted(map(str, foreign))[:3]]

@@ -71,7 +71,8 @@ def inspect_step(model: "BaseModel", state: dict[str, Any], data: list[Any]) -> 
     ]
     model.load_state_dict(state)
     model.data = data
-    type(model).before_train_step(model)  # seeds the step
+    model.seed_step()
+    type(model).before_train_step(model)  # not the one that a replay has put in its place
     watch = _Watch()
     with watch.on(model), model.precision.autocast():
         loss = model.compute_loss()

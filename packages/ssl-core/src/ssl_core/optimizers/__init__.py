@@ -5,6 +5,15 @@ from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
 from ssl_core.optimizers.muon import Muon
 from ssl_core.optimizers.parameter_groups import parameter_groups
-from ssl_core.optimizers.rates import set_rates
+from ssl_core.optimizers.rates import keep_initial_rates, set_rates
 
-__all__ = ["LAMB", "LARS", "Muon", "build_optimizer", "optimizer_names", "parameter_groups", "set_rates"]
+__all__ = [
+    "LAMB",
+    "LARS",
+    "Muon",
+    "build_optimizer",
+    "keep_initial_rates",
+    "optimizer_names",
+    "parameter_groups",
+    "set_rates",
+]

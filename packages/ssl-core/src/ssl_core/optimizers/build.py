@@ -14,7 +14,7 @@ from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
 from ssl_core.optimizers.muon import Muon, muon_groups
 from ssl_core.optimizers.parameter_groups import parameter_groups
-from ssl_core.optimizers.rates import set_rates
+from ssl_core.optimizers.rates import keep_initial_rates
 
 _OURS = {
     "LAMB": LAMB,
@@ -100,7 +100,7 @@ def build_optimizer(
             f"optim.optimizer={name!r} refuses optim.lr={lr}, optim.weight_decay={weight_decay} or "
             f"optim.momentum={momentum}: {error}"
         ) from error
-    set_rates(optimizer, lr_factor=1.0)
+    keep_initial_rates(optimizer)
     return optimizer
 
 

@@ -6,8 +6,7 @@ import torch
 def set_rates(optimizer: torch.optim.Optimizer, lr_factor: float, weight_decay_factor: float = 1.0) -> None:
     """Give each group its learning rate and weight decay of this step: a factor times what it began with.
 
-    What it began with is kept in the group, as ``initial_lr`` (so do torch's schedulers) and ``initial_weight_decay``; in
-    an optimizer that has not got them yet it is what stands there now. A group that is not decayed stays so.
+    The initial values are kept in the group by :func:`keep_initial_rates`. A group that is not decayed stays so.
 
     Parameters
     ----------
@@ -24,8 +23,19 @@ def set_rates(optimizer: torch.optim.Optimizer, lr_factor: float, weight_decay_f
     >>> optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["weight_decay"]
     (0.2, 0.2)
     """
+    keep_initial_rates(optimizer)
     for group in optimizer.param_groups:
-        group["lr"] = group.setdefault("initial_lr", group["lr"]) * lr_factor
+        group["lr"] = group["initial_lr"] * lr_factor
         if "weight_decay" in group:
-            began = group.setdefault("initial_weight_decay", group["weight_decay"])
-            group["weight_decay"] = began * weight_decay_factor
+            group["weight_decay"] = group["initial_weight_decay"] * weight_decay_factor
+
+
+def keep_initial_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Add ``initial_lr`` (as torch's schedulers do) and ``initial_weight_decay`` to each group that lacks them.
+
+    The loop calls it on a new optimizer, of whichever class, before a checkpoint is loaded into it.
+    """
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+        if "weight_decay" in group:
+            group.setdefault("initial_weight_decay", group["weight_decay"])
