@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ssl_losses.accumulation import AccumulatedState, accumulate_updates
 from ssl_losses.alignment import AlignmentLoss, alignment
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.clip import CLIPLoss, clip
@@ -81,6 +82,7 @@ LOSSES: dict[str, type[nn.Module]] = {
 
 __all__ = [
     "LOSSES",
+    "AccumulatedState",
     "AlignmentLoss",
     "BarlowTwinsLoss",
     "CLIPLoss",
@@ -116,6 +118,7 @@ __all__ = [
     "VISRegLoss",
     "VIbCRegLoss",
     "WMSELoss",
+    "accumulate_updates",
     "alignment",
     "barlow_twins",
     "clip",

@@ -184,6 +184,7 @@ class DeepClusterV2Loss(nn.Module):
         # new tensors: a loss that is still to be differentiated keeps the old ones
         self.prototypes, self.assignments = prototypes, assignments
 
+    # Not accumulated: a sample has rows of its own, and the loss reads only what cluster() has made of them
     @torch.no_grad()
     def _remember(self, indices: Tensor, views: Sequence[Tensor]) -> None:
         everybody = gather_with_gradient(indices.to(self.memory.device))

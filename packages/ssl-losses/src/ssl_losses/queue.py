@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_losses.accumulation import AccumulatedState, Change
 from ssl_losses.distributed import gather_with_gradient
 from ssl_losses.precision import widened
 
 
-class Queue(nn.Module):
+class Queue(AccumulatedState):
     """The last ``size`` rows that were put in: first in, first out.
 
     It starts empty and grows; it never holds made-up rows. Its one buffer ``rows``, ``(K, D)`` with K at most ``size``, the
@@ -43,7 +44,15 @@ class Queue(nn.Module):
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
         """Put in the rows ``(N, D)`` of all ranks, in the order of the ranks; each must call with the same shape."""
-        new = gather_with_gradient(rows)[-self.size :]
+        self.change_state(gather_with_gradient(rows)[-self.size :])
+
+    def merge_changes(self, first: Change, second: Change) -> Change:
+        """Return the rows of both, of which a queue of this size keeps the last ones."""
+        return (torch.cat([*first, *second])[-self.size :],)
+
+    @torch.no_grad()
+    def apply_change(self, new: Tensor) -> None:  # type: ignore[override]
+        """Put in the rows ``(G, D)``."""
         if len(self.rows) and new.shape[1] != self.rows.shape[1]:
             raise ValueError(f"the queue holds rows of D={self.rows.shape[1]}, got D={new.shape[1]}; start a new queue")
         kept = self.rows[max(0, len(self.rows) + len(new) - self.size) :]

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_losses.accumulation import AccumulatedState
 from ssl_losses.layouts import problem_with_layout
 from ssl_losses.option_ranges import check_counts
 
@@ -73,7 +74,7 @@ def problem_with_directions(directions: Tensor, views: Sequence[Tensor]) -> str 
     return None
 
 
-class RandomDirections(nn.Module):
+class RandomDirections(AccumulatedState):
     """The directions of one step after another.
 
     Parameters
@@ -103,9 +104,13 @@ class RandomDirections(nn.Module):
         dimensions = views[0].shape[-1:].numel() if views else 1  # what is no embedding is refused by the loss
         return random_directions(dimensions, self.num_directions, self.seed, self.step)
 
-    @torch.no_grad()
     def advance(self) -> None:
-        """Go on to the next step."""
+        """Go on to the next step; once for all micro-batches of :func:`~ssl_losses.accumulate_updates`."""
+        self.change_state()
+
+    @torch.no_grad()
+    def apply_change(self) -> None:  # type: ignore[override]
+        """Count the step."""
         self.step += 1
 
     def extra_repr(self) -> str:

@@ -1,8 +1,9 @@
 """Self-distillation, as DINO and iBOT share it: a student learns a teacher's outputs, centred and sharpened."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_losses.accumulation import AccumulatedState
 from ssl_losses.checks import check_temperature
 from ssl_losses.distributed import all_reduce_with_gradient
 from ssl_losses.option_ranges import check_counts, check_shares
@@ -23,18 +24,6 @@ def teacher_targets(logits: Tensor, center: Tensor | None, temperature: float) -
     return ((logits - center) / temperature).softmax(1)
 
 
-@torch.no_grad()
-def move_center(center: Tensor, logits: Tensor, momentum: float) -> None:
-    """Move ``center`` ``(K,)`` towards the mean of all ranks' rows ``(N, K)``, in place.
-
-    The ranks may hold different numbers of rows. Without any row the centre stays. Nothing that autograd keeps holds the
-    centre: targets are constants.
-    """
-    sums = torch.cat([logits.sum(0, dtype=center.dtype), center.new_full((1,), len(logits))])
-    total, count = all_reduce_with_gradient(sums).split([len(center), 1])
-    center.lerp_(total / count.clamp(min=1), (1 - momentum) * count.clamp(max=1))
-
-
 def problem_with_center(center: Tensor | None, logits: Tensor) -> str | None:
     """Return what is wrong with a centre for a teacher's outputs ``(..., K)``, if anything."""
     if center is None or center.shape == logits.shape[-1:]:
@@ -45,7 +34,7 @@ def problem_with_center(center: Tensor | None, logits: Tensor) -> str | None:
     )
 
 
-class SelfDistillationLoss(nn.Module):
+class SelfDistillationLoss(AccumulatedState):
     """The options and the centre of the losses that distil a teacher.
 
     Parameters
@@ -86,9 +75,21 @@ class SelfDistillationLoss(nn.Module):
         self.center_momentum, self.centering = center_momentum, centering
         self.register_buffer("center", torch.zeros(num_prototypes) if centering == "mean" else None)
 
+    @torch.no_grad()
     def _move_center(self, logits: Tensor) -> None:
+        """Move the centre towards the mean of all ranks' rows ``(N, K)``, of which each may hold another number."""
         if self.center is not None:
-            move_center(self.center, logits, self.center_momentum)
+            sums = torch.cat([logits.sum(0, dtype=self.center.dtype), self.center.new_full((1,), len(logits))])
+            self.change_state(*all_reduce_with_gradient(sums).split([len(self.center), 1]))
+
+    @torch.no_grad()
+    def apply_change(self, total: Tensor, count: Tensor) -> None:  # type: ignore[override]
+        """Move the centre towards the mean of ``count`` rows whose sum is ``total``; without a row it stays.
+
+        It moves in place: targets are constants, so that nothing that autograd keeps holds the centre.
+        """
+        if self.center is not None:
+            self.center.lerp_(total / count.clamp(min=1), (1 - self.center_momentum) * count.clamp(max=1))
 
     def extra_repr(self) -> str:
         """Return the options."""

@@ -1,8 +1,9 @@
 """TiCo: agreement, against the directions that a running covariance says are taken."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_losses.accumulation import AccumulatedState
 from ssl_losses.checks import check_embeddings, check_weights
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.moments import sum_of_products, total_rows
@@ -78,7 +79,7 @@ def _problem_with_covariance(covariance: Tensor, z: Tensor) -> str | None:
     return None
 
 
-class TiCoLoss(nn.Module):
+class TiCoLoss(AccumulatedState):
     """:func:`tico` as a module that keeps the covariance.
 
     Parameters
@@ -122,7 +123,12 @@ class TiCoLoss(nn.Module):
     def update(self, z1: Tensor) -> None:
         """Move the covariance towards that of all ranks' embeddings ``(N, D)``."""
         z = unit_rows(*widened([z1]))
-        self.covariance.lerp_((sum_of_products(z, z) / total_rows(z)).to(self.covariance), 1 - self.momentum)
+        self.change_state(sum_of_products(z, z), z.new_full((), total_rows(z)))
+
+    @torch.no_grad()
+    def apply_change(self, products: Tensor, count: Tensor) -> None:  # type: ignore[override]
+        """Move the covariance towards that of ``count`` rows whose products ``(D, D)`` are summed."""
+        self.covariance.lerp_((products / count).to(self.covariance), 1 - self.momentum)
 
     def extra_repr(self) -> str:
         """Return the options."""
