@@ -36,7 +36,7 @@ from ssl_core import (
 from ssl_core.distributed import Distributed
 from ssl_core.errors import Preempted, RankLostError, RunError
 from ssl_core.models import method_class
-from ssl_losses import nt_xent
+from ssl_losses import DINOLoss, nt_xent
 
 _spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
 toy = importlib.util.module_from_spec(_spec)
@@ -45,7 +45,7 @@ _spec.loader.exec_module(toy)
 
 
 class Normalised(BaseModel):
-    """Batch normalisation in every place: encoder, projector, a teacher that is a copy of both."""
+    """Batch normalisation in every place: encoder, projector, a teacher that is a copy of both; and a loss with a centre."""
 
     def initialize_modules(self):
         self.backbone = nn.Sequential(
@@ -54,14 +54,19 @@ class Normalised(BaseModel):
         self.projector = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8, affine=False, momentum=None))
         self.head = nn.Linear(8, self.num_classes)
         self.teacher = Teacher(nn.Sequential(self.backbone, self.projector), momentum=0.9, final_momentum=1.0)
+        self.distillation = DINOLoss(num_prototypes=8, center_momentum=0.5)
 
     def forward(self, x):
         return self.head(self.backbone(x))
 
     def compute_loss(self):
         first, second = self.data[0]
-        contrast = nt_xent(self.projector(self.backbone(first)), self.teacher(second), temperature=0.5)
-        return {"contrast": contrast, "classes": nn.functional.cross_entropy(self.forward(second), self.data[1])}
+        student, teacher = self.projector(self.backbone(first)), self.teacher(second)
+        return {
+            "contrast": nt_xent(student, teacher, temperature=0.5),
+            "distance": self.distillation([student, student], [teacher]),  # its centre is moved by all ranks
+            "classes": nn.functional.cross_entropy(self.forward(second), self.data[1]),
+        }
 
 
 class Stopped(Normalised):

@@ -6,6 +6,7 @@ in the way. Everything that is not control flow lives in small objects, listed a
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ from ssl_core.teacher import Teacher
 from ssl_core.throughput import Throughput
 from ssl_core.timetable import Timetable
 from ssl_core.warm_start import find_weights, load_backbone
+from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
 
 _message = logging.getLogger(__name__)
@@ -414,9 +416,9 @@ class BaseModel(nn.Module):
     def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
         """Add to the gradients what the batch of ``self.data`` contributes to them; return the terms of its loss.
 
-        The losses of the batches of an optimizer step are averaged: right for a loss that is itself a mean over samples. One
-        that compares the samples of a batch would compare fewer: :class:`~ssl_core.models.joint_embedding.JointEmbedding`
-        overrides this.
+        The losses of the batches of an optimizer step are averaged: right for a loss that is itself a mean over samples. The
+        state of a loss (a centre, a queue) moves once per optimizer step, as with one large batch. A loss that compares the
+        samples of a batch would compare fewer: :class:`~ssl_core.models.joint_embedding.JointEmbedding` overrides this.
 
         Parameters
         ----------
@@ -426,7 +428,7 @@ class BaseModel(nn.Module):
             Batches of this optimizer step.
         """
         with self.distributed.synchronised(self._loss[0], when=last):
-            with self.precision.autocast():
+            with self.precision.autocast(), accumulate_updates(self, last) if divisor > 1 else nullcontext():
                 terms = self._loss[0]()
             self.divergence.check_loss(terms, self.data[2])
             self.timer.begin("backward")
