@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
 Change = tuple[Tensor, ...]
@@ -66,6 +65,7 @@ def accumulate_updates(module: nn.Module, last: bool) -> Iterator[None]:
 
     Examples
     --------
+    >>> import torch
     >>> from ssl_losses import DINOLoss
     >>> large, small = DINOLoss(num_prototypes=4), DINOLoss(num_prototypes=4)
     >>> student, teacher = torch.randn(2, 2, 8, 4)  # two views of 8 samples each

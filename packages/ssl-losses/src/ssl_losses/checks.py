@@ -9,17 +9,21 @@ from ssl_losses.distributed import agree_on, world_size
 LOWEST_TEMPERATURE = 1e-6  # float32 tells similarities apart by 6e-8: below this the logits are rounding errors
 
 
+class BatchSizeError(ValueError):
+    """The global batch holds fewer samples than the loss needs."""
+
+
 def check_embeddings(*embeddings: Tensor, views: int = 2, samples: int = 1, problem: str | None = None) -> None:
     """Raise ``ValueError`` unless every rank holds ``views`` or more float tensors of one and the same shape ``(N, D)``.
 
-    ``samples`` is the least number of samples in the global batch; ``problem`` is what the caller has found wrong with its
-    other arguments on this rank. The ranks agree before any of them raises or goes on, so that a rank's bad batch does not
+    ``samples`` is the least number of samples in the global batch: with fewer a :class:`BatchSizeError` is raised.
+    ``problem`` is what the caller has found wrong with its other arguments on this rank. The ranks agree before any of them raises or goes on, so that a rank's bad batch does not
     leave the others waiting in a collective.
     """
     agree_on(embeddings, problem_with_embeddings(embeddings, views) or problem)
     total = len(embeddings[0]) * world_size()
     if total < samples:
-        raise ValueError(f"the batch must hold at least {samples} samples, got {total}; raise the batch size")
+        raise BatchSizeError(f"the batch must hold at least {samples} samples, got {total}; raise the batch size")
 
 
 def problem_with_embeddings(embeddings: tuple[Tensor, ...], views: int = 2) -> str | None:

@@ -5,7 +5,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings
+from ssl_losses.checks import BatchSizeError, check_embeddings
 from ssl_losses.distributed import gather_with_gradient
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.unit_rows import unit_rows
@@ -78,7 +78,7 @@ def _whitened(z: Tensor) -> Tensor:
 
 def _check_samples(samples: int, dimensions: int) -> None:
     if samples <= dimensions:
-        raise ValueError(
+        raise BatchSizeError(
             f"whitening D={dimensions} dimensions needs more samples than that in a sub-batch, got {samples}; "
             "raise whitening_size or the batch size, or lower D"
         )
