@@ -57,6 +57,8 @@ IMPOSSIBLE = {
     "model.backbone": ["nothing", "timm/nothing"],
     "model.backbone_options": [{"nothing": 1}],
     "model.projector": [[], [0], [16, -1]],
+    "model.whitening_size": [64],  # the dimensions of the embedding
+    "optim.batch_size": [1],  # SimCLR compares two
     "optim.max_steps": [0, 0.0, 1.0, 1.5, -0.5],
     "optim.freeze": [{"backbone": 0}, {"backbone": 1.5}, {"backbone": -2}],
     "optim.patience": [3],  # of which metric?
@@ -73,7 +75,7 @@ ANY_WORD = {
     "backbone", "weights", "eval.finetune.views",
 }  # fmt: skip
 # Whose bounds are possible only beside other values than the default ones
-BESIDE_OTHERS = {"optim.max_steps", "eval.finetune.epochs"}
+BESIDE_OTHERS = {"optim.max_steps", "eval.finetune.epochs", "model.whitening_size"}
 
 
 @dataclasses.dataclass

@@ -209,7 +209,8 @@ def joint_embedding(name: str, accumulation_steps: int) -> Callable[[Path], Any]
         config = configuration(
             folder, optim__batch_size=size, optim__accumulation_steps=accumulation_steps, optim__epochs=1
         )
-        config.model = Small.config_class(name=name)
+        keys = {"whitening_size": 16} if name == "w_mse" else {}
+        config.model = Small.config_class(name=name, projector=[12, 6], **keys)
         Small(config).fit()
 
     return case

@@ -54,6 +54,7 @@ def test_a_training_loader_that_ends_too_early_is_said():
         (lambda found: delattr(found, "image_shape"), "returned a SimpleNamespace without 'image_shape'"),
         (lambda found: setattr(found, "train", []), r"the training loader has no start\(\)"),
         (lambda found: setattr(found, "evaluation", [1]), "evaluation is a list: expected a dict"),
+        (lambda found: setattr(found, "evaluation", {"train": 1}), "an evaluation set is called 'train'"),
     ],
 )
 def test_what_is_no_loaders_is_said(toy_data, change, sentence):

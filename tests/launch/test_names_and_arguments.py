@@ -100,3 +100,35 @@ def test_a_config_cannot_name_a_function():
     ):
         with pytest.raises(ConfigError, match="_target_"):
             assemble(group, [])
+
+
+def test_launch_of_something_else_is_one_line(capsys):
+    from ssl_core import BaseModel
+    from ssl_launch import launch
+
+    class Mine(BaseModel):
+        pass
+
+    class NotAModel:
+        pass
+
+    for arguments, line in (
+        ({"method": NotAModel}, "launch(NotAModel): expected a subclass of ssl_core.BaseModel"),
+        ({"method": Mine()}, "launch(Mine(...)): expected the class, launch(Mine)"),
+        ({"method": "Mine"}, "launch('Mine'): expected a subclass"),
+        ({"method": Mine, "data": NotAModel}, "launch(data=NotAModel): expected a dataclass, not an instance"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            launch(**arguments)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.startswith(line)
+
+
+def test_batch_that_a_method_cannot_train_with_is_refused():
+    from ssl_core import ConfigError
+
+    for model, batch_size in (("simclr", 1), ("w_mse", 64)):
+        with pytest.raises(ConfigError, match=rf"^optim\.batch_size={batch_size}: "):
+            assemble({"model": {"name": model}, "optim": {"batch_size": batch_size}}, [])
+    with pytest.raises(ConfigError, match=r"^model\.temperature=1e-30: expected a number, at least 1e-06"):
+        assemble({"model": {"temperature": 1e-30}}, [])

@@ -35,11 +35,12 @@ from ssl_core.method_contract import (
     check_optimizer,
     check_schedule,
     checked_step,
+    explained_loss,
     representation_widths,
     try_forward,
 )
 from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
-from ssl_core.precision import Precision
+from ssl_core.precision import Precision, check_torch_state
 from ssl_core.probes import Probes
 from ssl_core.progress import Progress
 from ssl_core.progress_bar import ProgressBar
@@ -118,14 +119,16 @@ class BaseModel(nn.Module):
     backbone: Any
     projector: Any
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         super().__init__()
+        self.data: list[Any] = []
+        if config is None:  # fit and launch say what is missing
+            return
         if not isinstance(config.model, self.config_class):
             raise ConfigError(
                 f"model={type(config.model).__name__}(...): {type(self).__name__} expects a {self.config_class.__name__}"
             )
         self.config = config
-        self.data: list[Any] = []
 
     # ------------------------------------------------------------------------------------- what a researcher writes
 
@@ -138,7 +141,11 @@ class BaseModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x): return the prediction")
 
     def compute_loss(self) -> Tensor | dict[str, Tensor]:
-        """Return the loss of ``self.data``: a scalar, or a dict of scalars that are summed, and logged each."""
+        """Return the loss of ``self.data``: a scalar, or a dict of scalars by name.
+
+        Each entry of a dict is logged; the loss is the sum of those that have a gradient. The names that the run logs itself
+        (``ssl_core.method_contract.RESERVED_TERMS``) are not allowed.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
 
     # -------------------------------------------------------------------------------------------- the life of a run
@@ -190,9 +197,14 @@ class BaseModel(nn.Module):
 
     def open_folder(self) -> None:
         """Refuse what cannot be, make the objects that need no data, and refuse a folder that belongs to another run."""
+        if not hasattr(self, "config"):
+            name = type(self).__name__
+            raise ConfigError(f"{name}() has no configuration: expected {name}(Config(...)).fit(), or launch({name})")
+        check_torch_state()
         config, optim = self.config, self.config.optim
         config.model.check()
         config.optim.check()
+        config.model.check_batch(config.optim)
         config.log.check()
         config.hardware.check()
         if config.hardware.num_threads:
@@ -391,7 +403,8 @@ class BaseModel(nn.Module):
         """
         last, divisor = self.plan.accumulation(self.progress.batch)
         self.timer.begin("forward")
-        terms = self.compute_gradients(last, divisor)
+        with explained_loss(self):
+            terms = self.compute_gradients(last, divisor)
         self.timer.begin("probes")
         probe_losses = self.probes.train_step(self.data[1], self.distributed)
         self.throughput.add(len(batch[1]) * self.distributed.world_size)

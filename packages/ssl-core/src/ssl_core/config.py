@@ -42,6 +42,9 @@ class ModelConfig:
 
         check_backbone(self.backbone, self.backbone_options)
 
+    def check_batch(self, optim: "OptimConfig") -> None:
+        """Raise a ConfigError for a batch that the method cannot be trained with. Called before any data is opened."""
+
 
 @dataclass
 class OptimConfig:

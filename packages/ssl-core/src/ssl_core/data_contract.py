@@ -25,6 +25,10 @@ def check_loaders(loaders: Any) -> None:
     if not isinstance(loaders.evaluation, Mapping):
         kind = type(loaders.evaluation).__name__
         raise ConfigError(f"data: evaluation is a {kind}: expected a dict, name of a data set -> its loader")
+    if "train" in loaders.evaluation:
+        raise ConfigError(
+            "data: an evaluation set is called 'train', as the metrics of training are: choose another name"
+        )
 
 
 def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:

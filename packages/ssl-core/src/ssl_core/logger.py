@@ -6,13 +6,16 @@ the steps of the file strictly increase.
 
 import contextlib
 import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
+from ssl_core.described import described
 from ssl_core.disk import refusal, writing
-from ssl_core.errors import CheckpointError
+from ssl_core.errors import CheckpointError, MethodError
 
 
 class Sink(Protocol):
@@ -59,8 +62,15 @@ class Logger:
         for sink in self.sinks:
             sink.close()
 
-    def log(self, step: int, epoch: int, values: dict[str, float]) -> None:
-        """Write the line of a step, or add to it; it is in the file, whole, when this returns."""
+    def log(self, step: int, epoch: int, values: Mapping[str, Any]) -> None:
+        """Write the line of a step, or add to it; it is in the file, whole, when this returns.
+
+        Raises
+        ------
+        MethodError
+            For a metric called step or epoch, or one that is not a number.
+        """
+        values = {name: _number(name, value) for name, value in values.items()}
         self.last.update(values)
         if self.writes:
             file = self._open()
@@ -126,3 +136,16 @@ class Logger:
         if os.fstat(self._file.fileno()).st_nlink == 0:  # what is written now nobody will find
             raise refusal(self.path, len(self._text()), "it was removed while the run was writing it")
         return self._file
+
+
+def _number(name: str, value: Any) -> float:
+    """Return the value of a metric: a number as it is, a tensor or an array of one element as its number."""
+    if name in ("step", "epoch"):
+        raise MethodError(
+            f"a metric is called {name!r}, which every line of metrics.jsonl has already: choose another name"
+        )
+    if isinstance(value, int | float):
+        return value
+    if getattr(value, "shape", None) is not None and math.prod(value.shape) == 1:
+        return value.item()
+    raise MethodError(f"the metric {name!r} is {described(value)}: expected a number, e.g. its mean")

@@ -40,6 +40,7 @@ class LossModule(nn.Module):
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
-    """Return the sum of a loss's terms, in float32 at least."""
-    first, *others = widened(list(terms.values()))
+    """Return the loss: the sum of its terms that have a gradient, in float32 at least. The others are logged only."""
+    trained = [term for term in terms.values() if term.requires_grad]
+    first, *others = widened(trained or list(terms.values()))
     return sum(others, first)

@@ -4,22 +4,32 @@ Without, a loss that is no scalar or a prediction that is a tuple would end in a
 first evaluation.
 """
 
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ssl_core.batch import views_of
 from ssl_core.described import described
-from ssl_core.errors import MethodError
+from ssl_core.errors import ConfigError, MethodError, RunError
+from ssl_losses.checks import BatchSizeError
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
 
-_LOSS = "expected a scalar tensor, or a dict of them by name, whose sum is the loss"
+_LOSS = "expected a scalar tensor, or a dict of them by name; those with a gradient are summed, all are logged"
+
+# What the loop itself logs as train/..., beside step and epoch: no term of a loss can have these names
+RESERVED_TERMS = ("loss", "grad_norm", "lr", "weight_decay", "images_per_second", "step", "epoch")
+_PROBE_LOSS = re.compile(r"probe_.+_loss")
 
 
 def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
-    """Return a loss as a dict of its terms.
+    """Return a loss as a dict of its terms: the trained ones, and those without a gradient, which are logged only.
 
     Parameters
     ----------
@@ -31,9 +41,16 @@ def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
     Raises
     ------
     MethodError
-        If it is no scalar of floating point and no dict of such, or if no parameter has a part in it.
+        If it is not a scalar of floating point or a dict of such, if a term has a name of :data:`RESERVED_TERMS`, or if the
+        loss depends on no parameter.
     """
     terms = loss if isinstance(loss, dict) else {"loss": loss}
+    for name in loss if isinstance(loss, dict) else ():
+        if not isinstance(name, str) or name in RESERVED_TERMS or _PROBE_LOSS.fullmatch(name):
+            raise MethodError(
+                f"{method}() returned a term called {name!r}: expected a name other than those that the run logs itself, "
+                f"{', '.join(map(repr, RESERVED_TERMS))} and 'probe_..._loss'"
+            )
     for name, term in terms.items():
         if not isinstance(term, Tensor) or term.ndim != 0 or not term.is_floating_point():
             which = f" as the term {name!r}" if isinstance(loss, dict) else ""
@@ -45,6 +62,43 @@ def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
             f"{method}() returned a loss that depends on no parameter: was it detached, or computed under torch.no_grad()?"
         )
     return terms
+
+
+@contextmanager
+def explained_loss(model: "BaseModel") -> Iterator[None]:
+    """Add the views of the batch to any error of the loss; a batch that is too small is a ConfigError.
+
+    Raises
+    ------
+    ConfigError
+        For a loss, or batch normalisation, that needs more samples.
+    """
+    try:
+        yield
+    except (ConfigError, RunError):
+        raise
+    except Exception as error:
+        size = f"optim.batch_size={model.config.optim.batch_size}"
+        if isinstance(error, BatchSizeError):
+            raise ConfigError(f"{size}: {error}") from error
+        if "more than 1 value per channel" in str(error):
+            raise ConfigError(
+                f"{size}: batch normalisation needs more than one value per channel, {str(error).partition(', ')[2]}; "
+                "expected at least 2 samples on each rank"
+            ) from error
+        error.add_note(_given(model))
+        raise
+
+
+def _given(model: "BaseModel") -> str:
+    """Return the views of the batch in words, for the author of ``compute_loss``."""
+    views = views_of(model.data[0])
+    sizes = [f"{count} of shape {shape}" for shape, count in Counter(str(tuple(view.shape)) for view in views).items()]
+    kind = "a tensor, which is the only view" if isinstance(model.data[0], Tensor) else f"a list of {len(views)} views"
+    return (
+        f"{type(model).__name__}.compute_loss() was given self.data[0]: {kind}: {', '.join(sizes)}; data.views sets the number "
+        "and the sizes of the views"
+    )
 
 
 def check_modules(module: nn.Module) -> None:

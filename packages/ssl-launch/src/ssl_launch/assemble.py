@@ -55,6 +55,7 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
         check = getattr(group, "check", None)  # data of one's own may have none
         if check is not None:
             check()
+    built["model"].check_batch(built["optim"])
     return Config(**built)
 
 

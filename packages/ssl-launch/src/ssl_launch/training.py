@@ -1,5 +1,6 @@
 """From a command line to a run. Hydra stays at the door: it composes YAML and submits; then the dataclasses take over."""
 
+import dataclasses
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -7,10 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.class_place import keep_place
 from ssl_core.config import Config
+from ssl_core.errors import ConfigError
 from ssl_core.models import method_class
 from ssl_core.run_folder import plain_config
 from ssl_launch.assemble import assemble
-from ssl_launch.complaint import complaint
+from ssl_launch.complaint import complaint, end
 from ssl_launch.hydra_command import run_command
 from ssl_launch.run_name import run_name
 
@@ -61,6 +63,9 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
     A refused configuration ends the process with exit code 2 and one line; a run that cannot go on with the exit code
     of its error (see ``ssl_core.errors``).
     """
+    for problem in (_problem_with_method(method), _problem_with_data(data)):
+        if problem:
+            end(problem, ConfigError.exit_code)
     for kind in (method, data):
         if kind is not None:
             keep_place(kind)
@@ -73,6 +78,34 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         configured=lambda composed: _config(composed, method, data, report),
         method=method,
     )
+
+
+def _problem_with_method(method: Any) -> str | None:
+    """Return the line for a method that is not a class of a model."""
+    if method is None:
+        return None
+    from ssl_core.base_model import BaseModel  # imports torch, which the class has imported already
+
+    if isinstance(method, type) and issubclass(method, BaseModel):
+        return None
+    if isinstance(method, BaseModel):
+        name = type(method).__name__
+        return f"launch({name}(...)): expected the class, launch({name}); the command line makes the object"
+    return f"launch({_named(method)}): expected a subclass of ssl_core.BaseModel, e.g. class MyIdea(BaseModel)"
+
+
+def _problem_with_data(data: Any) -> str | None:
+    """Return the line for data that is not a dataclass with ``open``."""
+    if data is None or (isinstance(data, type) and dataclasses.is_dataclass(data) and hasattr(data, "open")):
+        return None
+    return (
+        f"launch(data={_named(data)}): expected a dataclass, not an instance, with open(batch_size, seed, rank, world_size), "
+        "e.g. ssl_data.DataConfig"
+    )
+
+
+def _named(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else f"{value!r:.50}"
 
 
 def _config(composed: DictConfig, method: type | None, data: type | None, report: bool) -> Config:
