@@ -220,3 +220,26 @@ def test_images_of_different_sizes_give_the_same_views_as_from_memory(tmp_path, 
 def test_impossible_batches_are_refused(source, options, message):
     with pytest.raises(ValueError, match=message):
         make(source, **options)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_subset_gives_the_same_views_of_its_samples(source, shuffle):
+    whole = make(source, shuffle=shuffle, drop_last=False)
+    part = whole.subset([3, 7, 20, 41, 42, 49]).subset([0, 2, 3, 5])
+    assert (len(part), part.labels.tolist()) == (1, [3, 0, 1, 4])
+    assert len(whole.labels) == 50
+    kept = torch.tensor([3, 20, 41, 49])
+    expected = {
+        int(index): (label, first, second)
+        for (firsts, seconds), labels, ids in drain(whole)
+        for first, second, label, index in zip(firsts, seconds, labels, ids)
+        if index in kept
+    }
+    ((firsts, seconds), labels, ids) = drain(part)[0]
+    assert sorted(ids.tolist()) == kept.tolist()
+    assert ids.tolist() == list(expected)  # in the same order
+    for first, second, label, index in zip(firsts, seconds, labels, ids):
+        known = expected[int(index)]
+        assert label == known[0]
+        assert torch.equal(first, known[1])
+        assert torch.equal(second, known[2])

@@ -45,6 +45,7 @@ from ssl_core.probes import Probes
 from ssl_core.progress import Progress
 from ssl_core.progress_bar import ProgressBar
 from ssl_core.random_state import seed_everything, seed_step
+from ssl_core.reference_sample import ReferenceSample
 from ssl_core.run_folder import RunFolder, free_keys, identity, plain_config
 from ssl_core.run_lock import RunLock
 from ssl_core.schedules import Plan
@@ -104,6 +105,7 @@ class BaseModel(nn.Module):
     divergence: Divergence
     collapse: CollapseAlarm
     loaders: Loaders
+    reference_sample: ReferenceSample
     plan: Plan
     logger: Logger
     throughput: Throughput
@@ -237,6 +239,9 @@ class BaseModel(nn.Module):
         check_loaders(self.loaders)
         refuse_single_view(self.loaders.train, config.log.label_free)
         self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
+        self.reference_sample = ReferenceSample(
+            self.loaders.reference, self.num_classes, config.log.knn_samples, config.hardware.seed, ranks
+        )
         self.plan = Plan.of(
             num_batches=len(self.loaders.train),
             epochs=config.optim.epochs,
@@ -493,8 +498,7 @@ class BaseModel(nn.Module):
         self.distributed.share_buffers(self)
         self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
         if self.config.log.knn_samples and self.num_classes > 1:
-            reference = self.until_stopped(checked(self.loaders.reference, "reference", self.num_classes, True))
-            self.evaluation.fill_bank(reference, self.features, self.config.log.knn_samples)
+            self.evaluation.fill_bank(self.reference_sample.batches(self.until_stopped), self.features)
         if compares_views(self.config.log.label_free):
             self.evaluation.fill_views(self.until_stopped(self.loaders.train.start(0, 0)), self.features)
         values: dict[str, float] = {}

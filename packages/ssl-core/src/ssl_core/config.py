@@ -120,7 +120,9 @@ class LogConfig:
     checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
     checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
-    knn_samples: int = option(50_000, low=0)  # training samples in the kNN bank at evaluation; 0: no kNN
+    knn_samples: int = option(
+        50_000, low=0
+    )  # training images kNN and the table compare with, balanced over classes; 0: no kNN
     label_free: list[str] = option([])  # rankme, alpha_req, nesum, stable_rank, uniformity, lidar, alignment
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end

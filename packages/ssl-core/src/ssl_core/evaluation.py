@@ -44,9 +44,9 @@ class Evaluation:
         self._bank: tuple[Tensor, Tensor] | None = None
         self._views: Tensor | None = None
 
-    def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor], limit: int) -> None:
-        """Keep the features of up to ``limit`` labelled training images as the kNN's memory."""
-        bank, labels = collect(loader, features, self.distributed, limit)
+    def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
+        """Keep the features of the labelled training images of ``loader`` as the bank of the kNN."""
+        bank, labels = collect(loader, features, self.distributed)
         if len(bank):
             self._bank = bank, labels
 
@@ -69,7 +69,8 @@ class Evaluation:
             features = widened([next(iter(representations.values()))[known]])[0]
             votes = features.new_zeros((0, self.num_classes))  # of a rank whose share of a last batch is empty
             if len(features):
-                votes = knn(*self._bank, features, k=min(20, len(self._bank[0])))
+                k = min(20, len(self._bank[0]))
+                votes = knn(*self._bank, features, k=k, num_classes=self.num_classes)
             self._count("knn", votes, labels)
 
     def compute(self) -> dict[str, float]:
@@ -95,25 +96,21 @@ class Evaluation:
 
 
 def collect(
-    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, limit: int | None = None
+    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed
 ) -> tuple[Tensor, Tensor]:
-    """Return features ``(M, D)`` and labels ``(M,)`` of the labelled images of all ranks, ``limit`` at most.
+    """Return features ``(M, D)`` and labels ``(M,)`` of the labelled images of all ranks.
 
     The rows stand in the order of the samples' ids, whatever the number of ranks.
     """
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     ids: list[Tensor] = []
-    seen = torch.zeros((), dtype=torch.int64)
     for views, label, index in loader:
         known = label >= 0
         rows.append(features(views_of(views)[0])[known.to(distributed.device)])
         labels.append(label[known])
         ids.append(index[known])
-        seen += known.sum()
-        if limit is not None and distributed.sum(seen) >= limit:  # asked of all, for all have to stop at the same batch
-            break
-    features_of_all, labels_of_all = _of_all_ranks(distributed, limit, ids, rows, labels)
+    features_of_all, labels_of_all = _of_all_ranks(distributed, None, ids, rows, labels)
     return features_of_all, labels_of_all
 
 
@@ -134,7 +131,7 @@ def collect_views(
         rows.append(torch.stack([features(view) for view in alike], 1))
         ids.append(index)
         seen += len(index)
-        if distributed.sum(seen) >= limit:
+        if distributed.sum(seen) >= limit:  # asked of all, for all have to stop at the same batch
             break
     [gathered] = _of_all_ranks(distributed, limit, ids, rows)
     return gathered if len(gathered) > 1 else None

@@ -92,8 +92,7 @@ def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
 
 
 def _features(model: "BaseModel", loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
-    limit = model.config.log.knn_samples or None
-    train = collect(model.loaders.reference, encoder, model.distributed, limit)
+    train = collect(model.reference_sample.batches(), encoder, model.distributed)
     test = collect(loader, encoder, model.distributed)  # type: ignore[arg-type]
     return (*train, *test)
 

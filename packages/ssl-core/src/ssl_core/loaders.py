@@ -17,11 +17,28 @@ class Loader(Protocol):
         """Let the next iteration begin at batch ``step`` of ``epoch``."""
 
 
+class ReferenceLoader(Protocol):
+    """A reference loader that can be restricted to some of its images. Optional, and recommended for large data sets.
+
+    ``log.knn_samples`` images are compared with in an evaluation, a seeded sample with equal numbers of each class. A loader
+    with both of these members reads only the sample. Any other loader is read once for its labels, and in each evaluation the
+    images outside of the sample are read and dropped.
+    """
+
+    labels: (
+        Any  # (M,) int64, array or tensor: of all images of all ranks, in the order in which they are given; -1: none
+    )
+
+    def subset(self, positions: Any) -> Any:
+        """Return the loader of the images at ``positions``, ascending ``(m,) int64`` array; shared by the ranks as before."""
+
+
 class Loaders(Protocol):
     """The loaders of a run."""
 
     train: Any  # Loader: the views, shuffled
-    reference: Any  # Loader: the training images under the evaluation view, every sample once, in order
+    reference: Any  # Loader: the training images under the evaluation view, every sample once, in order;
+    # a ReferenceLoader where it can
     evaluation: Mapping[str, Any]  # name of a data set -> Loader: test images, evaluation view
     num_classes: int
     image_shape: tuple[int, int, int]  # (C, H, W) of one view

@@ -1,10 +1,12 @@
 """From a source to batches of views: the same ones on every machine."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from ssl_data.batch import Batch
 from ssl_data.device_batches import DeviceBatches
@@ -118,6 +120,7 @@ class Loader:
         self.world_size = world_size
         self.num_workers = available_threads() if num_workers is None or num_workers < 1 else num_workers
         self._epoch, self._step = 0, 0
+        self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
         how: dict[str, Any] = {
             "specs": self.views,
             "seed": seed,
@@ -132,8 +135,30 @@ class Loader:
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
-        full, rest = divmod(len(self.source), self.batch_size)
+        samples = len(self.source) if self._positions is None else len(self._positions)
+        full, rest = divmod(samples, self.batch_size)
         return full if self.drop_last or not rest else full + 1
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The labels ``(M,) int64`` of all samples, in the order of the source; -1 where there is none."""
+        return self.source.labels if self._positions is None else self.source.labels[self._positions]
+
+    def subset(self, positions: ArrayLike) -> "Loader":
+        """Return a loader of some samples only, with the same views, batch size and ranks.
+
+        Parameters
+        ----------
+        positions : array
+            ``(m,) int64``: indices into :attr:`labels`.
+        """
+        part = copy.copy(self)
+        chosen = np.asarray(positions, np.int64)
+        part._positions = chosen if self._positions is None else self._positions[chosen]
+        part._epoch, part._step = 0, 0
+        if self.drop_last:
+            check_batch_size(self.batch_size, len(chosen), self.world_size)
+        return part
 
     def start(self, epoch: int, step: int = 0) -> "Loader":
         """Let the next iteration begin at batch ``step`` of ``epoch``, at once; return the loader.
@@ -156,7 +181,8 @@ class Loader:
         return (batch() for batch in made)
 
     def _jobs(self, epoch: int, first: int) -> Iterator[Job[Callable[[], Batch]]]:
-        order = epoch_order(self.source.ids, self.seed, epoch) if self.shuffle else np.arange(len(self.source))
+        positions = np.arange(len(self.source)) if self._positions is None else self._positions
+        order = positions[epoch_order(self.source.ids[positions], self.seed, epoch)] if self.shuffle else positions
         for step in range(first, len(self)):
             whole = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield self._batches.job(np.array_split(whole, self.world_size)[self.rank], epoch)
