@@ -28,6 +28,40 @@ def test_newest_checkpoint_is_loaded_and_only_the_newest_are_kept(tmp_path):
     ]  # fmt: skip
 
 
+def test_fewer_checkpoints_than_are_kept_all_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=9)
+    for step in range(6):
+        checkpoints.save(step, state(step))
+    assert len(checkpoints.all()) == 6
+
+
+@pytest.mark.parametrize("place", ["synced", "replacing", "named", "digest"])
+def test_a_killed_save_of_the_same_step_loses_nothing(tmp_path, monkeypatch, place):
+    """As the checkpoint before the last evaluation, which that after it replaces."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(7, state(1))
+    replace = os.replace
+
+    def crash(where, *_):
+        if where == place:
+            raise KeyboardInterrupt
+
+    def replacing(source, target):
+        crash("replacing" if str(target).endswith(".pt") else "")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl_core.checkpoints._crash_point", crash)
+        patch.setattr("ssl_core.checkpoints.os.replace", replacing)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(7, state(2))
+    loaded, _, damaged = checkpoints.load(CPU)
+    assert damaged == []
+    assert loaded["step"] == (2 if place in ("named", "digest") else 1)
+    checkpoints.save(7, state(3))
+    assert checkpoints.load(CPU)[0]["step"] == 3
+
+
 def test_an_empty_folder_gives_nothing(tmp_path):
     assert Checkpoints(tmp_path / "not there").load(CPU) is None
 

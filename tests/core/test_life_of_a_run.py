@@ -56,7 +56,7 @@ def test_hooks_run_in_the_documented_order(make_config, tiny_model):
     eval_step = ["before_eval_step", "eval_step", "after_eval_step"]
     assert calls == [
         "seed_everything", "initialize_modules", "initialize_optimizer", "initialize_scheduler", "load_checkpoint",
-        "before_train_epoch", *step * 4, "after_train_epoch",
+        "before_train_epoch", *step * 4, "after_train_epoch", "save_checkpoint",
         "before_eval_epoch", *eval_step * 2, "after_eval_epoch",
         "save_checkpoint",
     ]  # fmt: skip
@@ -175,6 +175,81 @@ def test_a_signal_saves_at_the_step_boundary_and_the_run_goes_on_later(make_conf
     assert signal.getsignal(number) is before
     assert summary(config)["status"] == "preempted"
     goes_on_as_if_nothing_had_been(config, tiny_model, make_config)
+
+
+@pytest.mark.parametrize(
+    ("where", "background"),
+    [
+        ("before_eval_epoch", False), ("forward", False), ("encode", True), ("after_eval_epoch", False),
+        ("evaluation loader", False),
+    ],
+)  # fmt: skip
+def test_failed_evaluation_is_repeated_without_training(make_config, tiny_model, where, background):
+    """Checkpoints by epoch are not even asked for; weights and metrics are those of a run that never failed."""
+    trained = []
+
+    class Counted(tiny_model):
+        def train_step(self, batch):
+            trained.append(self.progress.step)
+            return super().train_step(batch)
+
+    def fail(self, *arguments):
+        if self.progress.between_epochs and self.progress.epoch == 2:
+            raise RuntimeError("a mistake")
+        return getattr(tiny_model, where)(self, *arguments)
+
+    class Broken:
+        def __iter__(self):
+            raise RuntimeError("a mistake")
+
+    def open_data(self):
+        Counted.open_data(self)
+        self.loaders.evaluation = {"toy": Broken()}
+
+    changes = {"open_data": open_data} if where == "evaluation loader" else {where: fail}
+    config = make_config(log__run="failed", log__checkpoint_every=0, log__checkpoint_in_background=background)
+    for _ in range(2):  # failing again trains nothing either
+        with pytest.raises(RuntimeError, match="a mistake"):
+            type("Failing", (Counted,), changes)(config).fit()
+        assert summary(config)["status"] == "failed"
+        assert trained == list(range(4 if where == "evaluation loader" else 8))
+    resumed = Counted(config)
+    resumed.fit()
+    assert trained == list(range(12))
+    whole = tiny_model(make_config(log__run="whole"))
+    whole.fit()
+    assert lines(config) == lines(whole.config)
+    assert all(torch.equal(weights(whole)[name], tensor) for name, tensor in weights(resumed).items())
+
+
+@pytest.mark.parametrize("part", ["write_report", "write_export", "log", "close"])
+def test_failure_after_training_is_a_warning(make_config, tiny_model, part, caplog):
+    """The final report, the export and sinks: the run is finished, and the warning says what is missing."""
+
+    class Sink:
+        def log(self, step, values):
+            values.clear()
+            if part == "log":
+                raise OSError("the service is gone")
+
+        def close(self):
+            closed.append(1)
+            if part == "close":
+                raise OSError("the service is gone")
+
+    def fail(self):
+        raise OSError("the service is gone")
+
+    closed, sink = [], {"make_sinks": lambda self: [Sink()]}
+    failing = type("Failing", (tiny_model,), sink | ({part: fail} if part.startswith("write") else {}))
+    config = make_config(log__report=part == "write_report", log__export=part == "write_export")
+    metrics = failing(config).fit()
+    assert summary(config)["status"] == "finished"
+    assert summary(config)["metrics"] == metrics
+    assert closed == [1]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "OSError: the service is gone; " in warnings[0]
 
 
 @pytest.mark.parametrize("where", ["before_eval_epoch", "eval_step", "after_eval_epoch", "after_train_epoch"])

@@ -59,7 +59,7 @@ def test_the_diverged_step_is_shown_again_bit_by_bit(make_config, falling, toy_d
     folder = diverged(falling, make_config(log__checkpoint_every_steps=checkpoint_every_steps))
     before = fingerprint(folder.path)
     found = replay(falling, folder.path, data=toy_data)
-    assert found.began == checkpoint_every_steps
+    assert found.began == max(4, checkpoint_every_steps)  # 4: before the first evaluation
     assert found.found == folder.read_divergence()
     assert found.differences == []
     [batch] = found.batches
@@ -80,7 +80,7 @@ def test_any_step_of_a_run_is_shown_as_it_was_logged(make_config, tiny_model, to
     before = fingerprint(folder.path)
     for step in (0, 5, 11):
         found = replay(tiny_model, folder.path, step, toy_data)
-        assert found.began == step // 3 * 3
+        assert found.began == {0: 0, 5: 4, 11: 9}[step]  # every third step, and before each evaluation
         [batch] = found.batches
         assert batch.terms == {name: logged[step + 1][f"train/{name}"] for name in ("classes", "distance")}
         assert found.found is None

@@ -46,6 +46,12 @@ def test_what_is_done_by_epochs_is_always_due_after_the_last(make, every, expect
     assert evaluations == checkpoints == expected
 
 
+def test_checkpoint_is_due_before_each_evaluation(make):
+    table = make(Progress(epoch=3), optim__epochs=9, log__eval_every=3, log__checkpoint_every=0)
+    assert table.evaluation_due
+    assert table.checkpoint_due
+
+
 def test_an_early_end_is_the_last_epoch(make):
     stopping = EarlyStopping("toy/knn", 1, 0.0, Ranks())
     progress = Progress(epoch=3)

@@ -22,7 +22,7 @@ from ssl_core.data_contract import check_loaders, checked, training_batches
 from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
 from ssl_core.early_stopping import EarlyStopping
-from ssl_core.errors import ConfigError
+from ssl_core.errors import ConfigError, warn_on_error
 from ssl_core.evaluation import Evaluation, compares_views, refuse_single_view
 from ssl_core.export import export_backbone
 from ssl_core.final_table import write_report
@@ -166,6 +166,12 @@ class BaseModel(nn.Module):
             Before any data is opened.
         DivergedError, CheckpointError, Preempted
             The run cannot go on; ``summary.json`` says so.
+
+        Notes
+        -----
+        A checkpoint is written before each evaluation. Any exception in training or in an evaluation ends the run as
+        "failed"; after one in an evaluation the same command only evaluates. An exception in :meth:`write_report`, in
+        :meth:`write_export` or in a sink is a warning: the run ends as "finished".
         """
         self.open_folder()
         with self.distributed:
@@ -177,21 +183,27 @@ class BaseModel(nn.Module):
                     bar = ProgressBar.of(self.config, self.plan, self.progress, self.distributed)
                     with self.writer, bar as self.bar:
                         while not self.timetable.is_over:
-                            if not self.progress.between_epochs:  # else an earlier process stopped in the evaluation
+                            if not self.progress.between_epochs:  # else an earlier process ended in the evaluation
                                 self.train_epoch()
                                 self.progress.end_epoch()
+                                if self.timetable.checkpoint_due:  # first: an evaluation that fails costs no training
+                                    self.save_checkpoint()
                             if self.timetable.evaluation_due:
                                 self.eval_epoch()
                                 self.early_stopping.observe(self.logger.last, self.progress.epoch)
                             self.progress.between_epochs = False
-                            if self.timetable.checkpoint_due:
+                            if self.timetable.is_over:
                                 self.save_checkpoint()
                     if self.early_stopping.reason:
                         self.summary.note(stopped_early=self.early_stopping.reason)
                     if self.config.log.report:
-                        self.write_report()
+                        with warn_on_error("the final report could not be written", "the run itself is finished"):
+                            self.write_report()
                     if self.config.log.export:
-                        self.write_export()
+                        with warn_on_error(
+                            "the backbone could not be exported", "`ssl-core export FOLDER` tries again"
+                        ):
+                            self.write_export()
         reports = [*self.reports, *self.timer.reports]
         if self.distributed.is_main and reports:
             print(*reports, sep="\n", flush=True)

@@ -68,8 +68,8 @@ class Checkpoints:
             digest = sha256_of(temporary)
             _sync(temporary)
             _crash_point("synced")
-            # A checkpoint of the same step is replaced: without its digest it does not count, whatever happens now.
-            _digest_path(path).unlink(missing_ok=True)
+            if is_checkpoint(path):  # of the same step: until it is replaced both count
+                _write_digest(path, f"{digest}\n{digest_of(path)}")
             os.replace(temporary, path)
             _crash_point("named")
             _write_digest(path, digest)
@@ -151,7 +151,7 @@ class Checkpoints:
     def _prune(self, newest: Path) -> None:
         """Forget what is too old, and what claims to be newer: it was damaged, and the run has gone back behind it."""
         older = [path for path in self.all() if path < newest]
-        for path in [*older[: len(older) + 1 - self.keep], *(path for path in self.all() if path > newest)]:
+        for path in [*older[: max(0, len(older) + 1 - self.keep)], *(path for path in self.all() if path > newest)]:
             _digest_path(path).unlink()  # first the digest: half a removal is no checkpoint, rather than a bad one
             _crash_point("pruning")
             path.unlink(missing_ok=True)
@@ -205,7 +205,7 @@ def load_tensors(path: Path, device: torch.device) -> Any:
 
 def digest_of(path: Path) -> str:
     """Return the digest that was written beside a checkpoint: that of its bytes, where :func:`read_state` takes it."""
-    return _digest_path(path).read_text(errors="replace").strip()
+    return _digest_path(path).read_text(errors="replace").partition("\n")[0].strip()
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -223,7 +223,7 @@ def check(path: Path) -> str | None:
         return "missing, only its digest is there"
     expected = digest_of(path)
     found = sha256_of(path)
-    if found != expected:
+    if found not in _digest_path(path).read_text(errors="replace").split():  # two while one is replaced, see save()
         return f"its {path.stat().st_size:,} bytes are not those that were written (sha256 {found[:8]}, not {expected[:8]})"
     return None
 

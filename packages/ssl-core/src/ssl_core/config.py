@@ -114,7 +114,7 @@ class LogConfig:
     folder: str = option("outputs", resume="free")  # the folder of all runs
     run: str | None = option(None, resume="free")  # this run's folder in it; null: named by the launcher
     every_steps: int = option(10, low=1)  # optimizer steps between two lines of train/... metrics
-    eval_every: int = option(10, low=0)  # epochs between evaluations; 0: only at the end
+    eval_every: int = option(10, low=0)  # epochs between evaluations, each after a checkpoint; 0: only at the end
     checkpoint_every: int = option(10, low=0)  # epochs between checkpoints; 0: only at the end
     checkpoint_every_steps: int = option(0, low=0)  # optimizer steps between checkpoints; 0: never
     checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never

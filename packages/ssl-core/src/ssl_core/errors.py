@@ -1,7 +1,12 @@
 """The errors that a run can name. Each carries the exit code that the command line ends with."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_message = logging.getLogger(__name__)
 
 
 class ConfigError(ValueError):
@@ -68,3 +73,27 @@ class Preempted(RunError):
     """A signal asked the run to stop; its state is saved and the same command goes on with it."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
+
+@contextlib.contextmanager
+def warn_on_error(what: str, advice: str) -> Iterator[None]:
+    """Log an exception as a warning and continue: for work after training, or beside it, that a run can do without.
+
+    Signals and Ctrl-C pass. The traceback is logged at the level debug.
+
+    Parameters
+    ----------
+    what : str
+        What failed, the beginning of the sentence.
+    advice : str
+        What this means and what can be done.
+    """
+    try:
+        yield
+    except Preempted:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        kind = "" if isinstance(error, ConfigError | RunError) else f"{type(error).__name__}: "
+        _message.warning("%s: %s%s; %s", what, kind, reason, advice)
+        _message.debug("%s", what, exc_info=True)

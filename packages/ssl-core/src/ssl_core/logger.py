@@ -15,11 +15,16 @@ from typing import Any, BinaryIO, Protocol
 
 from ssl_core.described import described
 from ssl_core.disk import refusal, writing
-from ssl_core.errors import CheckpointError, MethodError
+from ssl_core.errors import CheckpointError, MethodError, warn_on_error
+
+_FILES = "the run continues, and its own files hold all metrics"
 
 
 class Sink(Protocol):
-    """Something that shows metrics elsewhere. The files are the truth; a sink may fail without harm to the run."""
+    """Something that shows metrics elsewhere. The files are the truth; a sink may fail without harm to the run.
+
+    One that raises is reported in a warning and gets no more metrics; it is closed all the same.
+    """
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Take the metrics of one optimizer step."""
@@ -45,6 +50,7 @@ class Logger:
         self.path = path
         self.sinks = sinks
         self.writes = writes
+        self._failed: list[Sink] = []
         self.last: dict[str, float] = {}  # the last value of every name
         self._file: BinaryIO | None = None
         self._line: dict[str, Any] = {}  # the last one
@@ -60,7 +66,8 @@ class Logger:
             self._file.close()
             self._file = None
         for sink in self.sinks:
-            sink.close()
+            with warn_on_error(f"{type(sink).__name__}.close() failed", _FILES):
+                sink.close()
 
     def log(self, step: int, epoch: int, values: Mapping[str, Any]) -> None:
         """Write the line of a step, or add to it; it is in the file, whole, when this returns.
@@ -86,8 +93,11 @@ class Logger:
                     file.write(before)
                     file.truncate()
                 raise
-            for sink in self.sinks:
-                sink.log(step, values)
+            for sink in [each for each in self.sinks if each not in self._failed]:
+                self._failed.append(sink)
+                with warn_on_error(f"{type(sink).__name__}.log() failed", f"it gets no more metrics; {_FILES}"):
+                    sink.log(step, dict(values))
+                    self._failed.remove(sink)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what of the file belongs to the state, once it is safe on the disk: its last line may still grow."""

@@ -60,8 +60,8 @@ class Timetable:
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether ``log.checkpoint_every`` asks for a checkpoint after this epoch; always so after the last."""
-        return self._after_epoch(self._log.checkpoint_every)
+        """Whether ``log.checkpoint_every`` asks for a checkpoint after this epoch; always so before an evaluation."""
+        return self._after_epoch(self._log.checkpoint_every) or self.evaluation_due
 
     @property
     def checkpoint_due_in_epoch(self) -> bool:
