@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ssl_core import RunFolder
-from ssl_core.errors import CheckpointError, ConfigError, RunFolderError
+from ssl_core.errors import CheckpointError, RunFolderError
 from ssl_core.extraction import extract
 from ssl_core.judgement import judge_checkpoint
 from ssl_eval import Protocol, judge, linear_probe
@@ -133,19 +133,27 @@ def test_evaluations_outlive_a_run_that_goes_on(run, tiny_model, toy_data, make_
     assert "standard" in run.read_summary()["evaluations"]
 
 
+@pytest.mark.parametrize("part", ["training", "test"])
+def test_unlabelled_images_give_what_needs_no_labels(run, tiny_model, toy_data, part):
+    class Unlabelled(toy_data):
+        def open(self, *arguments, **options):
+            loaders = super().open(*arguments, **options)
+            loader = loaders.reference if part == "training" else loaders.evaluation["toy"]
+            loader.labels = torch.full_like(loader.labels, -1)
+            return loaders
+
+    (path,) = judge_checkpoint(run, QUICK, method=tiny_model, data=Unlabelled)
+    document = json.loads(path.read_text())
+    assert {"rankme", "uniformity", "lidar"} <= document["metrics"].keys()
+    assert document["omitted"]["linear"] == f"no {part} image has a label"
+    assert "linear" not in document["metrics"]
+    assert ("map" in document) == (part == "training")
+
+
 def test_what_cannot_be_judged_is_refused_and_nothing_is_written(run, tiny_model, toy_data, tmp_path):
     options = {"method": tiny_model, "data": toy_data}
     with pytest.raises(RunFolderError, match=r"config\.yaml"):
         judge_checkpoint(RunFolder(tmp_path), QUICK, **options)
-
-    class Unlabelled(toy_data):
-        def open(self, *arguments, **options):
-            loaders = super().open(*arguments, **options)
-            loaders.evaluation["toy"].labels[:] = -1
-            return loaders
-
-    with pytest.raises(ConfigError, match="no toy image has a label"):
-        judge_checkpoint(run, QUICK, method=tiny_model, data=Unlabelled)
     for path in run.checkpoints.glob("*.pt"):
         path.write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"no whole checkpoint.*step_00000012"):

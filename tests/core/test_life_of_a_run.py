@@ -517,6 +517,63 @@ def test_a_run_on_images_without_labels_ends_with_a_figure_and_no_table(make_con
     assert all("train/loss" in line for line in lines(config))  # an evaluation that has nothing to say writes no line
 
 
+def with_few_labels(data):
+    """Three training images of each class are compared with."""
+    loader = data.reference
+    loader.images, loader.labels = loader.images[:12], loader.labels[:12]
+
+
+def without_test_class(data):
+    loader = data.evaluation["toy"]
+    loader.labels = loader.labels.where(loader.labels != 3, 2)
+
+
+def without_training_class(data):
+    loader = data.reference
+    loader.labels = loader.labels.where(loader.labels != 0, 1)
+
+
+def without_training_labels(data):
+    for loader in (data.train, data.reference):
+        loader.labels = torch.where(loader.labels == 1, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("change", "filled", "reason"),
+    [
+        (with_few_labels, [True, True, False], "has only 3 training samples"),
+        (without_test_class, [True, True, True], ""),
+        (without_training_class, [True, False, False], "got none of class 0"),
+        (without_training_labels, None, "no training image has a label"),
+    ],
+)
+def test_table_holds_what_the_data_allow(make_config, tiny_model, toy_data, capsys, change, filled, reason):
+    class Changed(toy_data):
+        def open(self, *arguments):
+            loaders = super().open(*arguments)
+            change(loaders)
+            return loaders
+
+    class Contrastive(tiny_model):
+        def compute_loss(self):
+            first, second = (self.forward(view) for view in self.data[0])
+            return (first - second).square().mean()
+
+    config = make_config(log__report=True, optim__epochs=1)
+    config.data = Changed()
+    Contrastive(config).fit()
+    folder, printed = RunFolder.of(config), capsys.readouterr().out
+    assert summary(config)["status"] == "finished"
+    assert reason in printed
+    assert folder.table.exists() == (filled is not None)
+    if filled is None:
+        assert f"no table: {reason}" in printed
+        return
+    table = json.loads(folder.table_json.read_text())
+    assert [[cell is not None for cell in row[1:]] for row in table["rows"]] == [filled] * 3
+    assert len(table["notes"]) == 1 + filled.count(False)
+
+
 def test_a_run_too_short_to_log_ends_without_a_figure_and_says_so(make_config, tiny_model, capsys):
     config = make_config(log__report=True, log__every_steps=1000, log__knn_samples=0)
     config.data.open = lambda *arguments: _no_evaluation(type(config.data)().open(*arguments))

@@ -66,9 +66,9 @@ def test_a_collapsed_encoder_is_judged_and_not_refused(features):
     ("change", "message"),
     [
         ({"train": torch.full((240, 12), torch.nan)}, "train_features must be finite"),
-        ({"train_labels": torch.full((240,), -1)}, "train_labels must be 0 or more"),
-        ({"train_labels": torch.arange(240) % 5 + 1}, "got none of class 0"),
-        ({"test_labels": torch.full((90,), 6)}, "test_labels must be below num_classes=6"),
+        ({"train_labels": torch.full((240,), -2)}, "train_labels must be 0 or more"),
+        ({"train_labels": torch.arange(239) % 6}, r"train_labels must be \(240,\)"),
+        ({"test_labels": torch.zeros(90)}, "test_labels must be integers"),
     ],
 )
 def test_bad_features_are_refused(features, change, message):
@@ -76,3 +76,46 @@ def test_bad_features_are_refused(features, change, message):
         setattr(features, name, value)
     with pytest.raises(ValueError, match=message):
         judge(features, Protocol())
+
+
+EVERYTHING = Protocol(sgd=True, ridge=True, class_means=True, few=[0.1, 50], draws=2, retrieval=[1], clustering=True)
+PROBES = {"linear", "linear_sgd", "ridge", "class_means", "linear_10_percent", "linear_50_labels"}
+
+
+@pytest.mark.parametrize(
+    ("change", "omitted", "reason"),
+    [
+        ({}, {"linear_50_labels"}, "has only 40 training samples"),
+        ({"train_labels": torch.arange(240) % 5 + 1}, PROBES, "got none of class 0"),
+        ({"test_labels": torch.full((90,), 6)}, PROBES - {"class_means"}, "test_labels must be below num_classes=6"),
+        ({"train_labels": torch.full((240,), -1)}, PROBES | {"knn_20", "knn_200"}, "no training image has a label"),
+        (
+            {"test_labels": torch.full((90,), -1)},
+            PROBES | {"knn_20", "knn_200", "retrieval", "clustering", "map"},
+            "no test image has a label",
+        ),
+    ],
+)
+def test_what_the_labels_allow_is_computed(features, change, omitted, reason):
+    expected = judge(features, EVERYTHING)["metrics"]
+    for name, value in change.items():
+        setattr(features, name, value)
+    result = judge(features, EVERYTHING)
+    assert omitted <= set(result["omitted"])
+    assert reason in result["omitted"][max(omitted)]
+    assert result["metrics"]["rankme"] == expected["rankme"]
+    assert not set(result["omitted"]) & set(result["metrics"])
+    if "knn_20" not in omitted:
+        assert 0 <= result["metrics"]["knn_20"] <= 1
+        assert {"map", "spectrum"} <= set(result)
+
+
+def test_samples_without_a_label_are_left_out(features):
+    expected = judge(features, EVERYTHING)
+    blank = torch.full((7,), -1)
+    features.train_labels = torch.cat([features.train_labels, blank])
+    features.test_labels = torch.cat([features.test_labels, blank])
+    features.train, features.test = (torch.cat([rows, rows[:7]]) for rows in (features.train, features.test))
+    found = judge(features, EVERYTHING)
+    assert found["metrics"]["ridge"] == expected["metrics"]["ridge"]
+    assert torch.equal(found["hits"], expected["hits"])

@@ -96,9 +96,9 @@ class Evaluation:
 
 
 def collect(
-    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed
+    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, labelled: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return features ``(M, D)`` and labels ``(M,)`` of the labelled images of all ranks.
+    """Return features ``(M, D)`` and labels ``(M,)`` of the images of all ranks; by default of the labelled ones only.
 
     The rows stand in the order of the samples' ids, whatever the number of ranks.
     """
@@ -106,7 +106,7 @@ def collect(
     labels: list[Tensor] = []
     ids: list[Tensor] = []
     for views, label, index in loader:
-        known = label >= 0
+        known = label >= 0 if labelled else torch.ones_like(label, dtype=torch.bool)
         rows.append(features(views_of(views)[0])[known.to(distributed.device)])
         labels.append(label[known])
         ids.append(index[known])

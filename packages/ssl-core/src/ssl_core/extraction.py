@@ -69,7 +69,7 @@ def extract(
     Raises
     ------
     RunError, ConfigError
-        If the folder holds no run, the checkpoint is none of it or damaged, or no evaluation image has a label.
+        If the folder holds no run, or the checkpoint is not one of it or is damaged.
     """
     kind, config = read_config(run, method, data)
     path = checkpoint or Checkpoints(run.checkpoints).newest()
@@ -114,19 +114,23 @@ def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: in
     except RuntimeError as error:  # torch lists the keys
         raise CheckpointError(f"the checkpoint does not fit its method: {' '.join(str(error).split())}") from error
     model.eval()
-    train = collect(model.loaders.reference, model.features, model.distributed)
+    train = _labelled_or_all(*collect(model.loaders.reference, model.features, model.distributed, labelled=False))
     names = list(getattr(model.loaders, "class_names", ()))
     first = model.loaders.train.start(0, 0)
     views = collect_views(first, model.features, model.distributed, view_samples) if view_samples else None
     found = {}
     for name, loader in model.loaders.evaluation.items():
-        test = collect(loader, model.features, model.distributed)
+        test = _labelled_or_all(*collect(loader, model.features, model.distributed, labelled=False))
         for part, (rows, _) in (("training", train), (name, test)):
-            if len(rows) == 0:
-                raise ConfigError(f"data: no {part} image has a label, and a protocol judges by labels")
             check_features(f"the features of {part}", rows)
         found[name] = Features(*train, *test, class_names=names, views=views)
     return found
+
+
+def _labelled_or_all(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows that have a label, or, where there are none, all: for the measures that need no labels."""
+    known = labels >= 0
+    return (features[known], labels[known]) if known.any() else (features, labels)
 
 
 @contextmanager

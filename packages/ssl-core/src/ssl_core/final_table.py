@@ -16,6 +16,7 @@ from torch import Tensor
 from ssl_core.evaluation import collect
 from ssl_core.run_folder import write_atomically
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
+from ssl_eval.table import NOTHING
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
@@ -24,6 +25,7 @@ _message = logging.getLogger(__name__)
 
 LABELS_PER_CLASS = 10
 DRAWS = 5  # of the few labels
+COLUMNS = ("kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class")
 PIXELS = 32  # raw pixels are compared at this edge length at most
 Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
 
@@ -32,7 +34,8 @@ Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels
 def write_report(model: "BaseModel") -> list[str]:
     """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
 
-    Without an evaluation set of two classes there is nothing to judge by, and no table.
+    A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote that gives the reason. If
+    none can be computed there is no table.
     """
     judged = model.num_classes > 1 and model.loaders.evaluation
     lines = _table(model) if judged else ["no table: there are no labelled images to judge by"]
@@ -48,7 +51,8 @@ def write_report(model: "BaseModel") -> list[str]:
 
 def _table(model: "BaseModel") -> list[str]:
     """Judge the three encoders, which takes all ranks; write the table and return it and its path."""
-    rows = []
+    rows: list[list[object]] = []
+    missing: dict[str, None] = {}  # footnotes, in the order of the table
     untrained = _untrained(model)
     model.eval()
     for name, loader in model.loaders.evaluation.items():
@@ -58,14 +62,20 @@ def _table(model: "BaseModel") -> list[str]:
             ("untrained encoder", untrained),
             ("raw pixels", pixels),
         ):
-            rows.append([prefix + label, *_judge(_features(model, loader, encoder), model.config.hardware.seed)])
+            features = _features(model, loader, encoder)
+            cells, reasons = _judge(features, model.num_classes, model.config.hardware.seed)
+            rows.append([prefix + label, *cells])
+            missing |= {prefix + reason: None for reason in reasons}
+    if all(cell is None for _, *cells in rows for cell in cells):
+        return [f"no table: {next(iter(missing))}"]
     table = Table(
         title=f"{model.folder.path.name}: {', '.join(model.loaders.evaluation)}",
-        columns=["", "kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class"],
+        columns=["", *COLUMNS],
         rows=rows,
         notes=[
             f"Top-1 accuracy in percent after {model.progress.epoch} epochs; offline probes on frozen features, "
-            f"up to {model.config.log.knn_samples:,} training images; mean ± deviation over {DRAWS} draws of the labels."
+            f"up to {model.config.log.knn_samples:,} training images; mean ± deviation over {DRAWS} draws of the labels.",
+            *(f"{NOTHING} {reason}" for reason in missing),
         ],
     )
     if model.distributed.is_main:
@@ -97,12 +107,27 @@ def _features(model: "BaseModel", loader: object, encoder: Callable[[Tensor], Te
     return (*train, *test)
 
 
-def _judge(features: Features, seed: int) -> list[object]:
-    """Return the table's cells for one encoder: kNN, linear probe, linear probe from few labels."""
+def _judge(features: Features, num_classes: int, seed: int) -> tuple[list[object], list[str]]:
+    """Return the table's cells for one encoder, None where one cannot be computed, and the reasons."""
     train, train_labels, test, test_labels = features
-    few = few_shot(*features, labels_per_class=LABELS_PER_CLASS, draws=DRAWS, seed=seed)
-    return [
-        accuracy(knn(train, train_labels, test, k=min(20, len(train))), test_labels, topk=(1,))[0],
-        linear_probe(*features).accuracy,
-        {"mean": few.mean, "std": few.std, "n": DRAWS},
-    ]
+    for part, labels in (("training", train_labels), ("test", test_labels)):
+        if len(labels) == 0:
+            return [None] * len(COLUMNS), [f"no {part} image has a label"]
+
+    def nearest() -> object:
+        scores = knn(train, train_labels, test, k=min(20, len(train)), num_classes=num_classes)
+        return accuracy(scores, test_labels, topk=(1,))[0]
+
+    def few_labels() -> object:
+        few = few_shot(*features, labels_per_class=LABELS_PER_CLASS, draws=DRAWS, seed=seed)
+        return {"mean": few.mean, "std": few.std, "n": DRAWS}
+
+    cells: list[object] = []
+    reasons = []
+    for column, compute in zip(COLUMNS, (nearest, lambda: linear_probe(*features).accuracy, few_labels)):
+        try:
+            cells.append(compute())
+        except (ValueError, RuntimeError) as error:  # of the data, or out of memory
+            cells.append(None)
+            reasons.append(f"{column}: {' '.join(str(error).split())}")
+    return cells, reasons

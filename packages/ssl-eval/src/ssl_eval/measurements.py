@@ -1,8 +1,9 @@
 """What a protocol takes of frozen features: from features to what ``eval/<name>.json`` holds."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from ssl_eval.accuracies import accuracy, balanced_accuracy, per_class_accuracy
 from ssl_eval.agreement import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
 from ssl_eval.calibration import reliability
-from ssl_eval.checks import check_split
+from ssl_eval.checks import check_labels, check_pair
 from ssl_eval.class_means import nearest_class_mean
 from ssl_eval.clusters import kmeans
 from ssl_eval.confidence import bootstrap_interval
@@ -40,7 +41,7 @@ class Features:
     train, test : Tensor
         ``(N, D)`` and ``(M, D)``.
     train_labels, test_labels : Tensor
-        ``(N,)`` and ``(M,)`` integer in ``0..K-1``.
+        ``(N,)`` and ``(M,)`` integer in ``0..K-1``, or -1 for a sample without a label.
     class_names : sequence of str
         K words; numbers where there are none.
     views : Tensor, optional
@@ -72,33 +73,35 @@ def judge(features: Features, protocol: Protocol) -> dict[str, Any]:
         ``settings``: the protocol. ``metrics``: name -> fraction in 0..1, label-free number, or mean, std, n and interval of
         repeated draws. Where the linear probe is asked for: ``interval`` (95 % bootstrap over test images), ``per_class``,
         ``confusion``, ``reliability`` and ``hits`` ``(M,) bool``. ``spectrum``: eigenvalues of the training features'
-        covariance. ``map``: coordinates of a sample of the test images.
+        covariance. ``map``: coordinates of a sample of the test images. ``omitted``, only where something cannot be computed of
+        these data (no labels, too few samples of a class, a class without training samples): name -> reason.
 
     Raises
     ------
     ValueError
-        If features hold NaN, labels are missing, or a class is absent from the training part.
+        If features hold NaN, or shapes or types disagree.
     """
-    num_classes = check_split(features.train, features.train_labels, features.test, features.test_labels)
+    check_pair(features.train, features.test)
+    labelled = _labelled(features)
     result: dict[str, Any] = {"settings": asdict(protocol), "metrics": {}}
-    _classify(features, protocol, result)
-    if protocol.retrieval:
-        found = retrieval(features.test, features.test_labels, ks=protocol.retrieval)
-        result["metrics"] |= {f"recall_{k}": share for k, share in found.recall.items()}
-        result["metrics"]["mean_average_precision"] = found.mean_average_precision
-    if protocol.clustering:
-        clusters = kmeans(features.test, num_classes, seed=protocol.seed).assignments
-        result["metrics"] |= {
-            "cluster_nmi": normalized_mutual_information(clusters, features.test_labels),
-            "cluster_ari": adjusted_rand_index(clusters, features.test_labels),
-            "cluster_accuracy": cluster_accuracy(clusters, features.test_labels),
-        }
+    omitted: dict[str, str] = {}
+    for name, compute in _parts(labelled, protocol):
+        part = next(
+            (part for part in ("train", "test") if _needs(name, part) and not len(getattr(labelled, part))), None
+        )
+        try:
+            if part is not None:
+                raise ValueError(f"no {'training' if part == 'train' else part} image has a label")
+            found = compute()
+        except ValueError as error:
+            omitted[name] = " ".join(str(error).split())
+            continue
+        result["metrics"] |= found.pop("metrics", {})
+        result |= found
     if protocol.label_free:
         result["metrics"] |= label_free(features.train, features.views, protocol.uniformity_samples, protocol.seed)
         result["spectrum"] = eigenvalues(features.train)[:SPECTRUM].tolist()
-    if protocol.map_samples:
-        result["map"] = _map(features, protocol)
-    return result
+    return result | ({"omitted": omitted} if omitted else {})
 
 
 def label_free(
@@ -150,44 +153,106 @@ def label_free(
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def _classify(features: Features, protocol: Protocol, result: dict[str, Any]) -> None:
-    """Add what the classifiers give."""
+def _labelled(features: Features) -> Features:
+    """Return the samples that have a label."""
+    train, test = features.train_labels, features.test_labels
+    for name, labels, rows in (("train_labels", train, features.train), ("test_labels", test, features.test)):
+        if isinstance(labels, Tensor):
+            labels = labels.where(labels != -1, torch.zeros_like(labels))
+        check_labels(name, labels, len(rows))
+    return replace(
+        features,
+        train=features.train[train >= 0],
+        train_labels=train[train >= 0],
+        test=features.test[test >= 0],
+        test_labels=test[test >= 0],
+    )
+
+
+def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Give the parts of a protocol that need labels: a name, and a function that returns entries of the result."""
     data = features.train, features.train_labels, features.test, features.test_labels
-    metrics = result["metrics"]
-    for k in sorted({min(k, len(features.train)) for k in protocol.knn}):
-        scores = knn(*data[:3], k=k, temperature=protocol.temperature)
-        metrics[f"knn_{k}"] = accuracy(scores, features.test_labels, topk=(1,))[0]
+    classes = torch.cat([features.train_labels.cpu(), features.test_labels.cpu()]).unique()
+    num_classes = max(len(features.class_names), int(classes.max()) + 1 if len(classes) else 0)
+
+    def top1(scores: Tensor) -> float:
+        return accuracy(scores, features.test_labels, topk=(1,))[0]
+
+    def nearest(k: int) -> dict[str, Any]:
+        scores = knn(*data[:3], k=k, temperature=protocol.temperature, num_classes=num_classes)
+        return {"metrics": {f"knn_{k}": top1(scores)}}
+
+    def few(name: str, labels: float) -> dict[str, Any]:
+        found = few_shot(*data, labels_per_class=labels, draws=protocol.draws, seed=protocol.seed)
+        spread = {"mean": found.mean, "std": found.std, "n": protocol.draws, "interval": list(found.interval)}
+        return {"metrics": {name: spread if protocol.draws > 1 else found.mean}}
+
+    for k in sorted({min(k, len(features.train) or k) for k in protocol.knn}):
+        yield f"knn_{k}", partial(nearest, k)
     if protocol.linear:
-        scores = linear_probe(*data, seed=protocol.seed).scores
-        names = list(features.class_names) or [str(number) for number in range(scores.shape[1])]
-        diagram = reliability(scores.softmax(1), features.test_labels)
-        hits = scores.argmax(1) == features.test_labels.to(scores.device)
-        metrics["linear"] = accuracy(scores, features.test_labels, topk=(1,))[0]
-        if scores.shape[1] > 5:
-            metrics["linear_top5"] = accuracy(scores, features.test_labels, topk=(5,))[0]
-        metrics["balanced_accuracy"] = balanced_accuracy(scores, features.test_labels)
-        metrics["ece"] = diagram.expected_error
-        result["interval"] = list(bootstrap_interval(hits, seed=protocol.seed))
-        result["per_class"] = {"names": names, "accuracy": _plain(per_class_accuracy(scores, features.test_labels))}
-        result["confusion"] = confusion_matrix(scores, features.test_labels).tolist()
-        result["reliability"] = {
+        yield "linear", partial(_linear, features, protocol)
+    if protocol.sgd:
+        yield "linear_sgd", lambda: {"metrics": {"linear_sgd": sgd_probe(*data, seed=protocol.seed).accuracy}}
+    if protocol.ridge:
+        yield "ridge", lambda: {"metrics": {"ridge": ridge_probe(*data).accuracy}}
+    if protocol.class_means:
+        yield "class_means", lambda: {"metrics": {"class_means": top1(nearest_class_mean(*data[:3]))}}
+    for labels in protocol.few:
+        name = f"linear_{100 * labels:g}_percent" if labels < 1 else f"linear_{labels:g}_labels"
+        yield name, partial(few, name, labels)
+    if protocol.retrieval:
+        yield "retrieval", partial(_retrieval, features, protocol)
+    if protocol.clustering:
+        yield "clustering", partial(_clustering, features, len(classes), protocol.seed)
+    if protocol.map_samples:
+        yield "map", lambda: {"map": _map(features, protocol)}
+
+
+def _needs(name: str, part: str) -> bool:
+    """Return whether a part of a protocol needs labels of the training or of the test images."""
+    return part == "test" or name not in ("retrieval", "clustering", "map")
+
+
+def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
+    """Return what the linear probe gives: accuracies, their interval, per class, confusion, calibration and hits."""
+    labels = features.test_labels
+    scores = linear_probe(features.train, features.train_labels, features.test, labels, seed=protocol.seed).scores
+    names = list(features.class_names) or [str(number) for number in range(scores.shape[1])]
+    diagram = reliability(scores.softmax(1), labels)
+    hits = scores.argmax(1) == labels.to(scores.device)
+    metrics = {"linear": accuracy(scores, labels, topk=(1,))[0]}
+    if scores.shape[1] > 5:
+        metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
+    metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
+    metrics["ece"] = diagram.expected_error
+    return {
+        "metrics": metrics,
+        "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
+        "per_class": {"names": names[: scores.shape[1]], "accuracy": _plain(per_class_accuracy(scores, labels))},
+        "confusion": confusion_matrix(scores, labels).tolist(),
+        "reliability": {
             "confidence": _plain(diagram.confidence),
             "accuracy": _plain(diagram.accuracy),
             "count": diagram.count.tolist(),
-        }
-        result["hits"] = hits
-    if protocol.sgd:
-        metrics["linear_sgd"] = sgd_probe(*data, seed=protocol.seed).accuracy
-    if protocol.ridge:
-        metrics["ridge"] = ridge_probe(*data).accuracy
-    if protocol.class_means:
-        scores = nearest_class_mean(*data[:3])
-        metrics["class_means"] = accuracy(scores, features.test_labels, topk=(1,))[0]
-    for labels in protocol.few:
-        found = few_shot(*data, labels_per_class=labels, draws=protocol.draws, seed=protocol.seed)
-        name = f"linear_{100 * labels:g}_percent" if labels < 1 else f"linear_{labels:g}_labels"
-        spread = {"mean": found.mean, "std": found.std, "n": protocol.draws, "interval": list(found.interval)}
-        metrics[name] = spread if protocol.draws > 1 else found.mean
+        },
+        "hits": hits,
+    }
+
+
+def _retrieval(features: Features, protocol: Protocol) -> dict[str, Any]:
+    found = retrieval(features.test, features.test_labels, ks=protocol.retrieval)
+    metrics = {f"recall_{k}": share for k, share in found.recall.items()}
+    return {"metrics": metrics | {"mean_average_precision": found.mean_average_precision}}
+
+
+def _clustering(features: Features, num_classes: int, seed: int) -> dict[str, Any]:
+    clusters = kmeans(features.test, num_classes, seed=seed).assignments
+    metrics = {
+        "cluster_nmi": normalized_mutual_information(clusters, features.test_labels),
+        "cluster_ari": adjusted_rand_index(clusters, features.test_labels),
+        "cluster_accuracy": cluster_accuracy(clusters, features.test_labels),
+    }
+    return {"metrics": metrics}
 
 
 def _map(features: Features, protocol: Protocol) -> Mapping[str, Any]:

@@ -147,7 +147,10 @@ def _table(document: dict[str, Any]) -> Any:
         for name, value in document["metrics"].items()
     ]
     title = f"{document['dataset']}: {document['protocol']} protocol, step {document['step']}"
-    return Table(title, ["", document["backbone"]], rows)
+    omitted = [
+        f"not computed: {name.replace('_', ' ')}: {reason}" for name, reason in document.get("omitted", {}).items()
+    ]
+    return Table(title, ["", document["backbone"]], rows, notes=omitted)
 
 
 def _protocol_groups() -> dict[str, Any]:
