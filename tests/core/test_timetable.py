@@ -68,9 +68,16 @@ def test_lines_and_checkpoints_by_steps(make):
     table = make(progress, log__every_steps=3, log__checkpoint_every_steps=4)
     lines, checkpoints = [], []
     for progress.step in range(1, 13):
-        lines += [progress.step] * table.line_due
+        lines += [progress.step] * table.line_due(progress.step % 4 == 0)
         checkpoints += [progress.step] * table.checkpoint_due_in_epoch
     assert (lines, checkpoints) == ([3, 6, 9, 12], [4, 8, 12])
+
+
+def test_last_step_of_an_epoch_has_a_line_if_training_is_monitored(make):
+    stopping = EarlyStopping("train/loss", 0, 0.0, Ranks())
+    table = make(Progress(step=4), early_stopping=stopping, log__every_steps=3)
+    assert table.line_due(ends_epoch=True)
+    assert not table.line_due(ends_epoch=False)
 
 
 def test_minutes_are_counted_from_the_last_checkpoint(make, monkeypatch):

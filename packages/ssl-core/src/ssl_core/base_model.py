@@ -23,7 +23,7 @@ from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
 from ssl_core.early_stopping import EarlyStopping
 from ssl_core.errors import ConfigError, warn_on_error
-from ssl_core.evaluation import Evaluation, compares_views, refuse_single_view
+from ssl_core.evaluation import Evaluation, compares_views, names_of_evaluation, refuse_single_view
 from ssl_core.export import export_backbone
 from ssl_core.final_table import write_report
 from ssl_core.freeze import Freeze
@@ -307,6 +307,8 @@ class BaseModel(nn.Module):
         self.freeze.begin(self)
         self.initialize_probes()
         try_forward(self)
+        if self.config.optim.monitor is not None:
+            self.early_stopping.check(self.metric_names())
         self.distributed.shard(self)
         self._loss = (self.distributed.wrap(LossModule.of(self)),)  # in a tuple: not a submodule of itself
         self.initialize_optimizer()
@@ -349,6 +351,17 @@ class BaseModel(nn.Module):
             module = getattr(self, name, None)
             if isinstance(module, nn.Module):
                 self.probes.watch(name, module)
+
+    def metric_names(self) -> set[str]:
+        """Return the names that ``optim.monitor`` may have, known before training; override it where you log more metrics.
+
+        The terms of a loss, ``train/<term>``, need not be among them.
+        """
+        config, prediction = self.config, try_forward(self)
+        names = names_of_evaluation(
+            representation_widths(self), prediction, self.num_classes, config.log.knn_samples > 0, config.log.label_free
+        )
+        return {"train/loss", *(f"{dataset}/{name}" for dataset in self.loaders.evaluation for name in names)}
 
     def initialize_optimizer(self) -> None:
         """Make ``self.optimizer`` for all parameters that want a gradient."""
@@ -439,7 +452,7 @@ class BaseModel(nn.Module):
             return False
         self.progress.step += 1
         self.timer.begin("logging")
-        if self.timetable.line_due:
+        if self.timetable.line_due(self.progress.batch + 1 == self.plan.batches_per_epoch):
             self.log_step(terms, probe_losses, norm)
         return True
 
@@ -484,6 +497,7 @@ class BaseModel(nn.Module):
         if self.config.optim.weight_decay_end is not None:
             line["train/weight_decay"] = max(group["weight_decay"] for group in self.optimizer.param_groups)
         line["train/images_per_second"] = self.throughput.rate()
+        self.early_stopping.check(line, logged=True)
         self.logger.log(self.progress.step, self.progress.epoch, line)
         self.bar.show(self.progress.epoch, line["train/loss"])
 

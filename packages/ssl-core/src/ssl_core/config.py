@@ -113,7 +113,8 @@ class LogConfig:
 
     folder: str = option("outputs", resume="free")  # the folder of all runs
     run: str | None = option(None, resume="free")  # this run's folder in it; null: named by the launcher
-    every_steps: int = option(10, low=1)  # optimizer steps between two lines of train/... metrics
+    every_steps: int = option(10, low=1)  # optimizer steps between two lines of train/... metrics; if optim.monitor is
+    # one of them, the last step of each epoch has a line too
     eval_every: int = option(10, low=0)  # epochs between evaluations, each after a checkpoint; 0: only at the end
     checkpoint_every: int = option(10, low=0)  # epochs between checkpoints; 0: only at the end
     checkpoint_every_steps: int = option(0, low=0)  # optimizer steps between checkpoints; 0: never

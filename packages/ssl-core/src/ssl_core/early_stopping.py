@@ -3,7 +3,7 @@
 import difflib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ssl_core.errors import ConfigError
@@ -43,24 +43,44 @@ class EarlyStopping:
         self.waited = 0  # evaluations since the best
         self.reason = ""
 
-    def observe(self, metrics: Mapping[str, float], epoch: int) -> None:
-        """Take the last value of every metric after an evaluation, which all ranks do together.
+    @property
+    def watches_training(self) -> bool:
+        """Whether the metric is one of training: then the last step of each epoch has a line in ``metrics.jsonl``."""
+        return str(self.monitor).startswith("train/")
+
+    def check(self, names: Collection[str], logged: bool = False) -> None:
+        """Raise a ConfigError if the run has no such metric.
+
+        Parameters
+        ----------
+        names : collection of str
+            The metrics of the run as known before training; with ``logged``, those of a line of training.
+        logged : bool
+            The terms of a loss are known once it is computed: only then is any other ``train/...`` an error.
 
         Raises
         ------
         ConfigError
-            (a ValueError) If the one that is watched is not among them.
+            (a ValueError) With the nearest of the names.
         """
-        if self.monitor is None:
+        if self.monitor is None or self.monitor in names or self.watches_training != logged:
             return
-        if self.monitor not in metrics:
-            near = difflib.get_close_matches(self.monitor, metrics, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            names = ", ".join(map(repr, sorted(metrics)))
-            raise ConfigError(f"optim.monitor={self.monitor!r}: expected one of the metrics of this run, {names}{hint}")
-        if not self.patience:
+        near = next(iter(difflib.get_close_matches(self.monitor, names, n=1)), None)
+        hint = f"; did you mean {near!r}?" if near else ""
+        known = ", ".join(map(repr, sorted(names)))
+        raise ConfigError(
+            f"optim.monitor={self.monitor!r}: expected one of the metrics of this run, {known}{hint} (a method that logs "
+            "more of them names them in metric_names())"
+        )
+
+    def observe(self, metrics: Mapping[str, float], epoch: int) -> None:
+        """Take the last value of every metric after an evaluation, which all ranks do together.
+
+        A metric without a value (a label-free measure that was not finite) is no improvement.
+        """
+        if self.monitor is None or not self.patience:
             return
-        value = self.distributed.broadcast(metrics[self.monitor])
+        value = self.distributed.broadcast(metrics.get(self.monitor, math.nan))
         if self._is_better(value):
             self.best, self.waited = value, 0
             return

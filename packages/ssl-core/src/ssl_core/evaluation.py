@@ -17,6 +17,31 @@ from ssl_losses.precision import widened
 VIEW_SAMPLES = 1000  # training images whose views are compared, as many as LiDAR's paper takes
 
 
+def names_of_evaluation(
+    representations: Iterable[str], prediction: Tensor, num_classes: int, has_bank: bool, label_free: Sequence[str]
+) -> list[str]:
+    """Return the names of what :class:`Evaluation` and :class:`~ssl_core.collapse.CollapseAlarm` give, before training.
+
+    Parameters
+    ----------
+    representations : iterable of str
+        Names that ``encode`` gives.
+    prediction : Tensor
+        An output of ``forward``.
+    num_classes, label_free
+        As in :class:`Evaluation`.
+    has_bank : bool
+        Whether there is kNN.
+    """
+    names = list(representations)
+    found = [f"{measure}_{name}" for measure in ("std", "rank") for name in names] + list(label_free)
+    if prediction.ndim == 2 and prediction.shape[1] == num_classes:
+        found.append("accuracy")
+    if num_classes > 1:
+        found += [f"probe_{name}" for name in names] + ["knn"] * has_bank
+    return found
+
+
 class Evaluation:
     """Counts hits, sample by sample; counts are added over the ranks, so that nothing is averaged twice.
 
@@ -81,7 +106,8 @@ class Evaluation:
         values: dict[str, float] = {}
         for name, counter in self._counters.items():
             counter.counts = self.distributed.sum(counter.counts)
-            values[name] = counter.compute()["top1"]
+            if counter.counts[0] > 0:  # else no image of this set has a label
+                values[name] = counter.compute()["top1"]
         self._counters = {}
         if self._features:
             features = self.distributed.gather(torch.cat(self._features))

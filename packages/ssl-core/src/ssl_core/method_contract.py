@@ -174,8 +174,8 @@ def representation_widths(model: "BaseModel") -> dict[str, int]:
     return {name: features.shape[1] for name, features in found.items()}
 
 
-def try_forward(model: "BaseModel") -> None:
-    """Refuse a ``forward`` that gives no prediction of two blank images: the first evaluation, which needs it, is far away.
+def try_forward(model: "BaseModel") -> Tensor:
+    """Return what ``forward`` gives of two blank images; the first evaluation, which needs a prediction, is far away.
 
     Raises
     ------
@@ -193,6 +193,7 @@ def try_forward(model: "BaseModel") -> None:
             f"{type(model).__name__}.forward() returned {described(prediction)} for images {tuple(images.shape)}: expected a "
             "tensor with a row for each, e.g. logits (N, K)"
         )
+    return prediction
 
 
 def _blank(model: "BaseModel") -> Tensor:

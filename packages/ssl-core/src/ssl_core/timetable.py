@@ -48,10 +48,13 @@ class Timetable:
         """Whether all epochs are trained and evaluated, or as many as early stopping wants."""
         return self._was_last_epoch and not self._progress.between_epochs
 
-    @property
-    def line_due(self) -> bool:
-        """Whether the optimizer step just made is one of those that ``log.every_steps`` writes down."""
-        return self._progress.step % self._log.every_steps == 0
+    def line_due(self, ends_epoch: bool) -> bool:
+        """Whether the optimizer step just made is one of those that ``log.every_steps`` writes down.
+
+        So is the last one of an epoch if ``optim.monitor`` is a metric of training.
+        """
+        watched = ends_epoch and self._early_stopping.watches_training
+        return watched or self._progress.step % self._log.every_steps == 0
 
     @property
     def evaluation_due(self) -> bool:

@@ -147,9 +147,10 @@ def _table(document: dict[str, Any]) -> Any:
         for name, value in document["metrics"].items()
     ]
     title = f"{document['dataset']}: {document['protocol']} protocol, step {document['step']}"
-    omitted = [
-        f"not computed: {name.replace('_', ' ')}: {reason}" for name, reason in document.get("omitted", {}).items()
-    ]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in document.get("omitted", {}).items():
+        reasons.setdefault(reason, []).append(name.replace("_", " "))
+    omitted = [f"not computed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return Table(title, ["", document["backbone"]], rows, notes=omitted)
 
 
