@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from ssl_data import ArraySource, DataConfig
+from ssl_data import ArraySource, DataConfig, Loader, views
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -88,6 +88,20 @@ def test_a_preset_can_be_changed_by_a_mapping():
         DataConfig(views=[{"preset": "dina"}]).open(32, seed=0)
 
 
+def test_worker_threads_are_bounded(caplog, monkeypatch):
+    """The views are the same for any number of threads: a run from a larger machine is not refused."""
+    monkeypatch.setattr("ssl_data.threads.available_threads", lambda: 2)
+    assert DataConfig(num_workers=16).open(32, seed=0).train.num_workers == 16
+    assert not caplog.messages
+    loaders = DataConfig(num_workers=5000).open(32, seed=0)
+    assert loaders.train.num_workers == loaders.reference.num_workers == 16
+    assert caplog.messages == [
+        "data.num_workers=5000: more than 8 threads for each of 2 available processors; using 16"
+    ]
+    assert Loader(loaders.train.source, views("digits", 16), 32, num_workers=10**6).num_workers == 16
+    assert Loader(loaders.train.source, views("digits", 16), 32).num_workers == 2
+
+
 def test_own_views_by_mappings():
     loaders = DataConfig(views=[{"flip": 0.5, "size": 12}, {"rotation": 10}], size=16).open(32, seed=0)
     images, _, _ = next(iter(loaders.train))
@@ -104,6 +118,22 @@ def test_own_views_by_mappings():
         ({"views": [{"crop_scale": 0.2}]}, ValueError, r"data.views: crop_scale=0.2: expected a list of two numbers"),
         ({"views": [{"size": 2.5}]}, ValueError, r"data.views: size=2.5: expected a whole number"),
         ({"views": []}, ValueError, r"data.views=\[\]"),
+        ({"views": 5}, ValueError, r"data.views=5: expected one of"),
+        ({"views": [{"preset": 5}]}, ValueError, r"data.views=5: expected one of"),
+        ({"views": [{"preset": ["byol"]}]}, ValueError, r"data.views=\['byol'\]: expected one of"),
+        ({"views": [{"preset": "BYOL"}]}, ValueError, r"data.views='BYOL'.*did you mean 'byol'"),
+        (
+            {"views": [{"preset": "simclr", "num_local": 4}]},
+            ValueError,
+            r"^data.views: num_local=4: only 'dino' and 'swav' have local views, 'simclr' has none",
+        ),
+        ({"views": [{"preset": "dino", "num_local": "4"}]}, ValueError, r"^data.views: num_local='4': expected a whole"),
+        ({"views": [{"preset": "swav", "num_local": -1}]}, ValueError, r"^data.views: num_local=-1: expected a whole"),
+        ({"views": [{"num_local": 3}]}, ValueError, r"^data.views: num_local=3: expected a preset"),
+        ({"views": [{1: 2}]}, ValueError, r"^data.views: unknown operation 1"),
+        ({"views": [{"rotation": float("nan")}]}, ValueError, r"^data.views: rotation=nan: expected finite"),
+        ({"views": [{"noise": -1}]}, ValueError, r"^data.views: noise=-1: expected at least 0"),
+        ({"views": [{"mean": [0.5]}]}, ValueError, r"^data.views: mean=\[0.5\]: not a key here"),
         ({"dataset": "ImageFolder", "root": "/nowhere"}, FileNotFoundError, r"data.root='/nowhere'"),
         (
             {"dataset": "CIFAR10", "root": "/nowhere", "download": False},

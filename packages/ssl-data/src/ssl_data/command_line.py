@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _write_beton(options: argparse.Namespace) -> None:
     from ssl_data.sources import write_beton
-    from ssl_data.threads import available_threads
+    from ssl_data.threads import bounded_threads
 
-    threads = options.num_workers or available_threads()
+    threads = bounded_threads(options.num_workers)
     source = open_source(
         options.source, options.root, {"on_error": options.on_error, "skip_limit": options.skip_limit, "memory": 0}
     )

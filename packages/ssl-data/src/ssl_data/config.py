@@ -62,7 +62,9 @@ class DataConfig:
     executor: str = field(default="auto", metadata={"choices": ("auto", "fused", "device")})  # what makes views: fused
     # on the processor, device where the model is; auto: device if that is a GPU and the images fit into device_memory_gb
     device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # 1e9 bytes of images
-    num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor
+    num_workers: int = field(
+        default=-1, metadata={"low": -1, "resume": "free"}
+    )  # threads; -1: one a processor; at most 8
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
     scaled_decoding: bool = False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more
@@ -97,9 +99,9 @@ class DataConfig:
         from ssl_data.loader import Loader, check_batch_size
         from ssl_data.sources import BetonSource, FolderSource, Relabelled, Source, Subset
         from ssl_data.sources.subset import chosen
-        from ssl_data.threads import available_threads
+        from ssl_data.threads import bounded_threads
 
-        threads = available_threads() if self.num_workers < 1 else self.num_workers
+        threads = bounded_threads(self.num_workers)
         reading = {"on_error": self.on_error, "skip_limit": self.skip_limit, "scaled_decoding": self.scaled_decoding}
         parts = open_dataset(self.dataset, self.root, self.split, self.download, **reading)
         class_names = parts.train.class_names or (parts.reference or parts.test).class_names
@@ -218,7 +220,11 @@ class DataConfig:
             raise ValueError(f"data.per_class={self.per_class!r}: data.fraction={self.fraction!r} says it another way")
         if isinstance(self.views, str):
             views(self.views)
-        elif not self.views or not all(isinstance(view, dict) for view in self.views):
+        elif (
+            not isinstance(self.views, list | tuple)
+            or not self.views
+            or not all(isinstance(view, dict) for view in self.views)
+        ):
             names = ", ".join(map(repr, view_names()))
             raise ValueError(f"data.views={self.views!r}: expected one of {names}, or a list of mappings, one a view")
         else:
@@ -231,6 +237,11 @@ class DataConfig:
         for mapping in self.views:
             changes = dict(mapping)
             preset, num_local = changes.pop("preset", None), changes.pop("num_local", None)
+            if preset is None and num_local is not None:
+                raise ValueError(f"data.views: num_local={num_local!r}: expected a preset in the same mapping")
+            for name in ("mean", "std"):
+                if name in changes:
+                    raise ValueError(f"data.views: {name}={changes[name]!r}: not a key here, that of the data is used")
             base = [ViewSpec(size=size)] if preset is None else views(preset, size, num_local=num_local)
             specs += [spec.changed(changes) for spec in base]
         return [replace(spec, mean=mean, std=std) for spec in specs]

@@ -14,7 +14,7 @@ from ssl_data.host_batches import HostBatches
 from ssl_data.order import epoch_order
 from ssl_data.prefetch import Job, made_ahead
 from ssl_data.sources.source import Source
-from ssl_data.threads import available_threads
+from ssl_data.threads import bounded_threads
 from ssl_data.view_spec import ViewSpec
 
 AHEAD = 2  # batches that are being made while one is used
@@ -44,7 +44,7 @@ class Loader:
     rank, world_size : int
         This process among those that share the batch.
     num_workers : int, optional
-        Threads that make the views; default: one for each processor that this process may use.
+        Threads that make the views; default: one for each processor that this process may use. At most 8 for each.
     dtype : torch.dtype
         Of the views: float32, or bfloat16, which is half the memory and half the way to a device.
     device : device, optional
@@ -118,7 +118,7 @@ class Loader:
         self.drop_last = drop_last
         self.rank = rank
         self.world_size = world_size
-        self.num_workers = available_threads() if num_workers is None or num_workers < 1 else num_workers
+        self.num_workers = bounded_threads(num_workers)
         self._epoch, self._step = 0, 0
         self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
         how: dict[str, Any] = {

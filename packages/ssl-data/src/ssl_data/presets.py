@@ -13,6 +13,7 @@ from dataclasses import replace
 from ssl_data.view_spec import ViewSpec
 
 SMALL = 64  # pixels: views below are made as those of CIFAR
+_MULTI_CROP = ("dino", "swav")
 LOCAL = 96 / 224  # edge of a local view by that of a global one
 
 _CROP = ViewSpec(crop_scale=(0.08, 1.0), crop_ratio=(3 / 4, 4 / 3), flip=0.5)
@@ -51,14 +52,17 @@ def views(
     >>> [spec.size for spec in views("dino", size=224, num_local=3)]
     [224, 224, 96, 96, 96]
     """
-    if name not in _PRESETS:
-        near = difflib.get_close_matches(name, _PRESETS, n=1)
+    if not isinstance(name, str) or name not in _PRESETS:
+        near = difflib.get_close_matches(str(name).lower(), _PRESETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"data.views={name!r}: expected one of {', '.join(map(repr, _PRESETS))}{hint}")
-    if num_local is not None and (name not in ("dino", "swav") or num_local < 0):
+    if num_local is not None and name not in _MULTI_CROP:
         raise ValueError(
-            f"num_local={num_local}: expected a number of local views, of 'dino' or 'swav'; {name!r} has none"
+            f"data.views: num_local={num_local!r}: only {' and '.join(map(repr, _MULTI_CROP))} have local views, {name!r} has "
+            "none; remove num_local"
         )
+    if num_local is not None and (type(num_local) is not int or num_local < 0):
+        raise ValueError(f"data.views: num_local={num_local!r}: expected a whole number of local views, at least 0")
     specs = [replace(spec, mean=tuple(mean), std=tuple(std)) for spec in _PRESETS[name](size, num_local)]
     return [replace(spec, blur=0.0) for spec in specs] if size < SMALL else specs
 

@@ -1,6 +1,7 @@
 """What a view is: the augmentations of one view, with their numbers, as a value. No torch is imported here."""
 
 import difflib
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -36,6 +37,16 @@ class ViewSpec:
     std: tuple[float, ...] = (1.0,)  # divided by, likewise
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            numbers = getattr(self, field.name)
+            for number in numbers if isinstance(numbers, tuple) else (numbers,):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise ValueError(f"data.views: {field.name}={numbers}: expected finite numbers")
+        for name in ("rotation", "translate", "shear", "noise"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"data.views: {name}={getattr(self, name)}: expected at least 0")
+        if self.shear >= 90:
+            raise ValueError(f"data.views: shear={self.shear}: expected less than 90 degrees")
         for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -96,7 +107,7 @@ class ViewSpec:
         known = {field.name for field in fields(self)}
         for name, value in values.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = difflib.get_close_matches(str(name).lower(), known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(sorted(known))}"
                 raise ValueError(f"data.views: unknown operation {name!r}{hint}")
             expected = _expected(name)

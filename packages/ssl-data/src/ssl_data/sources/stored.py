@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.substitutes import Substitutes
+from ssl_data.threads import bounded_threads
 
 MEMORY = 2**30  # bytes up to which a source is kept decoded
 _THUMBNAIL = 64 * 64  # pixels
@@ -54,7 +55,7 @@ class StoredSource:
             return True
 
         # a thumbnail costs more in the interpreter than in the decoder, and threads would only wait for each other
-        with ThreadPoolExecutor(num_workers if shape[0] * shape[1] > _THUMBNAIL else 1) as pool:
+        with ThreadPoolExecutor(bounded_threads(num_workers) if shape[0] * shape[1] > _THUMBNAIL else 1) as pool:
             if all(pool.map(fill, range(0, len(self), _STRETCH))):
                 self.images = kept
 
