@@ -81,6 +81,9 @@ def test_pairs_bare_images_names_and_missing_labels(noise):
     named = IndexedSource([{"picture": image, "label": name} for image, name in zip(noise, ("dog", "cat", "dog"))])
     assert named.class_names == ["cat", "dog"]
     assert named.labels.tolist() == [1, 0, 1]
+    unnamed = IndexedSource([(noise[0], None), (noise[1], "dog"), (noise[2], "cat")])
+    assert unnamed.class_names == ["cat", "dog"]
+    assert unnamed.labels.tolist() == [-1, 1, 0]
     assert IndexedSource([(noise[0], None), (noise[1], 2)]).labels.tolist() == [-1, 2]
     chosen = IndexedSource([{"left": noise[0], "right": noise[1], "kind": 1}], image="right", label="kind")
     assert np.array_equal(chosen.image(0), noise[1])
@@ -134,6 +137,12 @@ def test_samples_that_cannot_be_read_are_named_or_replaced(noise):
         ([{"image": 1}], {"image": "img"}, "a sample has no 'img', it has 'image'"),
         ([(torch.zeros(3, 8, 8), 0)], {}, r"expected a PIL image or \(H, W, C\) uint8.*without transforms"),
         ([(np.zeros((8, 8, 3), np.uint8), [0.5, 1])], {}, "expected one integer or name a label"),
+        ([(np.zeros((8, 8, 3), np.uint8), 0.5)], {}, "sample 0 has the label 0.5: expected an integer"),
+        (
+            [(np.zeros((8, 8, 3), np.uint8), label) for label in (None, 7, "cat")],
+            {},
+            "sample 2 has the label 'cat' and sample 1 7: expected integers, or names",
+        ),
     ],
 )
 def test_what_is_no_image_or_label_is_said(dataset, options, message):

@@ -1,10 +1,15 @@
+import os
+import shutil
+import socket
 import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from ssl_data import ArraySource, FolderSource, Subset
+from ssl_data import ArraySource, FolderSource, Relabelled, Subset
+from ssl_data.sources.image_file import decode
+from ssl_data.sources.listing import image_extensions
 from ssl_data.sources.subset import chosen
 
 
@@ -31,6 +36,35 @@ def test_arrays_of_the_wrong_kind_say_how_to_convert():
         ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [1, 2])
     with pytest.raises(ValueError, match=r"labels: sample 1 has the label 1,000,000,000,000, expected below 1,048,576"):
         ArraySource(np.zeros((2, 8, 8, 3), np.uint8), [0, 10**12])
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (np.arange(4) + 0.5, "sample 0 has the label 0.5"),
+        ([0, 1, np.nan, 2], "sample 2 has the label nan"),
+        (np.array([0, 1, 2, 2**64 - 1], np.uint64), "sample 3 has the label 18446744073709551615"),
+        ([0, 1, 2, -5], "sample 3 has the label -5"),
+        (["1", "2", "3", "4"], "expected one integer or name a label"),
+    ],
+)
+def test_labels_that_would_change_are_refused(labels, shown):
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match=shown):
+        ArraySource(images, labels)
+    with pytest.raises(ValueError, match=shown):
+        Relabelled(ArraySource(images), labels)
+
+
+def test_conversions_without_loss_are_accepted():
+    source = ArraySource(np.zeros((3, 8, 8, 3), np.uint8), [0.0, 1.0, -1.0])
+    assert source.labels.dtype == np.int64
+    assert source.labels.tolist() == [0, 1, -1]
+    assert ArraySource(np.zeros((2, 8, 8, 3), np.uint8), [True, False]).labels.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="class_names: expected one for each of 2 classes, got 1"):
+        ArraySource(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["cat"])
+    with pytest.raises(ValueError, match=r"positions must be integers, got bool.*np.flatnonzero"):
+        Subset(source, np.array([True, False, True]))
 
 
 def test_class_folders_are_sorted_and_small_images_are_kept(folder):
@@ -65,6 +99,66 @@ def test_images_beside_class_folders_and_hidden_names(folder):
     save(folder / "bird.png", np.zeros((16, 16, 3), np.uint8))
     with pytest.raises(ValueError, match=r"'bird.png' lies beside the class folders and belongs to none"):
         FolderSource(folder)
+
+
+def test_only_regular_files_are_images(folder, caplog, tmp_path_factory):
+    """Reading a pipe, a socket or a device may never end; a loop of links lists its images forty times."""
+    os.mkfifo(folder / "cat" / "pipe.jpg")
+    (folder / "cat" / "device.png").symlink_to("/dev/zero")
+    short = tmp_path_factory.mktemp("s")  # the name of a socket has at most 107 bytes
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(short / "s"))
+    (folder / "dog" / "socket.jpg").symlink_to(short / "s")
+    (folder / "dog" / "loop").symlink_to(folder)
+    (folder / "dog" / "folder.jpg").mkdir()
+    (folder / "dog" / "notes.txt").write_text("no image")
+    for clutter in ("Thumbs.db", "desktop.ini", "._0.png", ".DS_Store"):
+        (folder / "cat" / clutter).write_bytes(b"")
+    source = FolderSource(folder)
+    assert [path.name for path in source.paths] == ["0.png", "1.png", "2.png", "3.png"] * 2
+    (message,) = caplog.messages
+    assert "ignored 5 files: 3 x special files, 1 x .txt, 1 x links to a folder that contains them" in message
+    with pytest.raises(ValueError, match="it is not a regular file"):
+        decode(folder / "cat" / "pipe.jpg")
+
+
+def test_missing_targets_of_links_are_unreadable_images(folder):
+    (folder / "cat" / "3.png").unlink()
+    (folder / "cat" / "3.png").symlink_to(folder / "gone.png")
+    with pytest.raises(ValueError, match=r"sample 3, '.*cat/3.png', cannot be read"):
+        FolderSource(folder)
+    (folder / "wolf").symlink_to(folder / "gone")
+    with pytest.raises(ValueError, match="'wolf' is a link to something missing"):
+        FolderSource(folder)
+
+
+def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ValueError, match=r"data.root=.*'.*dog' cannot be listed: Permission denied"):
+        FolderSource(folder)
+
+
+@pytest.mark.parametrize("name", ["a.JPG", "a.jfif", "a.Tga", "a.qoi"])
+def test_every_extension_that_pillow_decodes_is_read(folder, name):
+    base = Image.fromarray(np.full((16, 16, 3), 200, np.uint8))
+    base.save(folder / "cat" / name, format=Image.registered_extensions()[os.path.splitext(name)[1].lower()])
+    assert len(FolderSource(folder)) == 9
+    assert ".eps" not in image_extensions()  # Pillow starts a program for it
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("Train", "val"), ("train",)])
+def test_parts_of_a_data_set_are_not_classes(folder, parts):
+    for part in parts:
+        shutil.copytree(folder / "cat", folder / "parts" / part / "cat")
+    with pytest.raises(ValueError, match=r"expected class folders, found the parts of a data set .*/parts/\w+'"):
+        FolderSource(folder / "parts")
 
 
 def damaged(kind, whole):
@@ -159,6 +253,61 @@ def test_floating_point_images_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "0.tif")
     with pytest.raises(ValueError, match=r"0\.tif', cannot be read: its pixels are floating-point"):
         FolderSource(tmp_path)
+
+
+def tiff(array, photometric, extra=()):
+    """Return an uncompressed TIFF of bands that Pillow does not write, ``(H, W, bands)``."""
+    height, width, bands = array.shape
+    bits = 8 * array.itemsize
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    values = {256: width, 257: height, 258: (bits,) * bands, 259: 1, 262: photometric, 277: bands, 278: height}
+    for tag, value in {**values, 279: array.nbytes, 273: 0, **({338: extra} if extra else {})}.items():
+        directory[tag] = value  # 273, the position of the pixels, is counted from the end of the directory
+    return b"II*\0" + (8).to_bytes(4, "little") + directory.tobytes(8) + array.tobytes()
+
+
+_RANDOM = np.random.default_rng(0)
+_FOUR = _RANDOM.integers(0, 256, (8, 8, 4), dtype=np.uint8)
+_TWELVE = _RANDOM.integers(0, 4096, (8, 8, 3)).astype("<u2")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (tiff(_FOUR, 2, (0,)), "it has 4 bands of 8 bits, of which 3 would be read"),
+        (tiff(_FOUR, 2, (2,)), r"it has 4 bands of 8 bits, and the fourth \(transparency\) is not constant"),
+        (tiff(np.tile(_FOUR, 4)[..., :13], 1, (0,) * 12), "Pillow cannot read a TIFF of 13 bands of 8 bits"),
+        (tiff(np.tile(_FOUR, 2)[..., :5], 2, (0, 0)), "it has 5 bands of 8 bits, of which 3 would be read"),
+        (tiff(_TWELVE[..., :1], 1), r"1 band of 16 bits with no value above 3,977 of 65,535: 8 bits would keep 16"),
+        (tiff(_TWELVE, 2), r"3 bands of 16 bits with no value above 4,095"),
+        (tiff(_TWELVE[..., :1].astype("<u4") * 1000, 1), r"integers from [\d,]+ to [\d,]+ \(1 band of 32 bits\)"),
+        (_FOUR, "the fourth"),
+        ([_FOUR[..., 0]] * 13, "it has 13 pages or frames, of which one would be read"),
+    ],
+    ids=["rgbx", "rgba", "13", "5", "12 bits", "12-bit rgb", "32 bits", "png", "pages"],
+)
+def test_images_that_would_lose_information_are_refused(tmp_path, content, message):
+    path = tmp_path / "0.tif"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, list):
+        first, *others = map(Image.fromarray, content)
+        first.save(path, save_all=True, append_images=others)
+    else:
+        path = path.with_suffix(".png")
+        Image.fromarray(content).save(path)
+    with pytest.raises(ValueError, match=rf"sample 0, '.*{path.name}', cannot be read: .*{message}"):
+        FolderSource(tmp_path, memory=0).image(0)
+
+
+def test_frames_of_animations_are_not_dropped(tmp_path):
+    frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (0, 100, 200)]
+    for name in ("a.gif", "a.webp", "a.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(ValueError, match="it has 3 pages or frames"):
+            decode(tmp_path / name)
+    frames[0].save(tmp_path / "one.gif")
+    assert decode(tmp_path / "one.gif").shape == (8, 8, 3)
 
 
 def test_an_enormous_image_is_refused(tmp_path, monkeypatch):

@@ -212,6 +212,24 @@ def test_the_command_names_what_it_cannot_read(tmp_path, capsys):
     assert "No such file or directory" in capsys.readouterr().err
 
 
+def test_parts_of_a_data_set_are_not_written_as_classes(tmp_path, noise, capsys):
+    for part in ("train", "test"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        Image.fromarray(noise[0]).save(tmp_path / part / "cat" / "0.png")
+    target = tmp_path / "x.beton"
+    assert main(["write-beton", str(tmp_path), str(target), "--quiet"]) == 1
+    assert "found the parts of a data set (test, train); choose one of them" in capsys.readouterr().err
+    assert not target.exists()
+    assert main(["write-beton", str(tmp_path / "train"), str(target), "--quiet", "--mode", "raw"]) == 0
+
+
+def test_labels_with_a_fraction_are_not_written(tmp_path, source):
+    source.labels = source.labels + 0.5
+    with pytest.raises(ValueError, match="labels: sample 0 has the label 0.5"):
+        write_beton(source, tmp_path / "x.beton")
+    assert not (tmp_path / "x.beton").exists()
+
+
 def test_an_archive_with_a_pickle_is_refused_unread(tmp_path, capsys):
     class Attack:
         def __reduce__(self):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ssl_data.sources.source import numbered_classes
+from ssl_data.sources.source import integer_labels, numbered_classes
 
 
 class ArraySource:
@@ -16,14 +16,15 @@ class ArraySource:
     images : array
         ``(M, H, W, C)`` or ``(M, H, W) uint8``.
     labels : array, optional
-        ``(M,)`` integer; default: no labels (-1).
+        ``(M,)`` integer, -1 for no label; default: no labels.
     class_names : sequence of str, optional
         Default: the numbers.
 
     Raises
     ------
     ValueError
-        For another type or shape, or for another number of labels than of images.
+        For another type or shape, labels that are not integers, another number of labels than of images, or fewer class
+        names than classes.
     """
 
     def __init__(
@@ -39,12 +40,17 @@ class ArraySource:
             )
         self.images: NDArray[np.uint8] | None = np.ascontiguousarray(array)
         self.labels: NDArray[np.int64] = (
-            np.full(len(array), -1, np.int64) if labels is None else np.asarray(labels).astype(np.int64)
+            np.full(len(array), -1, np.int64) if labels is None else integer_labels("labels", labels)
         )
         if self.labels.shape != (len(array),):
             raise ValueError(f"labels must be one for each of the {len(array)} images, got shape {self.labels.shape}")
         self.ids: NDArray[np.int64] = np.arange(len(array), dtype=np.int64)
-        self.class_names = list(class_names or numbered_classes("labels", self.labels))
+        numbers = numbered_classes("labels", self.labels)
+        self.class_names = numbers if class_names is None else list(class_names)
+        if len(self.class_names) < len(numbers):
+            raise ValueError(
+                f"class_names: expected one for each of {len(numbers)} classes, got {len(self.class_names)}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ssl_data.sources.beton_format import RAW, read_tables
 from ssl_data.sources.image_file import check_pixels
-from ssl_data.sources.source import numbered_classes
+from ssl_data.sources.source import integer_labels, numbered_classes
 from ssl_data.sources.stored import MEMORY, StoredSource
 from ssl_data.sources.substitutes import SKIP_LIMIT
 from ssl_data.sources.turbojpeg import decode_jpeg, turbojpeg
@@ -65,7 +65,7 @@ class BetonSource(StoredSource):
             turbojpeg()  # is there, or the error comes now
         self._bytes = np.asarray(np.memmap(self.path, np.uint8, mode="r"))  # the system's cache holds what it can
         self._sizes = self._lengths(allocations)
-        labels = np.full(len(images), -1, np.int64) if labels is None else labels
+        labels = np.full(len(images), -1, np.int64) if labels is None else integer_labels(self._where, labels)
         super().__init__(self._where, labels, numbered_classes(self._where, labels), on_error, skip_limit)
         if memory:
             self.keep(memory, num_workers)

@@ -30,7 +30,8 @@ from ssl_data.sources.beton_format import (
     VERSION,
     sample_type,
 )  # fmt: skip
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import Source, integer_labels
+from ssl_data.threads import bounded_threads
 
 PAGE = 2**23  # bytes that FFCV's loader reads at once; a sample lies within one
 _STRETCH = 32  # samples a thread that are made before they are written
@@ -70,16 +71,18 @@ def write_beton(
     Raises
     ------
     ValueError
-        For another mode, a sample that cannot be read, or one that is larger than a page.
+        For another mode, labels that are not integers, a sample that cannot be read, or one that is larger than a page.
     OSError
         Where nothing can be written, or the disk is full: nothing is left behind.
     """
+    num_workers = bounded_threads(num_workers)
     if mode not in ("raw", "jpg"):
         raise ValueError(f"mode={mode!r}: expected 'raw' or 'jpg'")
     if not 1 <= quality <= 100:
         raise ValueError(f"quality={quality}: expected 1 to 100")
     if page_size < 2**21 or page_size & (page_size - 1):
         raise ValueError(f"page_size={page_size}: expected a power of two, at least {2**21}")
+    labels = integer_labels("labels", source.labels)
     fields = np.array([(IMAGE_KIND, b"image", b""), (INTEGER_KIND, b"label", b"")], FIELD)
     described, allocations = np.zeros(len(source), sample_type([IMAGE, INTEGER])), np.zeros(len(source), ALLOCATION)
     first = -(-(HEADER.itemsize + fields.nbytes + described.nbytes) // page_size) * page_size
@@ -94,7 +97,7 @@ def write_beton(
                     )
                 if end % page_size + len(stored) > page_size:
                     end += -end % page_size
-                described[position] = (kind, width, height, end), source.labels[position]
+                described[position] = (kind, width, height, end), labels[position]
                 allocations[position] = position, end, len(stored)
                 file.seek(end)
                 file.write(stored.data)

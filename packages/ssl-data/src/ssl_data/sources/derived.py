@@ -12,6 +12,9 @@ class Derived:
     """The samples at ``positions`` of another source, with their ids; what that source can do beyond images, it can too."""
 
     def __init__(self, source: Source, positions: NDArray[np.int64]) -> None:
+        positions = np.asarray(positions)
+        if positions.dtype.kind not in "iu":
+            raise ValueError(f"positions must be integers, got {positions.dtype}; for a mask use np.flatnonzero(mask)")
         self._source: Any = source
         self._positions = positions
         self.labels: NDArray[np.int64] = source.labels[positions]

@@ -1,21 +1,32 @@
 """Images in class folders."""
 
+import logging
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_data.sources.image_file import EXTENSIONS, decode, jpeg
+from ssl_data.sources.image_file import decode, jpeg
+from ssl_data.sources.listing import described, image_extensions, list_images
 from ssl_data.sources.stored import MEMORY, StoredSource
 from ssl_data.sources.substitutes import SKIP_LIMIT
+
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "unlabeled", "unlabelled"}  # no classes
+
+_KNOWN = ".jpg, .png, .webp, .tif, ..."
+
+_message = logging.getLogger(__name__)
 
 
 class FolderSource(StoredSource):
     """Images in ``root/<class>/**``, the classes sorted by name; or images in ``root``, without labels.
 
-    They are given as ``(H, W, 3) uint8``, whatever they are stored as, and turned upright as their EXIF tag says. Names that
-    begin with a dot are left out, links are followed.
+    They are given as ``(H, W, 3) uint8``, turned upright as their EXIF tag says. Every format that the installed Pillow
+    decodes is read; :func:`ssl_data.sources.image_file.decode` lists the images that cannot be given as 8-bit colours
+    without losing information, which count as unreadable. Symbolic links are followed, names that begin with a dot are left
+    out. Other files in class folders (unknown extensions, pipes, sockets, devices) are ignored; their number is logged once.
 
     Parameters
     ----------
@@ -37,7 +48,8 @@ class FolderSource(StoredSource):
     FileNotFoundError
         If the folder is missing or holds no image.
     ValueError
-        For an empty class folder, images beside class folders, or an unreadable image.
+        For an empty class folder, a folder that cannot be listed, images beside class folders, class folders that are called
+        as the parts of a data set are (train, test, ...), or an unreadable image.
     """
 
     def __init__(
@@ -51,18 +63,9 @@ class FolderSource(StoredSource):
         self.root = Path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"data.root={str(root)!r}: there is no such folder")
-        entries = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
-        classes = sorted(entry.name for entry in entries if entry.is_dir())
-        loose = sorted(path for path in entries if path.is_file() and path.name.lower().endswith(EXTENSIONS))
-        self.paths, labels = _in_class_folders(self.root, classes) if classes else (loose, [-1] * len(loose))
-        if not self.paths:
-            raise FileNotFoundError(f"data.root={str(root)!r}: no class folder and no image in it ({_known()})")
-        if classes and loose:
-            raise ValueError(
-                f"data.root={str(root)!r}: '{loose[0].name}' lies beside the class folders and belongs to none "
-                f"({len(loose)} such images); move it into one, or away"
-            )
-        super().__init__(f"data.root={str(root)!r}", np.array(labels, np.int64), classes, on_error, skip_limit)
+        where = f"data.root={str(root)!r}"
+        self.paths, labels, classes = _listed(self.root, where)
+        super().__init__(where, labels, classes, on_error, skip_limit)
         if memory:
             self.keep(memory, num_workers)
 
@@ -77,31 +80,48 @@ class FolderSource(StoredSource):
         return f"'{self.paths[position]}'"
 
 
-def _in_class_folders(root: Path, classes: list[str]) -> tuple[list[Path], list[int]]:
-    """Return the images of all classes, and the label of each."""
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = _images(root / name)
-        if not found:
-            raise ValueError(f"data.root={str(root)!r}: the class folder {name!r} holds no image ({_known()})")
-        paths += found
-        labels += [label] * len(found)
-    return paths, labels
+def _listed(root: Path, where: str) -> tuple[list[Path], NDArray[np.int64], list[str]]:
+    """Return the images of a folder, their labels and the names of the classes; log what is ignored."""
+    ignored = Counter[str]()
+    try:
+        classes, loose = _entries(root, where)
+        found = [list_images(root / name, ignored) for name in classes] or [list_images(root, ignored)]
+    except OSError as error:
+        raise ValueError(f"{where}: '{error.filename}' cannot be listed: {error.strerror}") from error
+    rest = f"; ignored {described(ignored)}" if ignored else ""
+    if not classes and not found[0]:
+        raise FileNotFoundError(f"{where}: no class folder and no image in it ({_KNOWN}){rest}")
+    for name, paths in zip(classes, found):
+        if not paths:
+            raise ValueError(f"{where}: the class folder {name!r} holds no image ({_KNOWN}){rest}")
+    if classes and loose:
+        raise ValueError(
+            f"{where}: '{loose[0]}' lies beside the class folders and belongs to none "
+            f"({len(loose)} such images); move it into one, or away"
+        )
+    if classes and {name.lower() for name in classes} <= _PARTS:
+        raise ValueError(
+            f"{where}: expected class folders, found the parts of a data set ({', '.join(classes)}); choose one of them, "
+            f"such as '{root / classes[-1]}'"
+        )
+    if ignored:
+        _message.warning("%s: ignored %s (expected images: %s)", where, described(ignored), _KNOWN)
+    labels = np.repeat(np.arange(len(classes)) if classes else [-1], [len(paths) for paths in found])
+    return [path for paths in found for path in paths], labels.astype(np.int64), classes
 
 
-def _images(folder: Path) -> list[Path]:
-    """Return all images below a folder, links to folders included, sorted part by part of their paths."""
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(parent, name)
-            for name in names
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
-    return [Path(path) for path in sorted(found, key=lambda path: path.split(os.sep))]
-
-
-def _known() -> str:
-    return ", ".join(EXTENSIONS[:4]) + ", ..."
+def _entries(root: Path, where: str) -> tuple[list[str], list[str]]:
+    """Return the names of the class folders of a folder, and of the images beside them, sorted."""
+    extensions = image_extensions()
+    classes, images = [], []
+    for entry in root.iterdir():
+        if entry.name.startswith("."):
+            continue
+        is_broken = entry.is_symlink() and not entry.exists()
+        if entry.is_dir():
+            classes.append(entry.name)
+        elif entry.suffix.lower() in extensions and (entry.is_file() or is_broken):
+            images.append(entry.name)
+        elif is_broken:  # perhaps a whole class
+            raise ValueError(f"{where}: '{entry.name}' is a link to something missing; restore its target or remove it")
+    return sorted(classes), sorted(images)

@@ -7,9 +7,11 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+from ssl_data.sources.bands import explain_tiff, rgb_pixels
+from ssl_data.sources.listing import is_special
+
 #: What PIL raises for a file that is damaged, or no image: its plug-ins let through what they stumble over.
 UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError, struct.error, zlib.error,
@@ -20,18 +22,29 @@ _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
 
 
 def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
-    """Return an image as ``(H, W, 3) uint8``: any mode of PIL, 16 bits scaled to 8, upright, the first of several frames.
+    """Return an image as ``(H, W, 3) uint8``, upright.
+
+    Grey values are repeated, palettes and CMYK are converted. 16 bits are scaled to 8 if the image uses at least half of the
+    range. A fourth band, such as transparency, is dropped if it is constant.
 
     Raises
     ------
     one of UNREADABLE
-        If the file is damaged or no image, holds floating-point numbers (what is white in it?), or has more pixels than
-        ``PIL.Image.MAX_IMAGE_PIXELS``: a few bytes can claim to be gigabytes.
+        If the file is damaged or not an image; if it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` (a few bytes can
+        claim to be gigabytes); if 8-bit colours would lose information: floating-point numbers, 16-bit files with values of
+        fewer bits, a fourth band that varies, more than four bands, several pages or frames.
     """
-    with Image.open(file) as opened:
-        check_pixels(*opened.size)
-        opened.load()
-        return pixels(opened)
+    if isinstance(file, str | os.PathLike) and is_special(file):
+        raise ValueError("it is not a regular file")  # to open a pipe waits for its writer
+    try:
+        with Image.open(file) as opened:
+            check_pixels(*opened.size)
+            return pixels(opened)
+    except UnidentifiedImageError as error:
+        reason = explain_tiff(file) if isinstance(file, str | os.PathLike) else None
+        if reason is None:
+            raise
+        raise ValueError(reason) from error
 
 
 def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | None:
@@ -52,16 +65,11 @@ def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | N
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Return an image that PIL has opened as ``(H, W, 3) uint8``; see :func:`decode`."""
-    if image.getexif().get(_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers; store them as 8 or 16 bits")
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.float64)
-        return np.repeat(np.clip(grey / 257, 0, 255).round().astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return rgb_pixels(image, _upright)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssl_data.sources.image_file import UNREADABLE, decode, pixels
-from ssl_data.sources.source import numbered_classes
+from ssl_data.sources.source import integer_labels, numbered_classes
 from ssl_data.sources.stored import MEMORY, StoredSource
 from ssl_data.sources.substitutes import SKIP_LIMIT
 
@@ -147,13 +147,21 @@ def _keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple
 
 def _numbered(name: str, labels: Any) -> tuple[NDArray[np.int64], list[str]]:
     """Return the labels as ``(M,) int64``, and the sorted names if they are names."""
-    array = np.asarray(labels if hasattr(labels, "shape") else [-1 if label is None else label for label in labels])
-    if array.ndim != 1 or array.dtype.kind not in "iubU":
-        raise ValueError(f"{name}: expected one integer or name a label, got {array.dtype} {array.shape}")
-    if array.dtype.kind == "U":
-        names, numbers = np.unique(array, return_inverse=True)
-        return numbers.astype(np.int64), names.tolist()
-    return array.astype(np.int64), []
+    given = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    present = [position for position, label in enumerate(given) if label is not None]
+    named = [isinstance(given[position], str) for position in present]
+    if any(named) and not all(named):
+        first, other = present[named.index(True)], present[named.index(False)]
+        raise ValueError(
+            f"{name}: sample {first} has the label {given[first]!r} and sample {other} {given[other]!r}: expected integers, "
+            "or names, or None for no label"
+        )
+    if not any(named):
+        return integer_labels(name, [-1 if label is None else label for label in given]), []
+    names, inverse = np.unique([given[position] for position in present], return_inverse=True)
+    numbers = np.full(len(given), -1, np.int64)
+    numbers[present] = inverse
+    return numbers, names.tolist()
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:
@@ -163,7 +171,7 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, bytes | str):
         return decode(io.BytesIO(image) if isinstance(image, bytes) else image)
     if isinstance(image, Image.Image):
-        return np.asarray(image)[..., None] if image.mode == "L" else pixels(image)
+        return np.ascontiguousarray(pixels(image)[..., :1]) if image.mode == "L" else pixels(image)
     array = np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):

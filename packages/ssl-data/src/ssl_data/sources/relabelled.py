@@ -4,17 +4,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.derived import Derived
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import Source, integer_labels
 
 _LABEL_NOISE = 1  # second word of the key: subsets draw from another stream
 
 
 class Relabelled(Derived):
-    """The images of another source, with ``labels``, ``(M,) int64``."""
+    """The images of another source, with ``labels``, ``(M,)`` integer, -1 for no label.
+
+    Raises
+    ------
+    ValueError
+        For labels that are not integers, or another number of labels than of images.
+    """
 
     def __init__(self, source: Source, labels: NDArray[np.int64]) -> None:
         super().__init__(source, np.arange(len(source)))
-        self.images, self.labels = source.images, labels
+        self.images, self.labels = source.images, integer_labels("labels", labels)
+        if len(self.labels) != len(source):
+            raise ValueError(f"labels must be one for each of the {len(source)} images, got {len(self.labels)}")
 
 
 def noisy(labels: NDArray[np.int64], num_classes: int, share: float, seed: int) -> NDArray[np.int64]:

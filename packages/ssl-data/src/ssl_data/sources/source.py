@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class Source(Protocol):
@@ -37,6 +37,39 @@ class Source(Protocol):
 
 
 MOST_CLASSES = 2**20
+
+
+def integer_labels(where: str, labels: ArrayLike) -> NDArray[np.int64]:
+    """Return labels as ``(M,) int64``, if that changes none of them.
+
+    Parameters
+    ----------
+    where : str
+        Begins the message.
+    labels : array
+        ``(M,)``: integers, booleans, or floating-point numbers without a fraction; -1 for no label.
+
+    Raises
+    ------
+    ValueError
+        For any other label, such as 0.5, NaN, "cat" or -2.
+    """
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iubf"):
+        raise ValueError(f"{where}: expected one integer or name a label, got {array.dtype} {array.shape}")
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(np.int64)
+    wrong = (converted != array) | (converted < -1)
+    if wrong.any():
+        position = int(wrong.argmax())
+        raise ValueError(
+            f"{where}: sample {position} has the label {array[position]}: expected an integer from 0, or -1 for no label "
+            f"({wrong.sum():,} of {len(array):,} labels are of another kind)"
+        )
+    return converted
 
 
 def numbered_classes(where: str, labels: NDArray[np.int64]) -> list[str]:
