@@ -225,7 +225,7 @@ def test_parts_of_a_data_set_are_not_written_as_classes(tmp_path, noise, capsys)
 
 def test_labels_with_a_fraction_are_not_written(tmp_path, source):
     source.labels = source.labels + 0.5
-    with pytest.raises(ValueError, match="labels: sample 0 has the label 0.5"):
+    with pytest.raises(ValueError, match=r"labels: sample 0 has the label 0\.5"):
         write_beton(source, tmp_path / "x.beton")
     assert not (tmp_path / "x.beton").exists()
 

@@ -19,6 +19,7 @@ from ssl_core.class_place import place_of
 from ssl_core.collapse import CollapseAlarm
 from ssl_core.config import Config, ModelConfig
 from ssl_core.data_contract import check_loaders, checked, training_batches
+from ssl_core.data_record import record_data
 from ssl_core.distributed import Distributed
 from ssl_core.divergence import Divergence
 from ssl_core.early_stopping import EarlyStopping
@@ -265,6 +266,7 @@ class BaseModel(nn.Module):
     def open_files(self, writes: bool = True) -> None:
         """Make the folder, now that it is locked, and what writes into it (in a replay: nothing does)."""
         config, ranks = self.config, self.distributed
+        self.checkpoints.data = record_data(self.loaders, self.folder, self.checkpoints, ranks)
         writes = writes and ranks.is_main
         if writes:
             plain = plain_config(config)
@@ -280,6 +282,7 @@ class BaseModel(nn.Module):
             "method": place_of(type(self)),
             "data": place_of(type(config.data)),
             "image_shape": list(self.image_shape),
+            "datasets": self.checkpoints.data,
             **{name: list(getattr(self.loaders, name)) for name in ("mean", "std") if hasattr(self.loaders, name)},
         }
         self.throughput = Throughput()

@@ -22,6 +22,8 @@ from ssl_core.disk import refusal, refuse_without_room
 from ssl_core.errors import CheckpointError
 from ssl_core.state_schema import check_state
 
+_ABOUT = ("format", "run", "datasets")  # keys beside the state of the parts
+
 
 class Checkpoints:
     """The checkpoints of one run.
@@ -42,6 +44,7 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
         self.identity = identity
+        self.data: dict[str, Any] = {}  # the record of the data (ssl_core.data_record), kept in each checkpoint
         self.up_to: int | None = None  # a replay's: checkpoints of later steps are not loaded
 
     def all(self) -> list[Path]:
@@ -63,7 +66,7 @@ class Checkpoints:
         _crash_point("begin")
         try:
             self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that has been removed stays so
-            torch.save({"format": self.FORMAT, "run": self.identity, **state}, temporary)
+            torch.save({"format": self.FORMAT, "run": self.identity, "datasets": self.data, **state}, temporary)
             _crash_point("written")
             digest = sha256_of(temporary)
             _sync(temporary)
@@ -100,6 +103,13 @@ class Checkpoints:
                 return path
             damaged.append(f"; {path.name}: {problem}")
         raise CheckpointError(f"there is no whole checkpoint in '{self.folder}'{''.join(damaged)}")
+
+    def recorded_data(self) -> Any:
+        """Return the record of the data in the newest whole checkpoint; None where it has none, or there is no checkpoint."""
+        try:
+            return read_state(self.newest(), torch.device("cpu")).get("datasets")
+        except CheckpointError:
+            return None  # loading it names what is wrong
 
     def load(
         self, device: torch.device, expected: dict[str, Any] | None = None
@@ -162,7 +172,7 @@ def _check_form(state: dict[str, Any], expected: dict[str, Any] | None, path: Pa
     if expected is None:
         return
     try:
-        check_state({key: value for key, value in state.items() if key not in ("format", "run")}, expected)
+        check_state({key: value for key, value in state.items() if key not in _ABOUT}, expected)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path.name}: {error}; the file is undamaged, but the method or the optimizer has changed since it was written: "

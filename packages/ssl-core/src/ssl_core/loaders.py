@@ -43,6 +43,8 @@ class Loaders(Protocol):
     num_classes: int
     image_shape: tuple[int, int, int]  # (C, H, W) of one view
     # and, where they are known, mean and std of each channel, by which pixels from 0 to 1 were normalised
+    # and, to notice data that changed between stop and resume, fingerprint(): name of a part -> dict of plain values that
+    # change with the data; num_samples and class_names get sentences of their own. It is asked on the main rank only.
 
 
 class Data(Protocol):

@@ -46,6 +46,13 @@ class DataLoaders:
     mean: tuple[float, ...]  # of each channel, subtracted from pixels between 0 and 1
     std: tuple[float, ...]  # of each channel, by which they are divided then
 
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """Return the fingerprint of each part, by name: what a run records, and compares when it is resumed."""
+        found = {"train": self.train.fingerprint()}
+        if self.reference.source is not self.train.source:
+            found["reference"] = self.reference.fingerprint()
+        return found | {name: loader.fingerprint() for name, loader in self.evaluation.items()}
+
 
 @dataclass
 class DataConfig:

@@ -13,6 +13,7 @@ from ssl_data.device_batches import DeviceBatches
 from ssl_data.host_batches import HostBatches
 from ssl_data.order import epoch_order
 from ssl_data.prefetch import Job, made_ahead
+from ssl_data.sources.fingerprint import fingerprint
 from ssl_data.sources.source import Source
 from ssl_data.threads import bounded_threads
 from ssl_data.view_spec import ViewSpec
@@ -159,6 +160,10 @@ class Loader:
         if self.drop_last:
             check_batch_size(self.batch_size, len(chosen), self.world_size)
         return part
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return number of samples, class names and digests of labels and images: the same on every rank and machine."""
+        return fingerprint(self.source)
 
     def start(self, epoch: int, step: int = 0) -> "Loader":
         """Let the next iteration begin at batch ``step`` of ``epoch``, at once; return the loader.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ssl_data.sources.fingerprint import array_fingerprint
 from ssl_data.sources.source import integer_labels, numbered_classes
 
 
@@ -54,6 +55,11 @@ class ArraySource:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def fingerprint(self) -> str:
+        """Return shape and digest of the images."""
+        assert self.images is not None
+        return array_fingerprint(self.images)
 
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, C) uint8``."""

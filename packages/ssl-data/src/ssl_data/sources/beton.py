@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.beton_format import RAW, read_tables
+from ssl_data.sources.fingerprint import samples_fingerprint
 from ssl_data.sources.image_file import check_pixels
 from ssl_data.sources.source import integer_labels, numbered_classes
 from ssl_data.sources.stored import MEMORY, StoredSource
@@ -70,6 +71,11 @@ class BetonSource(StoredSource):
         if memory:
             self.keep(memory, num_workers)
 
+    def fingerprint(self) -> str:
+        """Return number and digest of the samples: of their sizes and places in the file, and of some of their bytes."""
+        tables = (self._heights, self._widths, self._starts, self._sizes, self._raw)
+        return samples_fingerprint(len(self), self._stored, *tables)
+
     def size(self, position: int) -> tuple[int, int]:
         """Return height and width of an image, which is not decoded for it."""
         return int(self._heights[position]), int(self._widths[position])
@@ -103,13 +109,16 @@ class BetonSource(StoredSource):
     def _read(self, position: int, shrink: int = 1) -> NDArray[np.uint8]:
         height, width = self.size(position)
         check_pixels(width, height)
-        start = self._starts[position]
-        stored = self._bytes[start : start + self._sizes[position]]
+        stored = self._stored(position)
         if not self._raw[position]:
             return decode_jpeg(stored, height, width, shrink)
         if len(stored) != height * width * 3:
             raise ValueError(f"{len(stored)} bytes are no {width} x {height} pixels")
         return np.array(stored).reshape(height, width, 3)
+
+    def _stored(self, position: int) -> NDArray[np.uint8]:
+        start = self._starts[position]
+        return self._bytes[start : start + self._sizes[position]]
 
     def _describe(self, position: int) -> str:
         return f"byte {self._starts[position]} of '{self.path}'"

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.fingerprint import images_fingerprint
 from ssl_data.sources.source import Source
 
 
@@ -23,6 +24,10 @@ class Derived:
 
     def __len__(self) -> int:
         return len(self._positions)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the images of the whole source; which samples these are is in the ids."""
+        return images_fingerprint(self._source)
 
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, C) uint8``."""

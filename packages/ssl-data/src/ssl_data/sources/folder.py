@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.fingerprint import files_fingerprint
 from ssl_data.sources.image_file import decode, jpeg
 from ssl_data.sources.listing import described, image_extensions, list_images
 from ssl_data.sources.stored import MEMORY, StoredSource
@@ -68,6 +69,10 @@ class FolderSource(StoredSource):
         super().__init__(where, labels, classes, on_error, skip_limit)
         if memory:
             self.keep(memory, num_workers)
+
+    def fingerprint(self) -> str:
+        """Return number, bytes and digest of the files; the folder may be moved or copied."""
+        return files_fingerprint(self.paths, self.root)
 
     def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
         """Return the bytes of a JPEG file with its height and width, or None if it is none in colour and upright."""

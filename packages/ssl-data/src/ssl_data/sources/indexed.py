@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssl_data.sources.fingerprint import array_fingerprint, files_fingerprint, samples_fingerprint
 from ssl_data.sources.image_file import UNREADABLE, decode, pixels
 from ssl_data.sources.source import integer_labels, numbered_classes
 from ssl_data.sources.stored import MEMORY, StoredSource
@@ -78,6 +79,17 @@ class IndexedSource(StoredSource):
         self._channels = self._channels or self.image(0).shape[2]
         if memory:
             self.keep(memory, num_workers)
+
+    def fingerprint(self) -> str:
+        """Return what the data set's own ``fingerprint()`` does, else a digest of the images, files or some samples."""
+        own, samples = getattr(self._dataset, "fingerprint", None), getattr(self._dataset, "samples", None)
+        if callable(own):
+            return str(own())
+        if self.images is not None:
+            return array_fingerprint(self.images)
+        if samples and hasattr(self._dataset, "root"):  # torchvision's folders: (path, label)
+            return files_fingerprint([path for path, _ in samples], self._dataset.root)
+        return samples_fingerprint(len(self), self.image)
 
     def _any_sample(self) -> Any:
         """Return the first sample that can be read: the others are laid out as it is."""

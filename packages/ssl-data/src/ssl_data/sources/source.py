@@ -12,6 +12,9 @@ class Source(Protocol):
     A source may do more: say ``scaled_decoding``, and then give the ``size`` of an image before it is decoded and the image
     ``shrunk`` (:class:`ssl_data.BetonSource`); or give the bytes of a file by ``jpeg`` (:class:`ssl_data.FolderSource`).
 
+    A source may have ``fingerprint()``, a string that changes when the images do: a run that is resumed compares it. Without
+    it, images in memory are compared, or else only the labels, the ids and the names of the classes.
+
     Attributes
     ----------
     images : array or None
