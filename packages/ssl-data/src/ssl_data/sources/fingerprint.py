@@ -49,7 +49,7 @@ def array_fingerprint(array: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
     rows = array[:: max(1, -(-array.nbytes // MOST_BYTES))]
     for first in range(0, len(rows), 1024):
-        digest.update(np.ascontiguousarray(rows[first : first + 1024]))
+        digest.update(_bytes(rows[first : first + 1024]))
     return f"{' x '.join(map(str, array.shape))}, {_shown(digest)}"
 
 
