@@ -12,7 +12,8 @@ import torch
 
 from ssl_core.backbones import build_backbone
 from ssl_core.errors import ConfigError
-from ssl_eval import write_report
+from ssl_core.judgement import judge_checkpoint
+from ssl_eval import Protocol, write_report
 from ssl_launch.baseline import make_baseline
 
 RUNS = Path(__file__).parents[2] / "runs"
@@ -25,10 +26,14 @@ def settings(tmp_path):
 
 
 def test_a_command_judges_it_and_the_report_shows_it_beside_runs(tmp_path):
+    """With the weights of a file: the whole path from the command to the report."""
+    torch.manual_seed(1)
+    torch.save(build_backbone("resnet9", (1, 16, 16), width=4).state_dict(), tmp_path / "fits.pth")
     command = [sys.executable, "eval.py", "backbone=resnet9", "++model.backbone_options={width: 4}", "++data.size=16"]
     command += [
         "++data.views=digits",
-        f"++log.folder={tmp_path}",
+        f"weights={tmp_path / 'fits.pth'}",
+        f"++log.folder={tmp_path / 'runs'}",
         "++eval.few=[]",
         "++eval.map_samples=0",
         "view_samples=20",
@@ -37,17 +42,32 @@ def test_a_command_judges_it_and_the_report_shows_it_beside_runs(tmp_path):
         command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200
     )
     assert result.returncode == 0, result.stderr
-    (folder,) = tmp_path.iterdir()
-    assert folder.name.startswith("resnet9-random-data.size=16,data.views=digits")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("resnet9-fits-")
     document = json.loads((folder / "eval" / "standard.json").read_text())
     assert document["backbone"] == "resnet9"
     assert 0.5 < document["metrics"]["linear"] <= 1
     assert "lidar" in document["metrics"]
     assert json.loads((folder / "summary.json").read_text())["status"] == "baseline"
-    (online, offline) = write_report([tmp_path], tmp_path / "report").tables
+    (online, offline) = write_report([tmp_path / "runs"], tmp_path / "report").tables
     assert online.rows[0][1] == offline.rows[0][1] == "baseline"
     assert not [name for name in online.columns if "probe" in name]  # which nobody has trained
     assert not list((tmp_path / "report").glob("learning_curves*"))
+
+
+def test_few_images_are_fewer_than_the_default_batch_size(settings):
+    """20 training images; a batch size that was asked for is not changed."""
+    settings = {**settings, "data": {**DIGITS["data"], "per_class": 2}}
+    run = make_baseline("resnet9", None, settings, [], "cpu")
+    assert run.read_config()["optim"]["batch_size"] == 20
+    assert make_baseline("resnet9", None, settings, [], "cpu").path == run.path
+    (path,) = judge_checkpoint(
+        run, Protocol("tiny", linear=False, few=[], map_samples=0), device="cpu", view_samples=20
+    )
+    assert 0 <= json.loads(path.read_text())["metrics"]["knn_20"] <= 1
+    settings["optim"] = {"batch_size": 256}
+    with pytest.raises(ValueError, match=r"optim\.batch_size=256: larger than the data set, which has 20 samples"):
+        make_baseline("resnet9", None, settings, ["++optim.batch_size=256"], "cpu")
 
 
 def test_it_has_the_weights_that_it_was_given_and_another_folder_for_others(settings, tmp_path):

@@ -72,6 +72,9 @@ def _make(
     composed["hardware"] = {"device": device, **settings.get("hardware", {})}
     composed["log"] = {"report": False, **settings.get("log", {})}
     config = assemble(composed, overrides, data=data)
+    if "batch_size" not in composed["optim"]:  # nothing is trained: fewer images than the default are no mistake
+        images = len(config.data.open(1, config.hardware.seed, 0, 1).train)
+        config.optim.batch_size = min(config.optim.batch_size, images)
     if config.log.run is None:
         said = [each for each in overrides if each.lstrip("+~").partition(".")[0] in GROUPS]
         config.log.run = name_of([backbone.replace("/", "_"), whose], said)

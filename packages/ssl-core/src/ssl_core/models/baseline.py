@@ -4,8 +4,10 @@ from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
+from ssl_core.checkpoints import Checkpoints
 from ssl_core.errors import ConfigError
 from ssl_core.probes import Probes
+from ssl_core.run_folder import RunFolder
 from ssl_core.warm_start import weights_for
 
 
@@ -22,7 +24,8 @@ class Baseline(BaseModel):
     def open_data(self) -> None:
         """Refuse weights that do not fit these images before a folder is made for them."""
         super().open_data()
-        if self.config.model.init_from and not self.checkpoints.all():
+        begun = Checkpoints(RunFolder.of(self.config).checkpoints).all()  # an evaluation opens the data, and no folder
+        if self.config.model.init_from and not begun:
             weights_for(self._backbone(), self.config.model.init_from)
 
     def open_files(self, writes: bool = True) -> None:
