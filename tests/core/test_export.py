@@ -120,6 +120,23 @@ def test_a_backbone_of_ones_own_is_exported_without_a_name(make_config, tiny_mod
         load_exported(path)
 
 
+def test_exported_file_that_cannot_be_used_is_an_error(tmp_path):
+    path = tmp_path / "backbone.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\nsize 12\n")
+    with pytest.raises(ConfigError, match="a git-LFS pointer, not the weights"):
+        load_exported(path)
+    tensors = build_backbone("resnet9", (1, 16, 16), width=4).state_dict()
+    name = "stem.0.0.weight"
+    facts = {"backbone": "resnet9", "backbone_options": '{"width": 4}', "image_shape": "[1, 16, 16]"}
+    for changed, message in (
+        ({**tensors, name: tensors[name] / 0}, rf"not finite: {name} \("),
+        ({key: tensor for key, tensor in tensors.items() if key != name}, "does not fit 'resnet9', which it names"),
+    ):
+        write(path, changed, facts)
+        with pytest.raises(ConfigError, match=message):
+            load_exported(path)
+
+
 def test_a_method_without_a_backbone_is_refused_before_it_trains(make_config, tiny_model):
     class Headless(tiny_model):
         def initialize_modules(self):

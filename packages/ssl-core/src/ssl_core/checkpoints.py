@@ -10,6 +10,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -209,8 +210,18 @@ def load_tensors(path: Path, device: torch.device) -> Any:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a forged file makes the reader stumble in any way it likes
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path.name}: no state that is safe to load ({said})") from error
+        raise CheckpointError(f"{path.name}: no state that is safe to load ({_why_unsafe(error)})") from error
+
+
+def _why_unsafe(error: Exception) -> str:
+    """Return why torch does not load a file. Its own advice is to load it unsafely, and is never passed on."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named:
+        return f"it needs the Python object {named[1]}, expected tensors, numbers and strings"
+    if "eights only" in str(error) or "weights_only" in str(error):
+        return "it holds more than tensors, or is not a file of torch.save"
+    said = next(iter(str(error).splitlines()), "")
+    return f"damaged or truncated: {said or type(error).__name__}"
 
 
 def digest_of(path: Path) -> str:

@@ -34,7 +34,9 @@ class ModelConfig:
     name: str = "simclr"  # the method: a name of ssl_core.models.METHODS, or of one's own class
     backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
-    init_from: str | None = None  # the backbone's first weights: a run folder, a checkpoint, .safetensors or .pth
+    init_from: str | None = (
+        None  # the backbone's first weights: a run folder, .safetensors, or a checkpoint of any program
+    )
 
     def check(self) -> None:
         """Raise a ConfigError for what one key's metadata cannot say. Called before any data is opened."""

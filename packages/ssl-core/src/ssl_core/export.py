@@ -113,7 +113,12 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     """Return what a safetensors file says about its tensors; they are not read."""
     from safetensors import SafetensorError, safe_open
 
+    from ssl_core.weights_file import content_problem
+
     try:
+        problem = content_problem(Path(path))
+        if problem is not None:
+            raise ConfigError(f"'{path}': {problem}")
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
@@ -128,9 +133,12 @@ def load_exported(path: str | Path) -> "nn.Module":
     Raises
     ------
     ConfigError
-        (a ValueError) If the file is none of these, or does not name a backbone of the catalogue.
+        (a ValueError) If the file is none of these, does not name a backbone of the catalogue, does not fit it, or holds
+        values that are not finite.
     """
     from safetensors.torch import load_file
+
+    from ssl_core.weights_file import first, not_finite
 
     metadata = read_metadata(path)
     if "backbone" not in metadata or "image_shape" not in metadata:
@@ -140,7 +148,16 @@ def load_exported(path: str | Path) -> "nn.Module":
         )
     options = {key: value for key, value in json.loads(metadata["backbone_options"]).items() if key not in _FETCHING}
     backbone = build_backbone(metadata["backbone"], tuple(json.loads(metadata["image_shape"])), **options)
-    backbone.load_state_dict(load_file(path))
+    tensors = load_file(path)
+    bad = not_finite(tensors)
+    if bad:
+        raise ConfigError(f"'{path}' has values that are not finite: {first(bad)}; export an earlier checkpoint")
+    try:
+        backbone.load_state_dict(tensors)
+    except RuntimeError as error:  # torch lists the keys
+        raise ConfigError(
+            f"'{path}' does not fit {metadata['backbone']!r}, which it names; export the run again"
+        ) from error
     return backbone.eval()
 
 

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from ssl_core.checkpoints import Checkpoints, is_checkpoint, load_tensors, read_state, sha256_of
+from ssl_core.checkpoints import Checkpoints, sha256_of
 from ssl_core.errors import CheckpointError, ConfigError
 from ssl_core.run_folder import RunFolder
+from ssl_core.weights_file import content_problem, first, not_finite, prefix_of, read_weights
 
 _message = logging.getLogger(__name__)
 _PREFIX = "backbone."
@@ -21,10 +21,13 @@ def find_weights(source: str) -> Path:
     Raises
     ------
     ConfigError
-        (a ValueError) If there is none.
+        (a ValueError) If there is none, or the file holds something else than weights (a git-LFS pointer, a web page).
     """
     path = Path(source)
     if path.is_file():
+        problem = content_problem(path)
+        if problem is not None:
+            raise ConfigError(f"model.init_from={source!r}: {path.name}: {problem}")
         return path
     if not path.is_dir():
         raise ConfigError(f"model.init_from={source!r}: there is no such file or run folder")
@@ -43,9 +46,10 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
         Its parameters and buffers are filled in place.
     source : str
         ``model.init_from``: a run folder, one of its checkpoints (with its ``.sha256``), a ``.safetensors`` file, or a file
-        that ``torch.save`` has made of a state dict (torchvision's). Keys that begin with ``backbone.`` are the backbone's;
-        where there are none, all are. Weights of a classifier for which the backbone has nothing any more are left out,
-        and named in the log.
+        of ``torch.save``: a state dict (torchvision's) or a training checkpoint that holds one under ``state_dict``,
+        ``model`` or ``teacher``, say (Lightning's ``.ckpt``, MAE's, DINO's). Keys that begin with ``backbone.`` are the
+        backbone's; else the prefix under which most of its names are found (``module.``, ``encoder.``), which is named in
+        the log. Weights of a classifier for which the backbone has nothing any more are left out, and named in the log.
 
     Returns
     -------
@@ -55,8 +59,8 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        (a ValueError) If the file is not there, cannot be read, or does not fit: each key that is missing, unexpected or
-        of another shape is named, and the backbone is as it was.
+        (a ValueError) If the file is not there, cannot be read, holds values that are not finite, or does not fit: the
+        first keys that are missing, unexpected or of another shape are named. The backbone is unchanged then.
     """
     path, weights, classifier = weights_for(backbone, source)
     assert backbone is not None
@@ -77,38 +81,28 @@ def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str
     if backbone is None:
         raise ConfigError(f"model.init_from={source!r}: the method has no module called backbone to load it into")
     path = find_weights(source)
+    expected = backbone.state_dict()
     try:
-        found = _read(path)
+        found = _below(_PREFIX, read_weights(path))
+        prefix = prefix_of(found, expected)
     except (CheckpointError, OSError) as error:
         raise ConfigError(f"model.init_from={source!r}: {error}") from error
-    if any(key.startswith(_PREFIX) for key in found):
-        found = {key.removeprefix(_PREFIX): tensor for key, tensor in found.items() if key.startswith(_PREFIX)}
-    expected = backbone.state_dict()
+    if prefix:
+        below = _below(prefix, found)
+        _message.info("%s: names begin with '%s'; %d other tensors are left out", path, prefix, len(found) - len(below))
+        found = below
     gone = [f"{name}." for name, module in backbone.named_modules() if isinstance(module, nn.Identity)]
     classifier = [key for key in found if key not in expected and key.startswith(tuple(gone))]
     weights = {key: tensor for key, tensor in found.items() if key not in classifier}
     _refuse_unfit(source, path, expected, weights)
+    _refuse_not_finite(source, path, weights)
     return path, weights, classifier
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by their names. No code in it is run."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(f"{path.name}: no safetensors file ({error})") from error
-    if is_checkpoint(path):
-        return read_state(path, torch.device("cpu"))["model"]
-    state = load_tensors(path, torch.device("cpu"))
-    if not isinstance(state, dict) or not state or not all(isinstance(each, Tensor) for each in state.values()):
-        raise CheckpointError(
-            f"{path.name}: expected a checkpoint with its .sha256 beside it, or names and their tensors"
-        )
-    return state
+def _below(prefix: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it; all of them where none does."""
+    below = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
+    return below or found
 
 
 def _refuse_unfit(source: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
@@ -121,9 +115,18 @@ def _refuse_unfit(source: str, path: Path, expected: Mapping[str, Tensor], found
             if key in found and found[key].shape != tensor.shape
         ],
     }
-    said = [f"{problem}: {', '.join(keys)}" for problem, keys in problems.items() if keys]
+    said = [f"{problem}: {first(keys)}" for problem, keys in problems.items() if keys]
     if said:
         raise ConfigError(
             f"model.init_from={source!r}: '{path}' does not fit the backbone of this run, and nothing is loaded; "
             f"{'; '.join(said)}"
+        )
+
+
+def _refuse_not_finite(source: str, path: Path, weights: Mapping[str, Tensor]) -> None:
+    bad = not_finite(weights)
+    if bad:
+        raise ConfigError(
+            f"model.init_from={source!r}: '{path}' has values that are not finite, and nothing is loaded: {first(bad)}; "
+            "take weights from before the training diverged"
         )
