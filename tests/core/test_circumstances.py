@@ -9,7 +9,7 @@ import pytest
 
 from ssl_core import ConfigError, RunFolder
 from ssl_core.circumstances import circumstances, what_differs
-from ssl_core.class_place import class_at, has_changed, place_of, recorded_class
+from ssl_core.class_place import changed_files, class_at, place_of, recorded_class
 from ssl_core.git_state import git_state, record_code, uncommitted_patch
 from ssl_core.models import method_class
 from ssl_core.run_lock import RunLock, is_worked_in
@@ -110,13 +110,133 @@ def test_what_differs_from_the_start_is_named(tmp_path):
     assert what_differs({}) == []  # a run that has recorded nothing
 
 
+IDEA = """
+import torch
+from ssl_core import BaseModel
+from losses_of_mine import loss
+
+
+class MyIdea(BaseModel):
+    def initialize_modules(self):
+        self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+
+    def forward(self, x):
+        return self.backbone(x)
+
+    def compute_loss(self):
+        return loss(self.forward(self.data[0][0]), self.data[1])
+"""
+LOSS = "import torch\n\n\ndef loss(x, y):\n    return torch.nn.functional.cross_entropy(x, y)\n"
+
+
+@pytest.fixture(params=["idea_of_mine.py", "losses_of_mine.py"])
+def edited(request, tmp_path, monkeypatch):
+    """A method of the user's; a function that loads it, and one that edits its file or the module that it imports."""
+    place = tmp_path / "code"
+    place.mkdir()
+    (place / "idea_of_mine.py").write_text(IDEA)
+    (place / "losses_of_mine.py").write_text(LOSS)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def load():
+        sys.modules.pop("losses_of_mine", None)
+        return class_at(f"{place / 'idea_of_mine.py'}:MyIdea")
+
+    def edit():
+        path = place / request.param
+        path.write_text(path.read_text().replace("return ", "return 2 * "))
+        os.utime(path, (1, 1))  # Python compares times to see that a compiled module is stale
+        return str(path)
+
+    yield load, edit
+    for name in ("idea_of_mine", "losses_of_mine"):
+        sys.modules.pop(name, None)
+
+
+def test_finished_run_keeps_its_record_when_its_code_changes(edited, make_config, caplog):
+    load, edit = edited
+    config = make_config(optim__epochs=1)
+    load()(config).fit()
+    folder = RunFolder.of(config)
+    before = folder.summary.read_bytes()
+    load()(config).fit()
+    assert folder.summary.read_bytes() == before  # nothing was trained
+    assert "has changed" not in caplog.text
+    path = edit()
+    load()(config).fit()
+    assert folder.summary.read_bytes() == before
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"the code of MyIdea has changed since this run was trained: '{path}'; the run has finished")
+    assert line.endswith("choose another folder with ++log.run=NAME")
+    assert f"'{path}' has changed" in what_differs(folder.read_summary())  # what --from-scratch prints
+
+
+def test_resumed_run_records_the_code_of_each_part(edited, make_config, caplog):
+    load, edit = edited
+    config = make_config(optim__epochs=3, log__checkpoint_every=1)
+
+    def stop(model):
+        if model.progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    kind = load()
+    kind.after_train_epoch = stop
+    with pytest.raises(KeyboardInterrupt):
+        kind(config).fit()
+    folder = RunFolder.of(config)
+    first = folder.read_summary()["method"]
+    path = edit()
+    kind = load()
+    kind.after_train_epoch = lambda model: stop(model) if model.progress.epoch == 2 else None
+    kind(config).fit()
+    summary = folder.read_summary()
+    assert summary["status"] == "finished"
+    assert summary["method"] == first
+    [later] = summary["method_resumed"]
+    assert (later["sha256"], later["imports"]) != (first["sha256"], first["imports"])
+    assert later["step"] > 0
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert f"'{path}'; training continues with the new code, and summary.json records both" in line
+    said = what_differs(summary)
+    assert f"'{path}' has changed" in said
+    assert f"the method's code had changed at step {later['step']}, in the middle of the run" in said
+
+
+def test_code_edited_before_the_first_checkpoint_is_the_runs_code(edited, make_config, caplog):
+    """A mistake is corrected before anything was trained."""
+    load, edit = edited
+    config = make_config(optim__epochs=1)
+    kind = load()
+    kind.compute_loss = lambda model: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        kind(config).fit()
+    edit()
+    load()(config).fit()
+    summary = RunFolder.of(config).read_summary()
+    assert what_differs(summary) == []
+    assert "method_resumed" not in summary
+    assert "has changed" not in caplog.text
+
+
+def test_finished_run_with_a_damaged_checkpoint_is_trained_and_recorded_again(make_config, tiny_model):
+    config = make_config(optim__epochs=2, log__checkpoint_every=1)
+    tiny_model(config).fit()
+    folder = RunFolder.of(config)
+    before = folder.read_summary()
+    max(folder.checkpoints.glob("step_*.pt")).write_bytes(b"")
+    tiny_model(config).fit()
+    after = folder.read_summary()
+    assert after["metrics"]["train/loss"] == before["metrics"]["train/loss"]
+    assert after["wall_seconds"] > before["wall_seconds"]
+
+
 def test_a_class_of_ones_own_is_found_again_by_what_the_run_has_recorded(tmp_path):
     file = tmp_path / "own" / "idea_of_mine.py"
     file.parent.mkdir()
     file.write_text("class Idea:\n    def f(self):\n        return 5\n")
     record = place_of(class_at(f"{file}:Idea"))
     assert (record["class"], record["file"]) == ("Idea", str(file))
-    assert not has_changed(record)
+    assert not changed_files(record)
     run = tmp_path / "outputs" / "mine"
     assert recorded_class(record, "method", run)().f() == 5
     assert place_of(method_class("simclr")) == {"class": "ssl_core.models.simclr.SimCLR"}

@@ -181,6 +181,8 @@ class BaseModel(nn.Module):
                 self.open_files()
                 with self.logger, self.summary, self.stop, self.timer, self.distributed.explained():
                     self.initialize()
+                    if not self.timetable.is_over:
+                        self.summary.begin()
                     bar = ProgressBar.of(self.config, self.plan, self.progress, self.distributed)
                     with self.writer, bar as self.bar:
                         while not self.timetable.is_over:

@@ -11,11 +11,15 @@ from typing import Any
 from ssl_core.errors import ConfigError
 
 OURS = ("ssl_core", "ssl_data")  # found again by the names in config.yaml
+RECORDED = ("method", "data")  # the classes that a run records in summary.json
 _KEPT = "_place_in_a_file"
 
 
 def place_of(kind: type) -> dict[str, Any]:
-    """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; for ours, and without one, no file."""
+    """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; for ours, and without one, no file.
+
+    ``"imports"`` holds the digests of the loaded modules below the folder of the file, by their paths in it.
+    """
     if kind.__module__.partition(".")[0] in OURS:
         return {"class": f"{kind.__module__}.{kind.__qualname__}"}
     kept = vars(kind).get(_KEPT)
@@ -28,7 +32,10 @@ def place_of(kind: type) -> dict[str, Any]:
         files.append(Path(module.__file__))  # of a class without methods
     file = next((each.absolute() for each in files if each.is_file()), None)
     found: dict[str, Any] = {"class": kind.__qualname__}
-    return {**found, "file": str(file), "sha256": _digest(file)} if file else found
+    if file is None:
+        return found
+    imports = _loaded_below(file)
+    return {**found, "file": str(file), "sha256": _digest(file), **({"imports": imports} if imports else {})}
 
 
 def keep_place(kind: type) -> None:
@@ -89,10 +96,76 @@ def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
     return class_at(f"{file}:{name}")
 
 
-def has_changed(record: dict[str, Any]) -> bool:
-    """Say whether a class's file holds something else than it did when the run began."""
-    path = Path(record.get("file") or "")
-    return bool(record.get("sha256")) and path.is_file() and _digest(path) != record["sha256"]
+def changed_files(record: dict[str, Any]) -> list[str]:
+    """Return the files of a recorded class, and of what it imports, that hold something else than they did."""
+    return [
+        str(path)
+        for path, digest in _recorded_files(record).items()
+        if digest and path.is_file() and _digest(path) != digest
+    ]
+
+
+def record_source(what: str, now: dict[str, Any], before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what ``summary.json`` says of a class where a run is resumed, and the files that have changed.
+
+    Parameters
+    ----------
+    what : str
+        One of :data:`RECORDED`.
+    now : dict
+        :func:`place_of` the class of this process.
+    before : dict
+        The summary of the run's earlier processes.
+
+    Returns
+    -------
+    dict
+        ``what``: of the first process; ``<what>_resumed``: of each later one that had another source, with the step.
+    list of str
+        The files that differ from those of the process before this one.
+    """
+    first, later = before.get(what), before.get(f"{what}_resumed") or []
+    if not isinstance(first, dict) or not first:
+        return {what: now}, []
+    changed = _differing(now, [first, *later][-1])
+    if changed:
+        later = [*later, {**now, "step": before.get("step")}]
+    elif not later:
+        first = now  # the same code, maybe at another place
+    return {what: first, **({f"{what}_resumed": later} if later else {})}, changed
+
+
+def _differing(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
+    """Return the files of a class as it is now that are not as they were."""
+    imported, root = before.get("imports") or {}, Path(now.get("file") or "").parent
+    changed = []
+    for path, digest in _recorded_files(now).items():
+        was = before.get("sha256") if str(path) == now["file"] else imported.get(str(path.relative_to(root)))
+        if was is not None and digest != was:
+            changed.append(str(path))
+    return changed
+
+
+def _recorded_files(record: dict[str, Any]) -> dict[Path, str]:
+    """Return the digests of a recorded class's file, which is the first, and of the files that it imports."""
+    if not record.get("file"):
+        return {}
+    file = Path(record["file"])
+    imports = {file.parent / name: digest for name, digest in (record.get("imports") or {}).items()}
+    return {file: record.get("sha256", ""), **imports}
+
+
+def _loaded_below(file: Path) -> dict[str, str]:
+    """Return the digests of the user's loaded modules in a file's folder and below, by their paths in it."""
+    installed = [Path(each) for each in {sys.prefix, sys.base_prefix}]
+    found = {}
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "")
+        below = file.parent in path.parents and path != file and path.suffix == ".py"
+        ours = name.partition(".")[0] in (*OURS, "ssl_losses", "ssl_eval", "ssl_launch")
+        if below and not ours and path.is_file() and not any(each in path.parents for each in installed):
+            found[str(path.relative_to(file.parent))] = _digest(path)
+    return dict(sorted(found.items()))
 
 
 def _digest(path: Path) -> str:
