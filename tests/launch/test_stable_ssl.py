@@ -13,10 +13,12 @@ import pytest
 import torch
 import yaml
 
-from ssl_core import RunFolder
+from ssl_core import ConfigError, RunFolder
 from ssl_core.run_lock import RunLock
+from ssl_launch.arguments import options_as_keys, refuse_unknown_options
 from ssl_launch.command_line import COMMANDS
 from ssl_launch.completion import completions
+from ssl_launch.evaluation import OPTIONS, with_runs_named
 from ssl_launch.run_list import best_value, listed
 
 PROGRAM = Path(sys.executable).with_name("stable-ssl")
@@ -165,6 +167,49 @@ def test_a_shipped_method_is_trained_judged_reported_and_drawn(place):
     said = command("views", "--config-name=quick", "++data.views=simclr", cwd=place)
     assert Path(said.splitlines()[-1]) == place / "outputs" / "Views-quick-data.views=simclr.png"
     assert "outputs/simclr' has finished" in command("resume", "outputs/simclr", cwd=place)
+
+
+@pytest.mark.slow
+def test_user_defined_method_is_evaluated_as_it_is_resumed(place, tmp_path):
+    """By the class that the run has recorded; from ``--method`` where its file has moved."""
+    quick = ["++eval.few=[]", "++eval.map_samples=0", "++eval.linear=false", "view_samples=0"]
+    shutil.copytree(place / "outputs" / "whole", tmp_path / "runs" / "lr=1")
+    said = command("eval", "runs/lr=1", *quick, cwd=tmp_path)
+    assert "digits: standard protocol, step 8" in said
+    metrics = json.loads((tmp_path / "runs" / "lr=1" / "eval" / "standard.json").read_text())["metrics"]
+    summary = json.loads((tmp_path / "runs" / "lr=1" / "summary.json").read_text())
+    summary["method"]["file"] = str(tmp_path / "gone.py")
+    (tmp_path / "runs" / "lr=1" / "summary.json").write_text(json.dumps(summary))
+    shutil.copyfile(place / "my_idea.py", tmp_path / "moved idea.py")
+    words = ["runs/lr=1", "--method", "moved idea.py:MyIdea", "--cfg", "job"]
+    assert "method_class: moved idea.py:MyIdea\n" in command("eval", *words, *quick, cwd=tmp_path)
+    command("eval", *words[:3], *quick, "++eval.name=moved", cwd=tmp_path)
+    assert json.loads((tmp_path / "runs" / "lr=1" / "eval" / "moved.json").read_text())["metrics"] == metrics
+
+
+def test_eval_takes_runs_and_options_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=1,seed=0").mkdir()
+    given = ["eval=full", "lr=1,seed=0", "--method", "a b.py:Mine", "--cfg", "job", "other", "--data=d.py:Data"]
+    named = with_runs_named(given)
+    assert named == [
+        "eval=full",
+        "run=lr=1,seed=0",
+        "--method",
+        "a b.py:Mine",
+        "--cfg",
+        "job",
+        "run=other",
+        "--data=d.py:Data",
+    ]
+    keys = options_as_keys(named, OPTIONS)
+    assert keys[2:] == ["method_class='a b.py:Mine'", "--cfg", "job", "run=other", "data_class='d.py:Data'"]
+    with pytest.raises(ConfigError, match="--data: expected a value after it"):
+        options_as_keys(["--data"], OPTIONS)
+    with pytest.raises(ConfigError, match="--metod: unknown option; did you mean '--method'"):
+        refuse_unknown_options(["--metod=a.py:A"], OPTIONS)
+    with pytest.raises(ConfigError, match="--method: unknown option"):
+        refuse_unknown_options(["--method=a.py:A"])  # of training
 
 
 def test_a_method_whose_file_is_gone_is_asked_for_in_one_line(place, tmp_path):

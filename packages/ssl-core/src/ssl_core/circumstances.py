@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import Any
 
-from ssl_core.class_place import RECORDED, changed_files
+from ssl_core.class_place import RECORDED, changed_code
 from ssl_core.git_state import git_state, uncommitted_patch
 from ssl_core.processor import processor_features, processor_name
 from ssl_core.run_folder import RunFolder
@@ -78,8 +78,8 @@ def what_differs(summary: dict[str, Any], now: dict[str, Any] | None = None) -> 
         pairs += [("revision", _short(summary["git"].get("revision")), _short(git.get("revision")))]
     pairs += [(name, summary[name], value) for name, value in (now or {}).items() if name in summary]
     said = [f"{name} was {was}, is {value}" for name, was, value in pairs if was != value]
+    said += [f"'{file}' has changed" for file in changed_code(summary)]
     for what in RECORDED:
-        said += [f"'{file}' has changed" for file in changed_files(summary.get(what) or {})]
         for later in summary.get(f"{what}_resumed") or []:
             said.append(f"the {what}'s code had changed at step {later.get('step')}, in the middle of the run")
     return said

@@ -67,6 +67,32 @@ def class_at(place: str) -> Any:
     return found
 
 
+def class_of_run(what: str, named: str | None, summary: dict[str, Any], run: Path) -> Any:
+    """Return the class that the user names, else the one that a run has recorded; None for one of ours.
+
+    Parameters
+    ----------
+    what : str
+        One of :data:`RECORDED`.
+    named : str or None
+        ``FILE.py:Class``.
+    summary : dict
+        ``summary.json`` of the run.
+    run : Path
+        Its folder.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`class_at` and :func:`recorded_class`.
+    """
+    if named is not None:
+        return class_at(named)
+    record = [summary.get(what) or {}, *(summary.get(f"{what}_resumed") or [])][-1]
+    ours = not record or ("file" not in record and record["class"].startswith(("ssl_core.", "ssl_data.")))
+    return None if ours else recorded_class(record, what, run)
+
+
 def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
     """Return the class that a run has recorded of itself.
 
@@ -103,6 +129,11 @@ def changed_files(record: dict[str, Any]) -> list[str]:
         for path, digest in _recorded_files(record).items()
         if digest and path.is_file() and _digest(path) != digest
     ]
+
+
+def changed_code(summary: dict[str, Any]) -> list[str]:
+    """Return the files of a run's classes that hold something else than when the run began."""
+    return [file for what in RECORDED for file in changed_files(summary.get(what) or {})]
 
 
 def record_source(what: str, now: dict[str, Any], before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

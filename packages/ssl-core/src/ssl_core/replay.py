@@ -2,7 +2,7 @@
 
     python3 -m ssl_core.replay outputs/mine                              # the step at which it diverged
     python3 -m ssl_core.replay outputs/mine --step 1200                  # any other
-    python3 -m ssl_core.replay outputs/mine --method my_idea.py:MyIdea   # a method of one's own
+    python3 -m ssl_core.replay outputs/mine --method my_idea.py:MyIdea   # a method whose file has moved
     torchrun --nproc-per-node=2 -m ssl_core.replay outputs/mine          # of a run of two ranks
 
 The run is trained on from its last checkpoint before the step, as it was: everything random is a function of seed, epoch and
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ssl_core.class_place import class_at
+from ssl_core.class_place import RECORDED, class_of_run
 from ssl_core.errors import ConfigError, DivergedError, RunError
 from ssl_core.progress_bar import ProgressBar
 from ssl_core.run_folder import RunFolder
@@ -182,12 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python3 -m ssl_core.replay", description="Take one step of a run again.")
     parser.add_argument("folder", help="the run folder")
     parser.add_argument("--step", type=int, help="the optimizer step; default: the one at which the run diverged")
-    parser.add_argument("--method", metavar="FILE.py:Class", help="the method, where it is one's own")
-    parser.add_argument("--data", metavar="FILE.py:Class", help="the data configuration, where it is one's own")
+    parser.add_argument("--method", metavar="FILE.py:Class", help="the method, where its file has moved")
+    parser.add_argument("--data", metavar="FILE.py:Class", help="the data configuration, likewise")
     given = parser.parse_args(arguments)
     try:
-        method = class_at(given.method) if given.method else None
-        found = replay(method, given.folder, given.step, class_at(given.data) if given.data else None)
+        run = RunFolder(given.folder)
+        method, data = (class_of_run(what, getattr(given, what), run.read_summary(), run.path) for what in RECORDED)
+        found = replay(method, given.folder, given.step, data)
     except (ConfigError, RunError) as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code

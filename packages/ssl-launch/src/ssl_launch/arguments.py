@@ -1,6 +1,7 @@
 """The command line, tidied before Hydra reads it."""
 
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,8 +10,46 @@ from hydra._internal.utils import get_args_parser
 from ssl_core.errors import ConfigError
 from ssl_core.strict import nearest
 
-_WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
+WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
 _CONFIG_PATH = {"--config-path", "-cp"}
+
+
+def quoted(text: str) -> str:
+    """Return text as a value that Hydra takes as it is.
+
+    Examples
+    --------
+    >>> print(quoted("it's"))
+    'it\\'s'
+    """
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
+    """Return the arguments with a command's own options, which have a value, as keys of its configuration.
+
+    Raises
+    ------
+    ConfigError
+        For an option without its value.
+
+    Examples
+    --------
+    >>> options_as_keys(["run=x", "--method", "my idea.py:MyIdea"], {"--method": "method_class"})
+    ['run=x', "method_class='my idea.py:MyIdea'"]
+    """
+    found: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        name, equals, value = argument.partition("=")
+        if name not in keys:
+            found.append(argument)
+            continue
+        if not equals and not waiting:
+            raise ConfigError(f"{name}: expected a value after it")
+        found.append(f"{keys[name]}={quoted(value if equals else waiting.pop(0))}")
+    return found
 
 
 def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
@@ -37,7 +76,7 @@ def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
             options.append(f"{name}={_absolute(value, script_folder)}")
         elif argument.startswith("-"):
             options.append(argument)
-            waiting = name if name in _WITH_VALUE and not equals else ""
+            waiting = name if name in WITH_VALUE and not equals else ""
         else:
             overrides.append(argument)
     return options + overrides
@@ -58,12 +97,14 @@ def options_of_a_member(arguments: list[str]) -> list[str]:
             break  # the first override
         if argument not in ("-m", "--multirun"):
             options.append(argument)
-        waiting = not waiting and argument in _WITH_VALUE
+        waiting = not waiting and argument in WITH_VALUE
     return options
 
 
-def refuse_unknown_options(arguments: list[str]) -> None:
+def refuse_unknown_options(arguments: list[str], own: Collection[str] = ()) -> None:
     """Raise for an option that Hydra does not know, or one without its value: Hydra would answer with its whole usage.
+
+    ``own``: the options of the command that are keys by now; they are suggested.
 
     Raises
     ------
@@ -71,7 +112,7 @@ def refuse_unknown_options(arguments: list[str]) -> None:
         Naming the option, and the nearest that there is.
     """
     parser = get_args_parser()
-    known = {name for action in parser._actions for name in action.option_strings} | {"--watch"}
+    known = {name for action in parser._actions for name in action.option_strings} | {"--watch", *own}
 
     def refuse(said: str) -> NoReturn:
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", said)

@@ -83,9 +83,9 @@ def train(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """Be ``eval.py``; a run may be named without ``run=``."""
-    _be_script("eval", [each if "=" in each or each.startswith("-") else f"run={each}" for each in arguments])
-    from ssl_launch.evaluation import evaluate
+    from ssl_launch.evaluation import evaluate, with_runs_named
 
+    _be_script("eval", with_runs_named(arguments))
     evaluate()
     return 0
 

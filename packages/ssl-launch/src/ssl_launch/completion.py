@@ -117,7 +117,7 @@ def _for_evaluation(word: str) -> Iterator[str]:
             "device=",
             "view_samples=",
         )
-        yield from ("--watch", "--help", "hydra/launcher=submitit_slurm")
+        yield from ("--watch", "--method", "--data", "--help", "hydra/launcher=submitit_slurm")
 
 
 def _configurations() -> Iterator[str]:

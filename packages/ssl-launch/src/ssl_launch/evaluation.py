@@ -3,8 +3,9 @@
 import dataclasses
 import glob
 import json
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from ssl_core.class_place import changed_code, class_at, class_of_run
 from ssl_core.config import option
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run_folder import RunFolder
 from ssl_core.strict import known_keys, problems, strictly
+from ssl_launch.arguments import WITH_VALUE, quoted
 from ssl_launch.baseline import GROUPS, make_baseline
 from ssl_launch.complaint import complaint
 from ssl_launch.hydra_command import run_command
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from ssl_core.fine_tuning_config import FineTuning
     from ssl_eval import Protocol
 
+_message = logging.getLogger(__name__)
+OPTIONS = {"--method": "method_class", "--data": "data_class"}  # option -> key
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 HELP = """Judge checkpoints by a protocol: PROGRAM run=FOLDER [key=value ...]
 
@@ -35,6 +40,8 @@ HELP = """Judge checkpoints by a protocol: PROGRAM run=FOLDER [key=value ...]
   ++eval.KEY=value    one key of it changed, e.g. ++eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
+  --method FILE.py:MyIdea, --data FILE.py:MyData
+                      your own classes, where their files have moved
   --watch             judge the checkpoints of a run in progress, as they appear
   hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
   --cfg job           print the whole configuration, defaults included, and stop
@@ -55,6 +62,8 @@ class EvaluationConfig:
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
     view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
     watch: bool = False  # judge the checkpoints of a run in progress as they appear
+    method_class: str | None = None  # --method FILE.py:MyIdea; default: the class that the run has recorded
+    data_class: str | None = None  # --data FILE.py:MyData, likewise
 
 
 def evaluate(method: type | None = None, *, data: Any = None) -> None:
@@ -79,6 +88,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
         lambda error: complaint(error, known=_known_keys()),
         _whole,
         _one_job_each,
+        options=OPTIONS,
     )
 
 
@@ -90,9 +100,12 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
         )
     if asked.backbone is not None:
         overrides = list(HydraConfig.get().overrides.task)
+        if asked.data_class is not None:
+            data = class_at(asked.data_class)
         asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
         method = None
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
+    method, data = _classes(run, asked, method, data)
     from ssl_core.judgement import judge_checkpoint  # here torch is imported: all that can be refused is by now
 
     options: dict[str, Any] = {
@@ -108,6 +121,20 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
             raise RunError(f"'{run.path}' cannot be judged: {error}") from error
 
 
+def _classes(run: RunFolder, asked: EvaluationConfig, method: type | None, data: Any) -> tuple[type | None, Any]:
+    """Return a run's classes: named on the command line, given to :func:`evaluate`, or recorded; None for ours."""
+    summary = run.read_summary()
+    for file in changed_code(summary):
+        _message.warning(
+            "'%s' has changed since '%s' was trained: its weights are evaluated with the new code", file, run.path
+        )
+    if method is None or asked.method_class is not None:
+        method = class_of_run("method", asked.method_class, summary, run.path)
+    if data is None:
+        data = class_of_run("data", asked.data_class, summary, run.path)
+    return method, data
+
+
 def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
     """Return what is judged, what is taken of frozen features, how it is fine-tuned, if at all, and a baseline's groups."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
@@ -119,6 +146,8 @@ def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTun
     if found:
         raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
     asked, kept = strictly(EvaluationConfig, plain), strictly(groups["eval"], protocol)
+    if asked.backbone is not None and asked.method_class is not None:
+        raise ConfigError("--method: a run has a method; backbone=NAME is a backbone without a run")
     if asked.backbone is None and (asked.weights is not None or settings):
         key = "weights" if asked.weights is not None else next(iter(settings))
         raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
@@ -211,6 +240,21 @@ def _runs(pattern: str) -> list[str]:
     return [each for each in sorted(glob.glob(pattern)) if each.endswith(".pt") or RunFolder(each).config.exists()]
 
 
+def with_runs_named(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of ``stable-ssl eval`` with ``run=`` before each run that is named without it.
+
+    Examples
+    --------
+    >>> with_runs_named(["outputs/mine", "--method", "idea.py:MyIdea", "eval=full"])
+    ['run=outputs/mine', '--method', 'idea.py:MyIdea', 'eval=full']
+    """
+    named: list[str] = []
+    for before, each in zip(["", *arguments], arguments):
+        is_run = not each.startswith("-") and before not in {*WITH_VALUE, *OPTIONS}
+        named.append(f"run={each}" if is_run and ("=" not in each or Path(each).exists()) else each)
+    return named
+
+
 def _one_job_each(arguments: list[str]) -> list[str]:
     """Return the arguments with ``run=`` as the quoted checkpoints that it means, ``-m`` in front where there are several.
 
@@ -236,8 +280,6 @@ def _one_job_each(arguments: list[str]) -> list[str]:
     rest = [each for each in arguments if not each.startswith("run=")]
     if checkpoint == "all":
         rest = [each for each in rest if not each.startswith("checkpoint=")]
-    quoted = ",".join(
-        "'" + str(Path(target).absolute()).replace("\\", "\\\\").replace("'", "\\'") + "'" for target in targets
-    )
+    runs_quoted = ",".join(quoted(str(Path(target).absolute())) for target in targets)
     several = len(targets) > 1 and not {"-m", "--multirun"} & set(rest)
-    return [*(["-m"] if several else []), *rest, f"run={quoted}"]
+    return [*(["-m"] if several else []), *rest, f"run={runs_quoted}"]

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,13 @@ from omegaconf import DictConfig
 
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
-from ssl_launch.arguments import options_of_a_member, refuse_unknown_options, tidy_arguments, without_cfg_job
+from ssl_launch.arguments import (
+    options_as_keys,
+    options_of_a_member,
+    refuse_unknown_options,
+    tidy_arguments,
+    without_cfg_job,
+)
 from ssl_launch.complaint import EMBEDDED, end
 from ssl_launch.hydra_defaults import HERE, register_defaults
 
@@ -28,6 +34,7 @@ def run_command(
     prepare: Callable[[list[str]], list[str]] = lambda arguments: arguments,
     configured: Callable[[DictConfig], Config] | None = None,
     method: type | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> None:
     """Compose the command line and act on it, here or in jobs; end with one line and an exit code where it is refused.
 
@@ -51,6 +58,8 @@ def run_command(
         process for each member, side by side; without, they are acted on one after the other in this process.
     method : type, optional
         One's own, of all those runs.
+    options : Mapping, optional
+        Option of this command, with a value -> key of the configuration that it sets.
     """
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
@@ -81,10 +90,14 @@ def run_command(
 
     shows = False
     try:
-        arguments = tidy_arguments(sys.argv[1:], script.parent)
-        refuse_unknown_options(arguments)
+        options = options or {}
+        arguments = tidy_arguments(options_as_keys(sys.argv[1:], options), script.parent)
+        refuse_unknown_options(arguments, options)
         arguments, shows = without_cfg_job(arguments)
-        sys.argv[1:] = [*arguments, "hydra.mode=RUN"] if shows else prepare(arguments)
+        prepared = prepare(arguments)
+        if shows:  # of several jobs, what they share
+            prepared = [*(arguments if "-m" in prepared else prepared), "hydra.mode=RUN"]
+        sys.argv[1:] = prepared
         launched: Any = task
         launched.method = method
         launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]

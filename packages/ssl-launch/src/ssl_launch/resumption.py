@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_core.circumstances import differences_here
-from ssl_core.class_place import class_at, recorded_class
+from ssl_core.class_place import changed_code, class_of_run
 from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder
 from ssl_core.saved_config import read_config
@@ -84,11 +84,12 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     if summary.get("status") in ENDED_WELL and not from_scratch:
         print(
             f"'{path}' has finished: epoch {summary.get('epoch')}, step {summary.get('step')}; --from-scratch trains it "
-            "again",
+            f"again{''.join(f', with changed code: {file!r}' for file in changed_code(summary))}",
             flush=True,
         )
         return 0
-    kind, config = read_config(run, _class("method", method, summary, run), _class("data", data, summary, run))
+    classes = [class_of_run(what, named, summary, run.path) for what, named in (("method", method), ("data", data))]
+    kind, config = read_config(run, *classes)
     if os.path.isdir(summary.get("directory", "")):
         os.chdir(summary["directory"])  # relative paths of the configuration begin there, and git is asked there
     if os.environ.get("RANK", "0") == "0":
@@ -100,12 +101,3 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
         config.log.run = f"{run.path.name}-again"
     kind(config).fit()
     return 0
-
-
-def _class(what: str, place: str | None, summary: dict[str, Any], run: RunFolder) -> Any:
-    """Return the class that the user names, else the one that the run has recorded; None for one of ours."""
-    if place is not None:
-        return class_at(place)
-    record = summary.get(what) or {}
-    ours = not record or ("file" not in record and record["class"].startswith(("ssl_core.", "ssl_data.")))
-    return None if ours else recorded_class(record, what, run.path)
