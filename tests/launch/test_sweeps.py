@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ssl_core.class_place import class_at, place_of
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder, plain_config
@@ -246,6 +247,22 @@ def test_what_is_done_stays_done_but_another_run_in_its_folder_is_not_taken_for_
     assert not done.folder.output.exists()
     assert other.folder.output.exists()  # started, so that it says what is wrong
     assert killed.folder.output.exists()
+
+
+def test_finished_members_with_changed_code_are_named(tmp_path, member, capfd):
+    idea = tmp_path / "idea_of_a_sweep.py"
+    idea.write_text("class Idea:\n    def f(self):\n        return 1\n")
+    done = [member("a", "0"), member("b", "0")]
+    for each in done:
+        each.folder.create(plain_config(each.config))
+        each.folder.write_summary({"status": "finished", "method": place_of(class_at(f"{idea}:Idea"))})
+    stand_ins(tmp_path).run(done)
+    assert "has changed" not in capfd.readouterr().out
+    idea.write_text("class Idea:\n    def f(self):\n        return 2\n")
+    for each in done:
+        each.status = "waiting"
+    stand_ins(tmp_path).run(done)
+    assert f"'{idea}' has changed since 2 of the finished runs were trained; to train them" in capfd.readouterr().out
 
 
 def test_what_has_failed_is_tried_again_only_if_asked(tmp_path, member):

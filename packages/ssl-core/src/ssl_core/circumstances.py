@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import Any
 
-from ssl_core.class_place import RECORDED, changed_code
+from ssl_core.class_place import RECORDED, changed_code, records_of
 from ssl_core.git_state import git_state, uncommitted_patch
 from ssl_core.processor import processor_features, processor_name
 from ssl_core.run_folder import RunFolder
@@ -80,7 +80,7 @@ def what_differs(summary: dict[str, Any], now: dict[str, Any] | None = None) -> 
     said = [f"{name} was {was}, is {value}" for name, was, value in pairs if was != value]
     said += [f"'{file}' has changed" for file in changed_code(summary)]
     for what in RECORDED:
-        for later in summary.get(f"{what}_resumed") or []:
+        for later in records_of(summary, what)[1:]:
             said.append(f"the {what}'s code had changed at step {later.get('step')}, in the middle of the run")
     return said
 

@@ -88,9 +88,18 @@ def class_of_run(what: str, named: str | None, summary: dict[str, Any], run: Pat
     """
     if named is not None:
         return class_at(named)
-    record = [summary.get(what) or {}, *(summary.get(f"{what}_resumed") or [])][-1]
-    ours = not record or ("file" not in record and record["class"].startswith(("ssl_core.", "ssl_data.")))
-    return None if ours else recorded_class(record, what, run)
+    records = records_of(summary, what)
+    ours = not records or (
+        "file" not in records[-1] and str(records[-1].get("class")).startswith(("ssl_core.", "ssl_data."))
+    )
+    return None if ours else recorded_class(records[-1], what, run)
+
+
+def records_of(summary: dict[str, Any], what: str) -> list[dict[str, Any]]:
+    """Return what a run has recorded of a class: when it began, and each time that it was resumed with another source."""
+    later = summary.get(f"{what}_resumed")
+    found = [summary.get(what), *(later if isinstance(later, list) else [])]
+    return [each for each in found if isinstance(each, dict) and each]
 
 
 def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
@@ -133,7 +142,7 @@ def changed_files(record: dict[str, Any]) -> list[str]:
 
 def changed_code(summary: dict[str, Any]) -> list[str]:
     """Return the files of a run's classes that hold something else than when the run began."""
-    return [file for what in RECORDED for file in changed_files(summary.get(what) or {})]
+    return [file for what in RECORDED for record in records_of(summary, what)[:1] for file in changed_files(record)]
 
 
 def record_source(what: str, now: dict[str, Any], before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -155,10 +164,11 @@ def record_source(what: str, now: dict[str, Any], before: dict[str, Any]) -> tup
     list of str
         The files that differ from those of the process before this one.
     """
-    first, later = before.get(what), before.get(f"{what}_resumed") or []
-    if not isinstance(first, dict) or not first:
+    records = records_of(before, what)
+    if not records:
         return {what: now}, []
-    changed = _differing(now, [first, *later][-1])
+    first, *later = records
+    changed = _differing(now, records[-1])
     if changed:
         later = [*later, {**now, "step": before.get("step")}]
     elif not later:

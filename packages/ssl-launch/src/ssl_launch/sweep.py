@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ssl_core.class_place import changed_code
 from ssl_core.errors import ConfigError
 from ssl_core.signals import StopSignal
 from ssl_eval.metric_names import is_accuracy
@@ -99,6 +100,7 @@ class Sweep:
         if len(waiting) < len(members):
             counts = Counter(member.status for member in members if member.status != "waiting")
             print(f"of {len(members)} runs {_listed(counts)} before, {len(waiting)} to do", flush=True)
+            _warn_of_changed_code(members)
         with self._signals():
             while self._running or (waiting and self.stopped_by is None):
                 for number, place in enumerate(self.places):
@@ -142,6 +144,18 @@ class Sweep:
         for _member, process in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
+
+
+def _warn_of_changed_code(members: list[Member]) -> None:
+    """Name the source files that have changed since finished members were trained: these are not trained again."""
+    finished = [member for member in members if member.status == "finished"]
+    changed = Counter(file for member in finished for file in changed_code(member.folder.read_summary()))
+    for file, count in changed.items():
+        print(
+            f"'{file}' has changed since {count} of the finished runs were trained; to train them with the new code, choose "
+            "another folder with ++log.folder=FOLDER",
+            flush=True,
+        )
 
 
 def members_table(members: list[Member]) -> Table:
