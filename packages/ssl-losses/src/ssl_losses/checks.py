@@ -17,8 +17,8 @@ def check_embeddings(*embeddings: Tensor, views: int = 2, samples: int = 1, prob
     """Raise ``ValueError`` unless every rank holds ``views`` or more float tensors of one and the same shape ``(N, D)``.
 
     ``samples`` is the least number of samples in the global batch: with fewer a :class:`BatchSizeError` is raised.
-    ``problem`` is what the caller has found wrong with its other arguments on this rank. The ranks agree before any of them raises or goes on, so that a rank's bad batch does not
-    leave the others waiting in a collective.
+    ``problem`` is what the caller has found wrong with its other arguments on this rank. The ranks agree before any of them
+    raises or goes on, so that a rank's bad batch does not leave the others waiting in a collective.
     """
     agree_on(embeddings, problem_with_embeddings(embeddings, views) or problem)
     total = len(embeddings[0]) * world_size()
