@@ -56,6 +56,7 @@ from ssl_core.summary import Summary
 from ssl_core.teacher import Teacher
 from ssl_core.throughput import Throughput
 from ssl_core.timetable import Timetable
+from ssl_core.unsaved_state import UnsavedState
 from ssl_core.warm_start import find_weights, load_backbone
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
@@ -323,6 +324,7 @@ class BaseModel(nn.Module):
         check_schedule(self)
         self.load_checkpoint()
         self._teachers = [module for module in self.modules() if isinstance(module, Teacher)]
+        self.unsaved_state = UnsavedState(self)
 
     def build(self) -> None:
         """Seed, make the modules, put them where they compute: the model before anything is loaded or learned."""
@@ -412,6 +414,8 @@ class BaseModel(nn.Module):
             if self.weights_moved:
                 self.update_teachers()
             self.after_train_step()
+            if self.weights_moved:
+                self.unsaved_state.check(self)  # once, after the first optimizer step
             self.progress.batch += 1
             self.bar.advance()
             self.timer.end_batch()

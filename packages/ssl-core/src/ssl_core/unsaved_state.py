@@ -1,0 +1,138 @@
+"""Warn about state that a checkpoint does not hold: tensors in plain attributes, modules in lists, objects beside the parts."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+_message = logging.getLogger(__name__)
+
+# Packages whose modules keep what they need by themselves
+_LIBRARIES = ("torch", "torchvision", "timm", "ssl_core", "ssl_losses")
+
+
+class UnsavedState:
+    """Compares the plain attributes of a model and its modules before and after the first optimizer step.
+
+    A run that is resumed does not have what stood in them. A constant, or a value that is set in each step anew and was not
+    there before the first one, is not reported.
+
+    Parameters
+    ----------
+    model : BaseModel
+        Complete, before its first step. Modules and parameters in lists, tuples and dicts, which are neither trained nor saved,
+        and objects with a ``state_dict`` that are not among its ``parts()`` are reported at once.
+    """
+
+    def __init__(self, model: "BaseModel") -> None:
+        _report_unregistered(model)
+        _report_objects(model)
+        self._before: dict[str, Any] | None = {
+            name: _content(value) for name, value in _attributes(model) if _is_state(value)
+        }
+
+    def check(self, model: "BaseModel") -> None:
+        """Report what has changed since the construction, the first time that it is called."""
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        after = dict(_attributes(model))
+        for name, content in before.items():
+            if name not in after or _content(after[name]) == content:
+                continue
+            if isinstance(after[name], bool | int | float):
+                advice = "derive it from self.progress.step, or keep it as a tensor with register_buffer"
+            elif isinstance(after[name], torch.Generator):
+                advice = "draw from torch's default generator, which is seeded for each batch"
+            else:
+                advice = f"keep it with self.register_buffer({name.rpartition('.')[2]!r}, tensor)"
+            _message.warning(
+                "%s changes in training and is not saved: a resumed run would begin with its first value; %s",
+                name,
+                advice,
+            )
+
+
+def _report_unregistered(model: "BaseModel") -> None:
+    """Warn of modules and parameters that no ``parameters()`` and no ``state_dict()`` contains."""
+    known = {id(each) for each in (*model.modules(), *model.parameters())}
+    for name, value in _attributes(model):
+        for each in _in_containers(value):
+            trained = isinstance(each, nn.Parameter) or (
+                isinstance(each, nn.Module) and any(True for _ in each.parameters())
+            )
+            if trained and id(each) not in known:
+                kind, container = ("module", "nn.ModuleList or nn.ModuleDict")
+                if isinstance(each, nn.Parameter):
+                    kind, container = ("parameter", "nn.ParameterList or nn.ParameterDict")
+                _message.warning(
+                    "%s is a %s with a %s in it, which is neither trained nor saved: keep it in %s",
+                    name, type(value).__name__, kind, container,
+                )  # fmt: skip
+                break
+
+
+def _report_objects(model: "BaseModel") -> None:
+    """Warn of schedulers, optimizers and the like that are not in the checkpoint."""
+    saved = {id(part) for part in model.parts().values()}
+    for name, value in _attributes(model):
+        if hasattr(value, "state_dict") and not isinstance(value, nn.Module | type) and id(value) not in saved:
+            short = name.rpartition(".")[2]
+            _message.warning(
+                "%s is a %s whose state is not saved: add it to the checkpoint with def parts(self): return "
+                "{**super().parts(), %r: self.%s}",
+                name, type(value).__name__, short, short,
+            )  # fmt: skip
+
+
+def _attributes(model: "BaseModel") -> Iterator[tuple[str, Any]]:
+    """Give the plain attributes of user-defined modules, with names as ``self.head.mean``."""
+    for path, module in model.named_modules():
+        kinds = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] not in _LIBRARIES]
+        if not kinds or kinds == [object]:
+            continue
+        ours = {
+            name for kind in type(module).__mro__ if kind not in kinds for name in getattr(kind, "__annotations__", ())
+        }
+        for name, value in vars(module).items():
+            if name not in _MODULE and name not in ours:
+                yield f"self.{path}.{name}" if path else f"self.{name}", value
+
+
+# What torch and BaseModel keep without an annotation in the class
+_MODULE = {
+    *vars(nn.Module()), "data", "num_classes", "image_shape", "weights_moved", "evaluation", "reports", "unsaved_state",
+    "_teachers", "_loss",
+}  # fmt: skip
+
+
+def _in_containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        for each in value:
+            yield each
+            yield from _in_containers(each)
+
+
+def _is_state(value: Any) -> bool:
+    """Whether a value can be a state: a number, a tensor, a generator, a list of them, or None where one will stand."""
+    return value is None or isinstance(value, bool | int | float | Tensor | torch.Generator | list | Mapping)
+
+
+def _content(value: Any) -> Any:
+    """Return what tells a changed value from the same one: identity and version of tensors, the others as they are."""
+    if isinstance(value, Tensor):
+        return id(value), value._version
+    if isinstance(value, torch.Generator):
+        return value.get_state().tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _content(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_content(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else id(value)
