@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from ssl_eval import AccuracyCounter, accuracy, per_class_accuracy
+from ssl_eval import AccuracyCounter, accuracy, confusion_matrix, per_class_accuracy, reliability
 
 
 @pytest.fixture
@@ -34,9 +34,44 @@ def test_a_class_without_samples_has_no_accuracy():
     assert math.isnan(values[2])
 
 
-def test_equal_scores_rank_by_class_number():
-    assert accuracy(torch.zeros(4, 4), torch.arange(4), topk=(1, 2, 4)) == (0.25, 0.5, 1.0)
-    assert accuracy(torch.full((2, 3), -math.inf), torch.tensor([0, 2]), topk=(1,)) == (0.5,)
+@pytest.mark.parametrize("label", range(4))
+def test_tied_classes_share_a_hit(label):
+    assert accuracy(torch.zeros(1, 4), torch.tensor([label]), topk=(1, 2, 4)) == (0.25, 0.5, 1.0)
+    scores = torch.tensor([[-3.0, -3.0, -3.0, 9.0]]).roll(label, 1)  # the label is the highest one, or one of three
+    assert accuracy(scores, torch.tensor([3]), topk=(2,)) == (1.0 if label == 0 else pytest.approx(1 / 3, abs=1e-6),)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        torch.tensor([[0.0, 0.75, 0.25]]),
+        torch.tensor([[0.0, 0.75, 0.25]], dtype=torch.half),
+        torch.tensor([[-math.inf, 2.0, -1.0]]),
+        torch.tensor([[0.0, 0.5, 0.5]]).log(),
+    ],
+)
+def test_class_without_a_vote_is_never_a_hit(scores):
+    assert accuracy(scores, torch.tensor([0]), topk=(1, 2, 3)) == (0.0, 0.0, 0.0)
+    assert per_class_accuracy(scores, torch.tensor([0]))[0] == 0.0
+
+
+@pytest.mark.parametrize("scores", [[[0.0, 7.0, -1.0]], [[0.0, 7.0, 4.0]], [[0.0, 1.5, -0.5]]])
+def test_logits_of_zero_are_ordinary_scores(scores):
+    expected = 1.0 if scores[0][2] < 0 else 0.0
+    assert accuracy(torch.tensor(scores), torch.tensor([0]), topk=(1, 2, 3)) == (0.0, expected, 1.0)
+
+
+def test_ties_favour_no_class_number():
+    generator = torch.Generator().manual_seed(0)
+    votes = torch.randint(0, 4, (600, 6), generator=generator).float()
+    votes[:, 0] += 1  # nobody is without a vote
+    votes /= votes.sum(1, keepdim=True)
+    labels, order = torch.randint(0, 6, (600,), generator=generator), torch.randperm(6, generator=generator)
+    numbered_anew = votes[:, order], order.argsort()[labels]
+    assert accuracy(*numbered_anew, topk=(1, 2, 3)) == accuracy(votes, labels, topk=(1, 2, 3))
+    torch.testing.assert_close(per_class_accuracy(*numbered_anew), per_class_accuracy(votes, labels)[order])
+    assert confusion_matrix(torch.zeros(60, 3), torch.arange(60) % 2).tolist() == [[10] * 3, [10] * 3, [0] * 3]
+    assert reliability(torch.full((60, 3), 1 / 3), torch.arange(60) // 20).expected_error == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 7])
@@ -75,6 +110,7 @@ def test_a_batch_without_samples_counts_nothing():
         (torch.zeros(2, 3), torch.tensor([0, 3]), (1,), "labels must be below num_classes=3, got 3"),
         (torch.zeros(2, 3), torch.tensor([0, -1]), (1,), "labels must be 0 or more, got -1"),
         (torch.zeros(2, 3), torch.tensor([0]), (1,), r"labels must be \(2,\)"),
+        ([[0.0, 1.0]], torch.tensor([0]), (1,), "scores must be a torch.Tensor, got list"),
         (torch.zeros(2), torch.tensor([0, 1]), (1,), r"scores must be \(M, K\)"),
         (torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), (1,), "1 of 2 rows.*diverged"),
     ],

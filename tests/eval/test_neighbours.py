@@ -76,6 +76,18 @@ def test_a_collapsed_encoder_scores_no_better_than_its_first_references():
     torch.testing.assert_close(votes, torch.tensor([[0.0, 2 / 3, 1 / 3]]).expand(3, 3))
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_classes_without_a_vote_are_no_hits(make_features, metric):
+    train, labels = make_features(200)
+    test, test_labels = make_features(300, seed=1)[0], torch.arange(300) % 4
+    one, all_of_them = accuracy(knn(train, labels, test, k=1, metric=metric), test_labels, topk=(1, 3))
+    assert one == all_of_them < 0.5
+    votes = knn(train, labels, test, k=3, temperature=math.inf, metric=metric)
+    assert accuracy(votes, test_labels, topk=(4,))[0] == float(
+        (votes[torch.arange(300), test_labels] > 0).double().mean()
+    )
+
+
 def test_metrics_agree_on_features_of_length_one(make_features):
     train, labels = make_features(200)
     test, _ = make_features(50, seed=1)

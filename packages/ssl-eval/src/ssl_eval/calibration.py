@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.accuracies import accuracy
+from ssl_eval.accuracies import are_probabilities, hit_shares
 
 
 @dataclass
@@ -43,7 +43,8 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     Parameters
     ----------
     probabilities : Tensor
-        ``(M, K)``, rows that sum to one: ``knn`` gives them, ``logits.softmax(1)`` makes them.
+        ``(M, K)``, rows that sum to one: ``knn`` gives them, ``logits.softmax(1)`` makes them. Where t classes share the
+        highest one, a label among them counts as 1 / t of a hit.
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
     bins : int
@@ -57,7 +58,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     Raises
     ------
     ValueError
-        If rows are no probabilities, shapes disagree, or there is no bin.
+        If there is no sample, rows are not probabilities, shapes disagree, or ``bins`` is below 1.
 
     References
     ----------
@@ -69,17 +70,18 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     >>> reliability(probabilities, torch.tensor([0, 1]), bins=2).expected_error
     0.25
     """
-    accuracy(probabilities, labels, topk=(1,))  # checks both
+    (right,) = hit_shares(probabilities, labels, (1,))
+    if len(probabilities) == 0:
+        raise ValueError("reliability needs at least one sample, got none")
     if bins < 1:
         raise ValueError(f"bins={bins}: expected 1 or more")
-    sums = probabilities.double().sum(1)
-    if bool((probabilities < 0).any()) or float((sums - 1).abs().max()) > 1e-2:  # half precision sums to that
+    if not bool(are_probabilities(probabilities).all()):
+        sums = probabilities.double().sum(1)
         raise ValueError(
             "probabilities must be 0 or more and sum to one in each row, got sums from "
             f"{float(sums.min()):.3g} to {float(sums.max()):.3g}; for logits pass logits.softmax(1)"
         )
-    confidence, predicted = probabilities.double().max(1)
-    right = (predicted == labels.to(predicted.device)).double()
+    confidence = probabilities.double().amax(1)
     place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     count = torch.bincount(place, minlength=bins)
     confidences, rights = (torch.bincount(place, weights=each, minlength=bins) for each in (confidence, right))

@@ -8,10 +8,15 @@ from torch import Tensor
 CHUNK_ELEMENTS = 2**22  # looked at at a time: 16 MiB in float32
 
 
+def check_tensor(name: str, value: Tensor) -> None:
+    """Raise ``ValueError`` unless ``value`` is a tensor (lists and numpy arrays are not converted)."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a torch.Tensor, got {type(value).__name__}; try torch.as_tensor({name})")
+
+
 def check_features(name: str, features: Tensor) -> None:
     """Raise ``ValueError`` unless ``features`` is a finite ``(N, D)`` tensor with at least one row and one column."""
-    if not isinstance(features, Tensor):
-        raise ValueError(f"{name} must be a torch.Tensor, got {type(features).__name__}; try torch.as_tensor({name})")
+    check_tensor(name, features)
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
             f"{name} must be (N, D) with N and D at least 1, got shape {tuple(features.shape)}; "
@@ -32,8 +37,7 @@ def check_features(name: str, features: Tensor) -> None:
 
 def check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int | None = None) -> None:
     """Raise ``ValueError`` unless ``labels`` is ``(num_samples,)``, integer, within ``0..num_classes - 1``."""
-    if not isinstance(labels, Tensor):
-        raise ValueError(f"{name} must be a torch.Tensor, got {type(labels).__name__}; try torch.as_tensor({name})")
+    check_tensor(name, labels)
     if labels.shape != (num_samples,):
         raise ValueError(f"{name} must be ({num_samples},), one a sample, got shape {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

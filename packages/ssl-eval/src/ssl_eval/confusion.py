@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ssl_eval.accuracies import per_class_accuracy
+from ssl_eval.accuracies import per_class_accuracy, predicted_classes
 from ssl_eval.checks import check_labels
 
 
@@ -13,7 +13,8 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     Parameters
     ----------
     scores : Tensor
-        ``(M, K)``, higher is likelier; of equal scores the lower class is taken, as everywhere here.
+        ``(M, K)``, higher is likelier. If t classes share the highest score, sample i counts for number i mod t of them, so
+        that no class is favoured; :func:`ssl_eval.accuracy` counts such a sample as 1 / t of a hit.
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
 
@@ -36,7 +37,7 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     """
     per_class_accuracy(scores, labels)  # checks both
     num_classes = scores.shape[1]
-    pairs = labels.to(scores.device).long() * num_classes + scores.argmax(1)
+    pairs = labels.to(scores.device).long() * num_classes + predicted_classes(scores)
     return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 

@@ -51,7 +51,8 @@ def knn(
     Returns
     -------
     Tensor
-        ``(M, K)``, shares of the vote that sum to one; float64 for float64 features, else float32.
+        ``(M, K)``, shares of the vote that sum to one, 0 for a class without a vote; float64 for float64 features, else
+        float32. :func:`ssl_eval.accuracy` counts no hit for a class without a vote.
 
     Raises
     ------
@@ -61,8 +62,9 @@ def knn(
     Notes
     -----
     Ties. Of references equally near at the k-th place, those of lower index vote. Equality is that of the similarities
-    as computed: equal references are equally near, but two similarities that are equal on paper may differ by rounding. Of
-    classes with equal votes, ``argmax`` and :func:`ssl_eval.accuracy` take the lower number.
+    as computed: equal references are equally near, but two similarities that are equal on paper may differ by rounding.
+    Classes with equal votes have equal scores: :func:`ssl_eval.accuracy` shares the hit among them, whereas ``argmax``
+    takes the lower number.
 
     Speed. On a CPU products of all pairs in bfloat16 (where the processor has it) or float32 leave out those that, by a
     bound of their error, cannot be among the k nearest; what is left, some 2 k of a query, is compared in full precision.
