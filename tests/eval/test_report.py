@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -103,6 +104,17 @@ def test_a_metric_that_some_runs_lack_is_said(make_run):
 
 
 @pytest.mark.usefixtures("tables_only")
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308])
+def test_values_that_are_not_finite_are_reported(make_run, value):
+    for number, lr in enumerate((0.5, 0.5, 3, 3)):
+        wrong = {"digits/knn": value, "digits/loss": value if number % 2 else -value}
+        folder = make_run(f"run{number}", {"optim.lr": lr}, seed=number, evaluation={"metrics": {"knn_20": value}})
+        with open(folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"step": 25, "epoch": 6, **wrong}) + "\n")
+    table = write_report([folder.parent]).tables[0]
+    assert [row[table.columns.index("n")] for row in table.rows] == [2, 2]
+
+
 def test_columns_are_named_as_short_as_they_stay_different(make_run):
     folders = [
         make_run("a", changes={"model.name": "vicreg", "optim.lr": [0.1, 0.2]}),
@@ -206,8 +218,7 @@ def test_command_ends_with_its_exit_code(tmp_path):
     assert result.stderr == "ssl-eval report: 'nowhere': there is no such folder\n"
 
 
-def test_a_damaged_run_stops_the_report_before_anything_is_written(make_run, capsys):
-    make_run("good")
+def test_a_damaged_run_alone_stops_the_report_before_anything_is_written(make_run, capsys):
     folder = make_run("bad")
     (folder / "summary.json").write_text("{")
     assert main(["report", str(folder.parent)]) == 2
@@ -216,6 +227,47 @@ def test_a_damaged_run_stops_the_report_before_anything_is_written(make_run, cap
     assert problem.count("\n") == 1
     assert "bad/summary.json' is damaged" in problem
     assert not (folder.parent / "report").exists()
+
+
+@pytest.mark.usefixtures("tables_only")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("summary.json", '{"epoch": "three"}'),
+        ("metrics.jsonl", "garbage\n"),
+        ("config.yaml", "- a"),
+        ("table.json", "{}"),
+        ("eval/standard.json", '{"protocol": "standard", "step": 24, "metrics": {"knn": 0.5}, "spectrum": 7}'),
+    ],
+)
+def test_a_damaged_run_is_left_out_and_named(make_run, capsys, name, text):
+    make_run("good", evaluation={"metrics": {"knn_20": 0.5}})
+    folder = make_run("bad", changes={"optim.lr": 3}, evaluation={"metrics": {"knn_20": 0.5}})
+    (folder / name).write_text(text)
+    assert main(["report", str(folder.parent)]) == 0
+    printed, problem = capsys.readouterr()
+    assert problem.startswith(f"left out: '{folder / name}'")
+    assert problem.count("\n") == 1
+    assert printed.startswith("1 run on digits")
+    assert f"Left out: '{folder / name}'" in " ".join(printed.split())
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_files_and_folders_without_runs_are_skipped(make_run, capsys):
+    runs = [make_run("sweep/0"), make_run("sweep/1", seed=1)]
+    file, empty = runs[0].parent / "multirun.yaml", runs[0].parent / "empty"
+    file.write_text("hydra: {}")
+    empty.mkdir()
+    assert main(["report", str(file), str(empty), *map(str, runs), "--out", str(file.parent / "out")]) == 0
+    printed, problem = capsys.readouterr()
+    assert printed.startswith("2 runs on digits")
+    assert problem.splitlines()[0] == f"left out: '{file}' is not a folder"
+    assert problem.splitlines()[1].startswith(f"left out: '{empty}' holds no run")
+    assert main(["watch", "--once", str(file), *map(str, runs)]) == 0
+    assert "2 finished" in capsys.readouterr().out
+    assert main(["report", str(file), *map(str, runs)]) == 0
+    assert (runs[0] / "report" / "table.md").is_file()
+    assert main(["report", str(file)]) == 2
 
 
 def test_a_place_that_cannot_be_written_is_one_line(make_run, capsys):

@@ -1,12 +1,15 @@
 """Run folders are read as documented; what is damaged is named."""
 
 import json
+import math
 import os
 import re
 
 import pytest
 
 from ssl_eval import RunRecord, find_runs
+from ssl_eval.live_run import LiveRun
+from ssl_eval.watch import _cells
 
 
 def test_record_reads_the_folder(make_run):
@@ -64,7 +67,12 @@ def test_a_torn_last_line_of_an_unfinished_run_is_left_out(make_run, status):
     ("number", "line", "message"),
     [
         (3, '{"step": 3, "epo', "line 3 is damaged"),
-        (1, "[1, 2]", "line 1 is damaged: expected an object, got list"),
+        (1, "[1, 2]", "line 1 is damaged: expected one JSON object, got list"),
+        (2, '{"step": true, "epoch": 0}', "line 2 is damaged: expected integers 'step' and 'epoch'"),
+        (2, '{"step": -1, "epoch": 0}', "line 2 is damaged: expected integers 'step' and 'epoch'"),
+        (2, '{"step": 2, "epoch": 0, "train/loss": "low"}', "line 2 is damaged: 'train/loss' must be a number"),
+        (2, '{"step": 2, "epoch": 0, "digits/knn": [0.5]}', "line 2 is damaged: 'digits/knn' must be a number"),
+        (2, '{"step": 2, "epoch": 0, "digits/knn": 1' + 400 * "0" + "}", "line 2 is damaged: 'digits/knn' must be a n"),
         (2, '{"train/loss": 1.0}', "line 2 is damaged: expected integers 'step' and 'epoch'"),
         (24, "\0\0\0", "line 24 is damaged"),
     ],
@@ -90,11 +98,25 @@ def test_a_torn_last_line_of_a_finished_run_is_damage(make_run):
     ("name", "text", "message"),
     [
         ("summary.json", "{", "summary.json' is damaged"),
-        ("summary.json", "[]", "must hold one JSON object, got list"),
+        ("summary.json", "[]", "is damaged: expected one JSON object, got list"),
         ("config.yaml", "a: [", "config.yaml' is no YAML"),
         ("config.yaml", "- a", "must hold a mapping of keys to values, got list"),
         ("config.yaml", "!!python/object/apply:os.system ['true']", "config.yaml' is no YAML"),
+        ("summary.json", "[" * 100_000, "is damaged: nested too deeply"),
+        ("config.yaml", "a: &a [*a]\nb: 2001-99-99", "config.yaml' is no YAML"),
         ("table.json", '{"title": "t"}', "table.json': a table needs"),
+        ("table.json", '{"title": [], "columns": ["a"], "rows": []}', "table.json': the title.* must be text"),
+        (
+            "table.json",
+            '{"title": "", "columns": ["a"], "rows": [7]}',
+            "table.json': the rows of a table must be lists",
+        ),
+        (
+            "table.json",
+            '{"title": "", "columns": ["a"], "rows": [["b"]], "best": [[5, 0]]}',
+            "pairs of a row and a col",
+        ),
+        ("table.json", '{"title": "", "columns": ["a"], "rows": [[{"mean": [], "n": 2}]]}', "needs mean, std and n"),
     ],
 )
 def test_a_damaged_file_is_named(make_run, name, text, message):
@@ -102,6 +124,61 @@ def test_a_damaged_file_is_named(make_run, name, text, message):
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         _ = (record := RunRecord(folder)).config, record.table
+
+
+WRONG_SUMMARIES = [
+    {"status": ["finished"]},
+    {"epoch": "three"},
+    {"epoch": 1.5},
+    {"step": -1},
+    {"metrics": [0.5]},
+    {"metrics": {"digits/knn": "high"}},
+    {"metrics": {"digits/knn": 10**400}},
+    {"wall_seconds": "90 s"},
+    {"wall_seconds": math.nan},
+    {"images_per_second": {}},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_SUMMARIES, ids=str)
+def test_wrong_type_in_summary_is_named(make_run, wrong):
+    (key,) = wrong
+    folder = make_run("wrong", **wrong)
+    with pytest.raises(ValueError, match=f"'{folder}/summary.json': '{key}' must be "):
+        RunRecord(folder)
+    live = LiveRun(folder)  # what only watches takes the rest
+    live.update()
+    assert key not in live.summary
+    assert (live.step, live.epoch, live.seconds_left) == (24, 6, None)
+    assert _cells(live)["epoch"] == "6/6"
+
+
+def test_null_in_a_summary_is_a_missing_value(make_run):
+    names = ("status", "epoch", "step", "metrics", "wall_seconds", "images_per_second")
+    record = RunRecord(make_run("null", **dict.fromkeys(names)))
+    assert (record.status, record.epoch, record.metrics["digits/knn"]) == ("unknown", 6, 0.88)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"metrics": {"knn_20": True}},
+        {"metrics": {"knn_20": {"mean": "high"}}},
+        {"step": -1},
+        {"per_class": {"names": 7}},
+        {"per_class": {"names": ["a"], "accuracy": [[0.5]]}},
+        {"confusion": "none"},
+        {"reliability": {"count": 5}},
+        {"spectrum": 3.5},
+        {"spectrum": [10**400]},
+        {"map": {"labels": 3, "pca": []}},
+    ],
+    ids=str,
+)
+def test_wrong_type_in_an_evaluation_is_named(make_run, wrong):
+    record = RunRecord(make_run("wrong", evaluation={"metrics": {"knn_20": 0.5}} | wrong))
+    with pytest.raises(ValueError, match=r"eval/standard\.json': "):
+        record.check()
 
 
 def test_a_folder_that_is_no_run_says_why(tmp_path):

@@ -1,6 +1,7 @@
 """The command ``stable-ssl``: one line for each mistake, help that fits a screen, runs that need nothing but their folder."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,12 +15,14 @@ import torch
 import yaml
 
 from ssl_core import ConfigError, RunFolder
+from ssl_core.errors import RunFolderError
 from ssl_core.run_lock import RunLock
 from ssl_launch.arguments import options_as_keys, refuse_unknown_options
 from ssl_launch.command_line import COMMANDS
 from ssl_launch.completion import completions
 from ssl_launch.evaluation import OPTIONS, with_runs_named
 from ssl_launch.run_list import best_value, listed
+from ssl_launch.run_list import main as run_list
 
 PROGRAM = Path(sys.executable).with_name("stable-ssl")
 IDEA = """
@@ -372,6 +375,28 @@ def test_the_list_says_how_runs_stand_and_sorts_them(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no run" in command("ls", "empty", cwd=tmp_path, code=2)
     assert "'outputs': there is no such folder" in command("ls", cwd=tmp_path / "empty", code=2)
+    runs["a"].write_summary({"status": "finished", "threads": "many"})
+    with pytest.raises(RunFolderError, match="'threads' must be an integer"):
+        runs["a"].read_summary()
+
+
+def test_the_list_takes_values_of_wrong_types(tmp_path, capsys):
+    names = ["status", "step", "epoch", "metrics", "wall_seconds", "images_per_second"]
+    values = [None, "x", [1], {"a": 1}, -1, 1.5, True, 10**400, math.nan]
+    for number, value in enumerate(values):
+        folder = RunFolder(tmp_path / f"{number}")
+        folder.checkpoints.mkdir(parents=True)
+        folder.config.write_text(yaml.safe_dump({"optim": {"epochs": value, "monitor": value, "batch_size": value}}))
+        folder.summary.write_text(json.dumps(dict.fromkeys(names, value)))
+        line = {"step": 1, "epoch": 1, "train/loss": 0.5, "digits/knn": 0.5}
+        lines = [{**line, name: value} for name in line] + ["garbage", line, [value]]
+        folder.metrics.write_text("".join(json.dumps(each) + "\n" for each in lines) + '{"step": 2, "epo')
+    (tmp_path / "multirun.yaml").write_text("")
+    assert run_list([*map(str, sorted(tmp_path.iterdir())), "--json"]) == 0
+    printed, problem = capsys.readouterr()
+    assert problem == f"skipped: '{tmp_path / 'multirun.yaml'}' is not a folder\n"
+    assert [run["step"] for run in json.loads(printed)] == [1] * len(values)
+    assert run_list([str(tmp_path)]) == 0
 
 
 def test_the_doctor_says_what_must_be_mended_and_ends_with_1(tmp_path):

@@ -21,6 +21,7 @@ import yaml
 from ssl_core.config import Config
 from ssl_core.disk import writing
 from ssl_core.errors import RunFolderError
+from ssl_eval.run_summary import TYPES, parse_object, wrong_types
 
 
 class RunFolder:
@@ -138,15 +139,15 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If it is no JSON object: it is written at once, so that somebody else has been there.
+            If it is no JSON object, or a value has a wrong type: it is written at once, so that somebody else has been there.
         """
         try:
-            summary = json.loads(self.summary.read_text()) if self.summary.is_file() else {}
+            summary = parse_object(self.summary.read_bytes()) if self.summary.is_file() else {}
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
             raise RunFolderError(f"'{self.summary}' is damaged: {error}; without it the run goes on as well") from error
-        if not isinstance(summary, dict):
-            raise RunFolderError(f"'{self.summary}' holds a {type(summary).__name__}: expected an object")
-        return summary
+        for problem in wrong_types(summary).values():
+            raise RunFolderError(f"'{self.summary}': {problem}; without the file the run goes on as well")
+        return {key: value for key, value in summary.items() if value is not None or key not in TYPES}
 
     def write_divergence(self, record: dict[str, Any]) -> None:
         """Write ``diverged.json``: the step at which the run has diverged, for ``python3 -m ssl_core.replay``."""

@@ -36,8 +36,9 @@ class Contestant:
 def best_row(rows: Sequence[Contestant | None]) -> int | None:
     """Return the number of the row with the highest mean if its difference to each other one holds; else None.
 
-    Rows that are None or have no value take no part; a row alone is not the best of anything. To pass against every other
-    row is one statement, that all tests have to allow, so their level needs no correction for their number.
+    Rows that are None, or have no value or one that is not in 0..1, take no part; a row alone is not the best of anything. To
+    pass against every other row is one statement, that all tests have to allow, so their level needs no correction for
+    their number.
 
     Examples
     --------
@@ -46,7 +47,11 @@ def best_row(rows: Sequence[Contestant | None]) -> int | None:
     >>> best_row([Contestant([0.90, 0.94, 0.92]), Contestant([0.91, 0.95, 0.97])]) is None
     True
     """
-    taking_part = {number: row for number, row in enumerate(rows) if row is not None and row.values}
+    taking_part = {
+        number: row
+        for number, row in enumerate(rows)
+        if row is not None and row.values and all(0 <= value <= 1 for value in row.values)
+    }
     if len(taking_part) < 2:
         return None
     top = max(taking_part, key=lambda number: statistics.fmean(taking_part[number].values))

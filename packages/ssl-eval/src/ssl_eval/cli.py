@@ -65,6 +65,8 @@ def _report(folders: Sequence[str], out: str | None) -> int:
     print("\n\n\n".join(table.to_text() for table in report.tables), end="\n\n")
     for file in report.files:
         print(file)
+    for reason in report.left_out:
+        print(f"left out: {reason}", file=sys.stderr)
     if report.no_figure:
         print(f"no figure: {report.no_figure}", file=sys.stderr)
     return 0

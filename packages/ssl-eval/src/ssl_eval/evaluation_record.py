@@ -1,11 +1,12 @@
 """An offline evaluation of a checkpoint, as it stands in ``<run>/eval/<name>.json``."""
 
-import json
 import math
 import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ssl_eval.run_summary import is_count, is_number, parse_object
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,19 +48,21 @@ class EvaluationRecord:
         self.path = Path(path)
         self.name = self.path.stem
         try:
-            self.values: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+            self.values: dict[str, Any] = parse_object(self.path.read_bytes())
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
             raise ValueError(f"'{self.path}' is damaged: {error}") from error
-        if not isinstance(self.values, dict):
-            raise ValueError(f"'{self.path}' must hold one JSON object, got {type(self.values).__name__}")
         self.protocol = str(self._part("protocol", str))
         self.dataset = str(self._part("dataset", str, default=""))
         self.step = int(self._part("step", int))
         self.epoch = self._part("epoch", int, default=None)
         self.metrics = {name: v for name, v in self._part("metrics", dict).items() if v is not None}
         for name, value in self.metrics.items():
-            if not isinstance(_mean(value), int | float):
+            if not is_number(_mean(value)):
                 raise ValueError(f"'{self.path}': metric {name!r} must be a number or have a 'mean', got {value!r}")
+
+    def check(self) -> None:
+        """Read every part; raise ``ValueError`` for the first that is not what it should be."""
+        _ = self.class_names, self.per_class, self.confusion, self.reliability, self.spectrum, self.maps, self.hits
 
     @property
     def of_newest(self) -> bool:
@@ -81,8 +84,10 @@ class EvaluationRecord:
         """The names of the classes, their numbers where the file does not say."""
         names = self._part("per_class", dict, default={}).get("names")
         if names is None:
-            per_class = self.values.get("per_class", {}).get("accuracy") or self.values.get("confusion") or []
-            names = range(len(per_class))
+            per_class = self._part("per_class", dict, default={}).get("accuracy") or self.values.get("confusion") or []
+            names = list(range(len(per_class))) if isinstance(per_class, list) else per_class
+        if not isinstance(names, list):
+            raise ValueError(f"'{self.path}': the classes of 'per_class' must be a list, got {names!r}")
         return [str(name) for name in names]
 
     @cached_property
@@ -103,14 +108,15 @@ class EvaluationRecord:
         found = self._part("reliability", dict, default=None)
         if found is None:
             return None
-        length = (len(found.get("count", [])),)
+        counts = found.get("count", [])
+        length = (len(counts) if isinstance(counts, list) else 0,)
         parts = [self._numbers("reliability", found.get(p, []), length) for p in ("confidence", "accuracy", "count")]
         return parts[0], parts[1], parts[2]
 
     @cached_property
     def spectrum(self) -> "Tensor | None":
         """``(D,) float64``: the eigenvalues of the features' covariance, falling."""
-        found = self.values.get("spectrum")
+        found = self._part("spectrum", list, default=None)
         return None if found is None else self._numbers("spectrum", found, (len(found),))
 
     @cached_property
@@ -124,6 +130,8 @@ class EvaluationRecord:
     def map_labels(self) -> "Tensor":
         """``(N,) int64``."""
         labels = self._part("map", dict, default={}).get("labels", [])
+        if not isinstance(labels, list):
+            raise ValueError(f"'{self.path}': 'map, labels' must be a list, got {labels!r}")
         return self._numbers("map, labels", labels, (len(labels),)).long()
 
     @cached_property
@@ -162,7 +170,7 @@ class EvaluationRecord:
         value = self.values.get(name)
         if value is None and default:
             return default["default"]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (kind is int and not is_count(value)):
             raise ValueError(f"'{self.path}': {name!r} must be of type {kind.__name__}, got {value!r}")
         return value
 
@@ -171,7 +179,7 @@ class EvaluationRecord:
 
         try:
             numbers = torch.tensor(_without_none(values), dtype=torch.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ValueError(f"'{self.path}': {name!r} must hold numbers: {error}") from error
         if numbers.shape != shape and numbers.numel() + math.prod(shape) > 0:
             raise ValueError(f"'{self.path}': {name!r} must be {shape}, got {tuple(numbers.shape)}")

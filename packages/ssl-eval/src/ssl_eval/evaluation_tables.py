@@ -1,6 +1,5 @@
 """The tables of a report that come from offline evaluations: one for each protocol and data set."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.groups import RunGroup, short_names
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 from ssl_eval.run_record import RunRecord
-from ssl_eval.table import Table
+from ssl_eval.table import Table, mean_and_std
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _cell(name: str, found: Sequence[EvaluationRecord]) -> Any:
         return None
     fractions = all(0 <= value <= 1 for value in values) and (is_accuracy(name) or name in ("ece", "mce", "nmi"))
     if len(values) > 1:
-        mean, std = statistics.fmean(values), statistics.stdev(values)
+        mean, std = mean_and_std(values)
         return {"mean": mean, "std": std, "n": len(values)} if fractions else f"{mean:.4g} ± {std:.2g}"
     if not fractions:
         return f"{values[0]:.4g}"

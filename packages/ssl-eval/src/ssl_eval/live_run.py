@@ -1,12 +1,13 @@
 """A run while it goes on: only what is new in its files is read, and nothing in them is taken for granted."""
 
-import json
+import math
 import time
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 from ssl_eval.metric_names import in_order, is_accuracy
+from ssl_eval.run_summary import is_count, is_number, parse_line, parse_object, wrong_types
 
 STALE_MINUTES = 10  # after which a run that says "running" and writes nothing is worth a word
 SHOWN_LOSSES = 200
@@ -16,7 +17,7 @@ class LiveRun:
     """What a run folder says at the moment.
 
     Lines are written while they are read, so that one may be torn; the last one may still grow; a resumed run cuts its file. A
-    file that is damaged, or gone, changes nothing: what was known stays.
+    file that is damaged, or gone, changes nothing: what was known stays. Values of a wrong type are left out.
 
     Parameters
     ----------
@@ -66,23 +67,21 @@ class LiveRun:
 
     def _take(self, raw: bytes) -> None:
         try:
-            line = json.loads(raw)
+            line = parse_line(raw)
         except ValueError:
             return
-        if not isinstance(line, dict) or not all(isinstance(line.get(key), int) for key in ("step", "epoch")):
-            return
         loss = line.get("train/loss")
-        if isinstance(loss, int | float) and line["step"] > self.step:
+        if loss is not None and line["step"] > self.step:
             self.losses.append(float(loss))
         self.step, self.epoch = line["step"], line["epoch"]
         if self.epoch > 0 and self.step > 0:
             self._steps_per_epoch = min(self.step / self.epoch, self._steps_per_epoch or float("inf"))
-        self.values.update({name: float(v) for name, v in line.items() if "/" in name and isinstance(v, int | float)})
+        self.values.update({name: float(value) for name, value in line.items() if "/" in name and value is not None})
 
     @property
     def status(self) -> str:
         """As the summary says; ``silent`` for a running one that has written nothing for ten minutes."""
-        status = str(self.summary.get("status", "unknown"))
+        status = self.summary.get("status") or "unknown"
         return "silent" if status == "running" and self.silent_minutes > STALE_MINUTES else status
 
     @property
@@ -112,7 +111,7 @@ class LiveRun:
     def epochs(self) -> int | None:
         """How many it is to have."""
         epochs = _group(self.config, "optim").get("epochs")
-        return epochs if isinstance(epochs, int) else None
+        return epochs if is_count(epochs) else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -124,11 +123,12 @@ class LiveRun:
         rate = self.values.get("train/images_per_second")
         if seconds and steps:
             pace = seconds / steps  # with evaluations
-        elif batch and rate:
+        elif batch and rate and is_number(batch):
             pace = batch / rate
         else:
             return None
-        return max(0.0, (self.epochs * self._steps_per_epoch - self.step) * pace)
+        left = (self.epochs * self._steps_per_epoch - self.step) * pace
+        return max(0.0, left) if math.isfinite(left) else None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class LiveRun:
                 return {}
             try:
                 read = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: no UTF-8, or no date
                 return {}
             self._config = read if isinstance(read, dict) else {}
         return self._config
@@ -153,7 +153,7 @@ def _group(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _object(path: Path) -> dict[str, Any] | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_object(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return values if isinstance(values, dict) else None
+    return {key: value for key, value in values.items() if key not in wrong_types(values)}

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ssl_eval.drawing import Drawing, slug
@@ -14,7 +14,7 @@ from ssl_eval.groups import group_runs
 from ssl_eval.latex import escape
 from ssl_eval.page import Figure, page
 from ssl_eval.report_figures import drawings
-from ssl_eval.run_record import RunRecord, find_runs
+from ssl_eval.run_record import RunRecord, find_runs_among
 from ssl_eval.run_tables import every_run, final_tables, summary_table
 from ssl_eval.table import Table
 from ssl_eval.wandb_runs import as_folders, default_out
@@ -25,11 +25,23 @@ MANIFEST = ".files"  # what a report consists of: the next one removes what it d
 
 @dataclass
 class Report:
-    """What :func:`write_report` made: the tables, the files that it wrote, and why a figure is missing, if one is."""
+    """What :func:`write_report` made.
+
+    Attributes
+    ----------
+    tables : list of Table
+    files : list of Path
+        The files that it wrote.
+    no_figure : str or None
+        Why a figure is missing.
+    left_out : list of str
+        A sentence for each path that holds no run and for each run that cannot be read.
+    """
 
     tables: list[Table]
     files: list[Path]
     no_figure: str | None
+    left_out: list[str] = field(default_factory=list)
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -> Report:
@@ -43,6 +55,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     ----------
     folders : sequence of str or Path
         Run folders, or folders of them at any depth; ``wandb:entity/project`` for the runs of a project of wandb.
+        Files are skipped.
     out : str or Path, optional
         Where to write ``table.md``, ``table.tex`` and ``table.csv``; ``evaluation_<protocol>.csv``,
         ``checkpoints_<protocol>.csv`` and ``final.csv`` (offline evaluations, those of several checkpoints of a run, and the
@@ -59,7 +72,8 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     ImportError
         Without PyYAML, or without wandb where that is asked for. (Without matplotlib there is no figure; the result says so.)
     ValueError
-        If a folder is none or holds no run, or a run or an evaluation is damaged. Nothing is written then.
+        If a path does not exist, or there is no run that can be read. Nothing is written then. Other paths without a run,
+        and damaged runs beside others, are left out and named in :attr:`Report.left_out` and under the first table.
     OSError
         If ``out`` cannot be written.
     """
@@ -69,9 +83,11 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
 
 
 def _write(folders: Sequence[Path], out: Path) -> Report:
-    records = [RunRecord(run) for run in find_runs(folders)]
+    runs, skipped = find_runs_among(folders)
+    records, damaged = _read(runs)
     groups, left_out = group_runs(records)
     table = summary_table(groups, left_out)
+    table.notes = [*table.notes, *(f"Left out: {reason}." for reason in damaged)]
     offline = {protocol: evaluation_table(protocol, groups) for protocol in protocols(groups)}
     final = final_tables(groups)
     checkpoints = {p: found for p in offline if (found := checkpoint_table(p, groups)) is not None}
@@ -97,11 +113,26 @@ def _write(folders: Sequence[Path], out: Path) -> Report:
             (beside / "figures.tex").write_text(_figures_latex(drawn), encoding="utf-8")
         shown = [Figure(d.name, d.caption, (beside / f"{d.name}.png").read_bytes()) for d in drawn]
         (beside / "index.html").write_text(page(records, tables, every_run(groups), shown, no_figure), encoding="utf-8")
-        return Report(tables, _replace(out, beside), no_figure)
+        return Report(tables, _replace(out, beside), no_figure, skipped + damaged)
     except OSError as error:  # of a full disk it has no name of a file
         raise OSError(error.errno, error.strerror or str(error), str(out)) from error
     finally:
         shutil.rmtree(beside)
+
+
+def _read(runs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
+    """Read the runs; return those that are whole, and a sentence for each of the others. One at least must be whole."""
+    records, damaged = [], []
+    for run in runs:
+        try:
+            record = RunRecord(run)
+            record.check()
+            records.append(record)
+        except (ValueError, OSError) as error:
+            damaged.append(" ".join(str(error).split()))
+    if not records:
+        raise ValueError(damaged[0])
+    return records, damaged
 
 
 def _draw(figures: Sequence[Drawing], folder: Path) -> tuple[list[Drawing], str | None]:

@@ -1,13 +1,13 @@
 """A run as it stands in its folder, read and never written."""
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ssl_eval.evaluation_record import EvaluationRecord
+from ssl_eval.run_summary import parse_line, parse_object, wrong_types
 from ssl_eval.table import Table
 
 STATUSES = ("running", "finished", "failed", "preempted", "baseline")
@@ -41,8 +41,8 @@ class RunRecord:
     Raises
     ------
     ValueError
-        If the folder is no run, or a file in it is damaged: the message names the file and the line. The last line of
-        a run that has not finished may be torn; it is left out.
+        If the folder is no run, or a file in it is damaged or holds a value of a wrong type: the message names the file, and
+        the line or the key. The last line of a run that has not finished may be torn; it is left out.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -55,6 +55,8 @@ class RunRecord:
         if not is_run(self.path):
             raise ValueError(f"'{self.path}' is no run: beside config.yaml it has none of {', '.join(FILES)}")
         self.summary: dict[str, Any] = self._read_json("summary.json") or {}
+        for problem in wrong_types(self.summary).values():
+            raise ValueError(f"'{self.path / 'summary.json'}': {problem}")
         self.lines = list(self._read_lines())
 
     @property
@@ -63,12 +65,12 @@ class RunRecord:
 
         A run that was killed could not say so and stays ``running``.
         """
-        return str(self.summary.get("status", "unknown"))
+        return self.summary.get("status") or "unknown"
 
     @property
     def epoch(self) -> int:
         """Epochs finished, as the summary or the last line says, whichever is later."""
-        return max([self.summary.get("epoch", 0), *(line["epoch"] for line in self.lines)])
+        return max([self.summary.get("epoch") or 0, *(line["epoch"] for line in self.lines)])
 
     @property
     def last_written(self) -> float:
@@ -79,10 +81,10 @@ class RunRecord:
     @cached_property
     def metrics(self) -> dict[str, float]:
         """The last value of each name."""
-        last = dict(self.summary.get("metrics", {}))
+        last = dict(self.summary.get("metrics") or {})
         for line in self.lines:
             last.update(line)
-        return {name: value for name, value in last.items() if "/" in name}
+        return {name: value for name, value in last.items() if "/" in name and value is not None}
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
@@ -116,7 +118,8 @@ class RunRecord:
         path = self.path / "config.yaml"
         try:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            repr(config)  # an alias may hold itself: then nesting never ends
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no date
             raise ValueError(f"'{path}' is no YAML: {' '.join(str(error).split())}") from error
         if not isinstance(config, dict):
             raise ValueError(f"'{path}' must hold a mapping of keys to values, got {type(config).__name__}")
@@ -138,17 +141,20 @@ class RunRecord:
         """Name -> offline evaluation, of ``eval/<name>.json``."""
         return {path.stem: EvaluationRecord(path) for path in sorted((self.path / "eval").glob("[!.]*.json"))}
 
+    def check(self) -> None:
+        """Read every file; raise ``ValueError`` or ``OSError`` for the first that is damaged."""
+        _ = self.config, self.table
+        for evaluation in self.evaluations.values():
+            evaluation.check()
+
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         if not path.exists():
             return None
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            return parse_object(path.read_bytes())
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
             raise ValueError(f"'{path}' is damaged: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"'{path}' must hold one JSON object, got {type(values).__name__}")
-        return values
 
     def _read_lines(self) -> Iterator[dict[str, Any]]:
         path = self.path / "metrics.jsonl"
@@ -160,11 +166,7 @@ class RunRecord:
             if not raw.strip():
                 continue
             try:
-                line = json.loads(raw)
-                if not isinstance(line, dict):
-                    raise ValueError(f"expected an object, got {type(line).__name__}")
-                if not all(isinstance(line.get(key), int) for key in ("step", "epoch")):
-                    raise ValueError("expected integers 'step' and 'epoch'")
+                line = parse_line(raw)
             except ValueError as error:
                 if number == torn:
                     return
@@ -185,18 +187,37 @@ def find_runs(folders: Iterable[str | Path]) -> list[Path]:
     ValueError
         If a folder does not exist, or there is no run in it.
     """
+    found, skipped = find_runs_among(folders)
+    for reason in skipped:
+        raise ValueError(reason)
+    return found
+
+
+def find_runs_among(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
+    """Return the runs in and under ``paths``, as :func:`find_runs`, and a sentence for each path that holds none.
+
+    For paths that a shell has expanded: ``outputs/*`` names files as well, such as the ``multirun.yaml`` of a sweep.
+
+    Raises
+    ------
+    ValueError
+        If a path does not exist, or there is no run in any of them.
+    """
     found: dict[Path, Path] = {}
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise ValueError(f"'{folder}': there is no such folder{_did_you_mean(folder)}")
-        runs = list(_under(folder))
-        if not runs:
-            raise ValueError(
-                f"'{folder}' holds no run: no folder in it has config.yaml beside one of {', '.join(FILES)}"
-            )
+    skipped = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ValueError(f"'{path}': there is no such folder{_did_you_mean(path)}")
+        runs = list(_under(path)) if path.is_dir() else []
+        if not path.is_dir():
+            skipped.append(f"'{path}' is not a folder")
+        elif not runs:
+            skipped.append(f"'{path}' holds no run: no folder in it has config.yaml beside one of {', '.join(FILES)}")
         for run in runs:
             found.setdefault(run.resolve(), run)
-    return list(found.values())
+    if skipped and not found:
+        raise ValueError(skipped[0])
+    return list(found.values()), skipped
 
 
 def _did_you_mean(folder: Path) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ssl_eval.best import RULE, Contestant, best_row
-from ssl_eval.groups import RunGroup, seed_of, short_names
+from ssl_eval.groups import RunGroup, flatten, seed_of, short_names
 from ssl_eval.live_run import STALE_MINUTES
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 from ssl_eval.run_record import RunRecord
-from ssl_eval.table import NOTHING, Table
+from ssl_eval.table import NOTHING, Table, mean_and_std
 
 
 def summary_table(groups: Sequence[RunGroup], left_out: Sequence[str] = ()) -> Table:
@@ -118,14 +118,17 @@ def _average(cells: Sequence[Any]) -> Any:
 def _spread(values: Sequence[float]) -> float | dict[str, float] | None:
     if len(values) < 2:
         return values[0] if values else None
-    return {"mean": statistics.fmean(values), "std": statistics.stdev(values), "n": len(values)}
+    mean, std = mean_and_std(values)
+    return {"mean": mean, "std": std, "n": len(values)}
 
 
 def _metric_cell(name: str, values: Sequence[float]) -> Any:
     if (is_accuracy(name) and all(0 <= value <= 1 for value in values)) or not values:
         return _spread(values)
-    mean = f"{statistics.fmean(values):.4g}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+    if len(values) < 2:
+        return f"{values[0]:.4g}"
+    mean, std = mean_and_std(values)
+    return f"{mean:.4g} ± {std:.2g}"
 
 
 def _best(groups: Sequence[RunGroup], name: str) -> int | None:
@@ -147,7 +150,7 @@ def _status(group: RunGroup) -> str:
     if group.finished:
         return group.records[0].status
     (record,) = group.records
-    epochs = (record.config.get("optim") or {}).get("epochs")
+    epochs = flatten(record.config).get("optim.epochs")
     return f"{record.status}, epoch {record.epoch}" + (f" of {epochs}" if epochs is not None else "")
 
 

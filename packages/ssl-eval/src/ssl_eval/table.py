@@ -148,8 +148,16 @@ class Table:
         missing = [name for name in ("title", "columns", "rows") if name not in values]
         if missing:
             raise ValueError(f"a table needs title, columns and rows, got no {', '.join(missing)}")
-        best = [(row, column) for row, column in values.get("best", [])]
-        return cls(values["title"], values["columns"], values["rows"], values.get("notes", []), best)
+        title, columns, rows, notes = values["title"], values["columns"], values["rows"], values.get("notes", [])
+        if not isinstance(title, str) or not _are_texts(columns) or not _are_texts(notes):
+            raise ValueError("the title, the columns and the notes of a table must be text")
+        if not isinstance(rows, list) or not all(isinstance(row, list) and row for row in rows):
+            raise ValueError("the rows of a table must be lists of cells")
+        try:
+            best = [(row, column) for row, column in values.get("best", []) if rows[row][column] is not None]
+        except (TypeError, ValueError, IndexError) as error:
+            raise ValueError("the best cells of a table must be pairs of a row and a column") from error
+        return cls(title, columns, rows, notes, best)
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON, one row a line."""
@@ -168,7 +176,7 @@ def shown(value: Any) -> str:
         return NOTHING
     if isinstance(value, Mapping):
         mean, std, n = (value.get(key) for key in ("mean", "std", "n"))
-        if mean is None or n is None:
+        if not (isinstance(mean, float | int | str) and isinstance(std, float | int | None) and isinstance(n, int)):
             raise ValueError(f"a cell with a spread needs mean, std and n, got {dict(value)!r}")
         return shown(mean) if std is None or math.isnan(std) or n < 2 else f"{shown(mean)} ± {shown(float(std))}"
     if isinstance(value, float):
@@ -180,6 +188,18 @@ def shown(value: Any) -> str:
     if isinstance(value, str | int):
         return str(value)
     raise ValueError(f"a cell is text, a number, None or a dict of mean, std and n, got {type(value).__name__}")
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the sample deviation of two values or more; NaN for both if one of them is not finite."""
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan
+    mean = math.fsum(value / len(values) for value in values)
+    return mean, math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _aligned(column: Sequence[str]) -> list[str]:

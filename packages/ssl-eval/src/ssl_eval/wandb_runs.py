@@ -168,5 +168,6 @@ def _folder(into: Path, name: str, identity: str) -> Path:
 
 
 def default_out(folders: Sequence[str | Path]) -> Path:
-    """Return where a report over ``folders`` goes: beside the first, or here where that is on a server."""
-    return Path("report") if is_wandb(folders[0]) else Path(folders[0]) / "report"
+    """Return where a report goes: into the first of ``folders`` that is no file, or here where that is on a server."""
+    first = next((folder for folder in folders if is_wandb(folder) or not Path(folder).is_file()), folders[0])
+    return Path("report") if is_wandb(first) else Path(first) / "report"

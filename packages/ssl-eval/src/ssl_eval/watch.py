@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssl_eval.live_run import LiveRun
-from ssl_eval.run_record import find_runs
+from ssl_eval.run_record import find_runs, find_runs_among
 from ssl_eval.wandb_runs import as_folders, fetch_again
 
 ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished", "baseline")  # from what is looked for first
@@ -123,7 +123,7 @@ def watch(
     if not every > 0:
         raise ValueError(f"--every {every}: expected seconds above 0")
     with as_folders(folders) as local:
-        find_runs(local)
+        find_runs_among(local)
         return _watch(local, [str(folder) for folder in folders], every, once, sys.stdout if stream is None else stream)
 
 
@@ -247,7 +247,7 @@ def _spark(losses: list[float]) -> str:
     means = [sum(part) / len(part) for part in parts]
     finite = [mean for mean in means if abs(mean) < float("inf")]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    scale = (len(BARS) - 1) / (high - low) if low < high < low + 1e300 else 0.0
     return "".join(BARS[round((mean - low) * scale)] if abs(mean) < float("inf") else "×" for mean in means)
 
 

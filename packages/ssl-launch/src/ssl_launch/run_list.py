@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from ssl_core.run_folder import RunFolder
 from ssl_core.run_lock import is_worked_in
 from ssl_eval.live_run import LiveRun
 from ssl_eval.metric_names import in_order, is_accuracy
-from ssl_eval.run_record import find_runs
+from ssl_eval.run_record import find_runs_among
+from ssl_eval.run_summary import is_number, parse_object
 from ssl_eval.table import Table
 from ssl_eval.watch import duration
 from ssl_launch.command_parser import CommandParser, folder, one_of
@@ -56,9 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     """Print the list; return 0."""
     chosen = _parser().parse(arguments)
     try:
-        paths = find_runs(chosen.folders or [folder("outputs")])
+        paths, skipped = find_runs_among(chosen.folders or [folder("outputs")])
     except (argparse.ArgumentTypeError, ValueError, OSError) as error:  # of the default folder, or one without a run
         raise ConfigError(f"stable-ssl ls: {error}; name a folder: stable-ssl ls FOLDER") from error
+    for reason in skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
     runs = sorted(map(listed, paths), key=SORTS[chosen.sort])
     if chosen.json:
         print(json.dumps([dataclasses.asdict(run) for run in runs], indent=2))
@@ -70,13 +74,18 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser("ls", DESCRIPTION)
     parser.add_argument(
-        "folders", nargs="*", type=folder, metavar="FOLDER", help="runs, or folders of them at any depth (outputs)"
+        "folders", nargs="*", type=_path, metavar="FOLDER", help="runs, or folders of them at any depth (outputs)"
     )
     parser.add_argument(
         "--sort", type=one_of(*SORTS), default="folder", metavar="BY", help=f"{', '.join(SORTS)}; best first"
     )
     parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
     return parser
+
+
+def _path(given: str) -> Path:
+    """Return a path that exists. Files among folders, as in ``outputs/*``, are skipped later."""
+    return Path(given) if Path(given).is_file() else folder(given)
 
 
 def options() -> list[str]:
@@ -92,8 +101,9 @@ def listed(path: Path) -> Listed:
     if status in ("running", "silent"):
         status = {True: "running", False: "killed", None: status}[is_worked_in(files.lock)]
     monitor = run.config.get("optim", {}).get("monitor") if isinstance(run.config.get("optim"), dict) else None
-    metric = monitor or next(iter(in_order({name for name in run.values if is_accuracy(name)})), None)
-    step, epoch = max(run.step, run.summary.get("step", 0)), max(run.epoch, run.summary.get("epoch", 0))
+    metric = monitor if monitor and isinstance(monitor, str) else None
+    metric = metric or next(iter(in_order({name for name in run.values if is_accuracy(name)})), None)
+    step, epoch = max(run.step, run.summary.get("step") or 0), max(run.epoch, run.summary.get("epoch") or 0)
     best = best_value(files.metrics, metric) if metric else None
     return Listed(str(path), status, epoch, run.epochs, step, metric, best, round(60 * run.silent_minutes, 1))
 
@@ -101,16 +111,17 @@ def listed(path: Path) -> Listed:
 def best_value(metrics: Path, name: str) -> float | None:
     """Return the best value of a metric in ``metrics.jsonl``: the highest, or the lowest of a loss."""
     found = []
+    spellings = json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode(errors="replace")
     try:
         lines = metrics.read_bytes().splitlines()
     except OSError:
         return None
     for line in lines:
         try:
-            value = json.loads(line).get(name) if name.encode() in line else None
-        except (ValueError, AttributeError):  # torn, or damaged
+            value = parse_object(line).get(name) if any(each in line for each in spellings) else None
+        except ValueError:  # torn, or damaged
             continue
-        if isinstance(value, int | float) and math.isfinite(value):
+        if is_number(value) and math.isfinite(value):
             found.append(float(value))
     if not found:
         return None
@@ -124,9 +135,14 @@ def as_table(runs: Sequence[Listed]) -> Table:
     rows = [
         [
             run.status, f"{run.epoch}/{run.epochs}" if run.epochs is not None else str(run.epoch), str(run.step), run.metric,
-            run.best if run.metric is None or is_accuracy(run.metric) or run.best is None else f"{run.best:.4g}",
+            run.best if run.best is None or _is_fraction(run) else f"{run.best:.4g}",
             duration(run.age_seconds), run.folder,
         ]
         for run in runs
     ]  # fmt: skip
     return Table(title, ["status", "epoch", "step", "metric", "best", "age", "folder"], rows)
+
+
+def _is_fraction(run: Listed) -> bool:
+    """Return whether the best value is shown in percent: an accuracy within 0..1, whoever wrote it."""
+    return run.metric is not None and is_accuracy(run.metric) and run.best is not None and 0 <= run.best <= 1
