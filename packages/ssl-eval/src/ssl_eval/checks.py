@@ -1,11 +1,14 @@
 """What every function on features asks of its arguments, said once: the invariant, what was given, the way out."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 CHUNK_ELEMENTS = 2**22  # looked at at a time: 16 MiB in float32
+SMALLEST, LARGEST = 2.0**-400, 2.0**400  # of the largest feature, so that sums of squares fit into float64
+UNEVEN = 1e6  # size of a row over that of the median row, above which mean and deviation are those of one row
 
 
 def check_tensor(name: str, value: Tensor) -> None:
@@ -15,7 +18,10 @@ def check_tensor(name: str, value: Tensor) -> None:
 
 
 def check_features(name: str, features: Tensor) -> None:
-    """Raise ``ValueError`` unless ``features`` is a finite ``(N, D)`` tensor with at least one row and one column."""
+    """Raise ``ValueError`` unless ``features`` is a finite ``(N, D)`` tensor with at least one row and one column.
+
+    Finite means that sums of squares fit into float64: the largest value is 0, or between 1e-120 and 1e120 in size.
+    """
     check_tensor(name, features)
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
@@ -25,7 +31,8 @@ def check_features(name: str, features: Tensor) -> None:
     if features.is_complex() or features.dtype == torch.bool:
         raise ValueError(f"{name} must hold real numbers, got {features.dtype}")
     # Both ends are finite only if everything is: one pass that copies nothing. Only who fails is asked row by row.
-    if features.is_floating_point() and not all(map(torch.isfinite, torch.aminmax(features))):
+    ends = [float(value) for value in torch.aminmax(features)]
+    if not all(map(math.isfinite, ends)):
         chunks = features.split(max(1, CHUNK_ELEMENTS // features.shape[1]))
         bad = torch.cat([~torch.isfinite(chunk).all(1) for chunk in chunks])
         rows = bad.nonzero()[:, 0]
@@ -33,6 +40,41 @@ def check_features(name: str, features: Tensor) -> None:
             f"{name} must be finite: {len(rows)} of {len(features)} rows hold NaN or infinity, the first is row "
             f"{int(rows[0])}; has the training diverged?"
         )
+    largest = max(map(abs, ends))
+    if largest > LARGEST or 0 < largest < SMALLEST:
+        row = int(_row_sizes(features).argmax())
+        raise ValueError(
+            f"the largest value of {name} must be between 1e-120 and 1e120, so that squares fit into float64, got "
+            f"{largest:.3g} in row {row}; rescale the features"
+        )
+
+
+def check_even(name: str, features: Tensor) -> None:
+    """Raise ``ValueError`` if one row is so large that mean and deviation of ``features`` are those of this row alone.
+
+    Standardised by them, all other rows are the same up to rounding.
+    """
+    sizes = _row_sizes(features)
+    typical, largest = float(sizes[sizes > 0].median()) if bool((sizes > 0).any()) else 0.0, float(sizes.max())
+    if largest > UNEVEN * typical:
+        raise ValueError(
+            f"{name} must have rows of comparable size, or all but one vanish in rounding; got {largest:.3g} as the largest "
+            f"value of row {int(sizes.argmax())} and {typical:.3g} in the median row; leave out the row, or normalise all rows"
+        )
+
+
+def _row_sizes(features: Tensor) -> Tensor:
+    """Return the largest absolute value of each row, ``(N,) float64``."""
+    chunks = features.split(max(1, CHUNK_ELEMENTS // features.shape[1]))
+    return torch.cat(
+        [(chunk if chunk.is_floating_point() else chunk.double()).abs().amax(1).double() for chunk in chunks]
+    )
+
+
+def typical_row(features: Tensor) -> Tensor:
+    """Return a row ``(D,)`` of median size, of some 4,096: an origin near the others, whatever an outlier is."""
+    sample = features[:: max(1, len(features) // 4096)]
+    return sample[int(_row_sizes(sample).median(0).indices)]
 
 
 def check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int | None = None) -> None:
@@ -97,6 +139,18 @@ def chosen_from(regularization: float | None, candidates: Sequence[float]) -> tu
     return candidates
 
 
-def computed_in(features: Tensor) -> torch.dtype:
-    """Return float64 for float64 features and float32 for all others (half precision, integers)."""
-    return torch.float64 if features.dtype == torch.float64 else torch.float32
+def computed_in(*features: Tensor) -> torch.dtype:
+    """Return the dtype to compute in: float32, unless one of ``features`` needs float64.
+
+    It is needed for float64 features, and for those whose squares are too large or too small for float32.
+    """
+    for each in features:
+        largest = max(abs(float(value)) for value in torch.aminmax(each))
+        if largest > 2**55 or 0 < largest < 2**-35:
+            return torch.float64
+    return returned_in(*features)
+
+
+def returned_in(*features: Tensor) -> torch.dtype:
+    """Return float64 if one of ``features`` has this dtype, else float32 (half precision, integers)."""
+    return torch.float64 if any(each.dtype == torch.float64 for each in features) else torch.float32

@@ -1,11 +1,11 @@
 """The nearest-class-mean classifier: no parameter, no training."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.checks import check_every_class, check_labels, check_pair, computed_in
 from ssl_eval.neighbours import METRICS
+from ssl_eval.vectors import unit_rows
 
 
 @torch.no_grad()
@@ -17,7 +17,8 @@ def nearest_class_mean(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64, else in float32.
+        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64 or their squares do not fit
+        into float32, else in float32.
     train_labels : Tensor
         ``(N,)`` integer; every class 0..K-1 has a training sample.
     metric : {"cosine", "euclidean"}
@@ -49,13 +50,13 @@ def nearest_class_mean(
     num_classes = check_every_class(train_labels)
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r}: expected one of {', '.join(map(repr, METRICS))}")
-    dtype = torch.promote_types(computed_in(train_features), computed_in(test_features))
+    dtype = computed_in(train_features, test_features)
     train, test = train_features.to(dtype), test_features.to(dtype)
     if metric == "cosine":
-        train, test = F.normalize(train), F.normalize(test)
+        train, test = unit_rows(train, dtype), unit_rows(test, dtype)
     labels = train_labels.to(train.device).long()
     means = train.new_zeros(num_classes, train.shape[1]).index_add_(0, labels, train)
     means /= torch.bincount(labels, minlength=num_classes)[:, None]
     if metric == "cosine":
-        return test @ F.normalize(means).T
+        return test @ unit_rows(means, dtype).T
     return -torch.cdist(test, means, compute_mode="donot_use_mm_for_euclid_dist")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_features, computed_in
+from ssl_eval.checks import check_features, computed_in, typical_row
 
 CHUNK_ROWS = 16384  # whose distances to all centres are in memory at a time
 
@@ -86,17 +86,19 @@ def kmeans(
         raise ValueError(f"num_clusters={num_clusters}: expected 1 up to the number of samples, {len(features)}")
     if min(restarts, max_iterations) < 1:
         raise ValueError(f"restarts={restarts}, max_iterations={max_iterations}: expected 1 or more")
-    points = features.to(computed_in(features))
-    points = points - points.mean(0)  # distances do not mind, their rounding does
+    dtype = computed_in(features)
+    origin = typical_row(features).to(dtype)
+    points = features.to(dtype) - origin  # distances do not mind, their rounding does
     generator = torch.Generator().manual_seed(seed)
     if centers is not None:
+        check_features("centers", centers)
         if centers.shape != (num_clusters, features.shape[1]):
             raise ValueError(f"centers must be ({num_clusters}, {features.shape[1]}), got {tuple(centers.shape)}")
-        starts = [centers.to(points) - features.to(points.dtype).mean(0)]
+        starts = [centers.to(points) - origin]
     else:
         starts = [_plus_plus(points, num_clusters, generator) for _ in range(restarts)]
     best = min((_lloyd(points, start, max_iterations) for start in starts), key=lambda clusters: clusters.inertia)
-    best.centers = best.centers + features.to(points.dtype).mean(0)
+    best.centers = best.centers + origin
     return best
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_features
+from ssl_eval.checks import check_even, check_features
 
 EARLY_ITERATIONS = 250  # with similarities exaggerated, so that clusters form before they settle
 EXAGGERATION = 12.0
@@ -69,13 +69,14 @@ def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_
     Raises
     ------
     ValueError
-        If features hold NaN, or an option is out of range.
+        If features hold NaN, a row is a million times as large as the median row, or an option is out of range.
 
     References
     ----------
     van der Maaten & Hinton: Visualizing Data using t-SNE, JMLR 2008; the start is that of Kobak & Berens, 2019.
     """
     check_features("features", features)
+    check_even("features", features)
     samples = len(features)
     if not 1 <= perplexity < max(2, samples / 3):
         raise ValueError(f"perplexity={perplexity}: expected 1 up to a third of the {samples} samples")

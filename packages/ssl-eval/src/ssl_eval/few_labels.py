@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_split, computed_in
+from ssl_eval.checks import check_even, check_split, computed_in
 from ssl_eval.confidence import mean_interval
 from ssl_eval.linear import linear_probe, standardization
 
@@ -93,7 +93,8 @@ def few_shot(
     if regularization is None and int(per_class.max()) == 1:
         regularization = SINGLE_LABEL_REGULARIZATION
 
-    dtype = computed_in(train_features)
+    check_even("train_features", train_features)
+    dtype = computed_in(train_features, test_features)
     mean, scale = standardization(train_features.to(dtype))
     test = test_features.to(dtype).sub(mean).div_(scale)
     accuracies = []

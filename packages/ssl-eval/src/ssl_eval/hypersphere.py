@@ -1,10 +1,10 @@
 """Alignment and uniformity: how embeddings lie on the sphere (Wang & Isola, ICML 2020, https://arxiv.org/abs/2005.10242)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.checks import check_features, computed_in
+from ssl_eval.vectors import unit_rows
 
 CHUNK_ROWS = 1024  # compared with all others at a time
 
@@ -92,4 +92,4 @@ def uniformity(features: Tensor, t: float = 2.0) -> float:
 
 
 def _on_sphere(features: Tensor) -> Tensor:
-    return F.normalize(features.to(computed_in(features)))
+    return unit_rows(features, computed_in(features))

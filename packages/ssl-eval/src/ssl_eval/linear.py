@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.accuracies import accuracy
-from ssl_eval.checks import check_split, chosen_from, computed_in
+from ssl_eval.checks import check_even, check_split, chosen_from, computed_in
 from ssl_eval.logistic import Fit, LogisticRegression
 
 # From strong to weak, since each solution is the start of the next; half decades, for the accuracy is flat between.
@@ -76,7 +76,8 @@ def linear_probe(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64, else in float32.
+        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64 or their squares do not fit
+        into float32, else in float32.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     regularization : float, optional
@@ -104,8 +105,9 @@ def linear_probe(
     Raises
     ------
     ValueError
-        If features hold NaN, shapes disagree, a class is absent from the training part, an option is out of range, or
-        no class has two samples to hold one out.
+        If features hold NaN, shapes disagree, a class is absent from the training part, an option is out of range, no
+        class has two samples to hold one out, or a training row is a million times as large as the median row:
+        standardised, all others would be the same.
 
     Notes
     -----
@@ -126,7 +128,9 @@ def linear_probe(
         raise ValueError(f"validation_fraction={validation_fraction}: expected between 0 and 1")
 
     labels = train_labels.to(train_features.device).long()
-    features = train_features.to(computed_in(train_features))
+    if standardize:
+        check_even("train_features", train_features)
+    features = train_features.to(computed_in(train_features, test_features))
     num_fitted = len(labels)
     if len(candidates) > 1:
         # The held-out rows stand last, so that both parts are views of one copy.

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import computed_in
+from ssl_eval.checks import computed_in, typical_row
 from ssl_eval.sieve import Sieve
 from ssl_eval.vectors import Vectors
 
@@ -24,7 +24,7 @@ def nearest(
     On the processor a :class:`~ssl_eval.sieve.Sieve` leaves out most pairs, and the others are compared one by one;
     elsewhere, and for queries that have a crowd of references near them, all are compared.
     """
-    dtype = _squares_fit(train, test)
+    dtype = computed_in(train, test)
     values = torch.empty((len(test), k), dtype=dtype, device=test.device)
     indices = torch.empty((len(test), k), dtype=torch.int64, device=test.device)
     step = query_block or _rows(4 * test.shape[1])
@@ -44,15 +44,6 @@ def nearest(
 def _rows(row_bytes: int) -> int:
     """Return how many rows of so many bytes to take at a time."""
     return min(max(BLOCK_BYTES // row_bytes, LEAST_ROWS), MOST_ROWS)
-
-
-def _squares_fit(train: Tensor, test: Tensor) -> torch.dtype:
-    """Return float32, or float64 for float64 features and for those whose squares are too large or small for float32."""
-    for features in (train, test):
-        largest = max(abs(float(value)) for value in torch.aminmax(features))
-        if largest > 2**55 or 0 < largest < 2**-35:
-            return torch.float64
-    return torch.promote_types(computed_in(train), computed_in(test))
 
 
 def _sifted(train: Tensor, queries: Tensor, k: int, metric: str, step: int | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,7 +107,7 @@ def _compared(train: Tensor, queries: Tensor, k: int, metric: str, step: int | N
     indices = torch.zeros_like(values, dtype=torch.int64)
     # Distances are blind to a shift, and |a|² - 2ab + |b|² cancels far from the origin. A reference, not the mean: then
     # integers stay integers, and equal distances exactly equal.
-    origin = train[0].to(queries.dtype) if metric == "euclidean" else None
+    origin = typical_row(train).to(queries.dtype) if metric == "euclidean" else None
     if origin is not None:
         queries = queries - origin
     step = step or min(_rows(4 * train.shape[1]), MOST_ROWS // 4)  # similarities take twice the room here

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_labels, check_pair, computed_in
+from ssl_eval.checks import check_labels, check_pair, returned_in
 from ssl_eval.nearest import nearest
 
 METRICS = ("cosine", "euclidean")
@@ -99,5 +99,4 @@ def knn(
     weights = torch.exp((values - values[:, :1]) / temperature)
     votes = weights.new_zeros(len(weights), int(labels.max()) + 1 if num_classes is None else num_classes)
     votes.scatter_add_(1, labels[neighbours], weights)
-    dtype = torch.promote_types(computed_in(train_features), computed_in(test_features))
-    return (votes / votes.sum(1, keepdim=True)).to(dtype)
+    return (votes / votes.sum(1, keepdim=True)).to(returned_in(train_features, test_features))

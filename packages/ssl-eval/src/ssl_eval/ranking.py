@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.checks import check_features, check_labels, check_pair, computed_in
+from ssl_eval.vectors import unit_rows
 
 CHUNK_ELEMENTS = 2**23  # similarities that are ranked at a time
 
@@ -90,12 +90,12 @@ def retrieval(
         check_labels("gallery_labels", gallery_labels, len(gallery_features))
     if not ks or min(ks) < 1 or max(ks) > len(gallery_features) - alone:
         raise ValueError(f"ks={tuple(ks)}: expected 1 up to the images to be found, {len(gallery_features) - alone}")
-    dtype = torch.promote_types(computed_in(query_features), computed_in(gallery_features))
-    gallery, labels = F.normalize(gallery_features.to(dtype)), gallery_labels.to(gallery_features.device)
+    dtype = computed_in(query_features, gallery_features)
+    gallery, labels = unit_rows(gallery_features, dtype), gallery_labels.to(gallery_features.device)
     hits = dict.fromkeys(ks, 0)
     precision, queries = 0.0, 0
     for rows in torch.arange(len(query_features)).split(max(1, CHUNK_ELEMENTS // len(gallery))):
-        similarity = F.normalize(query_features[rows].to(dtype)) @ gallery.T
+        similarity = unit_rows(query_features[rows], dtype) @ gallery.T
         if alone:
             similarity[torch.arange(len(rows)), rows] = -torch.inf  # last, and not counted
         order = similarity.argsort(dim=1, descending=True, stable=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_eval.accuracies import accuracy
-from ssl_eval.checks import check_split, chosen_from
+from ssl_eval.checks import check_even, check_split, chosen_from
 from ssl_eval.linear import scale_of
 
 REGULARIZATIONS = tuple(10.0**power for power in range(-6, 3))
@@ -91,6 +91,7 @@ def ridge_probe(
     """
     num_classes = check_split(train_features, train_labels, test_features, test_labels)
     candidates = chosen_from(regularization, candidates)
+    check_even("train_features", train_features)
 
     labels = train_labels.to(train_features.device).long()
     moments = _Moments.of(train_features, labels, num_classes)

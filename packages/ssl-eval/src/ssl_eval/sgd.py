@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_eval.accuracies import accuracy
-from ssl_eval.checks import check_split, computed_in
+from ssl_eval.checks import check_even, check_split, computed_in
 from ssl_eval.linear import hold_out, standardization
 
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -61,7 +61,8 @@ def sgd_probe(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64, else in float32.
+        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64 or their squares do not fit
+        into float32, else in float32.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     lrs : sequence of float
@@ -107,7 +108,8 @@ def sgd_probe(
             f"epochs={epochs}, batch_size={batch_size}, weight_decay={weight_decay}, "
             f"validation_fraction={validation_fraction}: expected 1 or more, 1 or more, 0 or more, within (0, 1)"
         )
-    dtype = computed_in(train_features)
+    check_even("train_features", train_features)
+    dtype = computed_in(train_features, test_features)
     mean, scale = standardization(train_features.to(dtype))
     labels = train_labels.to(train_features.device).long()
     train, test = ((each.to(dtype) - mean) / scale for each in (train_features, test_features))

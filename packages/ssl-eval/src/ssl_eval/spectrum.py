@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_features
+from ssl_eval.checks import check_even, check_features
 
 CHUNK_ROWS = 8192  # converted to float64 at a time
 
@@ -189,7 +189,7 @@ def lidar(views: Tensor, delta: float = 1e-4) -> float:
     Raises
     ------
     ValueError
-        If shapes are wrong, embeddings hold NaN, or delta is not above 0.
+        If shapes are wrong, embeddings hold NaN, delta is not above 0, or it is too small for embeddings of this scale.
 
     Examples
     --------
@@ -211,7 +211,13 @@ def lidar(views: Tensor, delta: float = 1e-4) -> float:
         apart = (rows.double() - mean[:, None]).flatten(0, 1)
         within.addmm_(apart.T, apart, alpha=1 / (images * (num_views - 1)))
     # Whitening by the Cholesky factor: another matrix than the symmetric root, with the same eigenvalues.
-    factor = torch.linalg.cholesky(within)
+    factor, failed = torch.linalg.cholesky_ex(within)
+    if int(failed):
+        check_even("views", views.flatten(0, 1))
+        raise ValueError(
+            f"delta={delta} is lost in rounding beside a variance of {float(within.diagonal().max()):.3g} within an image; "
+            "rescale the embeddings, or pass a larger delta"
+        )
     half = torch.linalg.solve_triangular(factor, between, upper=False)
     whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
     values = torch.linalg.eigvalsh((whitened + whitened.T) / 2).clamp(min=0)

@@ -6,6 +6,20 @@ from torch import Tensor
 CHUNK_ELEMENTS = 2**20  # looked at at a time, so that they stay in the cache
 
 
+def row_lengths(features: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the lengths of the rows ``(N, 1)`` in ``dtype``, above 0, so that rows of zeros stay zeros when divided by."""
+    lengths = torch.linalg.vector_norm(features.to(dtype), dim=1, keepdim=True)
+    short = (lengths[:, 0] < 2**-35).nonzero()[:, 0]  # their squares are small for float32
+    if len(short):
+        lengths[short] = torch.linalg.vector_norm(features[short].double(), dim=1, keepdim=True).to(dtype)
+    return lengths.clamp_(min=torch.finfo(dtype).tiny)
+
+
+def unit_rows(features: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return rows ``(N, D)`` of length one, or zero, in ``dtype``, which fits the squares of ``features``."""
+    return features.to(dtype) / row_lengths(features, dtype)
+
+
 class Vectors:
     """Rows ``(N, D)`` in the dtype of computation; for the cosine of length one, or zero.
 
@@ -23,10 +37,7 @@ class Vectors:
         self.features, self.dtype, self.metric = features, dtype, metric
         self.chunk = max(1, CHUNK_ELEMENTS // features.shape[1])  # of rows
         if metric == "cosine":
-            lengths = [
-                torch.linalg.vector_norm(part.to(dtype), dim=1, keepdim=True) for part in features.split(self.chunk)
-            ]
-            self.lengths = torch.cat(lengths).clamp_(min=1e-12 if dtype == torch.float32 else 1e-150)
+            self.lengths = torch.cat([row_lengths(part, dtype) for part in features.split(self.chunk)])
 
     def __len__(self) -> int:
         return len(self.features)

@@ -1,0 +1,128 @@
+"""Features of very large, very small and very uneven scale: every function is exact, or names the row and its size."""
+
+import inspect
+import math
+
+import pytest
+import torch
+
+import ssl_eval
+from ssl_eval import kmeans, knn, linear_probe, ridge_probe, tsne
+
+OUTLIER = 1e20
+
+
+def halves(features):
+    return features[::2], LABELS[::2], features[1::2], LABELS[1::2]
+
+
+LABELS = torch.arange(120) // 2 % 3
+PROTOCOL = ssl_eval.Protocol(
+    knn=[5], few=[4], draws=2, sgd=True, ridge=True, class_means=True, retrieval=[1], map_samples=0
+)
+FUNCTIONS = {
+    "knn": lambda x: knn(*halves(x)[:3], k=5),
+    "linear_probe": lambda x: linear_probe(*halves(x)).scores,
+    "ridge_probe": lambda x: ridge_probe(*halves(x)).scores,
+    "sgd_probe": lambda x: ssl_eval.sgd_probe(*halves(x), epochs=3).scores,
+    "few_shot": lambda x: ssl_eval.few_shot(*halves(x), draws=2, labels_per_class=4).mean,
+    "nearest_class_mean": lambda x: ssl_eval.nearest_class_mean(*halves(x)[:3]),
+    "kmeans": lambda x: kmeans(x, 4, restarts=2).inertia,
+    "retrieval": lambda x: ssl_eval.retrieval(x, LABELS).mean_average_precision,
+    "alignment": lambda x: ssl_eval.alignment(x[::2], x[1::2]),
+    "uniformity": ssl_eval.uniformity,
+    "eigenvalues": lambda x: ssl_eval.eigenvalues(x)[:1],  # rounding is relative to the largest
+    "rankme": ssl_eval.rankme,
+    "stable_rank": ssl_eval.stable_rank,
+    "nesum": ssl_eval.nesum,
+    "alpha_req": lambda x: ssl_eval.alpha_req(x, 1, 6),
+    "lidar": lambda x: ssl_eval.lidar(x.unflatten(0, (60, 2)), delta=1e-3 * float(x.square().double().mean())),
+    "principal_components": lambda x: ssl_eval.principal_components(x, 1),
+    "tsne": lambda x: tsne(x, perplexity=5, iterations=5),
+    "judge": lambda x: ssl_eval.judge(ssl_eval.Features(*halves(x)), PROTOCOL)["metrics"]["linear"],
+    "label_free": lambda x: list(ssl_eval.label_free(x, x.unflatten(0, (60, 2))).values()),
+    # the Euclidean twins of those above
+    "knn, euclidean": lambda x: knn(*halves(x)[:3], k=5, metric="euclidean", temperature=math.inf),
+    "nearest_class_mean, euclidean": lambda x: ssl_eval.nearest_class_mean(*halves(x)[:3], metric="euclidean"),
+}
+NEED_EVEN_ROWS = {"linear_probe", "ridge_probe", "sgd_probe", "few_shot", "lidar", "judge", "label_free", "tsne"}
+TAKE_NO_FEATURES = {
+    "accuracy", "adjusted_rand_index", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy",
+    "confusion_matrix", "contingency_table", "find_runs", "kendall", "learning_curves", "mean_interval",
+    "normalized_mutual_information", "paired_test", "per_class_accuracy", "reliability", "spearman", "welch_test",
+    "write_report",
+}  # fmt: skip
+
+
+def features_of(case):
+    centres = 3 * torch.nn.functional.one_hot(LABELS, 8)
+    features = (torch.randn(120, 8, generator=torch.Generator().manual_seed(0)) + centres).float()
+    if case == "outlier":
+        features[6] *= OUTLIER  # in the training half
+        return features
+    return features * case
+
+
+def test_table_has_every_function_on_features():
+    functions = {name for name in ssl_eval.__all__ if inspect.isfunction(getattr(ssl_eval, name))}
+    assert functions - TAKE_NO_FEATURES == {name for name in FUNCTIONS if "," not in name}
+
+
+@pytest.mark.filterwarnings("ignore:linear_probe stopped")
+@pytest.mark.parametrize("case", [1e18, 1e-18, "outlier"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_equals_float64_or_names_the_row(name, case):
+    features = features_of(case)
+    if case == "outlier" and name in NEED_EVEN_ROWS:
+        with pytest.raises(ValueError, match=r"got \d\.\d+e\+20 as the largest value of row [36] and \d\.\d+ in"):
+            FUNCTIONS[name](features)
+        return
+    found = FUNCTIONS[name](features)
+    expected = FUNCTIONS[name](features.double())
+    expected, found = (torch.as_tensor(value, dtype=torch.float64) for value in (expected, found))
+    assert bool(torch.isfinite(found).all())
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "name", ["knn", "linear_probe", "ridge_probe", "few_shot", "retrieval", "rankme", "uniformity"]
+)
+@pytest.mark.parametrize("scale", [1e18, 1e-18])
+def test_scale_changes_no_result(name, scale):
+    features = features_of(1.0).double()
+    found, expected = (
+        torch.as_tensor(FUNCTIONS[name](each)).double() for each in ((features * scale).float(), features)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "size"), [(1e200, r"e\+200"), (1e-200, "e-200")])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_overflows_float64_is_named(name, scale, size):
+    with pytest.raises(ValueError, match=rf"must be between 1e-120 and 1e120.*{size} in row \d+"):
+        FUNCTIONS[name](features_of(1.0).double() * scale)
+
+
+@pytest.mark.parametrize("place", [0, 30])
+def test_outlier_does_not_change_the_other_neighbours(place):
+    train, labels, test, _ = halves(features_of(1.0))
+    without = knn(train, labels, test, k=5, metric="euclidean")
+    outlier = OUTLIER * torch.ones(1, 8)
+    more = torch.cat([train[:place], outlier, train[place:]])
+    more_labels = torch.cat([labels[:place], torch.tensor([2]), labels[place:]])
+    torch.testing.assert_close(knn(more, more_labels, test, k=5, metric="euclidean"), without, rtol=1e-4, atol=1e-6)
+
+
+def test_outlier_is_a_cluster_of_its_own():
+    features = features_of(1.0)
+    clean = kmeans(features, 3)
+    found = kmeans(torch.cat([features, OUTLIER * torch.ones(1, 8)]), 4)
+    assert found.inertia == pytest.approx(clean.inertia, rel=1e-3)
+    assert int((found.assignments == found.assignments[-1]).sum()) == 1
+
+
+def test_row_of_another_scale_keeps_its_direction():
+    train, labels, test, _ = halves(features_of(1.0))
+    votes = knn(train, labels, test, k=5)
+    test[3] *= 1e-18
+    torch.testing.assert_close(knn(train, labels, test, k=5), votes)
