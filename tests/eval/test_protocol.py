@@ -5,7 +5,10 @@ import json
 import pytest
 import torch
 
-from ssl_eval import Features, Protocol, accuracy, few_shot, judge, knn, linear_probe, rankme
+from ssl_eval import Features, Protocol, accuracy, few_shot, judge, knn, linear_probe, rankme, write_report
+from ssl_eval.metric_cell import metric_cell
+from ssl_eval.metric_names import is_label_free, is_percentage, readable
+from ssl_eval.table import shown
 
 
 @pytest.fixture
@@ -53,6 +56,48 @@ def test_everything_and_nothing(features):
     assert isinstance(metrics["linear_2_labels"], float)  # a single draw has no spread
     for name in ("linear_sgd", "ridge", "class_means", "cluster_accuracy"):
         assert metrics[name] > 1 / 6, name
+
+
+def test_tables_know_every_name_that_an_evaluation_writes(features):
+    everything = Protocol(
+        knn=[1],
+        sgd=True,
+        ridge=True,
+        class_means=True,
+        few=[2, 0.5],
+        draws=1,
+        retrieval=[1],
+        clustering=True,
+        map_samples=0,
+    )
+    metrics = judge(features, everything)["metrics"]
+    unknown = [name for name in metrics if not is_percentage(name) and not is_label_free(name)]
+    assert unknown == []
+    cells = {name: metric_cell(name, [value]) for name, value in metrics.items()}
+    assert all(isinstance(cells[name], str if is_label_free(name) else float) for name in cells)
+    assert [readable(name) for name in ("cluster_nmi", "cluster_ari", "mean_average_precision")] == [
+        "NMI",
+        "ARI",
+        "mAP",
+    ]
+
+
+@pytest.mark.usefixtures("tables_only")
+def test_fractions_of_an_evaluation_are_reported_in_percent(make_run):
+    metrics = {"mean_average_precision": 0.25, "cluster_nmi": 0.5, "cluster_ari": -0.0123, "ece": 0.04, "rankme": 0.5}
+    for seed in (0, 1):
+        folder = make_run(f"run{seed}", seed=seed, evaluation={"metrics": metrics})
+        row = dict(zip(*_columns_and_row(write_report([folder]).tables[1])))
+        assert {name: row[name] for name in ("mAP", "NMI", "ARI", "ECE", "RankMe")} == {
+            "mAP": "25.0", "NMI": "50.0", "ARI": "-1.2", "ECE": "4.0", "RankMe": "0.5",
+        }  # fmt: skip
+    row = dict(zip(*_columns_and_row(write_report([folder.parent]).tables[1])))
+    assert [row[name] for name in ("mAP", "NMI", "ARI")] == ["25.0 ± 0.0", "50.0 ± 0.0", "-1.2 ± 0.0"]
+
+
+def _columns_and_row(table):
+    (row,) = table.rows
+    return table.columns, list(map(shown, row))
 
 
 def test_a_collapsed_encoder_is_judged_and_not_refused(features):

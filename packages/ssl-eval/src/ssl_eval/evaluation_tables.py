@@ -7,9 +7,10 @@ from typing import Any
 from ssl_eval.best import RULE, Contestant, best_row
 from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.groups import RunGroup, short_names
+from ssl_eval.metric_cell import metric_cell
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 from ssl_eval.run_record import RunRecord
-from ssl_eval.table import Table, mean_and_std
+from ssl_eval.table import Table
 
 
 @dataclass(frozen=True)
@@ -119,18 +120,12 @@ def values_of(found: Sequence[EvaluationRecord], name: str) -> list[float]:
 
 def _cell(name: str, found: Sequence[EvaluationRecord]) -> Any:
     values = values_of(found, name)
-    if not values:
-        return None
-    fractions = all(0 <= value <= 1 for value in values) and (is_accuracy(name) or name in ("ece", "mce", "nmi"))
-    if len(values) > 1:
-        mean, std = mean_and_std(values)
-        return {"mean": mean, "std": std, "n": len(values)} if fractions else f"{mean:.4g} ± {std:.2g}"
-    if not fractions:
-        return f"{values[0]:.4g}"
-    (stored,) = (evaluation.metrics[name] for evaluation in found if evaluation.value(name) is not None)
-    if isinstance(stored, dict) and isinstance(stored.get("std"), float) and isinstance(stored.get("n"), int):
-        return {key: stored[key] for key in ("mean", "std", "n")}  # over draws
-    return values[0]
+    cell = metric_cell(name, values)
+    if len(values) == 1 and isinstance(cell, float):
+        (stored,) = (evaluation.metrics[name] for evaluation in found if evaluation.value(name) is not None)
+        if isinstance(stored, dict) and isinstance(stored.get("std"), float) and isinstance(stored.get("n"), int):
+            return {key: stored[key] for key in ("mean", "std", "n")}  # over draws
+    return cell
 
 
 def _epochs(found: Sequence[EvaluationRecord]) -> str:
@@ -141,7 +136,7 @@ def _epochs(found: Sequence[EvaluationRecord]) -> str:
 def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
     note = (
         f"Protocol '{rows[0][0].protocol}': offline, on frozen features of each run's last checkpoint that was evaluated; "
-        "accuracies and ECE in percent."
+        "accuracies, mAP, NMI, ARI and ECE in percent."
     )
     tuned = [e.values.get("settings") for found in rows for e in found if "fine_tuning" in e.values]
     if tuned:

@@ -21,7 +21,7 @@ from ssl_eval.embedding_map import principal_components, tsne
 from ssl_eval.few_labels import few_shot
 from ssl_eval.hypersphere import alignment, uniformity
 from ssl_eval.linear import linear_probe
-from ssl_eval.metric_names import LABEL_FREE
+from ssl_eval.metric_names import CLUSTER_ACCURACY, CLUSTER_ARI, CLUSTER_NMI, ECE, LABEL_FREE, MEAN_AVERAGE_PRECISION
 from ssl_eval.neighbours import knn
 from ssl_eval.protocol import Protocol
 from ssl_eval.ranking import retrieval
@@ -224,7 +224,7 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
     if scores.shape[1] > 5:
         metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
     metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
-    metrics["ece"] = diagram.expected_error
+    metrics[ECE] = diagram.expected_error
     return {
         "metrics": metrics,
         "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
@@ -242,15 +242,15 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
 def _retrieval(features: Features, protocol: Protocol) -> dict[str, Any]:
     found = retrieval(features.test, features.test_labels, ks=protocol.retrieval)
     metrics = {f"recall_{k}": share for k, share in found.recall.items()}
-    return {"metrics": metrics | {"mean_average_precision": found.mean_average_precision}}
+    return {"metrics": metrics | {MEAN_AVERAGE_PRECISION: found.mean_average_precision}}
 
 
 def _clustering(features: Features, num_classes: int, seed: int) -> dict[str, Any]:
     clusters = kmeans(features.test, num_classes, seed=seed).assignments
     metrics = {
-        "cluster_nmi": normalized_mutual_information(clusters, features.test_labels),
-        "cluster_ari": adjusted_rand_index(clusters, features.test_labels),
-        "cluster_accuracy": cluster_accuracy(clusters, features.test_labels),
+        CLUSTER_NMI: normalized_mutual_information(clusters, features.test_labels),
+        CLUSTER_ARI: adjusted_rand_index(clusters, features.test_labels),
+        CLUSTER_ACCURACY: cluster_accuracy(clusters, features.test_labels),
     }
     return {"metrics": metrics}
 

@@ -1,7 +1,13 @@
-"""Names of metrics, as a reader of a table or a figure wants them: ``<dataset>/<metric>``, or the metric alone."""
+"""Names of metrics: those that evaluations write, ``<dataset>/<metric>`` or the metric alone, and how they are printed.
+
+:mod:`ssl_eval.measurements` takes its names from here, so that tables and figures know them.
+"""
 
 import re
 
+MEAN_AVERAGE_PRECISION = "mean_average_precision"
+CLUSTER_NMI, CLUSTER_ARI, CLUSTER_ACCURACY = "cluster_nmi", "cluster_ari", "cluster_accuracy"
+ECE = "ece"
 # What a name begins with whose value is a fraction in 0..1 of hits, the higher the better; in the order of a table.
 ACCURACIES = (
     "accuracy",
@@ -17,9 +23,12 @@ ACCURACIES = (
     "balanced_accuracy",
     "top",
     "recall",
+    MEAN_AVERAGE_PRECISION,
     "map",
-    "cluster_accuracy",
+    CLUSTER_ACCURACY,
 )
+# Other names whose values are printed in percent.
+PERCENTAGES = (CLUSTER_NMI, "nmi", CLUSTER_ARI, "ari", ECE, "mce")
 LABEL_FREE = ("rankme", "lidar", "alpha_req", "nesum", "stable_rank", "alignment", "uniformity")
 OF_VIEWS = ("lidar", "alignment")  # of these the ones that compare the views of an image
 _WORDS = {
@@ -33,10 +42,13 @@ _WORDS = {
     "class_means": "nearest class mean",
     "few_shot": "few labels",
     "fine_tuning": "fine-tuning",
+    MEAN_AVERAGE_PRECISION: "mAP",
     "map": "mAP",
-    "ece": "ECE",
+    ECE: "ECE",
     "mce": "MCE",
+    CLUSTER_NMI: "NMI",
     "nmi": "NMI",
+    CLUSTER_ARI: "ARI",
     "ari": "ARI",
     "rankme": "RankMe",
     "lidar": "LiDAR",
@@ -51,6 +63,12 @@ def is_accuracy(name: str) -> bool:
     """Say whether the value is a fraction in 0..1, of hits among samples."""
     dataset, _, metric = name.rpartition("/")
     return dataset != "train" and _kind(metric) in ACCURACIES and not metric.endswith("loss")
+
+
+def is_percentage(name: str) -> bool:
+    """Return whether the value is printed in percent: an accuracy, or another fraction such as ECE, NMI and ARI."""
+    dataset, _, metric = name.rpartition("/")
+    return is_accuracy(name) or (dataset != "train" and _kind(metric) in PERCENTAGES)
 
 
 def is_label_free(name: str) -> bool:
@@ -83,8 +101,8 @@ def readable(name: str, datasets: int = 1) -> str:
 
 
 def in_order(names: set[str]) -> list[str]:
-    """Return names by data set; accuracies first, in their order, then what needs no labels, then whatever else there is."""
-    kinds = (*ACCURACIES, *LABEL_FREE)
+    """Return names by data set: accuracies in their order, other percentages, what needs no labels, then all others."""
+    kinds = (*ACCURACIES, *PERCENTAGES, *LABEL_FREE)
 
     def key(name: str) -> tuple[str, int, list[tuple[int, str]]]:
         dataset, _, metric = name.rpartition("/")
@@ -97,5 +115,5 @@ def in_order(names: set[str]) -> list[str]:
 
 def _kind(metric: str) -> str:
     """Return the longest known name that ``metric`` is or begins with, before an underscore or a digit; or itself."""
-    known = (*ACCURACIES, *LABEL_FREE, *_WORDS)
+    known = (*ACCURACIES, *PERCENTAGES, *LABEL_FREE, *_WORDS)
     return max((k for k in known if re.fullmatch(rf"{k}([_\d@].*)?", metric)), key=len, default=metric)

@@ -8,6 +8,7 @@ from typing import Any
 from ssl_eval.best import RULE, Contestant, best_row
 from ssl_eval.groups import RunGroup, flatten, seed_of, short_names
 from ssl_eval.live_run import STALE_MINUTES
+from ssl_eval.metric_cell import metric_cell
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 from ssl_eval.run_record import RunRecord
 from ssl_eval.table import NOTHING, Table, mean_and_std
@@ -32,7 +33,7 @@ def summary_table(groups: Sequence[RunGroup], left_out: Sequence[str] = ()) -> T
     columns += [readable(name, len(datasets)) for name in metrics] + ["minutes", "images/s"]
     rows = []
     for group in groups:
-        cells = [_metric_cell(name, group.values(name)) for name in metrics]
+        cells = [metric_cell(name, group.values(name)) for name in metrics]
         cost = [
             _mean_of(group, "wall_seconds", lambda s: f"{s / 60:.1f}"),
             _mean_of(group, "images_per_second", _whole),
@@ -120,15 +121,6 @@ def _spread(values: Sequence[float]) -> float | dict[str, float] | None:
         return values[0] if values else None
     mean, std = mean_and_std(values)
     return {"mean": mean, "std": std, "n": len(values)}
-
-
-def _metric_cell(name: str, values: Sequence[float]) -> Any:
-    if (is_accuracy(name) and all(0 <= value <= 1 for value in values)) or not values:
-        return _spread(values)
-    if len(values) < 2:
-        return f"{values[0]:.4g}"
-    mean, std = mean_and_std(values)
-    return f"{mean:.4g} ± {std:.2g}"
 
 
 def _best(groups: Sequence[RunGroup], name: str) -> int | None:

@@ -167,12 +167,12 @@ def _whole(composed: DictConfig) -> dict[str, Any]:
 
 
 def _table(document: dict[str, Any]) -> Any:
-    """Return what a file of ``eval/`` says, to be printed: accuracies as percent, label-free numbers as they are."""
+    """Return what a file of ``eval/`` says, to be printed: fractions in percent, other numbers with four digits."""
     from ssl_eval import Table
-    from ssl_eval.metric_names import LABEL_FREE
+    from ssl_eval.metric_cell import metric_cell
 
     rows = [
-        [name.replace("_", " "), f"{value:.2f}" if name in LABEL_FREE else value]
+        [name.replace("_", " "), value if isinstance(value, dict | None) else metric_cell(name, [value])]
         for name, value in document["metrics"].items()
     ]
     title = f"{document['dataset']}: {document['protocol']} protocol, step {document['step']}"

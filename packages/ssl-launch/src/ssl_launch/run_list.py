@@ -15,6 +15,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder
 from ssl_core.run_lock import is_worked_in
 from ssl_eval.live_run import LiveRun
+from ssl_eval.metric_cell import metric_cell
 from ssl_eval.metric_names import in_order, is_accuracy
 from ssl_eval.run_record import find_runs_among
 from ssl_eval.run_summary import is_number, parse_object
@@ -135,14 +136,9 @@ def as_table(runs: Sequence[Listed]) -> Table:
     rows = [
         [
             run.status, f"{run.epoch}/{run.epochs}" if run.epochs is not None else str(run.epoch), str(run.step), run.metric,
-            run.best if run.best is None or _is_fraction(run) else f"{run.best:.4g}",
+            metric_cell(run.metric or "", [] if run.best is None else [run.best]),
             duration(run.age_seconds), run.folder,
         ]
         for run in runs
     ]  # fmt: skip
     return Table(title, ["status", "epoch", "step", "metric", "best", "age", "folder"], rows)
-
-
-def _is_fraction(run: Listed) -> bool:
-    """Return whether the best value is shown in percent: an accuracy within 0..1, whoever wrote it."""
-    return run.metric is not None and is_accuracy(run.metric) and run.best is not None and 0 <= run.best <= 1

@@ -16,7 +16,7 @@ from typing import Any
 from ssl_core.class_place import changed_code
 from ssl_core.errors import ConfigError
 from ssl_core.signals import StopSignal
-from ssl_eval.metric_names import is_accuracy
+from ssl_eval.metric_cell import Cell, metric_cell
 from ssl_eval.table import Table
 from ssl_launch.member import Member
 
@@ -174,9 +174,9 @@ def members_table(members: list[Member]) -> Table:
     return Table(title, ["", "status", names.pop() if len(names) == 1 else "metric", "folder"], rows, notes)
 
 
-def _shown(name: str, value: float | None) -> float | str | None:
-    """Return an accuracy as the fraction that it is, any other number as text."""
-    return value if value is None or is_accuracy(name) else f"{value:.4g}"
+def _shown(name: str, value: float | None) -> Cell:
+    """Return the value as a cell of the table."""
+    return None if value is None else metric_cell(name, [value])
 
 
 def _short(path: Path) -> str:
