@@ -174,7 +174,7 @@ def test_the_interval_of_a_mean_equals_scipys(generator, n):
         (lambda: retrieval(torch.rand(5, 2), torch.zeros(5).long(), ks=(5,)), "up to the images to be found, 4"),
         (lambda: retrieval(torch.rand(5, 2), torch.arange(5), torch.rand(5, 2)), "belong together"),
         (lambda: reliability(torch.randn(5, 3), torch.zeros(5).long()), "softmax"),
-        (lambda: bootstrap_interval(torch.rand(0)), "one a sample"),
+        (lambda: bootstrap_interval(torch.rand(0)), "n at least 1"),
         (lambda: paired_test(torch.ones(3), torch.ones(3)), "argmax"),
         (lambda: paired_test(torch.ones(3).bool(), torch.ones(4).bool()), "3 and 4"),
     ],

@@ -27,5 +27,5 @@ def test_a_constant_has_no_correlation():
 
 @pytest.mark.parametrize("second", [torch.ones(2), torch.tensor([1.0, 2.0, math.nan]), torch.ones(3, 1)])
 def test_what_cannot_be_ranked_together_is_refused(second):
-    with pytest.raises(ValueError, match="both must be"):
+    with pytest.raises(ValueError, match="must be"):
         spearman(torch.arange(3.0), second)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_labels, check_tensor
+from ssl_eval.checks import check_labels, check_real, check_tensor
 
 SHARE_UNITS = 2**20  # a hit in the units of AccuracyCounter.counts: shares of a hit are rounded to these
 SUM_TOLERANCE = 1e-2  # by which the sum of probabilities may differ from one; half precision needs that much
@@ -164,7 +164,7 @@ def hit_shares(scores: Tensor, labels: Tensor, topk: Sequence[int]) -> list[Tens
 
     Parameters and ties are those of :func:`accuracy`.
     """
-    check_tensor("scores", scores)
+    check_real("scores", scores)
     if scores.ndim != 2 or scores.shape[1] == 0:
         raise ValueError(f"scores must be (M, K) with K at least 1, got shape {tuple(scores.shape)}")
     check_labels("labels", labels, len(scores), num_classes=scores.shape[1])

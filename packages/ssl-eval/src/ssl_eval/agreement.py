@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_labels
+from ssl_eval.checks import check_labels, check_real, check_tensor, in_one_line
 from ssl_eval.confusion import contingency_table
 
 
@@ -65,6 +65,7 @@ def cluster_accuracy(assignments: Tensor, labels: Tensor) -> float:
     >>> cluster_accuracy(torch.tensor([2, 2, 0, 0]), torch.tensor([0, 0, 1, 0]))
     0.75
     """
+    check_tensor("assignments", assignments)
     check_labels("labels", labels, len(assignments))
     table = contingency_table(assignments, labels)
     size = max(table.shape)
@@ -77,13 +78,17 @@ def cluster_accuracy(assignments: Tensor, labels: Tensor) -> float:
 def best_assignment(cost: Tensor) -> Tensor:
     """Return ``(n,) int64``: the column of each row of ``cost (n, n)``, every column once, of the least total cost.
 
-    Shortest augmenting paths (Jonker & Volgenant 1987), O(n³), each step over all columns at once.
+    Shortest augmenting paths (Jonker & Volgenant 1987), O(n³), each step over all columns at once. Raises ``ValueError``
+    unless ``cost`` is square and finite.
 
     Examples
     --------
     >>> best_assignment(torch.tensor([[4.0, 1.0, 3.0], [2.0, 0.0, 5.0], [3.0, 2.0, 2.0]]))
     tensor([1, 0, 2])
     """
+    check_real("cost", cost)
+    if cost.ndim != 2 or cost.shape[0] != cost.shape[1] or not bool(torch.isfinite(cost).all()):
+        raise ValueError(f"cost must be (n, n) and finite, got shape {tuple(cost.shape)}: {in_one_line(cost)}")
     cost = cost.double().cpu()
     n = len(cost)
     row_of = torch.full((n,), -1)  # of each column

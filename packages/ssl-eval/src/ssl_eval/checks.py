@@ -8,6 +8,8 @@ from torch import Tensor
 
 CHUNK_ELEMENTS = 2**22  # looked at at a time: 16 MiB in float32
 SMALLEST, LARGEST = 2.0**-400, 2.0**400  # of the largest feature, so that sums of squares fit into float64
+MOST_CLASSES = 2**20  # K above which class numbers without gaps need at least K samples
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch stores them and computes little with them
 UNEVEN = 1e6  # size of a row over that of the median row, above which mean and deviation are those of one row
 
 
@@ -15,6 +17,32 @@ def check_tensor(name: str, value: Tensor) -> None:
     """Raise ``ValueError`` unless ``value`` is a tensor (lists and numpy arrays are not converted)."""
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a torch.Tensor, got {type(value).__name__}; try torch.as_tensor({name})")
+
+
+def check_real(name: str, values: Tensor) -> None:
+    """Raise ``ValueError`` unless ``values`` is a dense tensor of real numbers in a dtype that can be computed with."""
+    check_tensor(name, values)
+    if values.layout != torch.strided or values.is_meta:
+        raise ValueError(
+            f"{name} must be dense and hold values, got {values.layout} on {values.device}; try .to_dense()"
+        )
+    if values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"{name} must hold real numbers, got {values.dtype}")
+    if (values.is_floating_point() and values.element_size() == 1) or values.dtype in UNSIGNED:
+        raise ValueError(f"{name} must have a dtype with arithmetic, got {values.dtype}; try .float()")
+
+
+def check_values(name: str, values: Tensor, least: int) -> None:
+    """Raise ``ValueError`` unless ``values`` is ``(n,)``, finite, n at least ``least``."""
+    check_real(name, values)
+    if values.ndim != 1 or len(values) < least or not bool(torch.isfinite(values).all()):
+        raise ValueError(f"{name} must be (n,) finite numbers with n at least {least}, got {in_one_line(values)}")
+
+
+def in_one_line(values: Tensor) -> str:
+    """Return a tensor as a short text for an error."""
+    text = " ".join(repr(values).split())
+    return text if len(text) <= 120 else f"{text[:119]}…"
 
 
 def check_features(name: str, features: Tensor) -> None:
@@ -28,8 +56,7 @@ def check_features(name: str, features: Tensor) -> None:
             f"{name} must be (N, D) with N and D at least 1, got shape {tuple(features.shape)}; "
             "flatten the rest with .flatten(1)"
         )
-    if features.is_complex() or features.dtype == torch.bool:
-        raise ValueError(f"{name} must hold real numbers, got {features.dtype}")
+    check_real(name, features)
     # Both ends are finite only if everything is: one pass that copies nothing. Only who fails is asked row by row.
     ends = [float(value) for value in torch.aminmax(features)]
     if not all(map(math.isfinite, ends)):
@@ -82,7 +109,7 @@ def check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int |
     check_tensor(name, labels)
     if labels.shape != (num_samples,):
         raise ValueError(f"{name} must be ({num_samples},), one a sample, got shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype in (torch.bool, *UNSIGNED):
         raise ValueError(f"{name} must be integers (class numbers), got {labels.dtype}; try .long()")
     if num_samples == 0:
         return
@@ -91,6 +118,11 @@ def check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int |
         raise ValueError(f"{name} must be 0 or more, got {low}; leave out the samples without a label first")
     if num_classes is not None and high >= num_classes:
         raise ValueError(f"{name} must be below num_classes={num_classes}, got {high}")
+    if num_classes is None and high >= max(MOST_CLASSES, num_samples):
+        raise ValueError(
+            f"{name} must be class numbers 0..K-1, got {high} with {num_samples} samples, and memory is needed for each "
+            f"class; number the classes anew: {name}.unique(return_inverse=True)[1]"
+        )
 
 
 def check_pair(train_features: Tensor, test_features: Tensor) -> None:

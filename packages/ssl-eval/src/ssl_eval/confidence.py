@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_eval.checks import check_tensor, check_values
 from ssl_eval.student import student_quantile
 
 CHUNK_ELEMENTS = 2**22  # resampled at a time: 32 MiB
@@ -59,7 +60,7 @@ def bootstrap_interval(
     Raises
     ------
     ValueError
-        Without values, or for an option out of range.
+        If ``values`` is not ``(M,)``, M at least 1, and finite, or an option is out of range.
 
     References
     ----------
@@ -71,8 +72,8 @@ def bootstrap_interval(
     >>> 0.82 <= low <= 0.86 and 0.94 <= high <= 0.97
     True
     """
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(f"values must be (M,), one a sample, got shape {tuple(values.shape)}")
+    check_tensor("values", values)
+    check_values("values", values.double() if values.dtype == torch.bool else values, least=1)
     if not 0 < confidence < 1 or draws < 1:
         raise ValueError(f"confidence={confidence}, draws={draws}: expected within (0, 1), and 1 or more")
     values = values.double()
@@ -118,6 +119,7 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
     0.00781
     """
     for name, hits in (("first_hits", first_hits), ("second_hits", second_hits)):
+        check_tensor(name, hits)
         if hits.dtype != torch.bool or hits.ndim != 1 or len(hits) == 0:
             raise ValueError(
                 f"{name} must be (M,) bool, got {hits.dtype} {tuple(hits.shape)}; try scores.argmax(1) == labels"
@@ -140,6 +142,7 @@ def mean_interval(values: Tensor, confidence: float = 0.95) -> tuple[float, floa
     >>> round(low, 3), round(high, 3)
     (0.87, 0.97)
     """
+    check_values("values", values, least=1)
     if len(values) < 2:
         return -math.inf, math.inf
     values = values.double()

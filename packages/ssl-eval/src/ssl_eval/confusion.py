@@ -6,6 +6,8 @@ from torch import Tensor
 from ssl_eval.accuracies import per_class_accuracy, predicted_classes
 from ssl_eval.checks import check_labels
 
+MOST_CELLS = 2**28  # of a contingency table: 2 GiB
+
 
 def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     """Return how many samples of each class (row) were given to each class (column).
@@ -47,10 +49,14 @@ def contingency_table(first: Tensor, second: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If a group number is negative or no integer, or the two are not as long as each other.
+        If a group number is negative, not an integer or needs too large a table, or the two lengths differ.
     """
     check_labels("first", first, len(first) if isinstance(first, Tensor) else 0)
     check_labels("second", second, len(first))
     first, second = first.long(), second.to(first.device).long()
     rows, columns = (int(groups.max()) + 1 if len(groups) else 0 for groups in (first, second))
+    if rows * columns > MOST_CELLS:
+        raise ValueError(
+            f"a table of {rows} by {columns} groups is too large; number the groups anew: first.unique(return_inverse=True)[1]"
+        )
     return torch.bincount(first * columns + second, minlength=rows * columns).view(rows, columns)

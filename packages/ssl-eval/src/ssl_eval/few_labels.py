@@ -86,6 +86,7 @@ def few_shot(
     1.0
     """
     check_split(train_features, train_labels, test_features, test_labels)
+    train_labels = train_labels.to(train_features.device).long()  # uint8 as an index would be a mask
     counts = torch.bincount(train_labels)
     per_class = _per_class(labels_per_class, counts)
     if draws < 1:

@@ -134,7 +134,7 @@ def linear_probe(
     num_fitted = len(labels)
     if len(candidates) > 1:
         # The held-out rows stand last, so that both parts are views of one copy.
-        fitted, held_out = hold_out(labels, validation_fraction, seed)
+        fitted, held_out = hold_out(labels, validation_fraction, seed, "regularization=0.01")
         order, num_fitted = torch.cat([fitted, held_out]), len(fitted)
         features, labels = features[order], labels[order]
     elif standardize:
@@ -193,8 +193,8 @@ def scale_of(deviation: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(deviation > rounding, deviation, torch.ones_like(deviation))
 
 
-def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the indices to fit and to hold out, drawn class by class."""
+def hold_out(labels: Tensor, fraction: float, seed: int, instead: str) -> tuple[Tensor, Tensor]:
+    """Return the indices to fit and to hold out, drawn class by class; ``instead``: the argument that makes it needless."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
     order = order[labels[order].argsort(stable=True)]  # by class, in random order within
     counts = torch.bincount(labels)
@@ -204,8 +204,8 @@ def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor
     held_out = place < kept_out[labels[order]]
     if not held_out.any():
         raise ValueError(
-            "choosing the regularization needs a class with two training samples or more, got one of each class; "
-            "pass regularization=0.01, say"
+            "a held-out part needs a class with two training samples or more, got one of each class; "
+            f"pass {instead}, so that nothing is to be chosen"
         )
     return order[~held_out], order[held_out]
 

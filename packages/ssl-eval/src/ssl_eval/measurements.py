@@ -12,7 +12,7 @@ from torch import Tensor
 from ssl_eval.accuracies import accuracy, balanced_accuracy, per_class_accuracy
 from ssl_eval.agreement import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
 from ssl_eval.calibration import reliability
-from ssl_eval.checks import check_labels, check_pair
+from ssl_eval.checks import check_features, check_labels, check_pair
 from ssl_eval.class_means import nearest_class_mean
 from ssl_eval.clusters import kmeans
 from ssl_eval.confidence import bootstrap_interval
@@ -136,6 +136,7 @@ def label_free(
     ValueError
         If features hold NaN.
     """
+    check_features("features", features)
     values: dict[str, float] = {}
     for name in measures:
         try:

@@ -2,8 +2,9 @@
 
 import math
 
-import torch
 from torch import Tensor
+
+from ssl_eval.checks import check_values
 
 
 def spearman(first: Tensor, second: Tensor) -> float:
@@ -67,10 +68,10 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _checked(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    check_values("first", first, least=2)
+    check_values("second", second, least=2)
     if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
         raise ValueError(
             f"both must be (n,) with the same n of at least 2, got {tuple(first.shape)}, {tuple(second.shape)}"
         )
-    if not bool(torch.isfinite(first).all() & torch.isfinite(second).all()):
-        raise ValueError("both must be finite")
     return first.double(), second.double()

@@ -117,7 +117,7 @@ def sgd_probe(
     validation: dict[float, float] = {}
     lr = lrs[0]
     if len(lrs) > 1:
-        fitted, held_out = hold_out(labels, validation_fraction, seed)
+        fitted, held_out = hold_out(labels, validation_fraction, seed, "lrs=[0.1]")
         grid = train_grid(
             train[fitted], labels[fitted], num_classes, lrs, epochs, min(batch_size, len(fitted)), weight_decay, seed
         )

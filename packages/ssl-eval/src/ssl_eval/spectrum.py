@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ssl_eval.checks import check_even, check_features
+from ssl_eval.checks import check_even, check_features, check_real
 
 CHUNK_ROWS = 8192  # converted to float64 at a time
 
@@ -197,9 +197,11 @@ def lidar(views: Tensor, delta: float = 1e-4) -> float:
     >>> round(lidar(torch.stack([images + noise, images - noise], 1)), 2)
     2.01
     """
-    if not isinstance(views, Tensor) or views.ndim != 3 or min(views.shape[:2]) < 2:
-        got = tuple(views.shape) if isinstance(views, Tensor) else type(views).__name__
-        raise ValueError(f"views must be (n, q, D), n images of q views, both at least 2, got {got}")
+    check_real("views", views)
+    if views.ndim != 3 or min(views.shape[:2]) < 2:
+        raise ValueError(
+            f"views must be (n, q, D), n images of q views, both at least 2, got shape {tuple(views.shape)}"
+        )
     check_features("views", views.flatten(0, 1))
     if not delta > 0:
         raise ValueError(f"delta={delta}: expected above 0")

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from ssl_eval.checks import check_values, in_one_line
 from ssl_eval.student import student_quantile, student_tail
 
 
@@ -61,14 +61,16 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
     (0.03, 0.021)
     """
     for name, values in (("first", first), ("second", second)):
-        if values.ndim != 1 or len(values) < 2 or not bool(torch.isfinite(values).all()):
-            raise ValueError(f"{name} must be (n,) finite numbers with n at least 2, got {values!r}")
+        check_values(name, values, least=2)
     first, second = first.double(), second.double()
     errors = [float(values.var()) / len(values) for values in (first, second)]
     difference = float(second.mean() - first.mean())
-    if sum(errors) == 0:
+    if not math.isfinite(sum(errors) ** 2):
+        raise ValueError(f"the variances do not fit into float64, rescale the numbers: {in_one_line(first)}")
+    if sum(errors) == 0 or sum(errors) ** 2 == 0:
         raise ValueError(
-            f"neither set deviates from its mean, which says nothing of further runs: {first!r}, {second!r}"
+            "neither set deviates from its mean, which says nothing of further runs: "
+            f"{in_one_line(first)}, {in_one_line(second)}"
         )
     freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (first, second)))
     half = student_quantile(0.975, freedom) * math.sqrt(sum(errors))
