@@ -85,6 +85,58 @@ def test_groups_that_are_none_and_keys_outside_of_groups():
     assert problems({"count": 3}, {"toy": Toy})[0][1] == "count: unknown key; did you mean 'toy.count'?"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("optim.optimizer", "adamw", "AdamW"),
+        ("optim.optimizer", "sgd", "SGD"),
+        ("hardware.device", "gpu", "cuda"),
+        ("hardware.device", "CPU", "cpu"),
+        ("hardware.precision", "bfloat16", "bf16"),
+        ("model.name", "SimCLR", "simclr"),
+        ("model.name", "VICReg", "vicreg"),
+        ("model.backbone", "ResNet18", "resnet18"),
+        ("data.dataset", "cifar10", "CIFAR10"),
+        ("data.views", "SimCLR", "simclr"),
+        ("data.dtype", "bf16", "bfloat16"),
+        ("log.label_free", ["RankMe"], "rankme"),
+    ],
+)
+def test_suggestion_ignores_case_and_knows_aliases(key, value, meant):
+    group, name = key.split(".")
+    with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
+        assemble({group: {name: value}}, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("optim.LR", "did you mean 'optim.lr'"),
+        ("optim.learning_rate", "did you mean 'optim.lr'"),
+        ("optim.seed", "did you mean 'hardware.seed'"),
+        ("model.ema", "expected one of 'model.backbone', "),  # not model.name, which has only the group in common
+    ],
+)
+def test_unknown_key_suggests_a_key_of_its_group(key, meant):
+    group, name = key.split(".")
+    with pytest.raises(ValueError, match=f"{key}: unknown key; {meant}"):
+        assemble({group: {name: 1}}, [])
+
+
+@pytest.mark.parametrize(
+    ("word", "known"),
+    [("cifar10", ["digits", "CIFAR10"]), ("--OUT", ["--out", "--help"]), ("zzz", ["abc"]), ("flp", ["flip", "crop"])],
+)
+def test_packages_suggest_the_same_name(word, known):
+    from ssl_core import suggestion
+    from ssl_data import suggestion as of_data
+    from ssl_eval import suggestion as of_eval
+
+    assert (
+        suggestion.did_you_mean(word, known) == of_data.did_you_mean(word, known) == of_eval.did_you_mean(word, known)
+    )
+
+
 @pytest.fixture(scope="module")
 def counts():
     """The script that counts for ``RESULTS.rst``; data that is opened ends it."""

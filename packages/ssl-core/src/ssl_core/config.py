@@ -5,12 +5,12 @@
 ``resume="free"`` for a key that may differ when a run is resumed because it changes neither weights nor metrics.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ssl_core.errors import ConfigError
+from ssl_core.suggestion import did_you_mean
 
 # Of torch.optim all that a plain step drives, and our own. Written down so that a configuration is checked without importing
 # torch; a test compares it with torch's.
@@ -140,8 +140,7 @@ class LogConfig:
 
         for name in self.label_free:
             if name not in LABEL_FREE:
-                near = difflib.get_close_matches(name, LABEL_FREE, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, LABEL_FREE)
                 raise ConfigError(f"log.label_free: {name!r} is none of {', '.join(map(repr, LABEL_FREE))}{hint}")
 
 

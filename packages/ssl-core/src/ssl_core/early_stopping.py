@@ -1,12 +1,12 @@
 """When a run may end before its last epoch: a metric that has stopped to improve. No torch is imported."""
 
-import difflib
 import logging
 import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ssl_core.errors import ConfigError
+from ssl_core.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from ssl_core.distributed import Distributed
@@ -65,8 +65,7 @@ class EarlyStopping:
         """
         if self.monitor is None or self.monitor in names or self.watches_training != logged:
             return
-        near = next(iter(difflib.get_close_matches(self.monitor, names, n=1)), None)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(self.monitor, names)
         known = ", ".join(map(repr, sorted(names)))
         raise ConfigError(
             f"optim.monitor={self.monitor!r}: expected one of the metrics of this run, {known}{hint} (a method that logs "

@@ -1,10 +1,10 @@
 """Modules that stand still for some epochs, or for good. No torch is imported."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ssl_core.errors import ConfigError
+from ssl_core.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,9 +45,8 @@ class Freeze:
         known = {name: each for name, each in module.named_modules() if name and any(True for _ in each.parameters())}
         for name, epochs in self.epochs.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(map(repr, known))}"
-                raise ConfigError(f"optim.freeze.{name}={epochs}: there is no such module with parameters; {hint}")
+                hint = did_you_mean(name, known) or f"; expected one of {', '.join(map(repr, known))}"
+                raise ConfigError(f"optim.freeze.{name}={epochs}: there is no such module with parameters{hint}")
             self._modules[name] = known[name]
         for name, epochs in self.epochs.items():
             if epochs == FOR_GOOD:

@@ -5,12 +5,13 @@ tuple, or a function that gives one), ``low``/``high`` (inclusive) and ``above``
 """
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
 from collections.abc import Iterable
 from typing import Any
+
+from ssl_core.suggestion import close_names, did_you_mean
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
 
@@ -66,13 +67,20 @@ def known_keys(groups: dict[str, Any]) -> set[str]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'optim.lr'?"``, or how to see all keys where nothing is near."""
+    """Return ``"; did you mean 'optim.lr'?"`` for a key, or the keys of its group if none is similar.
+
+    Keys are compared within their group: with the group's name in both, ``model.ema`` would resemble ``model.name``.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near:  # the right key in the wrong group
-        last = word.rpartition(".")[2]
-        near = [key for key in known if key.rpartition(".")[2] == last]
-    return f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(map(repr, known))}"
+    group, _, key = word.rpartition(".")
+    group_of = {name: name.rpartition(".")[0] for name in known}
+    inside = {name.rpartition(".")[2]: name for name in known if group_of[name] == group}
+    near = [inside[name] for name in close_names(key, inside, cutoff=0.5 if len(key) < 3 else 0.6)]
+    near = near or [name for name in known if name.rpartition(".")[2] == key]  # the right key in the wrong group
+    near = near or close_names(word, [name for name in known if group_of[name] != group])  # the group is misspelt
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; expected one of {', '.join(map(repr, inside.values() or known))}"
 
 
 def _fields(group: Any) -> dict[str, tuple[Any, Any]]:
@@ -98,9 +106,7 @@ def _complaint(annotation: Any, metadata: Any, value: Any) -> str | None:
     if choices is not None and isinstance(value, str):
         names = tuple(choices() if callable(choices) else choices)
         if value not in names:
-            near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            return f"expected one of {', '.join(map(repr, names))}{hint}"
+            return f"expected one of {', '.join(map(repr, names))}{did_you_mean(value, names, cutoff=0.5)}"
     if isinstance(value, int | float) and not _within(float(value), metadata):
         return f"expected {_described(annotation)}{_range(metadata)}"
     return None

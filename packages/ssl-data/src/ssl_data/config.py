@@ -4,13 +4,13 @@
 (exclusive), and ``resume="free"`` for keys that may differ when a run is resumed.
 """
 
-import difflib
 import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ssl_data.presets import view_names, views
+from ssl_data.suggestion import did_you_mean
 from ssl_data.view_spec import ViewSpec
 
 if TYPE_CHECKING:
@@ -215,8 +215,7 @@ class DataConfig:
         for each in fields(self):
             value, name, allowed = getattr(self, each.name), f"data.{each.name}", each.metadata
             if "choices" in allowed and value not in allowed["choices"]:
-                near = difflib.get_close_matches(str(value), allowed["choices"], n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(str(value), allowed["choices"])
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed['choices']))}{hint}")
             limits = {key: allowed[key] for key in ("low", "above", "high") if key in allowed}
             low, above, high = (limits.get(key, bound) for key, bound in _UNBOUNDED.items())

@@ -6,10 +6,10 @@ function below. All crops have a ratio of 3/4 to 4/3, all flips a probability of
 interpolation it is that of its published code.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ssl_data.suggestion import did_you_mean
 from ssl_data.view_spec import ViewSpec
 
 SMALL = 64  # pixels: views below are made as those of CIFAR
@@ -53,8 +53,7 @@ def views(
     [224, 224, 96, 96, 96]
     """
     if not isinstance(name, str) or name not in _PRESETS:
-        near = difflib.get_close_matches(str(name).lower(), _PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(str(name), _PRESETS)
         raise ValueError(f"data.views={name!r}: expected one of {', '.join(map(repr, _PRESETS))}{hint}")
     if num_local is not None and name not in _MULTI_CROP:
         raise ValueError(

@@ -1,9 +1,10 @@
 """What a view is: the augmentations of one view, with their numbers, as a value. No torch is imported here."""
 
-import difflib
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from ssl_data.suggestion import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,7 @@ class ViewSpec:
         known = {field.name for field in fields(self)}
         for name, value in values.items():
             if name not in known:
-                near = difflib.get_close_matches(str(name).lower(), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(sorted(known))}"
+                hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
                 raise ValueError(f"data.views: unknown operation {name!r}{hint}")
             expected = _expected(name)
             if not _is(expected, value):

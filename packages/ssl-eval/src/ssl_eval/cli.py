@@ -1,11 +1,12 @@
 """``ssl-eval report FOLDER...`` and ``ssl-eval watch FOLDER...``: the command line."""
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
+
+from ssl_eval.suggestion import did_you_mean
 
 FOLDER = "a run, or a folder of runs at any depth, or wandb:entity/project"
 
@@ -38,9 +39,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ssl-eval") -> int:
     chosen, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = (report if chosen.command == "report" else live)._option_string_actions
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"see {prog} {chosen.command} --help"
-        parser.exit(2, f"{prog} {chosen.command}: {unknown[0]}: unknown option; {hint}\n")
+        hint = did_you_mean(unknown[0].partition("=")[0], known) or f"; see {prog} {chosen.command} --help"
+        parser.exit(2, f"{prog} {chosen.command}: {unknown[0]}: unknown option{hint}\n")
     try:
         if chosen.command == "watch":
             from ssl_eval.watch import watch

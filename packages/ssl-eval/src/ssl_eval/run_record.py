@@ -1,6 +1,5 @@
 """A run as it stands in its folder, read and never written."""
 
-import difflib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from ssl_eval.evaluation_record import EvaluationRecord
 from ssl_eval.run_summary import parse_line, parse_object, wrong_types
+from ssl_eval.suggestion import close_name
 from ssl_eval.table import Table
 
 STATUSES = ("running", "finished", "failed", "preempted", "baseline")
@@ -221,9 +221,9 @@ def find_runs_among(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]
 
 
 def _did_you_mean(folder: Path) -> str:
-    beside = [each.name for each in folder.parent.iterdir() if each.is_dir()] if folder.parent.is_dir() else []
-    near = difflib.get_close_matches(folder.name, beside, n=1)
-    return f"; did you mean '{folder.parent / near[0]}'?" if near else ""
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    near = close_name(folder.name, [each.name for each in beside if each.is_dir()])
+    return f"; did you mean '{folder.parent / near}'?" if near else ""
 
 
 def _under(folder: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from ssl_core.errors import ConfigError
 from ssl_core.strict import nearest
+from ssl_core.suggestion import did_you_mean
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -50,7 +51,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
     def word(given: str) -> str:
         if given not in words:
-            raise argparse.ArgumentTypeError(f"{given!r} is none of {', '.join(words)}{_did_you_mean(given, words)}")
+            raise argparse.ArgumentTypeError(f"{given!r} is none of {', '.join(words)}{did_you_mean(given, words)}")
         return given
 
     return word
@@ -64,9 +65,4 @@ def folder(given: str) -> Path:
     if path.exists():
         raise argparse.ArgumentTypeError(f"{given!r} is no folder")
     beside = [str(each) for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
-    raise argparse.ArgumentTypeError(f"{given!r}: there is no such folder{_did_you_mean(str(path), beside)}")
-
-
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    said = nearest(word, known) if known else ""
-    return said if "did you mean" in said else ""
+    raise argparse.ArgumentTypeError(f"{given!r}: there is no such folder{did_you_mean(str(path), beside)}")

@@ -1,6 +1,5 @@
 """From a name to a backbone. Only the family that is asked for is imported, and nothing to check a configuration."""
 
-import difflib
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from ssl_core.backbones.timm_names import is_timm, timm_names
 from ssl_core.errors import ConfigError
+from ssl_core.suggestion import close_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -163,10 +163,9 @@ def _quoted(names: list[str] | tuple[str, ...]) -> str:
 
 
 def _did_you_mean(given: str, names: list[str] | tuple[str, ...]) -> str:
-    folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(given.lower(), folded, n=5)
+    near = close_names(given, names, n=5)
     if not near:
         return ""
     # Names of a family differ at the end: 'resnet19' means 'resnet18' rather than 'resnet9'.
-    nearest = max(near, key=lambda name: len(os.path.commonprefix([name, given.lower()])))  # noqa: RUF071
-    return f"; did you mean {folded[nearest]!r}?"
+    nearest = max(near, key=lambda name: len(os.path.commonprefix([name.lower(), given.lower()])))  # noqa: RUF071
+    return f"; did you mean {nearest!r}?"

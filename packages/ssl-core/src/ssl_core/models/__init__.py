@@ -1,12 +1,12 @@
 """The methods, by name. A method is a :class:`~ssl_core.BaseModel`; the keys of all of them stand in ``configs.py``."""
 
-import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ssl_core.config import ModelConfig
 from ssl_core.errors import ConfigError
 from ssl_core.models.configs import CONFIGS
+from ssl_core.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
@@ -67,8 +67,7 @@ def config_class(name: str) -> type[ModelConfig]:
 
 def _refuse_unknown(name: str) -> None:
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, METHODS, cutoff=0.5)
         raise ConfigError(f"model.name={name!r}: expected one of {', '.join(map(repr, METHODS))}{hint}")
 
 

@@ -1,6 +1,5 @@
 """From a name to an optimizer."""
 
-import difflib
 import inspect
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +14,7 @@ from ssl_core.optimizers.lars import LARS
 from ssl_core.optimizers.muon import Muon, muon_groups
 from ssl_core.optimizers.parameter_groups import parameter_groups
 from ssl_core.optimizers.rates import keep_initial_rates
+from ssl_core.suggestion import did_you_mean
 
 _OURS = {
     "LAMB": LAMB,
@@ -109,9 +109,7 @@ def _kind(name: str) -> Any:
     if name in _REFUSED:
         raise ConfigError(f"optim.optimizer={name!r}: {_REFUSED[name]}; choose one of {_quoted(optimizer_names())}")
     if name not in optimizer_names():
-        folded = {each.lower(): each for each in (*optimizer_names(), *_REFUSED)}
-        nearest = difflib.get_close_matches(name.lower(), folded, n=1)
-        hint = f"; did you mean {folded[nearest[0]]!r}?" if nearest else ""
+        hint = did_you_mean(name, (*optimizer_names(), *_REFUSED))
         raise ConfigError(f"optim.optimizer={name!r}: expected one of {_quoted(optimizer_names())}{hint}")
     return _OURS.get(name) or getattr(torch.optim, name)
 
