@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import sys
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,21 @@ def test_a_typo_of_each_kind_in_every_key_is_refused_and_nearly_always_understoo
 def test_every_key_refuses_values_of_other_types_and_values_that_cannot_be(counts, values):
     tried, named, others = counts.count_values(getattr(counts, values))
     assert named == tried > 150, others
+
+
+def test_python_configuration_is_refused_like_a_command_line(counts):
+    compared = 0
+    for key in counts.every_key():
+        if key.group in counts.OF_AN_EVALUATION or str(key) == "model.name":  # from Python a method is a class
+            continue
+        config = assemble({"model": {"name": key.method, "backbone": "resnet9"}}, [])
+        for value in (*islice(counts.wrong_types(key), 1), *islice(counts.impossible(key), 2)):
+            setattr(getattr(config, key.group), key.name, value)
+            with pytest.raises(ValueError, match=key.name) as caught:
+                config.check()
+            assert str(caught.value) == counts.refusal(key.method, key.group, {key.name: value})
+            compared += 1
+    assert compared > 200
 
 
 def test_only_names_and_places_have_no_impossible_value(counts):

@@ -220,11 +220,7 @@ class BaseModel(nn.Module):
             raise ConfigError(f"{name}() has no configuration: expected {name}(Config(...)).fit(), or launch({name})")
         check_torch_state()
         config, optim = self.config, self.config.optim
-        config.model.check()
-        config.optim.check()
-        config.model.check_batch(config.optim)
-        config.log.check()
-        config.hardware.check()
+        config.check()
         if config.hardware.num_threads:
             torch.set_num_threads(config.hardware.num_threads)
         self.folder = RunFolder.of(config)

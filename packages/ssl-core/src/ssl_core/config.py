@@ -5,11 +5,11 @@
 ``resume="free"`` for a key that may differ when a run is resumed because it changes neither weights nor metrics.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 from ssl_core.errors import ConfigError
+from ssl_core.strict import check_values
 from ssl_core.suggestion import did_you_mean
 
 # Of torch.optim all that a plain step drives, and our own. Written down so that a configuration is checked without importing
@@ -154,8 +154,28 @@ class Config:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
+    def check(self) -> None:
+        """Raise a ConfigError for a wrong type, value or combination, exactly as for a command line.
 
-GROUPS: dict[str, Callable[[], Any]] = {
+        Called at the start of ``fit()``, before any data is opened, because fields may change after construction. Numbers
+        are stored as the annotated type.
+        """
+        if isinstance(self.data, type) or not hasattr(self.data, "open"):
+            raise ConfigError(f"data={self.data!r}: expected an object with open(batch_size, seed, rank, world_size)")
+        if is_dataclass(self.data):
+            check_values("data", self.data)
+            if hasattr(self.data, "check"):
+                self.data.check()
+        for name, kind in GROUPS.items():
+            group = getattr(self, name)
+            if not isinstance(group, kind):
+                raise ConfigError(f"{name}={group!r}: expected an instance of {kind.__name__}")
+            check_values(name, group)
+            group.check()
+        self.model.check_batch(self.optim)
+
+
+GROUPS: dict[str, type[Any]] = {
     "model": ModelConfig,
     "optim": OptimConfig,
     "hardware": HardwareConfig,

@@ -5,6 +5,7 @@ from typing import Any
 
 from ssl_core.config import OPTIMIZERS, OptimConfig, option
 from ssl_core.errors import ConfigError
+from ssl_core.strict import check_values
 
 
 @dataclass
@@ -31,6 +32,7 @@ class FineTuning:
 
     def check(self) -> None:
         """Raise a ConfigError for what one key's metadata cannot say."""
+        check_values("eval.finetune", self)
         for fraction in self.fractions:
             if not 0 < fraction <= 1:
                 raise ConfigError(f"eval.finetune.fractions={self.fractions}: expected shares above 0, at most 1")

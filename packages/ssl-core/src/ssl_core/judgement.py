@@ -19,6 +19,7 @@ from ssl_core.fine_tuning import fine_tune
 from ssl_core.fine_tuning_config import FineTuning
 from ssl_core.run_folder import RunFolder, write_atomically
 from ssl_core.saved_config import read_config
+from ssl_core.strict import check_values
 from ssl_eval import Protocol, judge
 
 
@@ -55,6 +56,8 @@ def judge_checkpoint(
         As :func:`ssl_eval.judge`.
     """
     began = time.perf_counter()
+    check_values("eval", protocol)
+    protocol.check()
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
     extraction = extract(run, checkpoint, method, data, device, view_samples)
     extracted = time.perf_counter()

@@ -6,11 +6,14 @@ tuple, or a function that gives one), ``low``/``high`` (inclusive) and ``above``
 
 import dataclasses
 import math
+import numbers
+import os
 import types
 import typing
 from collections.abc import Iterable
 from typing import Any
 
+from ssl_core.errors import ConfigError
 from ssl_core.suggestion import close_names, did_you_mean
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
@@ -61,6 +64,36 @@ def strictly(group: Any, values: dict[str, Any]) -> Any:
     return group(**{key: _converted(fields[key][0], value) for key, value in values.items()})
 
 
+def check_values(name: str, group: Any) -> None:
+    """Apply the rules of :func:`problems` to a dataclass instance that was made in Python.
+
+    Values of a compatible type become what a command line would have given: numpy numbers and paths become Python's
+    numbers and strings, integers become floats where a float is meant.
+
+    Parameters
+    ----------
+    name : str
+        Name of the group in messages, e.g. ``"optim"``.
+    group : dataclass instance
+        Values that are the field's own default are not checked.
+
+    Raises
+    ------
+    ConfigError
+        (a ValueError) Naming key, value and what is allowed.
+    """
+    fields = _fields(type(group))
+    for each in dataclasses.fields(group):
+        annotation, metadata = fields[each.name]
+        value = getattr(group, each.name)
+        if value is each.default:
+            continue
+        complaint = _complaint(annotation, metadata, value)
+        if complaint:
+            raise ConfigError(f"{name}.{each.name}={_shown(value)}: {complaint}")
+        object.__setattr__(group, each.name, _converted(annotation, value))  # a user-defined group may be frozen
+
+
 def known_keys(groups: dict[str, Any]) -> set[str]:
     """Return ``{"optim.lr", ...}``."""
     return {f"{name}.{key}" for name, group in groups.items() for key in _fields(group)}
@@ -85,7 +118,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _fields(group: Any) -> dict[str, tuple[Any, Any]]:
     """Return key -> (annotation, metadata)."""
-    annotations = typing.get_type_hints(group)
+    try:
+        annotations = typing.get_type_hints(group)
+    except NameError:  # of a user-defined group: a type that is imported for type checkers only
+        annotations = {field.name: Any for field in dataclasses.fields(group)}
     return {field.name: (annotations[field.name], field.metadata) for field in dataclasses.fields(group)}
 
 
@@ -107,7 +143,7 @@ def _complaint(annotation: Any, metadata: Any, value: Any) -> str | None:
         names = tuple(choices() if callable(choices) else choices)
         if value not in names:
             return f"expected one of {', '.join(map(repr, names))}{did_you_mean(value, names, cutoff=0.5)}"
-    if isinstance(value, int | float) and not _within(float(value), metadata):
+    if isinstance(value, numbers.Real) and not _within(float(value), metadata):
         return f"expected {_described(annotation)}{_range(metadata)}"
     return None
 
@@ -130,9 +166,11 @@ def _fits_one(member: Any, value: Any) -> bool:
     if origin is typing.Literal:
         return value in arguments
     if origin is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
     if origin is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if origin is str:
+        return isinstance(value, str | os.PathLike)
     if origin in (list, tuple):
         element = arguments[0] if arguments else Any
         return isinstance(value, list | tuple) and all(_fits(element, item) for item in value)
@@ -143,8 +181,12 @@ def _fits_one(member: Any, value: Any) -> bool:
 
 def _converted(annotation: Any, value: Any) -> Any:
     members = _members(annotation)
-    if float in members and int not in members and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if int in members and isinstance(value, numbers.Integral):
+            return int(value)
+        return float(value) if float in members else value
+    if isinstance(value, os.PathLike) and str in members:
+        return os.fspath(value)
     if isinstance(value, list) and any(typing.get_origin(member) is tuple for member in members):
         return tuple(value)
     return value

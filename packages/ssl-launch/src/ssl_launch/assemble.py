@@ -51,12 +51,9 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
         more = f" (and {len(found) - 1} more: {', '.join(key for key, _ in found[1:])})" if len(found) > 1 else ""
         raise ConfigError(f"{found[0][1]}{more}")
     built = {name: strictly(group, given.get(name) or {}) for name, group in groups.items()}
-    for group in built.values():
-        check = getattr(group, "check", None)  # data of one's own may have none
-        if check is not None:
-            check()
-    built["model"].check_batch(built["optim"])
-    return Config(**built)
+    config = Config(**built)
+    config.check()
+    return config
 
 
 def default_data() -> type:
