@@ -17,7 +17,7 @@ import yaml
 from ssl_core import ConfigError, RunFolder
 from ssl_core.errors import RunFolderError
 from ssl_core.run_lock import RunLock
-from ssl_launch.arguments import options_as_keys, refuse_unknown_options
+from ssl_launch.arguments import check_arguments, options_as_keys
 from ssl_launch.command_line import COMMANDS
 from ssl_launch.completion import completions
 from ssl_launch.evaluation import OPTIONS, with_runs_named
@@ -210,9 +210,9 @@ def test_eval_takes_runs_and_options_in_any_order(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="--data: expected a value after it"):
         options_as_keys(["--data"], OPTIONS)
     with pytest.raises(ConfigError, match="--metod: unknown option; did you mean '--method'"):
-        refuse_unknown_options(["--metod=a.py:A"], OPTIONS)
+        check_arguments(["--metod=a.py:A"], [], list, OPTIONS)
     with pytest.raises(ConfigError, match="--method: unknown option"):
-        refuse_unknown_options(["--method=a.py:A"])  # of training
+        check_arguments(["--method=a.py:A"], [], list)  # of training
 
 
 def test_a_method_whose_file_is_gone_is_asked_for_in_one_line(place, tmp_path):

@@ -135,9 +135,11 @@ class LogConfig:
     progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal
 
     def check(self) -> None:
-        """Raise a ConfigError for a measure that there is none of. Called before any data is opened."""
+        """Raise a ConfigError for an impossible folder or an unknown measure. Called before any data is opened."""
+        from ssl_core.run_folder import check_place
         from ssl_eval.metric_names import LABEL_FREE
 
+        check_place(self.folder, self.run)
         for name in self.label_free:
             if name not in LABEL_FREE:
                 hint = did_you_mean(name, LABEL_FREE)

@@ -52,7 +52,7 @@ def problems(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str
                 if key not in fields:
                     found.append((name, f"{name}: unknown key{nearest(name, keys)}"))
                 else:
-                    complaint = _complaint(*fields[key], value)
+                    complaint = _complaint(*fields[key], value, name)
                     if complaint:
                         found.append((name, f"{name}={_shown(value)}: {complaint}"))
     return found
@@ -88,7 +88,7 @@ def check_values(name: str, group: Any) -> None:
         value = getattr(group, each.name)
         if value is each.default:
             continue
-        complaint = _complaint(annotation, metadata, value)
+        complaint = _complaint(annotation, metadata, value, f"{name}.{each.name}")
         if complaint:
             raise ConfigError(f"{name}.{each.name}={_shown(value)}: {complaint}")
         object.__setattr__(group, each.name, _converted(annotation, value))  # a user-defined group may be frozen
@@ -129,12 +129,17 @@ def _first(group: Any) -> str:
     return dataclasses.fields(group)[0].name
 
 
-def _complaint(annotation: Any, metadata: Any, value: Any) -> str | None:
-    """Return what is expected instead of ``value``, or None if it is allowed."""
+def _complaint(annotation: Any, metadata: Any, value: Any, name: str) -> str | None:
+    """Return what is expected instead of ``value`` of the key ``name``, or None if it is allowed."""
     if not _fits(annotation, value):
         hint = ""
         if isinstance(value, str) and _is_number(value) and float in _members(annotation):
             hint = f" (YAML reads {value} as a word: write {float(value)!r})"
+        if isinstance(value, numbers.Real) and str in _members(annotation) and "choices" not in metadata:
+            word = _shown(value)
+            hint = (
+                f'; in quotes it is a word: {name.rpartition(".")[2]}: "{word}" in a file, \'++{name}="{word}"\' typed'
+            )
         return f"expected {_described(annotation)}{_range(metadata)}{hint}"
     if value is None or isinstance(value, bool):
         return None

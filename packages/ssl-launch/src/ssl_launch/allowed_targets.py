@@ -13,10 +13,12 @@ from typing import Any
 
 import hydra._internal.hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError
+from ssl_launch.hydra_keys import check_hydra_keys
 
 _SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
 TARGETS: dict[
@@ -58,8 +60,14 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
         """Compose, and refuse what names anything that is not on our list."""
-        config = super().load_configuration(*arguments, **options)
+        try:
+            config = super().load_configuration(*arguments, **options)
+        except MissingConfigException as error:
+            if error.options is None:  # a name, not a choice of a group: list what all places of the search path hold
+                error.options = [name for name in self.get_group_options("") if not name.startswith("_")]
+            raise
         refuse_foreign_targets(config)
+        check_hydra_keys(config)
         return config
 
     def _process_config_searchpath(self, config_name: Any, parsed_overrides: Any, repo: Any) -> None:

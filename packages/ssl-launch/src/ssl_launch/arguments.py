@@ -1,7 +1,7 @@
 """The command line, tidied before Hydra reads it."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,9 +9,13 @@ from hydra._internal.utils import get_args_parser
 
 from ssl_core.errors import ConfigError
 from ssl_core.strict import nearest
+from ssl_core.suggestion import close_names
+from ssl_launch.override_syntax import check_overrides
 
 WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
 _CONFIG_PATH = {"--config-path", "-cp"}
+# Options of Hydra's that would unpickle a file, or install a completion that is not ours (`stable-ssl completion`)
+_NOT_OFFERED = {"--experimental-rerun", "--shell-completion", "-sc"}
 
 
 def quoted(text: str) -> str:
@@ -101,18 +105,29 @@ def options_of_a_member(arguments: list[str]) -> list[str]:
     return options
 
 
-def refuse_unknown_options(arguments: list[str], own: Collection[str] = ()) -> None:
-    """Raise for an option that Hydra does not know, or one without its value: Hydra would answer with its whole usage.
+def check_arguments(
+    arguments: list[str], typed: list[str], keys: Callable[[], Iterable[str]], own: Collection[str] = ()
+) -> None:
+    """Raise for an unknown option, an option without its value, and an override that Hydra cannot read.
 
-    ``own``: the options of the command that are keys by now; they are suggested.
+    Parameters
+    ----------
+    arguments, typed : list of str
+        The tidied arguments, and those of the command line.
+    keys : Callable
+        Returns the keys of the command's configuration: ``--lr 0.1`` is answered with ``++optim.lr=0.1``.
+    own : collection of str
+        The options of the command that have become keys; they are suggested.
 
     Raises
     ------
     ConfigError
-        Naming the option, and the nearest that there is.
+        Naming the argument, and the one that was probably meant.
     """
     parser = get_args_parser()
-    known = {name for action in parser._actions for name in action.option_strings} | {"--watch", *own}
+    parser.allow_abbrev = False
+    known = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
+    known = {"--watch", *known, *own} - _NOT_OFFERED
 
     def refuse(said: str) -> NoReturn:
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", said)
@@ -121,8 +136,24 @@ def refuse_unknown_options(arguments: list[str], own: Collection[str] = ()) -> N
 
     parser.error = refuse  # type: ignore[assignment, method-assign]
     given = [each for each in arguments if each != "--watch"]  # that of eval.py, which makes watch=true of it
-    for option in dict.fromkeys(each.partition("=")[0] for each in parser.parse_known_args(given)[1]):
-        raise ConfigError(f"{option}: unknown option{nearest(option, known)}")
+    chosen, unknown = parser.parse_known_args(given)
+    hidden = [each for each in given if each.partition("=")[0] in _NOT_OFFERED]
+    for option in (*hidden, *unknown):
+        name = option.partition("=")[0]
+        raise ConfigError(f"{name}: unknown option{_as_key(option, typed, keys()) or nearest(name, known)}")
+    check_overrides(chosen.overrides)
+
+
+def _as_key(option: str, typed: list[str], keys: Iterable[str]) -> str:
+    """Return how to write an option that is the name of a key, or an empty string."""
+    name, equals, value = option.lstrip("-").partition("=")
+    named = {key.rpartition(".")[2]: key for key in sorted(keys)} | {key: key for key in keys}
+    near = close_names(name.replace("-", "_"), named, cutoff=0.85)
+    if not near:
+        return ""
+    following = typed[typed.index(option) + 1 :][:1] if option in typed else []
+    value = value if equals else next((each for each in following if not each.startswith("-") and "=" not in each), "")
+    return f"; a key has no dashes: ++{named[near[0]]}={value or 'VALUE'}"
 
 
 def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:

@@ -28,6 +28,8 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
         Naming key, value and what is allowed; if several things are wrong, the first, and how many more.
     """
     data = data or default_data()
+    if "eval" in composed:
+        raise ConfigError("eval: this group configures an evaluation; use it with eval.py or `stable-ssl eval`")
     if not isinstance(composed.get("model") or {}, dict):
         raise ConfigError(problems({"model": composed["model"]}, {"model": ModelConfig})[0][1])
     model = dict(composed.get("model") or {})
@@ -46,6 +48,7 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
                 model.pop(field.name, None)
     groups: dict[str, Any] = {"data": data, **GROUPS, "model": keys}
     given = {**composed, "model": model}
+    _refuse_empty_mappings(given, overrides)
     found = problems(given, groups)
     if found:
         more = f" (and {len(found) - 1} more: {', '.join(key for key, _ in found[1:])})" if len(found) > 1 else ""
@@ -56,6 +59,17 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
     return config
 
 
+def _refuse_empty_mappings(given: dict[str, Any], overrides: list[str]) -> None:
+    """Raise for ``group.key={}`` where the file has a mapping: Hydra merges the two, which changes nothing."""
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        group, _, name = key.partition(".")
+        values = given.get(group)
+        kept = values.get(name) if isinstance(values, dict) else None
+        if kept and isinstance(kept, dict) and value.replace(" ", "") == "{}":
+            raise ConfigError(f"{key}={{}}: an empty mapping keeps the file's {kept}; write ~{key} to remove it")
+
+
 def default_data() -> type:
     """Return the dataclass of the data group."""
     from ssl_data.config import DataConfig
@@ -63,12 +77,15 @@ def default_data() -> type:
     return DataConfig
 
 
-def unknown_key(key: str, data: type | None = None) -> str:
-    """Return the sentence for a key that no dataclass knows: with the nearest that one knows."""
-    groups: dict[str, Any] = {"data": data or default_data(), **GROUPS}
-    keys = known_keys(groups)
-    for name in METHODS:
-        keys |= {f"model.{field.name}" for field in dataclasses.fields(config_class(name))}
-    if key in keys:
-        return ""
-    return f"{key}: unknown key{nearest(key, keys)}"
+def unknown_key(key: str, data: type | None = None, method: Any = None) -> str:
+    """Return the message for a key that no dataclass knows, or an empty string for a key that exists."""
+    keys = every_key(data, method)
+    return "" if key in keys else f"{key}: unknown key{nearest(key, keys)}"
+
+
+def every_key(data: type | None = None, method: Any = None) -> set[str]:
+    """Return ``{"optim.lr", ...}``: the keys of all groups, those of ``model`` for a user-defined method or for all of ours."""
+    keys = known_keys({"data": data or default_data(), **GROUPS})
+    for kind in map(config_class, METHODS) if method is None else [method.config_class]:
+        keys |= known_keys({"model": kind})
+    return keys

@@ -1,30 +1,30 @@
 """Errors that a user can mend, as one line; everything else keeps its traceback."""
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideConf
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.strict import nearest
 from ssl_launch.assemble import unknown_key
-from ssl_launch.slurm_conf import SlurmConf
+from ssl_launch.hydra_keys import LAUNCHER, unknown_hydra_key
+from ssl_launch.override_syntax import unreadable
 
 EMBEDDED = Path(__file__).parent / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
 _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log|eval)\.\w+")
-_LAUNCHER = "hydra.launcher."
-_LAUNCHERS = {"side_by_side": SideBySideConf, "submitit_local": LocalQueueConf, "submitit_slurm": SlurmConf}
+_EVALUATION = "evaluation"  # the embedded configuration of an evaluation, which is not one to train
+_TRAINING = "simclr_digits"
 
 
-def complaint(error: BaseException, data: type | None = None, known: Iterable[str] = ()) -> str | None:
+def complaint(
+    error: BaseException, data: type | None = None, known: Iterable[str] = (), method: Any = None
+) -> str | None:
     """Return the line to show for an error, or None where the traceback is what helps.
 
     An unknown key is answered with the nearest of ``known``, or of those of a run where they are not given.
@@ -37,16 +37,16 @@ def complaint(error: BaseException, data: type | None = None, known: Iterable[st
     if isinstance(error, ValueError | OSError) and _ABOUT_A_KEY.match(str(error)):
         return _line(str(error))
     if isinstance(error, MissingConfigException):
-        return _missing(error)
+        return _missing(error, _TRAINING if known else _EVALUATION)
     if isinstance(error, yaml.YAMLError):
         return _line(f"no plain YAML: {error}")
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: expected group.key=value, +group.key=value or ++group.key=value"
+        return unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _hydra(error, data, known)
+        return _hydra(error, data, known, method)
     unknown = re.match(r"Unknown argument '(\w+)' for executor", str(error)) if isinstance(error, NameError) else None
     if unknown:  # submitit's, for a key that ++ has put past Hydra
-        return _launcher_key(_LAUNCHER + unknown[1])
+        return unknown_hydra_key(LAUNCHER + unknown[1])
     return None
 
 
@@ -56,18 +56,26 @@ def end(line: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _hydra(error: Exception, data: type | None, known: Iterable[str]) -> str:
+def _hydra(error: Exception, data: type | None, known: Iterable[str], method: Any) -> str:
     said = str(error)
     key = re.search(r"Could not override '([^']+)'", said)
-    if key and key[1].startswith(_LAUNCHER):
-        return _launcher_key(key[1])
+    if key and key[1].startswith("hydra."):
+        return unknown_hydra_key(key[1])
     if key:
-        sentence = f"{key[1]}: unknown key{nearest(key[1], known)}" if known else unknown_key(key[1], data)
+        sentence = f"{key[1]}: unknown key{nearest(key[1], known)}" if known else unknown_key(key[1], data, method)
         return sentence or f"{key[1]}: the configuration file does not have this key; write ++{key[1]}=VALUE"
     several = re.match(r"Ambiguous value for argument '(.+)'", said)
     if several:
         name, _, value = several[1].partition("=")
         return f"{several[1]}: several values: -m makes a run of each, {name}=[{value}] a list of them"
+    sweep = re.match(r"Sweep parameters '(.+)' requires --multirun", said)
+    if sweep:
+        return f"{sweep[1]}: several values: -m makes a run of each"
+    missing = re.match(r"You must specify '(.+)', e\.g", said)
+    if missing:  # "size: ???" in a defaults list
+        options = [line.strip() for line in said.partition("options:")[2].splitlines() if line.strip()]
+        one_of = f", one of {', '.join(map(repr, options))}" if options else ""
+        return f"{missing[1]}: the configuration leaves this choice open; expected {missing[1]}=NAME{one_of}"
     merging = re.match(r"Error merging override (.+)", said)
     if merging:
         return _line(f"{merging[1].lstrip('+')}: {str(error.__cause__).splitlines()[0]}")
@@ -75,16 +83,8 @@ def _hydra(error: Exception, data: type | None, known: Iterable[str]) -> str:
     return _line(" ".join(said.splitlines()[:2]))
 
 
-def _launcher_key(key: str) -> str:
-    known = {
-        _LAUNCHER + field.name: launcher for launcher, conf in _LAUNCHERS.items() for field in dataclasses.fields(conf)
-    }
-    if key in known:
-        return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher={known[key]}"
-    return f"{key}: unknown key{nearest(key, known)}"
-
-
-def _missing(error: MissingConfigException) -> str:
+def _missing(error: MissingConfigException, other: str) -> str:
+    """Return the line for a configuration that does not exist; ``other`` belongs to another command."""
     if error.missing_cfg_file is None:  # the folder is missing, not a file in it
         folder = re.search(r"config directory '([^']+)'", str(error))
         return f"--config-path={folder[1] if folder else ''}: there is no such folder"
@@ -92,9 +92,9 @@ def _missing(error: MissingConfigException) -> str:
     if error.options is not None and "/" in name:
         group, _, choice = name.rpartition("/")
         return f"{group}={choice}: there is no such choice{nearest(choice, error.options)}"
-    folders = [Path(found) for found in re.findall(r"path=file://(\S+)", str(error))]
-    names = {path.stem for folder in (*folders, EMBEDDED) for path in folder.glob("*.yaml")}
-    return f"--config-name={name}: there is no such configuration{nearest(name, names)}"
+    inner = re.match(r"In '(.+)': Could not", str(error))  # a name in a defaults list
+    place = f"{inner[1]}: defaults: {name}" if inner else f"--config-name={name}"
+    return f"{place}: there is no such configuration{nearest(name, {*(error.options or ())} - {other})}"
 
 
 def _line(text: str) -> str:

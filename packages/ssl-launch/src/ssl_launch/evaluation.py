@@ -89,6 +89,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
         _whole,
         _one_job_each,
         options=OPTIONS,
+        keys=_known_keys,
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from omegaconf import DictConfig
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_launch.arguments import (
+    check_arguments,
     options_as_keys,
     options_of_a_member,
-    refuse_unknown_options,
     tidy_arguments,
     without_cfg_job,
 )
+from ssl_launch.assemble import every_key
 from ssl_launch.complaint import EMBEDDED, end
 from ssl_launch.hydra_defaults import HERE, register_defaults
 
@@ -35,6 +36,7 @@ def run_command(
     configured: Callable[[DictConfig], Config] | None = None,
     method: type | None = None,
     options: Mapping[str, str] | None = None,
+    keys: Callable[[], Iterable[str]] = every_key,
 ) -> None:
     """Compose the command line and act on it, here or in jobs; end with one line and an exit code where it is refused.
 
@@ -60,6 +62,8 @@ def run_command(
         One's own, of all those runs.
     options : Mapping, optional
         Option of this command, with a value -> key of the configuration that it sets.
+    keys : Callable
+        Returns the keys of the command's configuration, for suggestions.
     """
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
@@ -92,9 +96,9 @@ def run_command(
     try:
         options = options or {}
         arguments = tidy_arguments(options_as_keys(sys.argv[1:], options), script.parent)
-        refuse_unknown_options(arguments, options)
         arguments, shows = without_cfg_job(arguments)
         prepared = prepare(arguments)
+        check_arguments(prepared, sys.argv[1:], keys, options)
         if shows:  # of several jobs, what they share
             prepared = [*(arguments if "-m" in prepared else prepared), "hydra.mode=RUN"]
         sys.argv[1:] = prepared

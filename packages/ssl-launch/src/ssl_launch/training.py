@@ -11,7 +11,7 @@ from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.models import method_class
 from ssl_core.run_folder import plain_config
-from ssl_launch.assemble import assemble
+from ssl_launch.assemble import assemble, every_key
 from ssl_launch.complaint import complaint, end
 from ssl_launch.hydra_command import run_command
 from ssl_launch.run_name import run_name
@@ -73,10 +73,11 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         "simclr_digits",
         HELP,
         lambda composed: _run(composed, method, data, report),
-        lambda error: complaint(error, data),
+        lambda error: complaint(error, data, method=method),
         lambda composed: plain_config(_config(composed, method, data, report)),
         configured=lambda composed: _config(composed, method, data, report),
         method=method,
+        keys=lambda: every_key(data, method),
     )
 
 

@@ -117,7 +117,8 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
         if option not in known:
             raise ConfigError(
                 f"model.backbone_options.{option}={options[option]!r}: model.backbone={name!r} has no such option; "
-                f"expected one of {_quoted(known)}{_did_you_mean(option, known)}"
+                f"expected one of {_quoted(known)}{_did_you_mean(option, known)} (~model.backbone_options on a command line "
+                "removes those of the file)"
             )
         expected = _expected(_OPTIONS[name][option], options[option])
         if expected:
