@@ -51,6 +51,7 @@ def test_any_number_of_ranks_sees_the_same_images(tmp_path, ranks, monkeypatch):
     for rank in range(ranks):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", str(ranks))
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
         one = alarm(tmp_path)
         for batch in features.split(100):
             one.add({"backbone": batch[rank::ranks]})

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from ssl_core.class_place import class_at, place_of
+from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideLauncher
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder, plain_config
@@ -176,7 +177,11 @@ def test_optuna_looks_for_the_better_side_and_does_not_do_twice_what_is_done(scr
     [
         (["++optim.lr=0.1,-3"], {}, "optim.lr=-3: expected a number, at least 0"),
         (["++optim.lr=1,2", "++log.run=mine"], {}, "log.run='mine': two members of the sweep would be in one folder"),
-        (["++optim.lr=1,2"], {"RANK": "0", "WORLD_SIZE": "2"}, "-m: this is one of 2 processes, and each would start"),
+        (
+            ["++optim.lr=1,2"],
+            {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+            "-m: this is one of 2 processes",
+        ),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_before_anything_has_begun(script, arguments, environment, line):
@@ -318,3 +323,10 @@ def test_two_members_in_one_folder_are_refused(tmp_path, member):
     with pytest.raises(ConfigError, match="two members of the sweep would be in one folder"):
         stand_ins(tmp_path).run([member("a", "0"), member("a", "1")])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["n_jobs", "tasks_per_node"])
+def test_too_many_processes_side_by_side_are_an_error(key):
+    launcher = SideBySideLauncher(**{"n_jobs": 1, "tasks_per_node": 1, "retry_failed": False, key: 100_000})
+    with pytest.raises(ConfigError, match=f"^hydra.launcher.{key}=100000: expected at most "):
+        launcher.launch([], 0)

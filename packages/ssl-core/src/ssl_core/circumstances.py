@@ -10,6 +10,7 @@ from typing import Any
 
 from ssl_core.class_place import RECORDED, changed_code, records_of
 from ssl_core.git_state import git_state, uncommitted_patch
+from ssl_core.launch_environment import LaunchEnvironment
 from ssl_core.processor import processor_features, processor_name
 from ssl_core.run_folder import RunFolder
 
@@ -94,7 +95,7 @@ def differences_here(run: RunFolder) -> list[str]:
     import torch
 
     summary, own = run.read_summary(), torch.get_num_threads()
-    said = what_differs(summary, {"ranks": int(os.environ.get("WORLD_SIZE", "1"))})
+    said = what_differs(summary, {"ranks": LaunchEnvironment.read().world_size})
     kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
     if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
         said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError, RankLostError, RunError
+from ssl_core.launch_environment import LaunchEnvironment, master_address
 from ssl_core.rendezvous import meet
 from ssl_core.sharding import shard, sharded_state, whole_state
 from ssl_core.sync_batchnorm import synchronise_batchnorm
@@ -45,7 +46,7 @@ def visible_gpus() -> list[str]:
 class Distributed:
     """This process among the ranks of the run; alone, it is rank 0 of 1 and every method is the identity.
 
-    Ranks come from ``torchrun`` (``RANK``, ``WORLD_SIZE``) or from a SLURM step (``SLURM_PROCID``, ``SLURM_NTASKS``).
+    Ranks come from ``torchrun`` or from a SLURM step: :class:`~ssl_core.launch_environment.LaunchEnvironment`.
 
     Parameters
     ----------
@@ -60,22 +61,28 @@ class Distributed:
     def __init__(self, device: str, rendezvous: Path, strategy: str = "ddp") -> None:
         self._strategy = strategy
         self._meeting: Path | None = None
-        slurm_step = "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
-        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-            names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        elif slurm_step:
-            names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
-            step = f"{os.environ.get('SLURM_JOB_ID')}_{os.environ['SLURM_STEP_ID']}"
-            self._meeting = rendezvous.with_name(f"{rendezvous.name}_{step}")
-        else:
-            names = None
-        self.rank, self.world_size, self.local_rank = (
-            (int(os.environ.get(name, default)) for name, default in zip(names, "010")) if names else (0, 1, 0)
-        )
+        launch = LaunchEnvironment.read()
+        self.rank, self.world_size, self.local_rank = launch.rank, launch.world_size, launch.local_rank
+        if launch.slurm_step:
+            self._meeting = rendezvous.with_name(f"{rendezvous.name}_{launch.slurm_step}")
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("hardware.device='cuda': torch sees no GPU here; expected 'auto' or 'cpu'")
         kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        self.device = torch.device(kind, self.local_rank) if kind == "cuda" else torch.device("cpu")
+        self.device = torch.device("cuda", self._gpu(launch)) if kind == "cuda" else torch.device("cpu")
+
+    @staticmethod
+    def _gpu(launch: LaunchEnvironment) -> int:
+        """Return the index of this rank's GPU among those that the process sees."""
+        count = torch.cuda.device_count()
+        if launch.local_rank < count:
+            return launch.local_rank
+        if launch.slurm_step and count == 1:  # gpus_per_task: each task sees its own GPU only
+            return 0
+        name = "SLURM_LOCALID" if launch.slurm_step else "LOCAL_RANK"
+        raise ConfigError(
+            f"{name}={launch.local_rank}: torch sees {count} {'GPU' if count == 1 else 'GPUs'} here; expected a number below "
+            f"{count}: start one rank for each GPU, or set hardware.device=cpu"
+        )
 
     @property
     def is_main(self) -> bool:
@@ -86,20 +93,28 @@ class Distributed:
         if self.world_size > 1 and not dist.is_initialized():
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
-            dist.init_process_group(
-                # flags and small objects stay on the host, which then need not wait for the GPU
-                "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo",
-                store=self._store(),
-                rank=self.rank,
-                world_size=self.world_size,
-                timeout=TIMEOUT,
-            )
+            try:
+                dist.init_process_group(
+                    # flags and small objects stay on the host, which then need not wait for the GPU
+                    "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo",
+                    store=self._store(),
+                    rank=self.rank,
+                    world_size=self.world_size,
+                    timeout=TIMEOUT,
+                )
+            except dist.DistError as error:
+                where = self._meeting or master_address()
+                reason = str(error).splitlines()[0]
+                raise RunError(
+                    f"rank {self.rank} of {self.world_size} could not meet the others at {where}: {reason}"
+                ) from error
         return self
 
     def _store(self) -> dist.Store:
         """Return what the ranks exchange their addresses through: nothing in it is of an earlier run of this process."""
         if self._meeting is not None:
             return meet(self._meeting, self.rank, self.world_size, MEETING_TIMEOUT)
+        master_address()
         store, _, _ = next(dist.rendezvous("env://", self.rank, self.world_size, timeout=MEETING_TIMEOUT))
         return dist.PrefixStore(f"run {next(_runs)}", store)
 
@@ -151,7 +166,7 @@ class Distributed:
         on_cpu = self.device.type == "cpu"
         return nn.parallel.DistributedDataParallel(
             module,
-            device_ids=None if on_cpu else [self.local_rank],
+            device_ids=None if on_cpu else [self.device],
             # Without it DDP sorts the gradients anew after a process's first step, and sums of three ranks or more depend on
             # where in a bucket they stand: a run that was killed would not end bit by bit as one that was not. That is a
             # promise on the processor; on a GPU the sorting hides the sums behind the backward pass. There is no

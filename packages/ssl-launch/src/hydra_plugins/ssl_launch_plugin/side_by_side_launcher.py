@@ -1,6 +1,5 @@
 """The launcher of sweeps on this machine, found by Hydra by its place here; what it does is ``ssl_launch.sweep``."""
 
-import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ class SideBySideLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Assemble all members, which refuses what is wrong before anything has begun; run them; show how each ended."""
         from ssl_core.errors import ConfigError, Preempted, RunError
+        from ssl_core.processor import check_parallelism
         from ssl_launch.member import Member
         from ssl_launch.member_return import MemberReturn
         from ssl_launch.sweep import Place, Sweep, members_table
@@ -53,6 +53,7 @@ class SideBySideLauncher(Launcher):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"hydra.launcher.{key}={value}: expected a whole number, at least 1")
+            check_parallelism(f"hydra.launcher.{key}", value or 1)
         _refuse_ranks()
         loader = self.hydra_context.config_loader
         members = Member.all(self.task_function, loader, self.config, job_overrides, initial_job_idx)
@@ -96,9 +97,10 @@ class SideBySideLauncher(Launcher):
 
 def _refuse_ranks() -> None:
     from ssl_core.errors import ConfigError
+    from ssl_core.launch_environment import LaunchEnvironment
 
-    ranks = os.environ.get("WORLD_SIZE") or (os.environ.get("SLURM_NTASKS") if "SLURM_STEP_ID" in os.environ else None)
-    if int(ranks or 1) > 1:
+    ranks = LaunchEnvironment.read().world_size
+    if ranks > 1:
         raise ConfigError(
             f"-m: this is one of {ranks} processes, and each would start the whole sweep; start it once, with "
             f"hydra.launcher.tasks_per_node={ranks}, or with hydra/launcher=submitit_slurm"
