@@ -43,6 +43,7 @@ from ssl_core.method_contract import (
 from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
 from ssl_core.precision import Precision, check_torch_state
 from ssl_core.probes import Probes
+from ssl_core.processor import check_parallelism
 from ssl_core.progress import Progress
 from ssl_core.progress_bar import ProgressBar
 from ssl_core.random_state import seed_everything, seed_step
@@ -222,6 +223,7 @@ class BaseModel(nn.Module):
         config, optim = self.config, self.config.optim
         config.check()
         if config.hardware.num_threads:
+            check_parallelism("hardware.num_threads", config.hardware.num_threads)
             torch.set_num_threads(config.hardware.num_threads)
         self.folder = RunFolder.of(config)
         self.distributed = Distributed(config.hardware.device, self.folder.rendezvous, config.hardware.strategy)

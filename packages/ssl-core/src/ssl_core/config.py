@@ -94,7 +94,7 @@ class HardwareConfig:
     compile: bool = False  # torch.compile the loss
     strategy: str = option("ddp", choices=("ddp", "fsdp"), resume="free")  # fsdp: each rank keeps a part of the weights
     sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
-    num_threads: int = option(0, low=0, resume="free")  # torch's threads a process; 0: torch's own choice
+    num_threads: int = option(0, low=0, resume="free")  # torch's threads, at most 4 a processor; 0: torch's choice
     profile: int = option(0, low=0, resume="free")  # batches whose time is taken apart: profile.md, trace.json
 
     def check(self) -> None:

@@ -5,6 +5,9 @@ import platform
 from functools import cache
 from pathlib import Path
 
+from ssl_core.errors import ConfigError
+
+MAX_PER_PROCESSOR = 4  # threads or processes: more of them only wait for one another, and thousands end in a crash
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")  # as /proc/cpuinfo calls them
 
 
@@ -31,3 +34,18 @@ def processor_features() -> list[str]:
 def num_processors() -> int:
     """Return how many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_parallelism(key: str, value: int) -> None:
+    """Raise a ConfigError if ``value`` threads or processes are too many for the processors that this process may use.
+
+    Called where they are started, not where the command is typed: a cluster's login node may have fewer processors.
+    """
+    processors = num_processors()
+    limit = MAX_PER_PROCESSOR * processors
+    if value > limit:
+        available = "1 processor is" if processors == 1 else f"{processors} processors are"
+        raise ConfigError(
+            f"{key}={value}: expected at most {limit}, {MAX_PER_PROCESSOR} for each processor ({available} available to this "
+            "process)"
+        )

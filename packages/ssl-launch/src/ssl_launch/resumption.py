@@ -10,6 +10,7 @@ from typing import Any
 from ssl_core.circumstances import differences_here
 from ssl_core.class_place import changed_code, class_of_run
 from ssl_core.errors import ConfigError
+from ssl_core.processor import MAX_PER_PROCESSOR, num_processors
 from ssl_core.run_folder import RunFolder
 from ssl_core.saved_config import read_config
 from ssl_eval.run_record import ENDED_WELL
@@ -96,7 +97,8 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
         said = "; ".join(differences_here(run)) or "versions, code, processor and threads are as they were"
         print(f"'{path}': {said}", file=sys.stderr, flush=True)
     # sums depend on how they are split
-    config.hardware.num_threads = summary.get("threads", config.hardware.num_threads)
+    threads = summary.get("threads", config.hardware.num_threads)
+    config.hardware.num_threads = min(threads, MAX_PER_PROCESSOR * num_processors())  # the machine may be a smaller one
     if from_scratch:
         config.log.run = f"{run.path.name}-again"
     kind(config).fit()
