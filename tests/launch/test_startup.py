@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+
+from ssl_launch import command_line, launch
 
 RUNS = Path(__file__).parents[2] / "runs"
 SEVERAL_COMMANDS = """
@@ -111,3 +114,20 @@ def test_reading_runs_imports_no_torch():
         "    assert callable(package.launch if package is ssl_launch else print)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("PWD", str(gone))
+    monkeypatch.setattr(sys, "argv", ["stable-ssl", "ls"])
+    gone.rmdir()
+    reason = "does not exist any more (No such file or directory); change to another one with cd"
+    line = f"the working directory '{gone}' {reason}\n"
+    assert command_line.main() == 2
+    assert capsys.readouterr() == ("", line)
+    with pytest.raises(SystemExit) as ended:
+        launch()
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", line)

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from ssl_core.class_place import class_at, place_of
 from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideLauncher
+from ssl_core.class_place import class_at, place_of
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run_folder import RunFolder, plain_config

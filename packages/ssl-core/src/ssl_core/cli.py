@@ -4,6 +4,8 @@ import argparse
 import importlib
 import sys
 
+from ssl_eval.output_stream import protect_output
+
 # A module has add_arguments(parser) and run(arguments) -> exit code. Only that of the command that is asked for is imported:
 # the others may need torch, which takes seconds.
 COMMANDS = {
@@ -14,6 +16,7 @@ COMMANDS = {
 
 def main() -> int:
     """Run one command and return its exit code."""
+    protect_output()
     parser = argparse.ArgumentParser(prog="ssl-core", description="What can be done with run folders after their runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (home, summary) in COMMANDS.items():

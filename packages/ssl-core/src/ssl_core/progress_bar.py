@@ -1,11 +1,14 @@
 """The line at the bottom of the terminal: loss, images per second, time left."""
 
+import sys
+
 from tqdm import tqdm
 
 from ssl_core.config import Config
 from ssl_core.distributed import Distributed
 from ssl_core.progress import Progress
 from ssl_core.schedules import Plan
+from ssl_eval.output_stream import OutputStream
 
 
 class ProgressBar:
@@ -29,7 +32,8 @@ class ProgressBar:
             initial=done * batch_size,
             unit=" img",
             unit_scale=True,
-            disable=None if enabled else True,  # None: only where stderr is a terminal
+            file=OutputStream(sys.stderr) if sys.stderr else None,  # a terminal that was closed does not end the run
+            disable=None if enabled and sys.stderr else True,  # None: only where stderr is a terminal
             dynamic_ncols=True,
             smoothing=0.1,
         )

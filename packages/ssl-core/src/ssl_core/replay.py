@@ -26,6 +26,7 @@ from ssl_core.progress_bar import ProgressBar
 from ssl_core.run_folder import RunFolder
 from ssl_core.saved_config import read_config
 from ssl_core.step_inspection import StepInspection, inspect_step
+from ssl_eval.output_stream import protect_output
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
@@ -179,6 +180,7 @@ class _Behind(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be the command line."""
+    protect_output()
     parser = argparse.ArgumentParser("python3 -m ssl_core.replay", description="Take one step of a run again.")
     parser.add_argument("folder", help="the run folder")
     parser.add_argument("--step", type=int, help="the optimizer step; default: the one at which the run diverged")

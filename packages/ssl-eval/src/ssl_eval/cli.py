@@ -1,11 +1,11 @@
 """``ssl-eval report FOLDER...`` and ``ssl-eval watch FOLDER...``: the command line."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ssl_eval.output_stream import exit_code_of_output, protect_output
 from ssl_eval.suggestion import did_you_mean
 
 FOLDER = "a run, or a folder of runs at any depth, or wandb:entity/project"
@@ -18,7 +18,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "ssl-eval") -> int:
-    """Run the command; return its exit code: 0, or 2 where the input is wrong (one line on stderr says how)."""
+    """Run the command and return its exit code.
+
+    0: done; 2: wrong input (one line on stderr); 74: the output could not be written, e.g. to a full disk.
+    """
+    protect_output()
     parser = _Parser(prog=prog, description="From runs to the numbers, the table and the figure of a paper.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     report = commands.add_parser(
@@ -45,13 +49,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ssl-eval") -> int:
         if chosen.command == "watch":
             from ssl_eval.watch import watch
 
-            return watch(chosen.folders, chosen.every, chosen.once)
-        return _report(chosen.folders, chosen.out)
+            return exit_code_of_output(watch(chosen.folders, chosen.every, chosen.once))
+        return exit_code_of_output(_report(chosen.folders, chosen.out))
     except (ValueError, ImportError) as error:
         problem = str(error)
-    except BrokenPipeError:  # of `| head`: whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         problem = f"'{error.filename}': {error.strerror}" if error.filename else str(error)
     print(f"{prog} {chosen.command}: {problem}", file=sys.stderr)

@@ -5,13 +5,14 @@ neither Hydra nor torch.
 """
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_core.errors import ConfigError
 from ssl_core.strict import nearest
+from ssl_eval.output_stream import exit_code_of_output, protect_output
+from ssl_launch.working_directory import check_working_directory
 
 HELP = """stable-ssl COMMAND ...: self-supervised learning, from an idea to its table
 
@@ -43,33 +44,34 @@ COMMANDS = {
     "doctor": "ssl_launch.doctor:main",
     "completion": "ssl_launch.completion:main",
 }
+WRITES_FILES = ("train", "resume", "eval", "views")  # what these print is in files as well
 
 
 def main() -> int:
     """Run one command; return its exit code. What is refused is one line on stderr."""
+    protect_output()
     name, *arguments = sys.argv[1:] or ["--help"]
-    if name in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return 0
-    if name == "--version":
-        from ssl_core.circumstances import versions
-
-        print(", ".join(f"{package} {version}" for package, version in versions().items()))
-        return 0
     try:
+        check_working_directory()
+        if name in ("-h", "--help", "help"):
+            print(HELP, end="")
+            return exit_code_of_output(0)
+        if name == "--version":
+            from ssl_core.circumstances import versions
+
+            print(", ".join(f"{package} {version}" for package, version in versions().items()))
+            return exit_code_of_output(0)
         if name not in COMMANDS:
             raise ConfigError(f"stable-ssl {name}: unknown command{nearest(name, [*COMMANDS, '--version', '--help'])}")
         module, function = COMMANDS[name].split(":")
-        return getattr(importlib.import_module(module), function)(arguments)
+        code = getattr(importlib.import_module(module), function)(arguments)
+        return code if name in WRITES_FILES else exit_code_of_output(code)
     except ConfigError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         return 130
-    except BrokenPipeError:  # of `| head`: whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def train(arguments: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
+from ssl_eval.output_stream import protect_output
 from ssl_launch.arguments import (
     check_arguments,
     options_as_keys,
@@ -24,6 +25,7 @@ from ssl_launch.arguments import (
 from ssl_launch.assemble import every_key
 from ssl_launch.complaint import EMBEDDED, end
 from ssl_launch.hydra_defaults import HERE, register_defaults
+from ssl_launch.working_directory import check_working_directory
 
 
 def run_command(
@@ -65,6 +67,11 @@ def run_command(
     keys : Callable
         Returns the keys of the command's configuration, for suggestions.
     """
+    protect_output()
+    try:
+        check_working_directory()
+    except ConfigError as error:
+        end(str(error), error.exit_code)
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
     program = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]

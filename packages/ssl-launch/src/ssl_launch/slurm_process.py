@@ -10,19 +10,25 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from ssl_core.errors import ConfigError, Preempted, RunError
 from ssl_core.signals import leave_at_once
+from ssl_eval.output_stream import protect_output
 from ssl_launch import last_words
 from ssl_launch.job_error import JobError
 
 
-def answer_signals() -> None:
-    """Put our handlers in the place of submitit's, which would requeue in one rank while the others compute on."""
+def prepare() -> None:
+    """Continue where messages cannot be written, and replace submitit's handlers of signals.
+
+    The log is on the disk of the runs, which may be full. Submitit's handlers would requeue in one rank while the others
+    compute.
+    """
+    protect_output()
     for number in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, leave_at_once)
 
 
 def run(function: Callable[..., Any], *arguments: Any) -> JobReturn:
     """Call a function, and end as a member of a sweep does."""
-    answer_signals()
+    prepare()
     result = JobReturn()
     try:
         result.return_value = function(*arguments)

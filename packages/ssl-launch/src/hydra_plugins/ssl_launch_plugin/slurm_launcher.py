@@ -73,7 +73,7 @@ class SlurmLauncher(SubmititLauncher):
         """Run one member. This is in the job, in each of its processes."""
         from ssl_launch import slurm_process
 
-        slurm_process.answer_signals()
+        slurm_process.prepare()
         sys.argv, sys.orig_argv = self.command  # for the run's summary: what was typed, not what submitit has started
         return slurm_process.ended(super().__call__(*arguments, **options))
 
