@@ -1,22 +1,28 @@
 """Sweeps on this machine: whole command lines for what a user sees, small stand-in processes for what ends in every way."""
 
+import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideLauncher
 from ssl_core.class_place import class_at, place_of
 from ssl_core.config import Config
-from ssl_core.errors import ConfigError
+from ssl_core.errors import ConfigError, RunError
 from ssl_core.run_folder import RunFolder, plain_config
 from ssl_launch.member import Member
-from ssl_launch.sweep import Place, Sweep, members_table
+from ssl_launch.member_return import MemberReturn
+from ssl_launch.sweep import Place, Sweep, members_table, share_twins
+from ssl_launch.sweep_axes import check_axes
 
 # A method that goes on only when its sibling runs as well, and says on which cores it may compute.
 METHOD = """
@@ -176,6 +182,7 @@ def test_optuna_looks_for_the_better_side_and_does_not_do_twice_what_is_done(scr
     ("arguments", "environment", "line"),
     [
         (["++optim.lr=0.1,-3"], {}, "optim.lr=-3: expected a number, at least 0"),
+        (["++hardware.seed=range(3,3)"], {}, "++hardware.seed=range(3,3): no value to sweep over"),
         (["++optim.lr=1,2", "++log.run=mine"], {}, "log.run='mine': two members of the sweep would be in one folder"),
         (
             ["++optim.lr=1,2"],
@@ -319,10 +326,20 @@ def test_places_divide_cores_and_gpus_without_overlap():
     assert os.sched_getaffinity(0) == allowed
 
 
-def test_two_members_in_one_folder_are_refused(tmp_path, member):
+def test_different_members_in_one_folder_are_an_error(tmp_path, member):
+    other = member("a", "1")
+    other.config.log.every_steps = 3
     with pytest.raises(ConfigError, match="two members of the sweep would be in one folder"):
-        stand_ins(tmp_path).run([member("a", "0"), member("a", "1")])
+        share_twins([member("a", "0"), other])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_value_drawn_twice_is_trained_once(tmp_path, member, capfd):
+    members = share_twins([member("a", "0"), member("b", "0"), member("a", "0")])
+    stand_ins(tmp_path, n_jobs=3).run(members)
+    assert [MemberReturn.of(each, None).return_value for each in members] == [0.25, 0.25, 0.25]
+    assert (tmp_path / "out" / "a" / "output.log").read_text().count("I am") == 1
+    assert capfd.readouterr().out.count("started") == 2
 
 
 @pytest.mark.parametrize("key", ["n_jobs", "tasks_per_node"])
@@ -330,3 +347,86 @@ def test_too_many_processes_side_by_side_are_an_error(key):
     launcher = SideBySideLauncher(**{"n_jobs": 1, "tasks_per_node": 1, "retry_failed": False, key: 100_000})
     with pytest.raises(ConfigError, match=f"^hydra.launcher.{key}=100000: expected at most "):
         launcher.launch([], 0)
+
+
+class Choices:
+    """Stands in for Hydra's loader."""
+
+    def get_group_options(self, group, **_):
+        return ["small", "large"] if group == "size" else []
+
+
+@pytest.mark.parametrize(
+    ("axis", "reason"),
+    [
+        (
+            "++hardware.seed=range(3,3)",
+            "no value to sweep over; a range begins with its start and ends before its stop",
+        ),
+        ("++optim.lr=range(0,1,-0.1)", "no value to sweep over; a range"),
+        ("++hardware.seed=range(0,3,0)", "the step of a range cannot be 0"),
+        ("++optim.lr=range(0.5,3,0)", "the step of a range cannot be 0"),
+        ("size=glob(nope*)", "no value to sweep over; the choices are small, large"),
+        ("depth=glob(*)", "no value to sweep over; there is no group 'depth'"),
+    ],
+)
+def test_empty_axis_is_named(axis, reason):
+    check_axes(["++hardware.seed=range(3)", "size=glob(s*)", "++optim.lr=interval(1,2)", "a=1,2"], Choices())
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'{axis}: {reason}')}"):
+        check_axes(["++hardware.seed=1,2", axis], Choices())
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Return a function that makes Optuna's sweeper, whose launcher returns members of the given status."""
+    pytest.importorskip("optuna")
+    optuna_sweeper = pytest.importorskip("hydra_plugins.ssl_launch_plugin.optuna_sweeper")
+    import optuna
+
+    def make(member=None, grid=False, **changes):
+        sampler = functools.partial(optuna.samplers.GridSampler) if grid else optuna.samplers.RandomSampler(seed=0)
+        settings = {"direction": "maximize", "n_trials": 2, "n_jobs": 2, "max_failure_rate": 0.0, "sampler": sampler}
+        empty = dict.fromkeys(("storage", "study_name", "search_space", "custom_search_space", "params"))
+        sweeper = optuna_sweeper.Search(**{**empty, **settings, **changes})
+        sweeper.sweeper.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+        sweeper.sweeper.hydra_context = object()
+        sweeper.sweeper.launcher = SimpleNamespace(
+            launch=lambda overrides, initial_job_idx: [
+                MemberReturn.of(member, RunError("2 of 2 runs of the sweep did not finish")) for _ in overrides
+            ]
+        )
+        return sweeper
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("changes", "axis", "line"),
+    [
+        ({"direction": "up"}, "a=1,2", "hydra.sweeper.direction=up: expected 'minimize' or 'maximize'"),
+        ({"n_trials": 0}, "a=1,2", "hydra.sweeper.n_trials=0: expected a whole number, at least 1"),
+        ({"n_jobs": 0}, "a=1,2", "hydra.sweeper.n_jobs=0: expected a whole number, at least 1"),
+        ({"max_failure_rate": 2.0}, "a=1,2", "hydra.sweeper.max_failure_rate=2.0: expected a number from 0 to 1"),
+        ({}, "a=1", "hydra/sweeper=optuna: no value to search for"),
+        ({"grid": True}, "a=interval(0.1,1)", "a=interval(0.1,1): hydra/sweeper/sampler=grid tries every value"),
+        ({"grid": True}, "a=tag(log,interval(1,9))", "a=tag(log,interval(1,9)): hydra/sweeper/sampler=grid"),
+    ],
+)
+def test_invalid_search_is_one_line(search, changes, axis, line):
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}"):
+        search(**changes).sweep([axis])
+
+
+def test_outcome_of_a_search_is_that_of_its_trials(search, member, tmp_path):
+    failed, finished = member("failed", "1"), member("finished", "0")
+    failed.status, finished.status = "failed", "finished"
+    with pytest.raises(RunError, match="max_failure_rate=0 of a batch failed"):
+        search(failed).sweep(["a=1,2"])
+    with pytest.raises(RunError, match="none of the 2 trials has finished with a value"):
+        search(failed, max_failure_rate=1).sweep(["a=1,2"])
+    with pytest.raises(RunError, match="none of the 2 trials has finished with a value"):
+        search(finished).sweep(["a=1,2"])  # it has no accuracy
+    finished.folder.path.mkdir(parents=True)
+    finished.folder.write_summary({"status": "finished", "metrics": {"toy/accuracy": 0.5}})
+    search(finished).sweep(["a=1,2"])
+    assert "best_value: 0.5" in (tmp_path / "optimization_results.yaml").read_text()

@@ -14,11 +14,13 @@ from typing import Any
 import hydra._internal.hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError
 from ssl_launch.hydra_keys import check_hydra_keys
+from ssl_launch.sweep_axes import check_axes
 
 _SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
 TARGETS: dict[
@@ -33,6 +35,7 @@ TARGETS: dict[
     "hydra.sweeper": (
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+        "hydra_plugins.ssl_launch_plugin.optuna_sweeper.Search",
     ),
     "hydra.sweeper.sampler": tuple(
         f"optuna.samplers.{name}" for name in ("TPESampler", "RandomSampler", "GridSampler", "CmaEsSampler")
@@ -59,7 +62,7 @@ class CheckedLoader(ConfigLoaderImpl):
     """Hydra's own, through which each configuration comes (of a run, a sweep, each member of it, and ``--cfg``)."""
 
     def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
-        """Compose, and refuse what names anything that is not on our list."""
+        """Compose; raise for what names anything that is not on our list, for an unknown key, and for an empty sweep."""
         try:
             config = super().load_configuration(*arguments, **options)
         except MissingConfigException as error:
@@ -68,6 +71,10 @@ class CheckedLoader(ConfigLoaderImpl):
             raise
         refuse_foreign_targets(config)
         check_hydra_keys(config)
+        params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+        check_axes((f"{key}={value}" for key, value in params.items()), self)
+        if RunMode.MULTIRUN in (*arguments, *options.values()):
+            check_axes(OmegaConf.select(config, "hydra.overrides.task") or (), self)
         return config
 
     def _process_config_searchpath(self, config_name: Any, parsed_overrides: Any, repo: Any) -> None:

@@ -174,6 +174,21 @@ def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:
     return [each for each in arguments if each not in flags], True
 
 
+def with_multirun(arguments: list[str]) -> list[str]:
+    """Return tidied arguments with ``-m`` in front where they name a sweeper.
+
+    Hydra finds the mode by composing once, ignores any error of that, and then reports the values of a sweep as an error.
+
+    Examples
+    --------
+    >>> with_multirun(["hydra/sweeper=optuna", "hydra.sweeper.n_trials=two"])
+    ['-m', 'hydra/sweeper=optuna', 'hydra.sweeper.n_trials=two']
+    """
+    keys = {each.lstrip("+").partition("=")[0] for each in arguments}
+    sweeps = "hydra/sweeper" in keys and not keys & {"-m", "--multirun", "hydra.mode", "-c", "--cfg"}
+    return ["-m", *arguments] if sweeps else arguments
+
+
 def _absolute(folder: str, script_folder: Path) -> str:
     here = Path(folder)
     return str((here if here.is_dir() else script_folder / here).absolute())

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import open_dict
 
@@ -54,14 +53,14 @@ class EvaluationJobs:
         self.method = method
         self.jobs: list[SlurmJobs] = []
 
-    def submit(self, training: SlurmJobs) -> None:
-        """Submit them all, behind the jobs of the training (one for each member, in this order)."""
+    def submit(self, training: SlurmJobs, behind: Sequence[str | None]) -> None:
+        """Submit them all, each behind the job that trains its run; None for a run that has finished before."""
         params = {**training.params, "tasks_per_node": 1, "nodes": 1}
         if params.get("gpus_per_node"):
             params["gpus_per_node"] = 1
         ids = []
-        for job, config in zip(training.jobs, self.configs):
-            after = SlurmJobs(training.folder, _behind(f"afterok:{job.job_id}", params, "evaluate"))
+        for job, config in zip(behind, self.configs):
+            after = SlurmJobs(training.folder, _behind(job and f"afterok:{job}", params, "evaluate"))
             run, count = str(RunFolder.of(config).path.absolute()), checkpoints_kept(config)
             what = (count, self.protocol, self.fine_tuning, self.method, type(config.data))
             after.submit(slurm_process.run, [(judge, run, number, *what) for number in range(count)])
@@ -71,15 +70,15 @@ class EvaluationJobs:
         last.submit(slurm_process.run, [(report, str(Path(self.configs[0].log.folder).absolute()))])
         self.jobs.append(last)
 
-    def wait(self, trained: Sequence[JobReturn]) -> None:
-        """Wait for the evaluations of the runs that have ended well, and for the report.
+    def wait(self, trained: Sequence[bool]) -> None:
+        """Wait for the evaluations of the runs that have finished, and for the report.
 
         Raises
         ------
         JobError
             If one of them has failed.
         """
-        waited = [jobs for jobs, end in zip(self.jobs, trained) if end.status is JobStatus.COMPLETED]
+        waited = [jobs for jobs, finished in zip(self.jobs, trained) if finished]
         ends = [end for jobs in [*waited, self.jobs[-1]] for end in jobs.wait()]
         for end in ends:
             end.return_value  # noqa: B018  # it raises what the job has raised
@@ -115,6 +114,8 @@ def report(folder: str) -> None:
         print(path, flush=True)
 
 
-def _behind(dependency: str, params: dict[str, Any], name: str) -> dict[str, Any]:
+def _behind(dependency: str | None, params: dict[str, Any], name: str) -> dict[str, Any]:
+    if dependency is None:
+        return {**params, "name": name}
     more = {**(params.get("additional_parameters") or {}), "kill-on-invalid-dep": "yes"}
     return {**params, "dependency": dependency, "name": name, "additional_parameters": more}

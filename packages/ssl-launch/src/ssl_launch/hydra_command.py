@@ -20,6 +20,7 @@ from ssl_launch.arguments import (
     options_as_keys,
     options_of_a_member,
     tidy_arguments,
+    with_multirun,
     without_cfg_job,
 )
 from ssl_launch.assemble import every_key
@@ -107,8 +108,9 @@ def run_command(
         prepared = prepare(arguments)
         check_arguments(prepared, sys.argv[1:], keys, options)
         if shows:  # of several jobs, what they share
-            prepared = [*(arguments if "-m" in prepared else prepared), "hydra.mode=RUN"]
-        sys.argv[1:] = prepared
+            sys.argv[1:] = [*(arguments if "-m" in prepared else prepared), "hydra.mode=RUN"]
+        else:
+            sys.argv[1:] = with_multirun(prepared)
         launched: Any = task
         launched.method = method
         launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]

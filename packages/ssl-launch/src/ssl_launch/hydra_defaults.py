@@ -51,7 +51,9 @@ def _register_optuna(store: ConfigStore) -> None:
     except ImportError:
         return
     OmegaConf.register_new_resolver("direction_of_monitor", _direction_of_monitor, replace=True)
-    sweeper = optuna.OptunaSweeperConf(direction="${direction_of_monitor:}")
+    sweeper = optuna.OptunaSweeperConf(
+        _target_="hydra_plugins.ssl_launch_plugin.optuna_sweeper.Search", direction="${direction_of_monitor:}"
+    )
     store.store(group="hydra/sweeper", name="optuna", node=sweeper, provider="ssl_launch")
     for name, sampler in (("tpe", optuna.TPESamplerConfig), ("random", optuna.RandomSamplerConfig)):
         store.store(group="hydra/sweeper/sampler", name=name, node=sampler(seed=0), provider="ssl_launch")

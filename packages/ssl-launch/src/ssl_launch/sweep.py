@@ -15,6 +15,7 @@ from typing import Any
 
 from ssl_core.class_place import changed_code
 from ssl_core.errors import ConfigError
+from ssl_core.run_folder import plain_config
 from ssl_core.signals import StopSignal
 from ssl_eval.metric_cell import Cell, metric_cell
 from ssl_eval.table import Table
@@ -86,21 +87,8 @@ class Sweep:
         self._running: dict[int, tuple[Member, subprocess.Popen[bytes]]] = {}  # by the number of their place
 
     def run(self, members: list[Member], retry_failed: bool = False) -> None:
-        """Bring every member to its end; after a signal, those that run, and start no more.
-
-        Raises
-        ------
-        ConfigError
-            Before any is started, if two of them would be in one folder.
-        """
-        refuse_twins(members)
-        for member in members:
-            member.look(retry_failed)
-        waiting = [member for member in members if member.status == "waiting"]
-        if len(waiting) < len(members):
-            counts = Counter(member.status for member in members if member.status != "waiting")
-            print(f"of {len(members)} runs {_listed(counts)} before, {len(waiting)} to do", flush=True)
-            _warn_of_changed_code(members)
+        """Bring every member to its end; after a signal, those that run, and start no more."""
+        waiting = members_to_run(members, retry_failed)
         with self._signals():
             while self._running or (waiting and self.stopped_by is None):
                 for number, place in enumerate(self.places):
@@ -187,14 +175,34 @@ def _listed(counts: "Counter[str]") -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def refuse_twins(members: list[Member]) -> None:
-    """Raise a ConfigError if two members would be in one folder."""
+def share_twins(members: list[Member]) -> list[Member]:
+    """Return the members, with one object for those that are the same run: a search may draw a value twice.
+
+    Raises
+    ------
+    ConfigError
+        If different members would be in one folder.
+    """
     seen: dict[str, Member] = {}
     for member in members:
-        path = str(member.folder.path.absolute())
-        if path in seen:
+        first = seen.setdefault(str(member.folder.path.absolute()), member)
+        if plain_config(first.config) != plain_config(member.config):
             raise ConfigError(
-                f"log.run={member.config.log.run!r}: two members of the sweep would be in one folder, '{path}': "
-                f"{' '.join(seen[path].overrides)} and {' '.join(member.overrides)}; leave log.run away, and each has its own"
+                f"log.run={member.config.log.run!r}: two members of the sweep would be in one folder, "
+                f"'{member.folder.path}': {' '.join(first.overrides)} and {' '.join(member.overrides)}; without log.run, a run "
+                "is named by all of its keys but log.*"
             )
-        seen[path] = member
+    return [seen[str(member.folder.path.absolute())] for member in members]
+
+
+def members_to_run(members: list[Member], retry_failed: bool) -> list[Member]:
+    """Return the members, each once, that an earlier sweep has not brought to an end; print how many it has."""
+    members = list({id(member): member for member in members}.values())
+    for member in members:
+        member.look(retry_failed)
+    waiting = [member for member in members if member.status == "waiting"]
+    if len(waiting) < len(members):
+        counts = Counter(member.status for member in members if member.status != "waiting")
+        print(f"of {len(members)} runs {_listed(counts)} before, {len(waiting)} to do", flush=True)
+        _warn_of_changed_code(members)
+    return waiting

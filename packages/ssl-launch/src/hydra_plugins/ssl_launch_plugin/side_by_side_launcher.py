@@ -47,7 +47,7 @@ class SideBySideLauncher(Launcher):
         from ssl_core.processor import check_parallelism
         from ssl_launch.member import Member
         from ssl_launch.member_return import MemberReturn
-        from ssl_launch.sweep import Place, Sweep, members_table
+        from ssl_launch.sweep import Place, Sweep, members_table, share_twins
 
         for key in ("n_jobs", "tasks_per_node"):
             value = getattr(self, key)
@@ -56,7 +56,7 @@ class SideBySideLauncher(Launcher):
             check_parallelism(f"hydra.launcher.{key}", value or 1)
         _refuse_ranks()
         loader = self.hydra_context.config_loader
-        members = Member.all(self.task_function, loader, self.config, job_overrides, initial_job_idx)
+        members = share_twins(Member.all(self.task_function, loader, self.config, job_overrides, initial_job_idx))
         self._members += members
         sweep = Sweep(self._command(), Place.divide(*self._room(members)))
         sweep.run(members, self.retry_failed)

@@ -28,46 +28,54 @@ class SlurmLauncher(SubmititLauncher):
         self.command = list(sys.argv), list(sys.orig_argv)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submit, say what was submitted, and return how each member of the sweep has ended."""
+        """Submit what is not finished, say what was submitted, and return how each member of the sweep has ended."""
         from ssl_launch.evaluation_jobs import EvaluationJobs
         from ssl_launch.slurm_jobs import SlurmJobs, note_deaths
+        from ssl_launch.sweep import members_to_run
 
         assert self.config is not None
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         members = self._members(job_overrides, initial_job_idx)
-        configs = [member.config for member in members]
+        due = members_to_run(members, retry_failed=True)
+        for member in due:
+            member.refuse_other()
+        runs = list({id(member): member for member in members}.values())
         method = getattr(self.task_function, "method", None)
+        configs = [member.config for member in runs]
         evaluations = EvaluationJobs(self.evaluate, loader, configs, method) if self.evaluate else None
         jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params)
-        arguments = []
-        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+        arguments, submitted = [], []
+        for position, overrides in enumerate(job_overrides):
+            if members and (members[position] not in due or members[position] in submitted):
+                continue
+            submitted += members[position : position + 1]
+            number = initial_job_idx + position
             _message.info("#%d: %s", number, " ".join(filter_overrides(overrides)))
             arguments.append(
                 (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
             )
-        jobs.submit(self, arguments, [str(member.folder.checkpoints.absolute()) for member in members])
+        if arguments:
+            jobs.submit(self, arguments, [str(member.folder.checkpoints.absolute()) for member in submitted])
         if evaluations is not None:
-            evaluations.submit(jobs)
-        ends = jobs.wait()
-        note_deaths(configs, jobs, ends)
+            behind = {id(member): job.job_id for member, job in zip(submitted, jobs.jobs)}
+            evaluations.submit(jobs, [behind.get(id(member)) for member in runs])
+        ends = jobs.wait() if arguments else []
+        note_deaths([member.config for member in submitted], jobs, ends)
+        returns = _returns(members, submitted, ends) if members else ends
         if evaluations is not None:
-            evaluations.wait(ends)
-        return _returns(members, ends) if members else ends
+            evaluations.wait([member.status == "finished" for member in runs])
+        return returns
 
     def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Member]":
         """Return what is trained, nothing perhaps, or refuse all of it: a job would find out when it is its turn."""
         from ssl_launch.member import Member
-        from ssl_launch.sweep import refuse_twins
+        from ssl_launch.sweep import share_twins
 
         if getattr(self.task_function, "configured", None) is None or self.config is None or self.hydra_context is None:
             return []
         loader = self.hydra_context.config_loader
-        members = Member.all(self.task_function, loader, self.config, job_overrides, first)
-        refuse_twins(members)
-        for member in members:
-            member.refuse_other()
-        return members
+        return share_twins(Member.all(self.task_function, loader, self.config, job_overrides, first))
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
         """Run one member. This is in the job, in each of its processes."""
@@ -78,20 +86,20 @@ class SlurmLauncher(SubmititLauncher):
         return slurm_process.ended(super().__call__(*arguments, **options))
 
 
-def _returns(members: "list[Member]", ends: Sequence[JobReturn]) -> list[JobReturn]:
+def _returns(members: "list[Member]", submitted: "list[Member]", ends: Sequence[JobReturn]) -> list[JobReturn]:
     """Show how each member has ended, and return what a sweeper wants of it: the value of its metric, or the error."""
     from ssl_launch.member_return import MemberReturn
     from ssl_launch.sweep import members_table
 
-    returns: list[JobReturn] = []
-    for member, end in zip(members, ends):
+    errors: dict[int, Any] = {}
+    for member, end in zip(submitted, ends):
         done = end.status is JobStatus.COMPLETED
         saved = member.folder.read_summary().get("status") == "preempted"  # it was cancelled
         member.status = "finished" if done else "preempted" if saved else "failed"
         member.error = "" if done else str(end._return_value)
-        returns.append(MemberReturn.of(member, end._return_value))
+        errors[id(member)] = end._return_value
     if len(members) > 1:
         print("", members_table(members).to_text(), sep="\n", flush=True)
     else:
         print(f"{members[0].status:<11} {members[0].folder.path}", flush=True)
-    return returns
+    return [MemberReturn.of(member, errors.get(id(member))) for member in members]
