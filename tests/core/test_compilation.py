@@ -4,12 +4,14 @@ The methods are traced with the backend ``aot_eager``, which does all that the c
 them.
 """
 
+import os
+
 import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-from ssl_core import BaseModel, Teacher
+from ssl_core import BaseModel, Teacher, compilation
 from ssl_core.models import METHODS, joint_embedding, method_class, supervised
 from ssl_core.projectors import mlp
 from ssl_core.run_folder import RunFolder
@@ -152,3 +154,19 @@ def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_c
     assert counters["stats"]["unique_graphs"] == 3  # one a process: whole, killed, resumed
     for ours, theirs in zip(train_lines(whole), train_lines(plain)):
         assert ours == pytest.approx(theirs, rel=0.05)  # bf16 has three digits
+
+
+@pytest.mark.parametrize("named", [None, "mine"])
+def test_compiler_cache_is_private_unless_named(monkeypatch, named):
+    """A process that was killed while it compiled leaves truncated files in its cache."""
+    monkeypatch.delenv(compilation.CACHE_VARIABLE, raising=False)
+    if named:
+        monkeypatch.setenv(compilation.CACHE_VARIABLE, named)
+    compilation._private_cache.cache_clear()
+    folder = compilation._private_cache()
+    assert (folder is None) == bool(named)
+    assert os.environ[compilation.CACHE_VARIABLE] == (named or folder.name)
+    assert compilation._private_cache() is folder
+    compilation._private_cache.cache_clear()
+    if folder:
+        folder.cleanup()

@@ -1,8 +1,28 @@
 """``torch.compile``, set up for a loss that lives in a module: once for the run, not once a step."""
 
+import os
+import tempfile
+from functools import cache
+
 import torch
 import torch._dynamo
 from torch import nn
+
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+@cache
+def _private_cache() -> "tempfile.TemporaryDirectory[str] | None":
+    """Give this process a cache of the compiler's own, removed at its end; None where the environment names one.
+
+    The compiler writes kernels in place: a process that is killed meanwhile leaves a truncated file, and every later one that
+    shares the cache fails on it.
+    """
+    if os.environ.get(CACHE_VARIABLE):
+        return None
+    folder = tempfile.TemporaryDirectory(prefix="ssl_core_compiled_", ignore_cleanup_errors=True)
+    os.environ[CACHE_VARIABLE] = folder.name
+    return folder
 
 
 def compiled(module: nn.Module) -> nn.Module:
@@ -14,6 +34,7 @@ def compiled(module: nn.Module) -> nn.Module:
     good. The two settings hold for the whole process; what an earlier run in it has compiled is forgotten, so that a run is the
     same alone and after another.
     """
+    _private_cache()
     torch._dynamo.reset()
     torch._dynamo.config.allow_unspec_int_on_nn_module = True
     torch._dynamo.config.force_parameter_static_shapes = False

@@ -91,7 +91,7 @@ class HardwareConfig:
     seed: int = option(0, low=0)  # of everything random: weights, order, views, dropout
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
     precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
-    compile: bool = False  # torch.compile the loss
+    compile: bool = False  # torch.compile the loss; each process compiles, unless TORCHINDUCTOR_CACHE_DIR is set
     strategy: str = option("ddp", choices=("ddp", "fsdp"), resume="free")  # fsdp: each rank keeps a part of the weights
     sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
     num_threads: int = option(0, low=0, resume="free")  # torch's threads, at most 4 a processor; 0: torch's choice
