@@ -14,7 +14,7 @@ MEMBERS = {
     "ssl-losses": "",
     "ssl-data": "",
     "ssl-eval": "[report,wandb]",
-    "ssl-core": "[timm,wandb]",
+    "ssl-core": "[tensorboard,timm,wandb]",
     "ssl-launch": "[optuna]",
 }
 

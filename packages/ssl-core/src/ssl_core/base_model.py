@@ -29,6 +29,7 @@ from ssl_core.export import export_backbone
 from ssl_core.final_table import write_report
 from ssl_core.freeze import Freeze
 from ssl_core.loaders import Loaders
+from ssl_core.logged_image import save_image
 from ssl_core.logger import Logger, Sink
 from ssl_core.loss_module import LossModule, total
 from ssl_core.method_contract import (
@@ -292,13 +293,21 @@ class BaseModel(nn.Module):
         self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=writes)
 
     def make_sinks(self) -> list[Sink]:
-        """Return the listeners beside ``metrics.jsonl``: wandb, if ``log.wandb`` says so. Main rank only."""
-        log = self.config.log
-        if log.wandb == "off" or not self.distributed.is_main:
-            return []
-        from ssl_core.wandb_sink import WandbSink
+        """Return the sinks beside ``metrics.jsonl``: wandb and TensorBoard, as ``log`` says. Called on the main rank only.
 
-        return [WandbSink(self.folder, log)]
+        Override it to add one: ``return [*super().make_sinks(), MySink()]``. A sink has ``log(step, values)`` and ``close()``,
+        and ``log_image(step, name, path)`` if it shows images.
+        """
+        sinks: list[Sink] = []
+        if self.config.log.wandb != "off":
+            from ssl_core.wandb_sink import WandbSink
+
+            sinks.append(WandbSink(self.folder, self.config.log))
+        if self.config.log.tensorboard:
+            from ssl_core.tensorboard_sink import TensorBoardSink
+
+            sinks.append(TensorBoardSink(self.folder))
+        return sinks
 
     # -- 1. INITIALIZATION
 
@@ -623,6 +632,29 @@ class BaseModel(nn.Module):
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+
+    def log_image(self, name: str, image: Any) -> None:
+        """Save an image as ``<run>/images/<name>/step_<n>.png`` and show it in wandb and TensorBoard.
+
+        Call it from any hook, also on all ranks: only the main one saves. In a replay it does nothing. It waits for the
+        device, so call it every few hundred steps, not at each.
+
+        Parameters
+        ----------
+        name : str
+            For example ``"views"`` or ``"eval/reconstruction"``.
+        image : Tensor, array or matplotlib figure
+            ``(C, H, W)``, ``(H, W, C)`` or ``(H, W)``, C = 1, 3 or 4: ``uint8``, or floating point in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            For another shape or dtype, or a name that is not a relative path.
+        """
+        logger = getattr(self, "logger", None)  # there is none outside of fit()
+        if logger is not None and logger.writes:
+            path = save_image(self.folder, self.progress.step, name, image)
+            logger.log_image(self.progress.step, name, path)
 
     def write_report(self) -> None:
         """Write the table (kNN and linear probes, trained and untrained) and the figure of the run."""

@@ -131,6 +131,7 @@ class LogConfig:
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
     wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
     wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
+    tensorboard: bool = option(False, resume="free")  # also write TensorBoard events into <run>/tensorboard
     level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
     progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal
 

@@ -43,6 +43,7 @@ def write_report(model: "BaseModel") -> list[str]:
         return []
     try:
         learning_curves([model.folder.path], model.folder.curves)
+        model.logger.log_image(model.progress.step, "curves", model.folder.curves)
         lines.append(str(model.folder.curves))
     except (ImportError, NothingToDraw) as error:
         lines.append(f"no figure: {error}")

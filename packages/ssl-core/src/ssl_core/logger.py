@@ -32,6 +32,8 @@ class Sink(Protocol):
     def close(self) -> None:
         """Finish."""
 
+    # A sink that shows images also has log_image(step: int, name: str, path: Path): ``path`` is a PNG file.
+
 
 class Logger:
     """Appends lines to ``metrics.jsonl`` and passes them to the sinks.
@@ -98,6 +100,12 @@ class Logger:
                 with warn_on_error(f"{type(sink).__name__}.log() failed", f"it gets no more metrics; {_FILES}"):
                     sink.log(step, dict(values))
                     self._failed.remove(sink)
+
+    def log_image(self, step: int, name: str, path: Path) -> None:
+        """Pass a PNG file to the sinks that show images."""
+        for sink in self.sinks if self.writes else []:
+            if hasattr(sink, "log_image"):
+                sink.log_image(step, name, path)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what of the file belongs to the state, once it is safe on the disk: its last line may still grow."""

@@ -4,8 +4,9 @@
 ``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the
 run has diverged; ``uncommitted.patch``, what was not committed of the code when it began; ``profile.md`` and ``trace.json``
 where ``hardware.profile`` asks for them; ``output.log``: what a member of a sweep has printed; ``.lock`` says which process
-works in it; ``eval/`` holds what protocols say of its checkpoints, and the features; ``wandb.json`` and ``wandb/`` are there
-where wandb shows the run. The files are the truth; whatever else shows a run reads them.
+works in it; ``images/`` holds what ``log_image`` has saved; ``eval/`` holds what protocols say of its checkpoints, and the
+features; ``wandb.json``, ``wandb/`` and ``tensorboard/`` are there where these show the run. The files are the truth; whatever
+else shows a run reads them.
 """
 
 import contextlib
@@ -72,6 +73,8 @@ class RunFolder:
         self.uncommitted = self.path / "uncommitted.patch"
         self.lock = self.path / ".lock"
         self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
+        self.images = self.path / "images"  # what log_image has saved: <name>/step_<n>.png
+        self.tensorboard = self.path / "tensorboard"  # its event files
         self.wandb = self.path / "wandb"  # what wandb keeps
         self.wandb_id = self.path / "wandb.json"  # which wandb run shows this one
 
