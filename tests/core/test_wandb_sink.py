@@ -85,7 +85,6 @@ def test_a_server_that_fails_changes_neither_weights_nor_lines(
     behaviour, dies_after, serve_wandb, make_config, tiny_model, monkeypatch, caplog
 ):
     monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 0.5)
-    monkeypatch.setattr("ssl_core.wandb_sink.LEAST", 0.5)
     plain = tiny_model(make_config(log__run="plain"))
     plain.fit()
     server = serve_wandb(behaviour, dies_after)
@@ -135,7 +134,10 @@ except Preempted as stopped:
     cost, imported = out.split()
     assert float(cost) < 5.0
     assert imported == "False"
-    assert "wandb has not confirmed that everything arrived within 3.5 s" in err
+    assert (
+        "wandb: not confirmed within 3.5 s that everything has arrived" in err
+        or "wandb: the server does not answer" in err
+    )
     until(lambda: not marked(tmp_path), seconds=20.0)
     folder = RunFolder(tmp_path / "run")
     assert folder.read_summary()["status"] == "preempted"
@@ -203,7 +205,7 @@ def test_without_a_login_the_run_ends_in_one_sentence_before_it_trains(make_conf
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     config = make_config(log__wandb="online")
-    with pytest.raises(ConfigError, match=r"^log.wandb='online': nobody is logged in to wandb; `wandb login`, or .*"):
+    with pytest.raises(ConfigError, match=r"^log.wandb='online': no wandb login was found; run `wandb login`, or .*"):
         tiny_model(config).fit()
     assert not RunFolder.of(config).metrics.exists()
 

@@ -1,60 +1,48 @@
-"""Upload run folders to wandb: runs that were made without it, or whatever of them has not arrived there. What wandb has is
-not sent again."""
+"""``ssl-core sync-wandb``: upload run folders to wandb, or what is missing of them there."""
 
 import argparse
 import glob
 import importlib.util
 import sys
+import threading
 
 from ssl_core.run_folder import RunFolder
-from ssl_core.wandb_upload import WandbUpload
+from ssl_core.wandb_upload import upload
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a run folder, or a pattern such as 'outputs/*'")
     parser.add_argument(
-        "--timeout",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="that the server may take to answer (%(default)g)",
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for each request to the server (%(default)g)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Upload each folder; return 0 if all have arrived, 1 if one has not, 2 if nothing could be tried."""
+    """Upload each folder; return 0 if everything has arrived, 1 if not, 2 if nothing could be tried."""
     if importlib.util.find_spec("wandb") is None:
         print("sync-wandb: wandb is not installed; pip install 'ssl-core[wandb]'", file=sys.stderr)
         return 2
     worst = 0
-    paths = [path for pattern in arguments.folders for path in (sorted(glob.glob(pattern)) or [pattern])]
-    for path in paths:
+    for path in [path for pattern in arguments.folders for path in (sorted(glob.glob(pattern)) or [pattern])]:
         code, sentence = _sync(RunFolder(path), arguments.timeout)
         print(f"{path}: {sentence}", file=sys.stderr if code else sys.stdout, flush=True)
-        worst = max(worst, min(code, 2))
-        if code > 1:  # no login, or no server: it would be the same with the next folder
+        worst = max(worst, code)
+        if code == 2:  # no login or no server: the next folder would end in the same way
             break
     return worst
 
 
-def _sync(folder: RunFolder, seconds: float) -> tuple[int, str]:
-    """Return the exit code of the uploader (wandb_uploader.py) and its last word."""
+def _sync(folder: RunFolder, timeout: float) -> tuple[int, str]:
     if not folder.config.is_file() or not folder.metrics.is_file():
-        return 1, "no run folder (config.yaml or metrics.jsonl is missing)"
+        return 1, "not a run folder (config.yaml or metrics.jsonl is missing)"
+    ended, said = threading.Event(), []
+    ended.set()
     try:
-        upload = WandbUpload(folder, "online", seconds)
+        folder.wandb.mkdir(exist_ok=True)
+        code = upload(
+            folder, "online", ended, lambda level, text: said.append((level, " ".join(text.split()))), timeout
+        )
     except OSError as error:
-        return 1, f"wandb needs to write there: {error}"
-    said: list[tuple[str, str]] = []
-    try:
-        upload.tell("finish")
-        while upload.exit_code is None:
-            said += upload.heard(0.1)
-        said += upload.heard()
-    finally:  # also at Ctrl-C
-        upload.close()
-    refusal = "".join(text for kind, text in said if kind == "refused")
-    code = upload.exit_code if upload.exit_code is not None else 1
-    news = [text for kind, text in said if kind == ("warning" if code else "info")]
-    return code, refusal or "wandb " + ("; ".join(news) or f"ended with exit code {code}, see {upload.log}")
+        return 1, f"wandb: {error}"
+    return code, "wandb: " + "; ".join(text for level, text in said if level == ("warning" if code else "info"))
