@@ -81,7 +81,7 @@ def waits_for(server, tiny_model):
         ("works", ("file_stream", "status 500")),
     ],
 )
-def test_a_server_that_fails_changes_neither_weights_nor_lines(
+def test_failing_server_changes_neither_weights_nor_lines(
     behaviour, dies_after, serve_wandb, make_config, tiny_model, monkeypatch, caplog
 ):
     monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 0.5)
@@ -95,10 +95,10 @@ def test_a_server_that_fails_changes_neither_weights_nor_lines(
     assert same_weights(plain, model)
     assert lines_of(folder) == lines_of(RunFolder.of(plain.config))
     assert folder.read_summary()["status"] == "finished"
-    assert f"`ssl-core sync-wandb {folder.path}` uploads what is missing" in caplog.text
+    assert caplog.text.count(f"`ssl-core sync-wandb {folder.path}` uploads what is missing") == 1
 
 
-def test_a_hanging_server_costs_less_than_five_seconds_and_ctrl_c_keeps_the_state(serve_wandb, tmp_path, monkeypatch):
+def test_hanging_server_costs_less_than_five_seconds(serve_wandb, tmp_path, monkeypatch):
     """All that the run spends in the sink is counted. Nothing of wandb is in its process, and nothing is left beside it."""
     server = serve_wandb("hangs")
     monkeypatch.setenv("MARK", str(tmp_path))
@@ -154,28 +154,30 @@ def marked(mark):
     return found
 
 
-def test_a_run_that_died_goes_on_in_the_same_wandb_run_with_each_step_once(
-    serve_wandb, make_config, tiny_model, monkeypatch
-):
+def test_resumed_run_continues_its_wandb_run_exactly(serve_wandb, make_config, tiny_model, monkeypatch):
     """It dies with steps on the server that its checkpoint has not: they are computed, but not sent, again."""
     monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 60.0)
     server = serve_wandb()
 
-    class Dying(tiny_model):
+    class Showing(tiny_model):
+        def after_eval_epoch(self):
+            self.log_image("eval/view", torch.rand(3, 8, 8))
+
+    class Dying(Showing):
         def after_train_step(self):
             super().after_train_step()
             if self.progress.step == 7:
-                raise RuntimeError("this GPU has fallen off the bus")
+                raise RuntimeError("out of memory")
 
     config = make_config(log__wandb="online", log__checkpoint_every=1)
-    with pytest.raises(RuntimeError, match="off the bus"):
+    with pytest.raises(RuntimeError, match="out of memory"):
         Dying(config).fit()
     (run,) = server.runs.values()
     folder = RunFolder.of(config)
     assert [path.stem for path in folder.checkpoints.glob("*.pt")] == ["step_00000004"]
     assert server.steps() == [1, 2, 3, 4, 5, 6, 7]
     assert run["finished"] == 1
-    tiny_model(config).fit()
+    Showing(config).fit()
     assert len(server.runs) == 1
     assert server.steps() == list(range(1, 13))
     assert run["finished"] == 0
@@ -186,11 +188,12 @@ def test_a_run_that_died_goes_on_in_the_same_wandb_run_with_each_step_once(
         written.setdefault(line["step"], {}).update(line)
     for sent in map(json.loads, run["history"]):
         line = written[sent["_step"]]
-        assert {name for name in sent if name[0] != "_"} == line.keys() - {"step"}
+        image = {"eval/view"} if sent["_step"] in (4, 8, 12) else set()
+        assert {name for name in sent if name[0] != "_"} == (line.keys() - {"step"}) | image
         assert sent["train/loss"] == pytest.approx(line["train/loss"], rel=1e-12)
 
 
-def test_offline_keeps_the_metrics_for_wandb_sync(make_config, tiny_model, monkeypatch):
+def test_offline_keeps_the_metrics_once(make_config, tiny_model, monkeypatch):
     monkeypatch.setattr("ssl_core.wandb_sink.PATIENCE", 60.0)
     config = make_config(log__wandb="offline", optim__epochs=1)
     tiny_model(config).fit()
@@ -200,7 +203,7 @@ def test_offline_keeps_the_metrics_for_wandb_sync(make_config, tiny_model, monke
     assert len(list(RunFolder.of(config).wandb.glob("offline-run-*/*.wandb"))) == 1
 
 
-def test_without_a_login_the_run_ends_in_one_sentence_before_it_trains(make_config, tiny_model, monkeypatch, tmp_path):
+def test_missing_login_raises_before_training(make_config, tiny_model, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -210,7 +213,7 @@ def test_without_a_login_the_run_ends_in_one_sentence_before_it_trains(make_conf
     assert not RunFolder.of(config).metrics.exists()
 
 
-def test_without_wandb_the_key_is_named(make_config, tiny_model, monkeypatch):
+def test_missing_wandb_raises_with_the_key(make_config, tiny_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     config = make_config(log__wandb="online")
     with pytest.raises(ConfigError, match=r"log.wandb='online': wandb is not installed"):
