@@ -121,3 +121,15 @@ def test_replay_saves_no_image(make_config, showing_model, toy_data):
         path.unlink()
     replay(InSteps, folder.path, step=2, data=toy_data())
     assert not list(folder.images.rglob("*.png"))
+
+
+def test_failing_sink_costs_no_image_and_no_run(make_config, showing_model, monkeypatch, caplog):
+    class Failing(Listener):
+        def log_image(self, step, name, path):
+            raise ConnectionError("no route to host")
+
+    config = make_config(optim__epochs=1)
+    monkeypatch.setattr(showing_model, "make_sinks", lambda self: [Failing()])
+    showing_model(config).fit()
+    assert "Failing.log_image() failed: ConnectionError: no route to host" in caplog.text
+    assert list((RunFolder.of(config).path / "images").rglob("*.png"))

@@ -105,7 +105,8 @@ class Logger:
         """Pass a PNG file to the sinks that show images."""
         for sink in self.sinks if self.writes else []:
             if hasattr(sink, "log_image"):
-                sink.log_image(step, name, path)
+                with warn_on_error(f"{type(sink).__name__}.log_image() failed", _FILES):
+                    sink.log_image(step, name, path)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what of the file belongs to the state, once it is safe on the disk: its last line may still grow."""
