@@ -8,7 +8,7 @@ from torch import nn
 
 from ssl_core import BaseModel, Teacher
 from ssl_core.backbones import build_backbone
-from ssl_core.projectors import mlp
+from ssl_core.modules.heads import mlp
 from ssl_launch import launch
 from ssl_losses import negative_cosine_similarity
 

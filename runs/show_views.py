@@ -4,7 +4,7 @@ python3 show_views.py --config-name=simclr_cifar10_sgd
 python3 show_views.py --config-name=simclr_cifar10_sgd ++data.views=byol ++data.size=64
 """
 
-from ssl_launch.view_sheet import show_views
+from ssl_launch.commands.views import show_views
 
 if __name__ == "__main__":
     show_views()

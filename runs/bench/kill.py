@@ -32,12 +32,12 @@ from torch import Tensor, nn
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
 from ssl_core.backbones import build_backbone
 from ssl_core.errors import RunError
-from ssl_core.projectors import mlp
+from ssl_core.modules.heads import mlp
 from ssl_data.config import DataConfig
 from ssl_losses import DINOLoss, InfoNCELoss
 
 PHASES = ("start", "loading", "step", "save", "evaluation", "between", "end")
-PLACES = ("begin", "written", "synced", "named", "digest", "pruning")  # in a save, see ssl_core.checkpoints
+PLACES = ("begin", "written", "synced", "named", "digest", "pruning")  # in a save, see ssl_core.checkpoint.store
 DAMAGES = ("0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing")
 GIVE_UP_SECONDS = 60.0  # for the processes of a run to end after one of them has
 options = argparse.Namespace(background=False)  # of the command line, for all forks

@@ -33,7 +33,7 @@ def costs(name: str, repetitions: int) -> tuple[int, dict[str, list[float]]]:
     """Return the bytes of a checkpoint, and the milliseconds of a save and of its parts, one by one."""
     import torch
 
-    from ssl_core.checkpoints import Checkpoints
+    from ssl_core.checkpoint.store import Checkpoints
 
     state = state_of(name)
     folder = Path(tempfile.mkdtemp(dir=os.environ["BENCH"]))

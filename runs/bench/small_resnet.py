@@ -20,7 +20,7 @@ def _modules() -> tuple[Any, Any]:
     import torch
 
     from ssl_core.backbones import build_backbone
-    from ssl_core.projectors import mlp
+    from ssl_core.modules.heads import mlp
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def by_hand_plain() -> Epoch:
 
 def ours(data: bool = False) -> Epoch:
     from ssl_core import Config, HardwareConfig, LogConfig, OptimConfig
-    from ssl_core.models import SimCLR
+    from ssl_core.methods import SimCLR
 
     turns = _views() if data else Turns(_batches(), STEPS)
     _modules()  # sets the threads

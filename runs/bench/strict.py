@@ -29,14 +29,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ssl_core.config import GROUPS
-from ssl_core.fine_tuning_config import FineTuning
-from ssl_core.models import METHODS, config_class
+from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.methods import METHODS, config_class
 from ssl_data.config import DataConfig
 from ssl_data.view_spec import ViewSpec
 from ssl_eval import Protocol
-from ssl_launch.assemble import assemble
-from ssl_launch.complaint import EMBEDDED
-from ssl_launch.evaluation import EvaluationConfig, asked_of
+from ssl_launch.commands.evaluate import EvaluationConfig, asked_of
+from ssl_launch.hydra_app.build_config import assemble
+from ssl_launch.hydra_app.error_messages import EMBEDDED
 
 OF_AN_EVALUATION = {"": EvaluationConfig, "eval": Protocol, "eval.finetune": FineTuning}
 RUNS = Path(__file__).parents[1]

@@ -22,20 +22,12 @@ import torch
 import torch._dynamo  # 4 s, which every rank would spend on its first optimizer step
 from torch import nn
 
-from ssl_core import (
-    BaseModel,
-    Config,
-    HardwareConfig,
-    LogConfig,
-    ModelConfig,
-    OptimConfig,
-    Teacher,
-    evaluation,
-    sharding,
-)
-from ssl_core.distributed import Distributed
+from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
+from ssl_core.distributed import fsdp
+from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import Preempted, RankLostError, RunError
-from ssl_core.models import method_class
+from ssl_core.evaluation import online_metrics
+from ssl_core.methods import method_class
 from ssl_losses import DINOLoss, nt_xent
 
 _spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
@@ -185,7 +177,7 @@ def again(folder: Path) -> None:
 
 def sharded(folder: Path, optimizer: str, **changes: Any) -> None:
     """Train with sharded weights, of which each layer is a unit."""
-    sharding.BLOCK_PARAMETERS = 10
+    fsdp.BLOCK_PARAMETERS = 10
     Normalised(configuration(folder, optim__optimizer=optimizer, hardware__strategy="fsdp", **changes)).fit()
 
 
@@ -234,7 +226,7 @@ def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Ten
 
 def uneven(folder: Path) -> None:
     """Train, and judge on a set that the ranks do not share evenly, with fewer images than there are in what others need."""
-    evaluation.VIEW_SAMPLES = 20
+    online_metrics.VIEW_SAMPLES = 20
     measures = ["rankme", "nesum", "uniformity", "lidar", "alignment"]
     Normalised(configuration(folder, UnevenData(), log__knn_samples=20, log__label_free=measures)).fit()
 

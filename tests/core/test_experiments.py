@@ -9,8 +9,8 @@ import torch
 
 from ssl_core import ConfigError, ModelConfig, Teacher
 from ssl_core.config import GROUPS
-from ssl_core.run_folder import RunFolder
-from ssl_core.strict import problems
+from ssl_core.config.validation import problems
+from ssl_core.run.folder import RunFolder
 
 FEATURES = {
     "layer decay and weight decay schedule": {

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ssl_core import Config, DivergedError, HardwareConfig, LogConfig, OptimConfig
-from ssl_core.models.simclr import SimCLR, SimCLRConfig
-from ssl_core.replay import main
+from ssl_core.diagnostics.replay import main
+from ssl_core.methods.simclr import SimCLR, SimCLRConfig
 from ssl_data.config import DataConfig
 
 TOY = Path(__file__).parents[1] / "core" / "conftest.py"
@@ -62,7 +62,7 @@ def test_a_shipped_method_that_diverges_is_shown_again_from_its_folder_alone(tmp
         HardwareConfig(device="cpu", precision="bf16", num_threads=1),
         LogConfig(folder=str(tmp_path), run="wild", checkpoint_every_steps=2, report=False, progress=False),
     )
-    with pytest.raises(DivergedError, match=r"'python3 -m ssl_core.replay .*wild' shows the step again"):
+    with pytest.raises(DivergedError, match=r"'python3 -m ssl_core.diagnostics.replay .*wild' shows the step again"):
         SimCLR(config).fit()
     moved = (tmp_path / "wild").rename(tmp_path / "moved")
     assert main([str(moved)]) == 0
@@ -83,7 +83,9 @@ def test_a_loss_that_falls_on_one_rank_ends_both_in_seconds_and_is_shown_again_b
     assert [len(samples) for samples in record["samples"]] == [16, 16]
     assert not set(record["samples"][0]) & set(record["samples"][1])
     folder = tmp_path / "run"
-    shown = two_ranks("-m", "ssl_core.replay", folder, f"--method={script}:Falling", f"--data={script}:Data")
+    shown = two_ranks(
+        "-m", "ssl_core.diagnostics.replay", folder, f"--method={script}:Falling", f"--data={script}:Data"
+    )
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "rank 0\n" in shown.stdout
     assert "rank 1\n" in shown.stdout

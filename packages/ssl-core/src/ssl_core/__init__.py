@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         RunError,
         RunFolderError,
     )
-    from ssl_core.run_folder import RunFolder
-    from ssl_core.teacher import Teacher
+    from ssl_core.modules.ema import Teacher
+    from ssl_core.run.folder import RunFolder
 
 _HOME = {
     "BaseModel": "base_model",
@@ -36,9 +36,9 @@ _HOME = {
     "OptimConfig": "config",
     "Preempted": "errors",
     "RunError": "errors",
-    "RunFolder": "run_folder",
+    "RunFolder": "run.folder",
     "RunFolderError": "errors",
-    "Teacher": "teacher",
+    "Teacher": "modules.ema",
 }
 
 __all__ = [

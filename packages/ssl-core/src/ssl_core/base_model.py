@@ -13,26 +13,41 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.batch import to_device
-from ssl_core.checkpoint_writer import CheckpointWriter
-from ssl_core.checkpoints import Checkpoints
-from ssl_core.class_place import place_of
-from ssl_core.collapse import CollapseAlarm
+from ssl_core.checkpoint.async_writer import CheckpointWriter
+from ssl_core.checkpoint.export import export_backbone
+from ssl_core.checkpoint.pretrained import find_weights, load_backbone
+from ssl_core.checkpoint.store import Checkpoints
 from ssl_core.config import Config, ModelConfig
-from ssl_core.data_contract import check_loaders, checked, training_batches
-from ssl_core.data_record import record_data
-from ssl_core.distributed import Distributed
-from ssl_core.divergence import Divergence
-from ssl_core.early_stopping import EarlyStopping
+from ssl_core.diagnostics.collapse import CollapseAlarm
+from ssl_core.diagnostics.nan_guard import Divergence
+from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError, warn_on_error
-from ssl_core.evaluation import Evaluation, compares_views, names_of_evaluation, refuse_single_view
-from ssl_core.export import export_backbone
-from ssl_core.final_table import write_report
-from ssl_core.freeze import Freeze
-from ssl_core.loaders import Loaders
-from ssl_core.logged_image import save_image
-from ssl_core.logger import Logger, Sink
-from ssl_core.loss_module import LossModule, total
-from ssl_core.method_contract import (
+from ssl_core.evaluation.final_report import write_report
+from ssl_core.evaluation.online_metrics import Evaluation, compares_views, names_of_evaluation, refuse_single_view
+from ssl_core.evaluation.online_probes import Probes
+from ssl_core.evaluation.reference_sample import ReferenceSample
+from ssl_core.loggers.images import save_image
+from ssl_core.loggers.metrics_logger import Logger, Sink
+from ssl_core.loggers.profiler import StepTimer
+from ssl_core.loggers.progress_bar import ProgressBar
+from ssl_core.loggers.throughput import Throughput
+from ssl_core.modules.ema import Teacher
+from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
+from ssl_core.run.folder import RunFolder, free_keys, identity, plain_config
+from ssl_core.run.lock import RunLock
+from ssl_core.run.processor import check_parallelism
+from ssl_core.run.progress import Progress
+from ssl_core.run.signals import StopSignal
+from ssl_core.run.source_location import place_of
+from ssl_core.run.summary import Summary
+from ssl_core.schedules import Plan
+from ssl_core.training.data_checks import check_loaders, checked, training_batches
+from ssl_core.training.data_protocol import Loaders
+from ssl_core.training.data_record import record_data
+from ssl_core.training.early_stopping import EarlyStopping
+from ssl_core.training.freeze import Freeze
+from ssl_core.training.loss_module import LossModule, total
+from ssl_core.training.method_checks import (
     check_modules,
     check_optimizer,
     check_schedule,
@@ -41,25 +56,10 @@ from ssl_core.method_contract import (
     representation_widths,
     try_forward,
 )
-from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
-from ssl_core.precision import Precision, check_torch_state
-from ssl_core.probes import Probes
-from ssl_core.processor import check_parallelism
-from ssl_core.progress import Progress
-from ssl_core.progress_bar import ProgressBar
-from ssl_core.random_state import seed_everything, seed_step
-from ssl_core.reference_sample import ReferenceSample
-from ssl_core.run_folder import RunFolder, free_keys, identity, plain_config
-from ssl_core.run_lock import RunLock
-from ssl_core.schedules import Plan
-from ssl_core.signals import StopSignal
-from ssl_core.step_timer import StepTimer
-from ssl_core.summary import Summary
-from ssl_core.teacher import Teacher
-from ssl_core.throughput import Throughput
-from ssl_core.timetable import Timetable
-from ssl_core.unsaved_state import UnsavedState
-from ssl_core.warm_start import find_weights, load_backbone
+from ssl_core.training.precision import Precision, check_torch_state
+from ssl_core.training.seeding import seed_everything, seed_step
+from ssl_core.training.triggers import Timetable
+from ssl_core.training.unsaved_state import UnsavedState
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
 
@@ -150,7 +150,7 @@ class BaseModel(nn.Module):
         """Return the loss of ``self.data``: a scalar, or a dict of scalars by name.
 
         Each entry of a dict is logged; the loss is the sum of those that have a gradient. The names that the run logs itself
-        (``ssl_core.method_contract.RESERVED_TERMS``) are not allowed.
+        (``ssl_core.training.method_checks.RESERVED_TERMS``) are not allowed.
         """
         raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
 
@@ -300,11 +300,11 @@ class BaseModel(nn.Module):
         """
         sinks: list[Sink] = []
         if self.config.log.wandb != "off":
-            from ssl_core.wandb_sink import WandbSink
+            from ssl_core.loggers.wandb.sink import WandbSink
 
             sinks.append(WandbSink(self.folder, self.config.log))
         if self.config.log.tensorboard:
-            from ssl_core.tensorboard_sink import TensorBoardSink
+            from ssl_core.loggers.tensorboard import TensorBoardSink
 
             sinks.append(TensorBoardSink(self.folder))
         return sinks
@@ -477,7 +477,7 @@ class BaseModel(nn.Module):
 
         The losses of the batches of an optimizer step are averaged: right for a loss that is itself a mean over samples. The
         state of a loss (a centre, a queue) moves once per optimizer step, as with one large batch. A loss that compares the
-        samples of a batch would compare fewer: :class:`~ssl_core.models.joint_embedding.JointEmbedding` overrides this.
+        samples of a batch would compare fewer: :class:`~ssl_core.methods.joint_embedding.JointEmbedding` overrides this.
 
         Parameters
         ----------

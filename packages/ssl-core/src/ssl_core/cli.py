@@ -9,8 +9,8 @@ from ssl_eval.output_stream import protect_output
 # A module has add_arguments(parser) and run(arguments) -> exit code. Only that of the command that is asked for is imported:
 # the others may need torch, which takes seconds.
 COMMANDS = {
-    "export": ("ssl_core.export", "write the backbone of a run as a safetensors file"),
-    "sync-wandb": ("ssl_core.sync_wandb", "upload run folders to wandb, or what is missing there"),
+    "export": ("ssl_core.checkpoint.export", "write the backbone of a run as a safetensors file"),
+    "sync-wandb": ("ssl_core.loggers.wandb.sync", "upload run folders to wandb, or what is missing there"),
 }
 
 

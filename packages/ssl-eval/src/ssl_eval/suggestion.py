@@ -1,4 +1,4 @@
-"""Suggest a known name for a misspelt one; the same rule as in ``ssl_core.suggestion``, which this package cannot import."""
+"""Suggest a known name for a misspelt one, by the rule of ``ssl_core.config.suggestion``, which is not imported here."""
 
 import difflib
 from collections.abc import Iterable

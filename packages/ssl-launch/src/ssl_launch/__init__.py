@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_launch.evaluation import evaluate
-    from ssl_launch.training import launch, main
+    from ssl_launch.commands.evaluate import evaluate
+    from ssl_launch.commands.train import launch, main
 
 __all__ = ["evaluate", "launch", "main"]
 
-_HOME = {"evaluate": "evaluation", "launch": "training", "main": "training"}
+_HOME = {"evaluate": "commands.evaluate", "launch": "commands.train", "main": "commands.train"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from ssl_core.config.validation import nearest
 from ssl_core.errors import ConfigError
-from ssl_core.strict import nearest
 
 
 def published_weights(backbone: str, name: str) -> Path:

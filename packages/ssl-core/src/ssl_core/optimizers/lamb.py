@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.alike import norms
+from ssl_core.optimizers.foreach import norms
 from ssl_core.optimizers.layer_wise import LayerWise
 
 

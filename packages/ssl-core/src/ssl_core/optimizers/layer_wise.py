@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.alike import alike, loss_of
+from ssl_core.optimizers.foreach import alike, loss_of
 
 
 class LayerWise(torch.optim.Optimizer):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from ssl_core.optimizers.alike import loss_of
+from ssl_core.optimizers.foreach import loss_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic: steepest at 0, and near 1 after five steps
 STEPS = 5
@@ -165,7 +165,7 @@ def muon_groups(groups: Iterable[dict[str, Any]], module: nn.Module) -> list[dic
     Parameters
     ----------
     groups : iterable of dict
-        As :func:`~ssl_core.optimizers.parameter_groups` makes them.
+        As :func:`~ssl_core.optimizers.param_groups` makes them.
     module : nn.Module
         Whose parameters are in them.
 

@@ -1,4 +1,4 @@
-"""The launcher of sweeps on this machine, found by Hydra by its place here; what it does is ``ssl_launch.sweep``."""
+"""The launcher of sweeps on this machine, found by Hydra by its place here; what it does is ``ssl_launch.sweep.runner``."""
 
 import signal
 from collections.abc import Sequence
@@ -44,10 +44,10 @@ class SideBySideLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Assemble all members, which refuses what is wrong before anything has begun; run them; show how each ended."""
         from ssl_core.errors import ConfigError, Preempted, RunError
-        from ssl_core.processor import check_parallelism
-        from ssl_launch.member import Member
-        from ssl_launch.member_return import MemberReturn
-        from ssl_launch.sweep import Place, Sweep, members_table, share_twins
+        from ssl_core.run.processor import check_parallelism
+        from ssl_launch.sweep.member_return import MemberReturn
+        from ssl_launch.sweep.runner import Place, Sweep, members_table, share_twins
+        from ssl_launch.sweep.sweep_run import Member
 
         for key in ("n_jobs", "tasks_per_node"):
             value = getattr(self, key)
@@ -87,7 +87,7 @@ class SideBySideLauncher(Launcher):
         """Return members at a time, the GPUs there are, and how many of them each takes."""
         gpus: list[str] = []
         if any(member.config.hardware.device != "cpu" for member in members):
-            from ssl_core.distributed import visible_gpus
+            from ssl_core.distributed.ranks import visible_gpus
 
             gpus = visible_gpus()
         if len(gpus) < self.tasks_per_node:
@@ -96,8 +96,8 @@ class SideBySideLauncher(Launcher):
 
 
 def _refuse_ranks() -> None:
+    from ssl_core.distributed.launch_environment import LaunchEnvironment
     from ssl_core.errors import ConfigError
-    from ssl_core.launch_environment import LaunchEnvironment
 
     ranks = LaunchEnvironment.read().world_size
     if ranks > 1:

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 
 if TYPE_CHECKING:
-    from ssl_launch.member import Member
+    from ssl_launch.sweep.sweep_run import Member
 
 _message = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ _message = logging.getLogger(__name__)
 class SlurmLauncher(SubmititLauncher):
     """Submits a job, or an array of them for a sweep, and waits for its end.
 
-    A job whose run was told to stop comes back, in the same run folder (:mod:`ssl_launch.batch_script`); one whose run has
-    failed ends with the exit code of its error, so that ``sacct`` and ``--dependency=afterok`` know.
+    A job whose run was told to stop comes back, in the same run folder (:mod:`ssl_launch.slurm.sbatch_script`); one whose
+    run has failed ends with the exit code of its error, so that ``sacct`` and ``--dependency=afterok`` know.
     """
 
     def __init__(self, evaluate: str | None = None, **params: Any) -> None:
@@ -29,9 +29,9 @@ class SlurmLauncher(SubmititLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit what is not finished, say what was submitted, and return how each member of the sweep has ended."""
-        from ssl_launch.evaluation_jobs import EvaluationJobs
-        from ssl_launch.slurm_jobs import SlurmJobs, note_deaths
-        from ssl_launch.sweep import members_to_run
+        from ssl_launch.slurm.evaluation_jobs import EvaluationJobs
+        from ssl_launch.slurm.submit import SlurmJobs, note_deaths
+        from ssl_launch.sweep.runner import members_to_run
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -69,8 +69,8 @@ class SlurmLauncher(SubmititLauncher):
 
     def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Member]":
         """Return what is trained, nothing perhaps, or refuse all of it: a job would find out when it is its turn."""
-        from ssl_launch.member import Member
-        from ssl_launch.sweep import share_twins
+        from ssl_launch.sweep.runner import share_twins
+        from ssl_launch.sweep.sweep_run import Member
 
         if getattr(self.task_function, "configured", None) is None or self.config is None or self.hydra_context is None:
             return []
@@ -79,17 +79,17 @@ class SlurmLauncher(SubmititLauncher):
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
         """Run one member. This is in the job, in each of its processes."""
-        from ssl_launch import slurm_process
+        from ssl_launch.slurm import worker
 
-        slurm_process.prepare()
+        worker.prepare()
         sys.argv, sys.orig_argv = self.command  # for the run's summary: what was typed, not what submitit has started
-        return slurm_process.ended(super().__call__(*arguments, **options))
+        return worker.ended(super().__call__(*arguments, **options))
 
 
 def _returns(members: "list[Member]", submitted: "list[Member]", ends: Sequence[JobReturn]) -> list[JobReturn]:
     """Show how each member has ended, and return what a sweeper wants of it: the value of its metric, or the error."""
-    from ssl_launch.member_return import MemberReturn
-    from ssl_launch.sweep import members_table
+    from ssl_launch.sweep.member_return import MemberReturn
+    from ssl_launch.sweep.runner import members_table
 
     errors: dict[int, Any] = {}
     for member, end in zip(submitted, ends):

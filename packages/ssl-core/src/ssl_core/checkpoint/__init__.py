@@ -1,0 +1,1 @@
+"""Checkpoints: writing and reading them, export, and weights from elsewhere."""

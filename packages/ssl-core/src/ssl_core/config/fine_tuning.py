@@ -1,0 +1,42 @@
+"""How a backbone is fine-tuned. No torch is imported here, so that a protocol is refused at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ssl_core.config import OPTIMIZERS, OptimConfig, option
+from ssl_core.config.validation import check_values
+from ssl_core.errors import ConfigError
+
+
+@dataclass
+class FineTuning:
+    """How a backbone is fine-tuned: the same for each share of the labels, and the last epoch counts.
+
+    1 % and 10 % of the labels, trained with crops and flips alone, are the shares of SimCLR (Chen et al. 2020,
+    https://arxiv.org/abs/2002.05709, appendix B.5). AdamW with a learning rate that falls layer by layer, warm-up, half a
+    cosine and label smoothing are MAE's (He et al. 2022, https://arxiv.org/abs/2111.06377, appendix A.1).
+    """
+
+    fractions: list[float] = option([0.01, 0.1, 1.0])  # shares of the training images of each class
+    draws: int = option(1, low=1)  # of a share's images and of the classifier: as many runs, seeded from ``seed`` on
+    seed: int = option(0, low=0)
+    epochs: int = option(50, low=1)  # passes over the images of a share
+    optimizer: str = option("AdamW", choices=OPTIMIZERS)
+    lr: float = option(1e-3, above=0.0)  # of the classifier, after the warm-up
+    layer_decay: float = option(0.75, above=0.0, high=1.0)  # learning rate of a layer over that of the one above
+    weight_decay: float = option(0.05, low=0.0)
+    batch_size: int = option(64, low=1)  # images; all of a share that has fewer
+    warmup_epochs: float = option(5.0, low=0.0)  # of linear warm-up
+    label_smoothing: float = option(0.1, low=0.0, below=1.0)  # probability spread over all classes
+    views: Any = ""  # data.views; "": crops and flips, or the run's own where it has no preset of photographs
+
+    def check(self) -> None:
+        """Raise a ConfigError for what one key's metadata cannot say."""
+        check_values("eval.finetune", self)
+        for fraction in self.fractions:
+            if not 0 < fraction <= 1:
+                raise ConfigError(f"eval.finetune.fractions={self.fractions}: expected shares above 0, at most 1")
+        try:
+            OptimConfig(epochs=self.epochs, warmup_epochs=self.warmup_epochs).check()
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("optim.", "eval.finetune.")) from error

@@ -1,0 +1,186 @@
+"""The configuration of a run: plain dataclasses, one comment a field, with its unit. No torch is imported here.
+
+``field(metadata=...)`` says what a value may be, for whoever reads a configuration from outside (``ssl-launch`` does):
+``choices`` (a tuple, or a function that gives one), ``low``/``high`` (inclusive), ``above``/``below`` (exclusive), and
+``resume="free"`` for a key that may differ when a run is resumed because it changes neither weights nor metrics.
+"""
+
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any
+
+from ssl_core.config.suggestion import did_you_mean
+from ssl_core.config.validation import check_values
+from ssl_core.errors import ConfigError
+
+# Of torch.optim all that a plain step drives, and our own. Written down so that a configuration is checked without importing
+# torch; a test compares it with torch's.
+OPTIMIZERS = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LAMB", "LARS", "Muon", "NAdam", "RAdam", "RMSprop",
+    "Rprop", "SGD",
+)  # fmt: skip
+
+
+def option(default: Any, **metadata: Any) -> Any:
+    """Return a dataclass field with a default and what is allowed beside it; lists and dicts are copied per instance."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ModelConfig:
+    """What is trained. A method's own keys (temperature, ...) are fields of a subclass, its ``config_class``."""
+
+    name: str = "simclr"  # the method: a name of ssl_core.methods.METHODS, or of one's own class
+    backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
+    backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
+    init_from: str | None = (
+        None  # the backbone's first weights: a run folder, .safetensors, or a checkpoint of any program
+    )
+
+    def check(self) -> None:
+        """Raise a ConfigError for what one key's metadata cannot say. Called before any data is opened."""
+        from ssl_core.backbones import check_backbone
+
+        check_backbone(self.backbone, self.backbone_options)
+
+    def check_batch(self, optim: "OptimConfig") -> None:
+        """Raise a ConfigError for a batch that the method cannot be trained with. Called before any data is opened."""
+
+
+@dataclass
+class OptimConfig:
+    """How it is trained."""
+
+    optimizer: str = option("SGD", choices=OPTIMIZERS)  # a class of torch.optim, LAMB, LARS, Muon
+    lr: float = option(0.1, low=0.0)  # peak learning rate of the schedule, as it is: never scaled by the batch
+    batch_size: int = option(256, low=1)  # samples a batch, over all ranks
+    epochs: int = option(100, low=0)  # passes over the training data
+    max_steps: int | float = option(-1, low=-1)  # batches an epoch: -1 all, n, or a fraction below 1
+    weight_decay: float = option(1e-4, low=0.0)  # on weights; never on biases and normalisation parameters
+    weight_decay_end: float | None = option(None, low=0.0)  # reached on half a cosine at the end; null: it is constant
+    layer_decay: float = option(1.0, above=0.0, high=1.0)  # learning rate of a backbone's layer over that of the next
+    momentum: float = option(0.9, low=0.0, below=1.0)  # of the optimizers that have one
+    accumulation_steps: int = option(1, low=1)  # batches whose gradients are averaged in one optimizer step
+    grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
+    schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
+    warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
+    freeze: dict[str, Any] = option({})  # module -> epochs that it stays as it is, e.g. {backbone: 5}; -1: for good
+    patience: int = option(0, low=0)  # evaluations without an improvement that end the run; 0: it never ends early
+    monitor: str | None = None  # the metric that should improve, e.g. cifar10/knn: patience and sweeps go by it
+    min_delta: float = option(0.0, low=0.0)  # by more than this, in the metric's unit
+    probe_lr: float = option(1e-3, above=0.0)  # learning rate of the online probes (AdamW), constant
+
+    def check(self) -> None:
+        """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
+        from ssl_core.schedules import check_epochs, check_max_steps, check_weight_decay_end
+        from ssl_core.training.early_stopping import check_early_stopping
+        from ssl_core.training.freeze import check_freeze
+
+        check_epochs(self.epochs, self.warmup_epochs)
+        check_max_steps(self.max_steps)
+        check_freeze(self.freeze)
+        check_early_stopping(self.monitor, self.patience)
+        check_weight_decay_end(self.weight_decay, self.weight_decay_end)
+
+
+@dataclass
+class HardwareConfig:
+    """Where it is trained."""
+
+    seed: int = option(0, low=0)  # of everything random: weights, order, views, dropout
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
+    precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
+    compile: bool = False  # torch.compile the loss; each process compiles, unless TORCHINDUCTOR_CACHE_DIR is set
+    strategy: str = option("ddp", choices=("ddp", "fsdp"), resume="free")  # fsdp: each rank keeps a part of the weights
+    sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
+    num_threads: int = option(0, low=0, resume="free")  # torch's threads, at most 4 a processor; 0: torch's choice
+    profile: int = option(0, low=0, resume="free")  # batches whose time is taken apart: profile.md, trace.json
+
+    def check(self) -> None:
+        """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
+        from ssl_core.errors import ConfigError
+
+        if self.strategy == "fsdp" and (self.compile or self.precision == "fp16"):
+            key = "compile=true" if self.compile else "precision='fp16'"
+            raise ConfigError(
+                f"hardware.strategy='fsdp' cannot be with hardware.{key}: the whole loss is compiled, while sharded weights "
+                "are gathered in the middle of it; the scaler of fp16 looks at whole gradients, and bf16 needs none"
+            )
+
+
+@dataclass
+class LogConfig:
+    """What is kept, and how often."""
+
+    folder: str = option("outputs", resume="free")  # the folder of all runs
+    run: str | None = option(None, resume="free")  # this run's folder in it; null: named by the launcher
+    every_steps: int = option(10, low=1)  # optimizer steps between two lines of train/... metrics; if optim.monitor is
+    # one of them, the last step of each epoch has a line too
+    eval_every: int = option(10, low=0)  # epochs between evaluations, each after a checkpoint; 0: only at the end
+    checkpoint_every: int = option(10, low=0)  # epochs between checkpoints; 0: only at the end
+    checkpoint_every_steps: int = option(0, low=0)  # optimizer steps between checkpoints; 0: never
+    checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
+    checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
+    keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
+    knn_samples: int = option(
+        50_000, low=0
+    )  # training images kNN and the table compare with, balanced over classes; 0: no kNN
+    label_free: list[str] = option([])  # rankme, alpha_req, nesum, stable_rank, uniformity, lidar, alignment
+    report: bool = option(True, resume="free")  # write the table and the figure at the end
+    export: bool = option(False, resume="free")  # write backbone.safetensors at the end
+    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
+    wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
+    tensorboard: bool = option(False, resume="free")  # also write TensorBoard events into <run>/tensorboard
+    level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
+    progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal
+
+    def check(self) -> None:
+        """Raise a ConfigError for an impossible folder or an unknown measure. Called before any data is opened."""
+        from ssl_core.run.folder import check_place
+        from ssl_eval.metric_names import LABEL_FREE
+
+        check_place(self.folder, self.run)
+        for name in self.label_free:
+            if name not in LABEL_FREE:
+                hint = did_you_mean(name, LABEL_FREE)
+                raise ConfigError(f"log.label_free: {name!r} is none of {', '.join(map(repr, LABEL_FREE))}{hint}")
+
+
+@dataclass
+class Config:
+    """The five groups. ``data`` is any object whose ``open(batch_size, seed, rank, world_size)`` gives loaders."""
+
+    data: Any
+    model: Any = field(default_factory=ModelConfig)  # a ModelConfig, of the method's own class
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    def check(self) -> None:
+        """Raise a ConfigError for a wrong type, value or combination, exactly as for a command line.
+
+        Called at the start of ``fit()``, before any data is opened, because fields may change after construction. Numbers
+        are stored as the annotated type.
+        """
+        if isinstance(self.data, type) or not hasattr(self.data, "open"):
+            raise ConfigError(f"data={self.data!r}: expected an object with open(batch_size, seed, rank, world_size)")
+        if is_dataclass(self.data):
+            check_values("data", self.data)
+            if hasattr(self.data, "check"):
+                self.data.check()
+        for name, kind in GROUPS.items():
+            group = getattr(self, name)
+            if not isinstance(group, kind):
+                raise ConfigError(f"{name}={group!r}: expected an instance of {kind.__name__}")
+            check_values(name, group)
+            group.check()
+        self.model.check_batch(self.optim)
+
+
+GROUPS: dict[str, type[Any]] = {
+    "model": ModelConfig,
+    "optim": OptimConfig,
+    "hardware": HardwareConfig,
+    "log": LogConfig,
+}

@@ -1,0 +1,1 @@
+"""Diagnosis of a run: non-finite values, representation collapse, replay of a step."""

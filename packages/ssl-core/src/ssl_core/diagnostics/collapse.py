@@ -1,0 +1,101 @@
+"""An alarm for embeddings that say the same of every image, which no loss shows: a collapsed one is often the lowest."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_core.distributed.ranks import Distributed
+from ssl_eval import rankme
+
+SAMPLES = 512  # images of an evaluation that are looked at, over all ranks: the first ones
+SPREAD = 0.03  # below it the mean cosine similarity of two images is above 0.999
+RANK = 1.5  # below it all images lie on one line
+
+_message = logging.getLogger(__name__)
+
+
+class CollapseAlarm:
+    """Measures, at each evaluation, how much the representations of different images differ; warns once in a run.
+
+    ``std_<name>``: the standard deviation over the images of each dimension of the l2-normalised embedding, averaged over the D
+    dimensions, times the square root of D: 1 where the embeddings are spread over the whole sphere, 0 where they are all the
+    same (Chen & He, Exploring simple Siamese representation learning, CVPR 2021, https://arxiv.org/abs/2011.10566, figure 2).
+
+    ``rank_<name>``: the effective rank of the embeddings, between 1 and min(N, D) (Roy & Vetterli, EUSIPCO 2007; RankMe,
+    Garrido et al., ICML 2023, https://arxiv.org/abs/2210.02885). It sees what the standard deviation does not: all images on
+    one line, at both its ends.
+
+    Both are of the first 512 images of an evaluation set, gathered from all ranks: the same at 1, 2, 4, ... of them. A training
+    step pays nothing.
+
+    Parameters
+    ----------
+    distributed : Distributed
+        The ranks.
+    """
+
+    def __init__(self, distributed: Distributed) -> None:
+        self.distributed = distributed
+        self.warned = False
+        self._share = -(-SAMPLES // distributed.world_size)
+        self._kept: dict[str, list[Tensor]] = {}
+
+    def add(self, representations: Mapping[str, Tensor]) -> None:
+        """Keep what is needed of a batch: each ``(N, D)``, by its name. Called for each evaluation batch."""
+        for name, features in representations.items():
+            kept = self._kept.setdefault(name, [])
+            missing = self._share - sum(map(len, kept))
+            if missing > 0:
+                kept.append(features[:missing].detach().flatten(1).float())
+
+    def compute(self) -> dict[str, float]:
+        """Return ``std_<name>`` and ``rank_<name>`` of what was added, and begin anew; warn if they are too low.
+
+        Called on all ranks after each evaluation set.
+        """
+        values: dict[str, float] = {}
+        for name, kept in self._kept.items():
+            features = self.distributed.gather(torch.cat(kept))
+            if len(features) < 2 or not torch.isfinite(features).all():
+                continue
+            values[f"std_{name}"] = spread(features)
+            narrow = features if features.shape[1] <= len(features) else features.T  # the same, and D x D may be large
+            values[f"rank_{name}"] = rankme(narrow)
+            if values[f"std_{name}"] < SPREAD or values[f"rank_{name}"] < RANK:
+                self._warn(name, values[f"std_{name}"], values[f"rank_{name}"], features.shape[1])
+        self._kept = {}
+        return values
+
+    def _warn(self, name: str, std: float, rank: float, width: int) -> None:
+        if not self.warned and self.distributed.is_main:
+            _message.warning(
+                "the %s has collapsed: it says nearly the same of every image (standard deviation %.3g of 1, effective rank "
+                "%.3g of %d). What helps: a smaller optim.lr or a longer optim.warmup_epochs; a loss that pushes images apart "
+                "(negatives, variance, whitening), or a teacher or predictor behind a stopped gradient",
+                name, std, rank, width,
+            )  # fmt: skip
+        self.warned = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether the warning was given."""
+        return {"warned": self.warned}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it over."""
+        self.warned = state["warned"]
+
+
+def spread(features: Tensor) -> float:
+    r"""Return :math:`\sqrt D \cdot \frac1D \sum_d \mathrm{std}_n(z_{nd} / |z_n|)` of embeddings ``(N, D)``: between 0 and 1.
+
+    Examples
+    --------
+    >>> round(spread(torch.ones(8, 4)), 3)
+    0.0
+    """
+    unit = F.normalize(features.double(), dim=1)
+    return (unit.std(dim=0, correction=0).mean() * features.shape[1] ** 0.5).item()

@@ -1,0 +1,1 @@
+"""Ranks: process group, gradient synchronisation, FSDP, synchronised batch normalisation."""

@@ -1,0 +1,1 @@
+"""Evaluation: online metrics and probes during training, the final report, and saved checkpoints."""

@@ -1,0 +1,144 @@
+"""A checkpoint judged by a protocol: ``<run>/eval/<protocol>.json``, and a line of it in the run's summary."""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import struct
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.config.validation import check_values
+from ssl_core.errors import DiskError
+from ssl_core.evaluation.feature_cache import extract
+from ssl_core.evaluation.fine_tuning import fine_tune
+from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
+from ssl_core.run.atomic_file import writing
+from ssl_core.run.environment import versions
+from ssl_core.run.folder import RunFolder, write_atomically
+from ssl_core.run.load_config import read_config
+from ssl_eval import Protocol, judge
+
+
+def judge_checkpoint(
+    run: RunFolder,
+    protocol: Protocol,
+    checkpoint: Path | None = None,
+    method: type | None = None,
+    data: Any = None,
+    device: str = "auto",
+    view_samples: int = VIEW_SAMPLES,
+    fine_tuning: FineTuning | None = None,
+) -> list[Path]:
+    """Judge one checkpoint; write and return the files, one for each evaluation set.
+
+    Parameters
+    ----------
+    run : RunFolder
+        The run.
+    protocol : Protocol
+        What is measured; the file is named after it, with the step for a checkpoint that is not the newest.
+    checkpoint, method, data, device, view_samples
+        As in :func:`ssl_core.evaluation.feature_cache.extract`.
+    fine_tuning : FineTuning, optional
+        How the checkpoint is fine-tuned as well. Default: it is not.
+
+    Raises
+    ------
+    DiskError
+        If the disk refuses. What was in the folder before is whole.
+    RunError, ConfigError
+        As :func:`ssl_core.evaluation.feature_cache.extract` and
+        :func:`ssl_core.evaluation.fine_tuning.fine_tune`. Nothing is written then.
+    ValueError
+        As :func:`ssl_eval.judge`.
+    """
+    began = time.perf_counter()
+    check_values("eval", protocol)
+    protocol.check()
+    newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
+    extraction = extract(run, checkpoint, method, data, device, view_samples)
+    extracted = time.perf_counter()
+    tuned: dict[str, Any] = {}
+    if fine_tuning is not None:
+        config = read_config(run, method, data)[1]
+        source = run.checkpoints / extraction.facts["checkpoint"]
+        tuned = fine_tune(run, config, source, extraction.facts["sha256"], fine_tuning, device)
+    written = []
+    for name, features in extraction.features.items():
+        result = judge(features, protocol)
+        hits = result.pop("hits", None)
+        if fine_tuning is not None:
+            result["settings"]["finetune"] = asdict(fine_tuning)
+            result["metrics"] |= tuned["metrics"][name]
+            result["fine_tuning"] = tuned["runs"]
+        label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
+        label += "" if newest else f"_step_{extraction.facts['step']}"
+        document = {
+            "protocol": protocol.name,
+            **extraction.facts,
+            "dataset": name,
+            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": versions(),
+            "seconds": round(time.perf_counter() - began, 3),
+            "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
+            **result,
+        }
+        path = run.evaluations / f"{label}.json"
+        with writing(path, 0):
+            path.parent.mkdir(exist_ok=True)
+            _keep_earlier(run, path, document["step"])
+            _write(run, path, document, hits)
+        _note(run, label, document)
+        written.append(path)
+    return written
+
+
+def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> None:
+    """Write the hits, then the file that names them: both, or what was there before."""
+    if hits is not None:
+        document["hits"] = f"{path.parent.name}/{path.stem}_hits.npy"
+        write_atomically(run.path / document["hits"], _npy(hits))
+    try:
+        write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
+    except DiskError:
+        if hits is not None and not path.exists():
+            (run.path / document["hits"]).unlink(missing_ok=True)
+        raise
+
+
+def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
+    """Give the evaluation of a checkpoint that was the newest once a name of its own, before it is replaced."""
+    try:
+        earlier = json.loads(path.read_text())
+        label = f"{path.stem}_step_{int(earlier['step'])}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there is none, or it is no evaluation
+    if earlier["step"] >= step:
+        return
+    hits = earlier.get("hits")
+    if isinstance(hits, str) and (run.path / hits).is_file():
+        earlier["hits"] = f"{path.parent.name}/{label}_hits.npy"
+        shutil.copyfile(run.path / hits, run.path / earlier["hits"])
+    write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
+
+
+def _npy(hits: Any) -> bytes:
+    """Return which test samples the linear probe gets right, ``(M,) bool``, as ``numpy.save`` writes it, without numpy."""
+    header = f"{{'descr': '|b1', 'fortran_order': False, 'shape': ({len(hits)},), }}"
+    header = header.ljust(128 - 10 - 1) + "\n"  # what is before the data fills 128 bytes
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(hits.tolist())
+
+
+def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:
+    """Append the metrics to the summary of a run that has ended; one in progress writes its own, again and again."""
+    with open(run.evaluations / ".lock", "w") as lock:  # jobs for several checkpoints may end at the same time
+        with contextlib.suppress(OSError):  # of a file system that cannot lock
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        summary = run.read_summary()
+        if summary.get("status") not in (None, "running"):
+            noted = {"step": document["step"], **document["metrics"]}
+            run.write_summary({**summary, "evaluations": {**summary.get("evaluations", {}), label: noted}})

@@ -1,0 +1,182 @@
+"""The frozen features of a checkpoint: extracted once, kept in ``<run>/eval`` under a digest of all that they depend on.
+
+The file is safetensors (never pickle). Its name is a digest of the checkpoint's bytes, of the data and its view, of the
+precision and of the versions that make the pixels: where one of them changes, other features are extracted.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ssl_core.checkpoint.export import read_metadata, write
+from ssl_core.checkpoint.store import Checkpoints, digest_of, read_state
+from ssl_core.distributed.ranks import Distributed
+from ssl_core.errors import CheckpointError, ConfigError, RunError
+from ssl_core.evaluation.online_metrics import VIEW_SAMPLES, collect, collect_views
+from ssl_core.run.folder import RunFolder, free_keys, plain_config
+from ssl_core.run.load_config import read_config
+from ssl_core.training.precision import Precision
+from ssl_eval import Features
+from ssl_eval.checks import check_features
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and features depend on
+
+
+@dataclass
+class Extraction:
+    """The features of one checkpoint on each of its evaluation sets, and whose they are."""
+
+    features: dict[str, Features]  # name of the evaluation set -> features
+    facts: dict[str, Any]  # checkpoint, step, epoch, seed, backbone: what a result says of its encoder
+    cached: bool  # whether they were read and not computed
+
+
+def extract(
+    run: RunFolder,
+    checkpoint: Path | None = None,
+    method: "type[BaseModel] | None" = None,
+    data: Any = None,
+    device: str = "auto",
+    view_samples: int = VIEW_SAMPLES,
+) -> Extraction:
+    """Return the features that a checkpoint's backbone gives of the training and the evaluation images of its run.
+
+    Parameters
+    ----------
+    run : RunFolder
+        The run.
+    checkpoint : Path, optional
+        One of its checkpoints. Default: the newest whole one.
+    method, data
+        As in :func:`ssl_core.run.load_config.read_config`.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; not the run's, which may have been another machine.
+    view_samples : int
+        Training images of which augmented views are embedded, for LiDAR and the alignment, where the run has several views;
+        0: none.
+
+    Raises
+    ------
+    RunError, ConfigError
+        If the folder holds no run, or the checkpoint is not one of it or is damaged.
+    """
+    kind, config = read_config(run, method, data)
+    path = checkpoint or Checkpoints(run.checkpoints).newest()
+    state = read_state(path, torch.device("cpu"))
+    digest = digest_of(path)
+    plain, free = plain_config(config), free_keys(config)
+    kept = {key: value for key, value in (plain.get("data") or {}).items() if f"data.{key}" not in free}
+    model = kind(config)
+    with _opened(model, run, device):
+        asked = {
+            "checkpoint": digest,
+            "data": kept,
+            "batch": config.optim.batch_size,  # of batched products, the last bits
+            "device": model.distributed.device.type,
+            "precision": model.precision.name,
+            "views": view_samples,
+            "versions": {name: _version(name) for name in PIXELS},
+        }
+        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+        file = run.evaluations / f"features_{key}.safetensors"
+        facts = {
+            "checkpoint": path.name,
+            "sha256": digest,
+            "step": state["progress"]["step"],
+            "epoch": state["progress"]["epoch"],
+            "seed": config.hardware.seed,
+            "backbone": config.model.backbone,
+        }
+        found = _read(file)
+        if found is None:
+            found = features_of(model, state["model"], view_samples)
+            _write(file, found)
+            return Extraction(found, facts, cached=False)
+        return Extraction(found, facts, cached=True)
+
+
+def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
+    """Return the features of an opened model (data, precision, ranks) with these weights, on each evaluation set."""
+    model.build()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:  # torch lists the keys
+        raise CheckpointError(f"the checkpoint does not fit its method: {' '.join(str(error).split())}") from error
+    model.eval()
+    train = _labelled_or_all(*collect(model.loaders.reference, model.features, model.distributed, labelled=False))
+    names = list(getattr(model.loaders, "class_names", ()))
+    first = model.loaders.train.start(0, 0)
+    views = collect_views(first, model.features, model.distributed, view_samples) if view_samples else None
+    found = {}
+    for name, loader in model.loaders.evaluation.items():
+        test = _labelled_or_all(*collect(loader, model.features, model.distributed, labelled=False))
+        for part, (rows, _) in (("training", train), (name, test)):
+            check_features(f"the features of {part}", rows)
+        found[name] = Features(*train, *test, class_names=names, views=views)
+    return found
+
+
+def _labelled_or_all(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows that have a label, or, where there are none, all: for the measures that need no labels."""
+    known = labels >= 0
+    return (features[known], labels[known]) if known.any() else (features, labels)
+
+
+@contextmanager
+def _opened(model: "BaseModel", run: RunFolder, device: str) -> Iterator[None]:
+    """Open device and data of a run that is only looked at: nothing is locked, nothing written."""
+    model.distributed = Distributed(device, rendezvous=run.rendezvous)
+    model.precision = Precision(model.config.hardware.precision, model.distributed.device)
+    with model.distributed:
+        model.open_data()
+        yield
+
+
+def _write(file: Path, found: dict[str, Features]) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, features in found.items():
+        tensors |= {"train": features.train, "train_labels": features.train_labels}
+        tensors |= {f"test/{name}": features.test, f"test_labels/{name}": features.test_labels}
+        if features.views is not None:
+            tensors["views"] = features.views
+        names = list(features.class_names)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    write(file, contiguous, {"class_names": json.dumps(names), "sets": json.dumps(list(found))})
+
+
+def _read(file: Path) -> dict[str, Features] | None:
+    """Return features that were kept, or None where there are none; a damaged file counts as none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.exists():
+        return None
+    try:
+        metadata, tensors = read_metadata(file), load_file(file)
+        names = json.loads(metadata["class_names"])
+        train, train_labels, views = tensors["train"], tensors["train_labels"], tensors.get("views")
+        return {
+            name: Features(train, train_labels, tensors[f"test/{name}"], tensors[f"test_labels/{name}"], names, views)
+            for name in json.loads(metadata["sets"])
+        }
+    except (ConfigError, RunError, SafetensorError, OSError, KeyError, ValueError):
+        return None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,134 @@
+"""The end of a run: one table and one figure.
+
+The table judges the trained backbone beside the same backbone untrained and beside raw pixels, all by the same probes on
+the same samples: without the two baselines an accuracy says little.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_core.evaluation.online_metrics import collect
+from ssl_core.run.folder import write_atomically
+from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
+from ssl_eval.table import NOTHING
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+_message = logging.getLogger(__name__)
+
+LABELS_PER_CLASS = 10
+DRAWS = 5  # of the few labels
+COLUMNS = ("kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class")
+PIXELS = 32  # raw pixels are compared at this edge length at most
+Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
+
+
+@torch.no_grad()
+def write_report(model: "BaseModel") -> list[str]:
+    """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
+
+    A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote that gives the reason. If
+    none can be computed there is no table.
+    """
+    judged = model.num_classes > 1 and model.loaders.evaluation
+    lines = _table(model) if judged else ["no table: there are no labelled images to judge by"]
+    if not model.distributed.is_main:
+        return []
+    try:
+        learning_curves([model.folder.path], model.folder.curves)
+        model.logger.log_image(model.progress.step, "curves", model.folder.curves)
+        lines.append(str(model.folder.curves))
+    except (ImportError, NothingToDraw) as error:
+        lines.append(f"no figure: {error}")
+    return lines
+
+
+def _table(model: "BaseModel") -> list[str]:
+    """Judge the three encoders, which takes all ranks; write the table and return it and its path."""
+    rows: list[list[object]] = []
+    missing: dict[str, None] = {}  # footnotes, in the order of the table
+    untrained = _untrained(model)
+    model.eval()
+    for name, loader in model.loaders.evaluation.items():
+        prefix = f"{name}: " if len(model.loaders.evaluation) > 1 else ""
+        for label, encoder in (
+            ("trained encoder", model.features),
+            ("untrained encoder", untrained),
+            ("raw pixels", pixels),
+        ):
+            features = _features(model, loader, encoder)
+            cells, reasons = _judge(features, model.num_classes, model.config.hardware.seed)
+            rows.append([prefix + label, *cells])
+            missing |= {prefix + reason: None for reason in reasons}
+    if all(cell is None for _, *cells in rows for cell in cells):
+        return [f"no table: {next(iter(missing))}"]
+    table = Table(
+        title=f"{model.folder.path.name}: {', '.join(model.loaders.evaluation)}",
+        columns=["", *COLUMNS],
+        rows=rows,
+        notes=[
+            f"Top-1 accuracy in percent after {model.progress.epoch} epochs; offline probes on frozen features, "
+            f"up to {model.config.log.knn_samples:,} training images; mean ± deviation over {DRAWS} draws of the labels.",
+            *(f"{NOTHING} {reason}" for reason in missing),
+        ],
+    )
+    if model.distributed.is_main:
+        write_atomically(model.folder.table, table.to_markdown())
+        write_atomically(model.folder.table_json, json.dumps(table.to_dict(), indent=2) + "\n")
+    return [table.to_text(), str(model.folder.table)]
+
+
+def pixels(images: Tensor) -> Tensor:
+    """Return the normalised pixels themselves, ``(N, C*H*W)``, at most 32 by 32 of them (averaged areas above)."""
+    if max(images.shape[-2:]) > PIXELS:
+        images = F.adaptive_avg_pool2d(images, PIXELS)
+    return images.flatten(1)
+
+
+def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
+    """Return the encoder as it was before the first step: the same seed makes the same weights."""
+    fresh = type(model)(model.config)
+    for shared in ("distributed", "precision", "loaders", "num_classes", "image_shape", "plan"):
+        setattr(fresh, shared, getattr(model, shared))
+    fresh.build()
+    fresh.eval()
+    return fresh.features
+
+
+def _features(model: "BaseModel", loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
+    train = collect(model.reference_sample.batches(), encoder, model.distributed)
+    test = collect(loader, encoder, model.distributed)  # type: ignore[arg-type]
+    return (*train, *test)
+
+
+def _judge(features: Features, num_classes: int, seed: int) -> tuple[list[object], list[str]]:
+    """Return the table's cells for one encoder, None where one cannot be computed, and the reasons."""
+    train, train_labels, test, test_labels = features
+    for part, labels in (("training", train_labels), ("test", test_labels)):
+        if len(labels) == 0:
+            return [None] * len(COLUMNS), [f"no {part} image has a label"]
+
+    def nearest() -> object:
+        scores = knn(train, train_labels, test, k=min(20, len(train)), num_classes=num_classes)
+        return accuracy(scores, test_labels, topk=(1,))[0]
+
+    def few_labels() -> object:
+        few = few_shot(*features, labels_per_class=LABELS_PER_CLASS, draws=DRAWS, seed=seed)
+        return {"mean": few.mean, "std": few.std, "n": DRAWS}
+
+    cells: list[object] = []
+    reasons = []
+    for column, compute in zip(COLUMNS, (nearest, lambda: linear_probe(*features).accuracy, few_labels)):
+        try:
+            cells.append(compute())
+        except (ValueError, RuntimeError) as error:  # of the data, or out of memory
+            cells.append(None)
+            reasons.append(f"{column}: {' '.join(str(error).split())}")
+    return cells, reasons

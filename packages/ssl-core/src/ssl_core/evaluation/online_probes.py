@@ -1,0 +1,115 @@
+"""Online probes: linear classifiers that watch frozen features while the model trains.
+
+Each has its own weights and optimizer, sees features detached from the graph, and its loss is never part of the model's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_core.distributed.ranks import Distributed
+
+
+class Probes:
+    """One linear probe for each watched representation.
+
+    A probe normalises its input (layer normalisation without parameters), so that the same learning rate fits features
+    of any scale and every rank computes the same.
+
+    Parameters
+    ----------
+    widths : dict
+        Name of a representation and its width D.
+    num_classes : int
+        K; without classes there are no probes.
+    lr : float
+        Of AdamW, constant.
+    device : torch.device
+        Where the probes live.
+    dtype : torch.dtype, optional
+        What they compute in; default: float32.
+    """
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        num_classes: int,
+        lr: float,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._dtype = dtype or torch.float32
+        names = widths if num_classes > 1 else {}
+        self.classifiers = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.LayerNorm(widths[name], elementwise_affine=False), nn.Linear(widths[name], num_classes)
+                )
+                for name in names
+            }
+        ).to(device, self._dtype)
+        self.optimizer = torch.optim.AdamW(self.classifiers.parameters(), lr=lr, weight_decay=0.0) if names else None
+        self._seen: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._seen
+
+    def watch(self, name: str, module: nn.Module) -> None:
+        """Remember what ``module`` gives in training, detached, until the next :meth:`train_step`."""
+        if name in self._seen:
+            module.register_forward_hook(lambda module, _, output: self._remember(name, output))
+
+    def _remember(self, name: str, output: Tensor) -> None:
+        # Not module.training: a frozen backbone is in evaluation mode, and watched all the same
+        if torch.is_grad_enabled():
+            self._seen[name].append(output.detach())
+
+    def forget(self) -> None:
+        """Forget what was seen since the last :meth:`train_step`."""
+        for seen in self._seen.values():
+            seen.clear()
+
+    def join(self, pieces: int) -> None:
+        """Take the features that were seen, ``pieces`` at a time, for those of one batch, which went through in pieces."""
+        for name, seen in self._seen.items():
+            self._seen[name] = [torch.cat(seen[start : start + pieces]) for start in range(0, len(seen), pieces)]
+
+    def scores(self, name: str, features: Tensor) -> Tensor:
+        """Return the probe's logits, ``(N, K)``, for features ``(N, D)``; no gradient reaches the features."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.classifiers[name](features.detach().to(self._dtype))
+
+    def train_step(self, labels: Tensor, distributed: Distributed) -> dict[str, Tensor]:
+        """Move the probes one step on the features seen since the last one; return their losses, still on the device.
+
+        ``labels`` are those of the batch, ``(N,) int64``; several views of it are several groups of N features.
+        Samples without a label (-1) are left out.
+        """
+        losses = {}
+        for name, seen in self._seen.items():
+            if seen and all(len(features) % len(labels) == 0 for features in seen):
+                features = torch.cat(seen)
+                repeated = labels.repeat(len(features) // len(labels))
+                total = F.cross_entropy(self.scores(name, features), repeated, ignore_index=-1, reduction="sum")
+                losses[name] = total / (repeated >= 0).sum().clamp(min=1)
+            seen.clear()
+        if losses and self.optimizer is not None:
+            torch.stack(list(losses.values())).sum().backward()
+            distributed.average_gradients(self.classifiers.parameters())
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights and optimizer."""
+        optimizer = {} if self.optimizer is None else self.optimizer.state_dict()
+        return {"classifiers": self.classifiers.state_dict(), "optimizer": optimizer}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take weights and optimizer over."""
+        self.classifiers.load_state_dict(state["classifiers"])
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,1 @@
+"""Metrics out of a run: metrics.jsonl, progress bar, throughput, profiler, wandb."""

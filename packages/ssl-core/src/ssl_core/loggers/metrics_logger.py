@@ -1,0 +1,170 @@
+"""Metrics out of a run: ``metrics.jsonl`` first, then whoever else listens.
+
+A step has one line. What comes later at the same step (an evaluation after the last step of an epoch) is put into its line:
+the steps of the file strictly increase.
+"""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+
+from ssl_core.described import described
+from ssl_core.errors import CheckpointError, MethodError, warn_on_error
+from ssl_core.run.atomic_file import refusal, writing
+
+_FILES = "the run continues, and its own files hold all metrics"
+
+
+class Sink(Protocol):
+    """Something that shows metrics elsewhere. The files are the truth; a sink may fail without harm to the run.
+
+    One that raises is reported in a warning and gets no more metrics; it is closed all the same.
+    """
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Take the metrics of one optimizer step."""
+
+    def close(self) -> None:
+        """Finish."""
+
+    # A sink that shows images also has log_image(step: int, name: str, path: Path): ``path`` is a PNG file.
+
+
+class Logger:
+    """Appends lines to ``metrics.jsonl`` and passes them to the sinks.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one JSON object a line: ``step``, ``epoch``, then the values.
+    sinks : list of Sink
+        Listeners.
+    writes : bool
+        False on all ranks but the main one: then nothing is written, only remembered.
+    """
+
+    def __init__(self, path: Path, sinks: list[Sink], writes: bool = True) -> None:
+        self.path = path
+        self.sinks = sinks
+        self.writes = writes
+        self._failed: list[Sink] = []
+        self.last: dict[str, float] = {}  # the last value of every name
+        self._file: BinaryIO | None = None
+        self._line: dict[str, Any] = {}  # the last one
+        self._line_begins = 0  # at this byte
+
+    def __enter__(self) -> "Logger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for sink in self.sinks:
+            with warn_on_error(f"{type(sink).__name__}.close() failed", _FILES):
+                sink.close()
+
+    def log(self, step: int, epoch: int, values: Mapping[str, Any]) -> None:
+        """Write the line of a step, or add to it; it is in the file, whole, when this returns.
+
+        Raises
+        ------
+        MethodError
+            For a metric called step or epoch, or one that is not a number.
+        """
+        values = {name: _number(name, value) for name, value in values.items()}
+        self.last.update(values)
+        if self.writes:
+            file = self._open()
+            if self._line.get("step") != step:
+                self._line, self._line_begins = {}, file.tell()
+            before = self._text()
+            self._line = {**self._line, "step": step, "epoch": epoch, **values}
+            try:
+                self._write()
+            except OSError:  # the line as it was has its place, or there was none
+                with contextlib.suppress(OSError):
+                    file.seek(self._line_begins)
+                    file.write(before)
+                    file.truncate()
+                raise
+            for sink in [each for each in self.sinks if each not in self._failed]:
+                self._failed.append(sink)
+                with warn_on_error(f"{type(sink).__name__}.log() failed", f"it gets no more metrics; {_FILES}"):
+                    sink.log(step, dict(values))
+                    self._failed.remove(sink)
+
+    def log_image(self, step: int, name: str, path: Path) -> None:
+        """Pass a PNG file to the sinks that show images."""
+        for sink in self.sinks if self.writes else []:
+            if hasattr(sink, "log_image"):
+                with warn_on_error(f"{type(sink).__name__}.log_image() failed", _FILES):
+                    sink.log_image(step, name, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what of the file belongs to the state, once it is safe on the disk: its last line may still grow."""
+        if not self.writes:
+            return {"bytes": 0, "line": {}, "last": self.last}
+        file = self._open()
+        with writing(self.path, 0):
+            os.fsync(file.fileno())
+        return {"bytes": self._line_begins, "line": dict(self._line), "last": dict(self.last)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put the file back to where the state was saved: what came after will be computed, and written, again."""
+        self.last = dict(state["last"])
+        if self.writes:
+            file = self._open()
+            self._line, self._line_begins = dict(state["line"]), state["bytes"]
+            expected = self._line_begins + len(self._text())
+            found = file.seek(0, os.SEEK_END)
+            if found < expected:
+                raise CheckpointError(
+                    f"'{self.path}' has {found:,} bytes, and {expected:,} when the state was saved: lines are lost; put the "
+                    "file back, or delete the run folder to begin anew"
+                )
+            self._write()  # without what it grew by since
+            file.truncate(expected)
+
+    def _write(self) -> None:
+        """Write the last line where it begins. It only ever grows, in place: no reader finds it gone."""
+        file = self._open()
+        file.seek(self._line_begins)
+        text = self._text()
+        with writing(self.path, len(text)):
+            while text:  # a disk that is nearly full takes a part; then it says why
+                text = text[file.write(text) :]
+
+    def _text(self) -> bytes:
+        return (json.dumps(self._line) + "\n").encode() if self._line else b""
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            # Neither "a", which cannot write again what stands there, nor "w", which begins with nothing.
+            with writing(self.path, 0):
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = os.fdopen(descriptor, "r+b", buffering=0)  # closed in __exit__
+            self._file.seek(0, os.SEEK_END)
+        if os.fstat(self._file.fileno()).st_nlink == 0:  # what is written now nobody will find
+            raise refusal(self.path, len(self._text()), "it was removed while the run was writing it")
+        return self._file
+
+
+def _number(name: str, value: Any) -> float:
+    """Return the value of a metric: a number as it is, a tensor or an array of one element as its number."""
+    if name in ("step", "epoch"):
+        raise MethodError(
+            f"a metric is called {name!r}, which every line of metrics.jsonl has already: choose another name"
+        )
+    if isinstance(value, int | float):
+        return value
+    if getattr(value, "shape", None) is not None and math.prod(value.shape) == 1:
+        return value.item()
+    raise MethodError(f"the metric {name!r} is {described(value)}: expected a number, e.g. its mean")

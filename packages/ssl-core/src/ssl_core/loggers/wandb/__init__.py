@@ -1,0 +1,1 @@
+"""Weights & Biases: live upload, and upload of a finished run folder."""

@@ -1,0 +1,48 @@
+"""``ssl-core sync-wandb``: upload run folders to wandb, or what is missing of them there."""
+
+import argparse
+import glob
+import importlib.util
+import sys
+import threading
+
+from ssl_core.loggers.wandb.upload import upload
+from ssl_core.run.folder import RunFolder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a run folder, or a pattern such as 'outputs/*'")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for each request to the server (%(default)g)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Upload each folder; return 0 if everything has arrived, 1 if not, 2 if nothing could be tried."""
+    if importlib.util.find_spec("wandb") is None:
+        print("sync-wandb: wandb is not installed; pip install 'ssl-core[wandb]'", file=sys.stderr)
+        return 2
+    worst = 0
+    for path in [path for pattern in arguments.folders for path in (sorted(glob.glob(pattern)) or [pattern])]:
+        code, sentence = _sync(RunFolder(path), arguments.timeout)
+        print(f"{path}: {sentence}", file=sys.stderr if code else sys.stdout, flush=True)
+        worst = max(worst, code)
+        if code == 2:  # no login or no server: the next folder would end in the same way
+            break
+    return worst
+
+
+def _sync(folder: RunFolder, timeout: float) -> tuple[int, str]:
+    if not folder.config.is_file() or not folder.metrics.is_file():
+        return 1, "not a run folder (config.yaml or metrics.jsonl is missing)"
+    ended, said = threading.Event(), []
+    ended.set()
+    try:
+        folder.wandb.mkdir(exist_ok=True)
+        code = upload(
+            folder, "online", ended, lambda level, text: said.append((level, " ".join(text.split()))), timeout
+        )
+    except OSError as error:
+        return 1, f"wandb: {error}"
+    return code, "wandb: " + "; ".join(text for level, text in said if level == ("warning" if code else "info"))

@@ -1,0 +1,46 @@
+"""Supervised learning with cross-entropy: the baseline beside which self-supervision is judged."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_core.backbones import build_backbone
+from ssl_core.base_model import BaseModel
+from ssl_core.batch import views_of
+from ssl_core.errors import ConfigError
+from ssl_core.methods.configs import SupervisedConfig
+
+
+class Supervised(BaseModel):
+    """A backbone and a linear classifier."""
+
+    config_class = SupervisedConfig
+
+    def open_data(self) -> None:
+        """Open the data, and raise a ConfigError if it has no classes to learn, before a folder is made."""
+        super().open_data()
+        if self.num_classes < 2:
+            found = "no labels" if self.num_classes == 0 else "only one class"
+            raise ConfigError(
+                f"model.name='supervised': the training data has {found}, expected at least two classes; for images without "
+                "labels choose a self-supervised method, e.g. model.name=simclr"
+            )
+
+    def initialize_modules(self) -> None:
+        """Make the backbone and the classifier."""
+        model = self.config.model
+        self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
+        self.classifier = nn.Linear(self.backbone.num_features, self.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``(N, K)``."""
+        return self.classifier(self.backbone(x))
+
+    def compute_loss(self) -> Tensor:
+        """Return the cross-entropy of the labelled samples, averaged over the views."""
+        views, labels = views_of(self.data[0]), self.data[1]
+        smoothing = self.config.model.label_smoothing
+        losses = [
+            F.cross_entropy(self.forward(view), labels, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
+            for view in views
+        ]
+        return sum(losses[1:], losses[0]) / len(losses) / (labels >= 0).sum().clamp(min=1)

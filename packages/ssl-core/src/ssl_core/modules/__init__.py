@@ -1,0 +1,1 @@
+"""Building blocks of methods: heads and the exponential moving average teacher."""

@@ -1,0 +1,142 @@
+"""``summary.json``: how a run stands or ended, with what, where and how fast."""
+
+import logging
+import os
+import time
+from types import TracebackType
+from typing import Any
+
+from ssl_core.errors import Preempted
+from ssl_core.loggers.metrics_logger import Logger
+from ssl_core.loggers.throughput import Throughput
+from ssl_core.run.environment import circumstances
+from ssl_core.run.folder import RunFolder
+from ssl_core.run.git import record_code
+from ssl_core.run.progress import Progress
+from ssl_core.run.source_location import RECORDED, record_source
+from ssl_eval.run_record import ENDED_WELL
+
+_message = logging.getLogger(__name__)
+_FINISHED = "the run has finished, and its weights and numbers are those of the earlier code"
+_CONTINUES = "training continues with the new code, and summary.json records both"
+
+
+class Summary:
+    """Writes ``summary.json`` when a run begins, moves on and ends, whichever way it ends.
+
+    The summary of a finished run stays as it is, unless :meth:`begin` says that there is more to train.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Where.
+    logger, progress, throughput
+        Whose last values and counters are written.
+    facts : dict
+        What is known from the start: seed, device, precision, ranks.
+    writes : bool
+        False on all ranks but the main one.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        logger: Logger,
+        progress: Progress,
+        throughput: Throughput,
+        facts: dict[str, Any],
+        writes: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.logger = logger
+        self.progress = progress
+        self.writes = writes
+        self.throughput = throughput
+        self.ending = "finished"  # the status of a run that has gone as it should
+        self._had_finished = False  # before this process
+        self._facts = facts
+        self._began = time.monotonic()
+        self._seconds_before = 0.0  # of earlier processes of the same run
+        self._rate_before: float | None = None  # images per second of the last of them
+
+    def __enter__(self) -> "Summary":
+        if self.writes:
+            before = self.folder.read_summary()
+            self._had_finished = before.get("status") in ENDED_WELL
+            self._seconds_before = before.get("wall_seconds", 0.0)
+            self._rate_before = before.get("images_per_second")
+            self._facts |= {
+                **{name: before[name] for name in ("init_from",) if name in before},
+                **{
+                    key: before[key] for key in ("evaluations",) if key in before
+                },  # of its checkpoints, see judgement.py
+                "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+                "process": os.getpid(),
+                **circumstances(),
+                **record_code(self.folder, before),
+                **self._sources(before),
+            }
+            self.write("running")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.writes:
+            return
+        try:
+            if error is None:
+                self.write(self.ending)
+                self.folder.diverged.unlink(missing_ok=True)  # of an earlier process: it did not happen again
+            elif isinstance(error, Preempted | KeyboardInterrupt):
+                self.write("preempted", error=str(error) or type(error).__name__)
+            else:
+                self.write("failed", error=f"{type(error).__name__}: {error}")
+        except OSError as lost:
+            if error is None:
+                raise
+            # The disk that ended the run also refuses the summary: the first error is the one to report.
+            _message.error("%s cannot be written: %s", self.folder.summary, lost)
+
+    def begin(self) -> None:
+        """There is something to train: from now on the file is written, also where the run had finished."""
+        self._had_finished = False
+        self.write("running")
+
+    def _sources(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Return what is recorded of the user's classes; warn where a run is resumed with changed files."""
+        if not any(self.folder.checkpoints.glob("step_*.pt.sha256")):
+            return {}  # nothing was trained with other code
+        facts: dict[str, Any] = {}
+        for what in RECORDED:
+            recorded, changed = record_source(what, self._facts.get(what, {}), before)
+            facts |= recorded
+            if changed:
+                name, files = recorded[what].get("class"), ", ".join(f"'{file}'" for file in changed)
+                _message.warning(
+                    "the code of %s has changed since this run was trained: %s; %s; to train the new code alone, choose "
+                    "another folder with ++log.run=NAME",
+                    name, files, _FINISHED if self._had_finished else _CONTINUES,
+                )  # fmt: skip
+        return facts
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the file, from the next time it is written on."""
+        self._facts |= facts
+
+    def write(self, status: str, **more: Any) -> None:
+        """Replace the file."""
+        if self.writes and not self._had_finished:
+            seconds = self._seconds_before + time.monotonic() - self._began
+            self.folder.write_summary(
+                {
+                    "status": status,
+                    "epoch": self.progress.epoch,
+                    "step": self.progress.step,
+                    "metrics": self.logger.last,
+                    "wall_seconds": round(seconds, 3),
+                    "images_per_second": self.throughput.mean or self._rate_before,
+                    **self._facts,
+                    **more,
+                }
+            )

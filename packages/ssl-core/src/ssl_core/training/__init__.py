@@ -1,0 +1,1 @@
+"""Parts of the training loop: what is due, precision, freezing, early stopping, checks of data and methods."""

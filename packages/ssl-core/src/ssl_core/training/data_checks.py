@@ -1,0 +1,86 @@
+"""What data of one's own gives: the first batch of each loader is looked at, and what is wrong is said in one sentence."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, int64
+
+from ssl_core.batch import views_of
+from ssl_core.described import described
+from ssl_core.errors import ConfigError
+
+_BATCH = "expected (views: list of (N, C, H, W) of floating point, labels (N,) int64, ids (N,) int64)"
+
+
+def check_loaders(loaders: Any) -> None:
+    """Raise a ConfigError if what ``data.open`` has returned is not a :class:`ssl_core.training.data_protocol.Loaders`."""
+    for name in ("train", "reference", "evaluation", "num_classes", "image_shape"):
+        if not hasattr(loaders, name):
+            raise ConfigError(
+                f"data: open() returned a {type(loaders).__name__} without '{name}': see ssl_core/training/data_protocol.py"
+            )
+    for name in ("__len__", "__iter__", "start"):
+        if not hasattr(loaders.train, name):
+            raise ConfigError(f"data: the training loader has no {name}(): see ssl_core/training/data_protocol.py")
+    if not isinstance(loaders.evaluation, Mapping):
+        kind = type(loaders.evaluation).__name__
+        raise ConfigError(f"data: evaluation is a {kind}: expected a dict, name of a data set -> its loader")
+    if "train" in loaders.evaluation:
+        raise ConfigError(
+            "data: an evaluation set is called 'train', as the metrics of training are: choose another name"
+        )
+
+
+def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:
+    """Give what is left of an epoch; whoever asks for more is told so."""
+    yield from checked(loader, "training", num_classes)
+    raise ConfigError(
+        f"data: the training loader ended before its epoch, of which it says that it has {len(loader)} batches"
+    )
+
+
+def checked(loader: Iterable[Any], name: str, num_classes: int, single_view: bool = False) -> Iterator[Any]:
+    """Give the batches of a loader, the first of them looked at.
+
+    Parameters
+    ----------
+    loader : iterable
+        Of batches ``(views, labels, ids)``.
+    name : str
+        What the loader is for, for the sentence.
+    num_classes : int
+        K: labels are -1, or in 0..K-1.
+    single_view : bool
+        Whether a batch has to have one view of each image.
+
+    Raises
+    ------
+    ConfigError
+        If the first batch is none.
+    """
+    for number, batch in enumerate(loader):
+        if number == 0:
+            _check(batch, name, num_classes, single_view)
+        yield batch
+
+
+def _check(batch: Any, name: str, num_classes: int, single_view: bool) -> None:
+    where = f"data: the {name} loader gives"
+    if not isinstance(batch, Sequence) or len(batch) != 3:
+        count = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
+        raise ConfigError(f"{where} a {type(batch).__name__}{count} as a batch: {_BATCH}")
+    views, labels, ids = batch
+    views = views_of(views)
+    if not isinstance(views, Sequence) or not views:
+        raise ConfigError(f"{where} {described(views)} as the views of a batch: {_BATCH}")
+    for view in views:
+        if not isinstance(view, Tensor) or view.ndim < 2 or not view.is_floating_point():
+            raise ConfigError(f"{where} {described(view)} as a view: {_BATCH}")
+    if single_view and len(views) > 1:
+        raise ConfigError(f"{where} {len(views)} views of an image: expected one, as it is evaluated")
+    for what, values in (("labels", labels), ("ids", ids)):
+        if not isinstance(values, Tensor) or values.dtype != int64 or values.shape != views[0].shape[:1]:
+            raise ConfigError(f"{where} {described(values)} as the {what} of {len(views[0])} images: {_BATCH}")
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (-1, -1)
+    if num_classes > 0 and not -1 <= low <= high < num_classes:
+        raise ConfigError(f"{where} labels from {low} to {high}: expected 0 to {num_classes - 1}, or -1 for none")

@@ -1,0 +1,46 @@
+"""A method's loss as a module, so that DDP and ``torch.compile`` see the whole of it."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ssl_core.training.method_checks import terms_of
+from ssl_losses.precision import widened
+
+if TYPE_CHECKING:
+    from ssl_core.base_model import BaseModel
+
+
+class LossModule(nn.Module):
+    """``compute_loss`` as a forward pass; with a view, the embedding of it, for methods that compute their loss in two passes.
+
+    Parameters
+    ----------
+    model : BaseModel
+        Whose loss it is; a submodule here.
+    """
+
+    def __init__(self, model: "BaseModel") -> None:
+        super().__init__()
+        self.model: Any = model
+        self._name = f"{type(model).__name__}.compute_loss"
+
+    @classmethod
+    def of(cls, model: "BaseModel") -> nn.Module:
+        """Return the loss of a model, compiled where ``hardware.compile`` says so."""
+        if not model.config.hardware.compile:
+            return cls(model)
+        from ssl_core.training.compilation import compiled  # loads the compiler
+
+        return compiled(cls(model))
+
+    def forward(self, view: Tensor | None = None) -> Any:
+        """Return the terms of the loss by name, or the embedding ``(N, D)`` of a view ``(N, C, H, W)``."""
+        return terms_of(self.model.compute_loss(), self._name) if view is None else self.model.embed(view)
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """Return the loss: the sum of its terms that have a gradient, in float32 at least. The others are logged only."""
+    trained = [term for term in terms.values() if term.requires_grad]
+    first, *others = widened(trained or list(terms.values()))
+    return sum(others, first)

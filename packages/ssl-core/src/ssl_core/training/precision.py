@@ -1,0 +1,121 @@
+"""Arithmetic of a run: autocast, the loss scaler, and one guarded optimizer step."""
+
+import contextlib
+
+import torch
+from torch import Tensor, nn
+
+from ssl_core.distributed.fsdp import whole
+from ssl_core.errors import ConfigError
+from ssl_core.optimizers.foreach import norms
+
+
+class Precision:
+    """fp32, bf16, fp16 or fp64 on one device.
+
+    Parameters
+    ----------
+    name : {"auto", "fp32", "bf16", "fp16", "fp64"}
+        ``hardware.precision``; ``auto`` is bf16 where the processor multiplies in it, fp32 elsewhere. fp64 is for comparisons
+        that have to be exact: weights, inputs and probes are float64.
+    device : torch.device
+        Where the run computes.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.device = device
+        self.name = ("bf16" if has_bf16(device) else "fp32") if name == "auto" else name
+        self.dtype = torch.float64 if self.name == "fp64" else None  # of weights and inputs; None: as they come
+        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
+
+    def place(self, module: nn.Module) -> None:
+        """Move a module to the device, its images' weights in channels_last."""
+        module.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the context in which forward passes run."""
+        if self._autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self._autocast)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of ``loss``, scaled where fp16 would lose them."""
+        self.scale(loss).backward()
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return the loss as the backward pass wants it: larger in fp16, else as it is."""
+        return self._scaler.scale(loss)
+
+    def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Unscale the gradients and return their global norm."""
+        self._scaler.unscale_(optimizer)
+        gradients = [p.grad for p in _with_gradient(optimizer) if p.grad is not None]
+        if not gradients:  # all of them are cancelled: everything is frozen
+            return torch.zeros((), device=self.device)
+        # What get_total_norm does, without sorting tensors by device and type, which takes half of its time
+        return whole(torch.linalg.vector_norm(norms(gradients)))
+
+    def clip(self, optimizer: torch.optim.Optimizer, norm: Tensor, max_norm: float | None) -> None:
+        """Scale gradients of global norm ``norm`` down to ``max_norm``, where it is given and they are above it."""
+        if max_norm is not None:
+            nn.utils.clip_grads_with_norm_(_with_gradient(optimizer), max_norm, norm)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Move the weights and clear the gradients; return False where the scaler skipped the step (fp16 overflow)."""
+        before = self._scaler.get_scale() if self._scaler.is_enabled() else 1.0
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        return not self._scaler.is_enabled() or self._scaler.get_scale() >= before
+
+    @property
+    def skips_overflows(self) -> bool:
+        """Whether an overflow in a gradient is ordinary: the scaler of fp16 skips that step and scales less."""
+        return self._scaler.is_enabled()
+
+    def state_dict(self) -> dict:
+        """Return the scaler's state (empty unless fp16)."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take the scaler's state over."""
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(state)
+
+
+def _with_gradient(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def check_torch_state() -> None:
+    """Raise a ConfigError for global settings of torch, made by the calling script, that a run cannot be trained under."""
+    default, device = torch.get_default_dtype(), torch.get_default_device()
+    if default != torch.float32:
+        raise ConfigError(
+            f"hardware.precision: torch.get_default_dtype() is {default}, expected torch.float32; remove "
+            "torch.set_default_dtype(...) and choose hardware.precision, e.g. fp64"
+        )
+    if device.type != "cpu":
+        raise ConfigError(
+            f"hardware.device: torch.get_default_device() is '{device}', expected 'cpu'; remove torch.set_default_device(...) "
+            "and choose hardware.device"
+        )
+    if not torch.is_grad_enabled():
+        raise ConfigError(
+            "gradients are disabled by the calling script: a run cannot train under torch.no_grad(), torch.inference_mode() or "
+            "torch.set_grad_enabled(False); call fit() outside of it"
+        )
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise ConfigError(
+            "hardware.precision: autocast is enabled by the calling script; call fit() outside of torch.autocast and choose "
+            "hardware.precision, e.g. bf16"
+        )
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether the processor multiplies matrices in bfloat16 itself, rather than emulating it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

@@ -1,0 +1,98 @@
+"""What is due when: the answers to "an evaluation now? a checkpoint? stop?", which are the same on all ranks."""
+
+import time
+
+from ssl_core.config import Config
+from ssl_core.distributed.ranks import Distributed
+from ssl_core.errors import Preempted
+from ssl_core.run.progress import Progress
+from ssl_core.run.signals import StopSignal
+from ssl_core.training.early_stopping import EarlyStopping
+
+
+class Timetable:
+    """Answers what a run has to do at the place where it stands. It never does it.
+
+    Parameters
+    ----------
+    config : Config
+        ``optim.epochs``, and the ``every`` keys of ``log``.
+    progress : Progress
+        Where the run stands.
+    stop : StopSignal
+        Whether a signal has arrived here.
+    early_stopping : EarlyStopping
+        Whether the epochs that are done are enough.
+    distributed : Distributed
+        What only one rank knows (a signal, the clock) is asked of all.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        progress: Progress,
+        stop: StopSignal,
+        early_stopping: EarlyStopping,
+        distributed: Distributed,
+    ) -> None:
+        self._epochs = config.optim.epochs
+        self._log = config.log
+        self._progress = progress
+        self._stop = stop
+        self._early_stopping = early_stopping
+        self._distributed = distributed
+        self._saved = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are trained and evaluated, or as many as early stopping wants."""
+        return self._was_last_epoch and not self._progress.between_epochs
+
+    def line_due(self, ends_epoch: bool) -> bool:
+        """Whether the optimizer step just made is one of those that ``log.every_steps`` writes down.
+
+        So is the last one of an epoch if ``optim.monitor`` is a metric of training.
+        """
+        watched = ends_epoch and self._early_stopping.watches_training
+        return watched or self._progress.step % self._log.every_steps == 0
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether ``log.eval_every`` asks for an evaluation after this epoch; always so after the last."""
+        return self._after_epoch(self._log.eval_every)
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether ``log.checkpoint_every`` asks for a checkpoint after this epoch; always so before an evaluation."""
+        return self._after_epoch(self._log.checkpoint_every) or self.evaluation_due
+
+    @property
+    def checkpoint_due_in_epoch(self) -> bool:
+        """Whether a signal, ``log.checkpoint_every_steps`` or ``_minutes`` ask for a checkpoint after this optimizer step."""
+        every_steps, seconds = self._log.checkpoint_every_steps, self._log.checkpoint_every_minutes * 60
+        if every_steps > 0 and self._progress.step % every_steps == 0:
+            return True
+        too_old = 0 < seconds <= time.monotonic() - self._saved
+        return self._distributed.any(too_old or self._stop.name is not None)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether a signal has arrived, on any rank."""
+        return self._distributed.any(self._stop.name is not None)
+
+    def refuse_to_go_on(self) -> None:
+        """Raise :class:`Preempted` where a signal has arrived. Ask after the state is saved."""
+        if self.stop_requested:
+            name = self._stop.name or "a signal to another rank"
+            raise Preempted(f"{name} at step {self._progress.step}: saved; the same command goes on")
+
+    def saved(self) -> None:
+        """A checkpoint is safe: the minutes to the next are counted from now."""
+        self._saved = time.monotonic()
+
+    def _after_epoch(self, every: int) -> bool:
+        return self._was_last_epoch or (every > 0 and self._progress.epoch % every == 0)
+
+    @property
+    def _was_last_epoch(self) -> bool:
+        return self._progress.epoch >= self._epochs or self._early_stopping.reason != ""

@@ -1,0 +1,1 @@
+"""The stable-ssl command and the subcommands that need no Hydra."""

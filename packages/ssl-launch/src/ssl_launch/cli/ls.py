@@ -1,0 +1,144 @@
+"""``stable-ssl ls``: how the runs of some folders stand, one a line. Nothing is written, and no torch imported."""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_core.errors import ConfigError
+from ssl_core.run.folder import RunFolder
+from ssl_core.run.lock import is_worked_in
+from ssl_eval.live_run import LiveRun
+from ssl_eval.metric_cell import metric_cell
+from ssl_eval.metric_names import in_order, is_accuracy
+from ssl_eval.run_record import find_runs_among
+from ssl_eval.run_summary import is_number, parse_object
+from ssl_eval.table import Table
+from ssl_eval.watch import duration
+from ssl_launch.cli.parser import CommandParser, folder, one_of
+
+DESCRIPTION = """List the runs in and under folders.
+
+status  running; silent (on another machine, without a sign for ten minutes);
+        killed (says running, but its process is gone: stable-ssl resume goes
+        on with it); preempted, failed, finished
+best    of optim.monitor, else of the first accuracy; accuracies in percent
+age     since one of its files was written"""
+
+
+@dataclass
+class Listed:
+    """A run as a line of the list."""
+
+    folder: str
+    status: str
+    epoch: int
+    epochs: int | None  # that it is to have
+    step: int
+    metric: str | None
+    best: float | None
+    age_seconds: float
+
+
+SORTS: dict[str, Callable[[Listed], Any]] = {
+    "folder": lambda run: 0,  # as they were found
+    "status": lambda run: run.status,
+    "best": lambda run: math.inf if run.best is None else -run.best,
+    "age": lambda run: run.age_seconds,
+    "step": lambda run: -run.step,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the list; return 0."""
+    chosen = _parser().parse(arguments)
+    try:
+        paths, skipped = find_runs_among(chosen.folders or [folder("outputs")])
+    except (argparse.ArgumentTypeError, ValueError, OSError) as error:  # of the default folder, or one without a run
+        raise ConfigError(f"stable-ssl ls: {error}; name a folder: stable-ssl ls FOLDER") from error
+    for reason in skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
+    runs = sorted(map(listed, paths), key=SORTS[chosen.sort])
+    if chosen.json:
+        print(json.dumps([dataclasses.asdict(run) for run in runs], indent=2))
+    else:
+        print(as_table(runs).to_text())
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser("ls", DESCRIPTION)
+    parser.add_argument(
+        "folders", nargs="*", type=_path, metavar="FOLDER", help="runs, or folders of them at any depth (outputs)"
+    )
+    parser.add_argument(
+        "--sort", type=one_of(*SORTS), default="folder", metavar="BY", help=f"{', '.join(SORTS)}; best first"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
+    return parser
+
+
+def _path(given: str) -> Path:
+    """Return a path that exists. Files among folders, as in ``outputs/*``, are skipped later."""
+    return Path(given) if Path(given).is_file() else folder(given)
+
+
+def options() -> list[str]:
+    """Return the options, for the shell's completion."""
+    return _parser().options()
+
+
+def listed(path: Path) -> Listed:
+    """Read one run. A damaged file, or one that is just being written, changes nothing but what it says."""
+    run, files = LiveRun(path), RunFolder(path)
+    run.update()
+    status = run.status
+    if status in ("running", "silent"):
+        status = {True: "running", False: "killed", None: status}[is_worked_in(files.lock)]
+    monitor = run.config.get("optim", {}).get("monitor") if isinstance(run.config.get("optim"), dict) else None
+    metric = monitor if monitor and isinstance(monitor, str) else None
+    metric = metric or next(iter(in_order({name for name in run.values if is_accuracy(name)})), None)
+    step, epoch = max(run.step, run.summary.get("step") or 0), max(run.epoch, run.summary.get("epoch") or 0)
+    best = best_value(files.metrics, metric) if metric else None
+    return Listed(str(path), status, epoch, run.epochs, step, metric, best, round(60 * run.silent_minutes, 1))
+
+
+def best_value(metrics: Path, name: str) -> float | None:
+    """Return the best value of a metric in ``metrics.jsonl``: the highest, or the lowest of a loss."""
+    found = []
+    spellings = json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode(errors="replace")
+    try:
+        lines = metrics.read_bytes().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        try:
+            value = parse_object(line).get(name) if any(each in line for each in spellings) else None
+        except ValueError:  # torn, or damaged
+            continue
+        if is_number(value) and math.isfinite(value):
+            found.append(float(value))
+    if not found:
+        return None
+    return min(found) if "loss" in name.rpartition("/")[2] else max(found)
+
+
+def as_table(runs: Sequence[Listed]) -> Table:
+    """Return the list as a table."""
+    counts = Counter(run.status for run in runs)
+    title = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {', '.join(f'{n} {status}' for status, n in counts.items())}"
+    rows = [
+        [
+            run.status, f"{run.epoch}/{run.epochs}" if run.epochs is not None else str(run.epoch), str(run.step), run.metric,
+            metric_cell(run.metric or "", [] if run.best is None else [run.best]),
+            duration(run.age_seconds), run.folder,
+        ]
+        for run in runs
+    ]  # fmt: skip
+    return Table(title, ["status", "epoch", "step", "metric", "best", "age", "folder"], rows)

@@ -1,0 +1,1 @@
+"""The commands that take a configuration: train, evaluate, views."""

@@ -1,0 +1,98 @@
+"""A backbone without a run, random or trained elsewhere, made a run of no epochs: then it is judged as every other."""
+
+from pathlib import Path
+from typing import Any
+
+from ssl_core.errors import ConfigError
+from ssl_core.run.folder import RunFolder
+from ssl_launch.hydra_app.build_config import assemble
+from ssl_launch.hydra_app.run_name import name_of
+
+GROUPS = ("data", "model", "optim", "hardware", "log")
+_KEYS = {"model.backbone": "backbone", "model.init_from": "weights"}  # as they are called on this command line
+
+
+def make_baseline(
+    backbone: str, weights: str | None, settings: dict[str, Any], overrides: list[str], device: str, data: Any = None
+) -> RunFolder:
+    """Return the run folder of a backbone; made the first time, found again afterwards.
+
+    Its name says the backbone, whose weights it has (with the beginning of their digest) and what was said of the data.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of :mod:`ssl_core.backbones`, timm's among them.
+    weights : str, optional
+        A file or a run folder, as ``model.init_from``; or a name of torchvision's weights, of timm's ``DEFAULT`` alone, which
+        are fetched. Default: random.
+    settings : dict
+        Group -> key -> value, of :data:`GROUPS`.
+    overrides : list of str
+        The command line.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute.
+    data : optional
+        As in :func:`ssl_launch.launch`.
+
+    Raises
+    ------
+    ConfigError
+        For a backbone, weights or settings that cannot be.
+    """
+    try:
+        return _make(backbone, weights, settings, overrides, device, data)
+    except ConfigError as error:
+        said = str(error)
+        for key, name in _KEYS.items():
+            said = said.replace(f"{key}=", f"{name}=")
+        if "conv1.weight (64, 3, 7, 7), expected (64, 3, 3, 3)" in said:
+            said += (
+                "; images of up to 64 pixels get a smaller stem: with ++data.size=224 it is the one of these weights"
+            )
+        raise ConfigError(said) from error
+
+
+def _make(
+    backbone: str, weights: str | None, settings: dict[str, Any], overrides: list[str], device: str, data: Any
+) -> RunFolder:
+    from ssl_core.backbones import check_backbone, is_of_timm
+    from ssl_core.methods import method_class
+
+    model = {"name": "baseline", "backbone": backbone, **settings.get("model", {})}
+    options = dict(model.get("backbone_options") or {})
+    check_backbone(backbone, options)
+    whose = "random"
+    if weights == "DEFAULT" and is_of_timm(backbone):
+        model["backbone_options"], whose = {"pretrained": True, **options}, weights
+    elif weights is not None:
+        model["init_from"], whose = _found(backbone, weights)
+    composed = {**settings, "model": model}
+    composed["optim"] = {"epochs": 0, **settings.get("optim", {})}
+    composed["hardware"] = {"device": device, **settings.get("hardware", {})}
+    composed["log"] = {"report": False, **settings.get("log", {})}
+    config = assemble(composed, overrides, data=data)
+    if "batch_size" not in composed["optim"]:  # nothing is trained: fewer images than the default are no mistake
+        images = len(config.data.open(1, config.hardware.seed, 0, 1).train)
+        config.optim.batch_size = min(config.optim.batch_size, images)
+    if config.log.run is None:
+        said = [each for each in overrides if each.lstrip("+~").partition(".")[0] in GROUPS]
+        config.log.run = name_of([backbone.replace("/", "_"), whose], said)
+    method_class("baseline")(config).fit()
+    return RunFolder.of(config)
+
+
+def _found(backbone: str, weights: str) -> tuple[str, str]:
+    """Return the file of weights, and a name for them that changes with their bytes."""
+    from ssl_core.backbones.pretrained import published_weights
+    from ssl_core.checkpoint.pretrained import find_weights
+    from ssl_core.checkpoint.store import sha256_of
+
+    path = Path(weights)
+    file = (
+        find_weights(weights)
+        if path.exists() or path.suffix or "/" in weights
+        else published_weights(backbone, weights)
+    )
+    stem = path.resolve().name if path.is_dir() else file.stem
+    return str(file.absolute()), f"{stem}-{sha256_of(file)[:8]}"

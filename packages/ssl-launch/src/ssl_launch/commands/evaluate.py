@@ -1,0 +1,288 @@
+"""From a command line to the numbers of a run's checkpoints: here, or as a job for each of them."""
+
+import dataclasses
+import glob
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from ssl_core.config import option
+from ssl_core.config.validation import known_keys, problems, strictly
+from ssl_core.errors import ConfigError, RunError
+from ssl_core.run.folder import RunFolder
+from ssl_core.run.source_location import changed_code, class_at, class_of_run
+from ssl_launch.commands.baseline import GROUPS, make_baseline
+from ssl_launch.hydra_app.app import run_command
+from ssl_launch.hydra_app.arguments import WITH_VALUE, quoted
+from ssl_launch.hydra_app.error_messages import complaint
+
+if TYPE_CHECKING:
+    from ssl_core.config.fine_tuning import FineTuning
+    from ssl_eval import Protocol
+
+_message = logging.getLogger(__name__)
+OPTIONS = {"--method": "method_class", "--data": "data_class"}  # option -> key
+POLL_SECONDS = 5.0  # between two looks for a new checkpoint
+HELP = """Judge checkpoints by a protocol: PROGRAM run=FOLDER [key=value ...]
+
+  run=FOLDER          a run, the file of a checkpoint, or a quoted glob of runs
+  backbone=NAME       or a backbone without a run, with weights=FILE or random
+                      ones, on ++data.KEY=value: a baseline, in log.folder
+  checkpoint=         newest (default), all, or the number of a step
+  eval=               the protocol: standard (default), full or finetune
+  ++eval.KEY=value    one key of it changed, e.g. ++eval.draws=10
+  device=             auto (default), cpu or cuda
+  view_samples=       training images whose views are embedded; 0: none
+  --method FILE.py:MyIdea, --data FILE.py:MyData
+                      your own classes, where their files have moved
+  --watch             judge the checkpoints of a run in progress, as they appear
+  hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
+  --cfg job           print the whole configuration, defaults included, and stop
+
+The numbers are printed, and kept in FOLDER/eval/. The keys of a protocol, one
+comment each with default and unit: ssl_eval/protocol.py
+"""
+
+
+@dataclass
+class EvaluationConfig:
+    """What is judged; the protocol is the group ``eval``."""
+
+    run: str | None = None  # a run folder, or the file of a checkpoint
+    backbone: str | None = None  # or a backbone without a run: a name of ssl_core.backbones
+    weights: str | None = None  # of that backbone: a file, a run folder, or DEFAULT; none: random
+    checkpoint: str | int = option("newest", low=0)  # newest, or the number of a step
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
+    view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
+    watch: bool = False  # judge the checkpoints of a run in progress as they appear
+    method_class: str | None = None  # --method FILE.py:MyIdea; default: the class that the run has recorded
+    data_class: str | None = None  # --data FILE.py:MyData, likewise
+
+
+def evaluate(method: type | None = None, *, data: Any = None) -> None:
+    """Run the command line of ``runs/eval.py``, for the runs of one's own method or of ours.
+
+    Parameters
+    ----------
+    method : type, optional
+        The :class:`ssl_core.BaseModel` of the runs. Default: the one of ``ssl_core.methods`` that their ``model.name`` names.
+    data : optional
+        As in :func:`ssl_launch.launch`.
+
+    Notes
+    -----
+    A glob, ``checkpoint=all`` and a list of runs are one evaluation for each checkpoint: one after the other here, and an
+    array of jobs with ``hydra/launcher=submitit_slurm``. The exit codes are those of :func:`ssl_launch.launch`.
+    """
+    run_command(
+        "evaluation",
+        HELP,
+        lambda composed: _judge(composed, method, data),
+        lambda error: complaint(error, known=_known_keys()),
+        _whole,
+        _one_job_each,
+        options=OPTIONS,
+        keys=_known_keys,
+    )
+
+
+def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
+    asked, protocol, fine_tuning, settings = asked_of(composed)
+    if (asked.run is None) == (asked.backbone is None):
+        raise ConfigError(
+            "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"
+        )
+    if asked.backbone is not None:
+        overrides = list(HydraConfig.get().overrides.task)
+        if asked.data_class is not None:
+            data = class_at(asked.data_class)
+        asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
+        method = None
+    run, checkpoint = _target(str(asked.run), asked.checkpoint)
+    method, data = _classes(run, asked, method, data)
+    from ssl_core.evaluation.evaluate_checkpoint import (
+        judge_checkpoint,  # here torch is imported: all that can be refused is by now
+    )
+
+    options: dict[str, Any] = {
+        "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples, "fine_tuning": fine_tuning,
+    }  # fmt: skip
+    for each in _appearing(run) if asked.watch else [checkpoint]:
+        try:
+            for path in judge_checkpoint(run, protocol, each, **options):
+                print(_table(json.loads(path.read_text())).to_text(), path, sep="\n", flush=True)
+        except ValueError as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise RunError(f"'{run.path}' cannot be judged: {error}") from error
+
+
+def _classes(run: RunFolder, asked: EvaluationConfig, method: type | None, data: Any) -> tuple[type | None, Any]:
+    """Return a run's classes: named on the command line, given to :func:`evaluate`, or recorded; None for ours."""
+    summary = run.read_summary()
+    for file in changed_code(summary):
+        _message.warning(
+            "'%s' has changed since '%s' was trained: its weights are evaluated with the new code", file, run.path
+        )
+    if method is None or asked.method_class is not None:
+        method = class_of_run("method", asked.method_class, summary, run.path)
+    if data is None:
+        data = class_of_run("data", asked.data_class, summary, run.path)
+    return method, data
+
+
+def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
+    """Return what is judged, what is taken of frozen features, how it is fine-tuned, if at all, and a baseline's groups."""
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
+    protocol = plain.pop("eval", None) or {}
+    fine_tuning = protocol.pop("finetune", None)
+    settings = {group: plain.pop(group) or {} for group in GROUPS if group in plain}
+    groups = {"": EvaluationConfig, **_protocol_groups()}
+    found = problems({"": plain, "eval": protocol, "eval.finetune": fine_tuning}, groups)
+    if found:
+        raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
+    asked, kept = strictly(EvaluationConfig, plain), strictly(groups["eval"], protocol)
+    if asked.backbone is not None and asked.method_class is not None:
+        raise ConfigError("--method: a run has a method; backbone=NAME is a backbone without a run")
+    if asked.backbone is None and (asked.weights is not None or settings):
+        key = "weights" if asked.weights is not None else next(iter(settings))
+        raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
+    kept.check()
+    tuned = None if fine_tuning is None else strictly(groups["eval.finetune"], fine_tuning)
+    if tuned is not None:
+        tuned.check()
+    return asked, kept, tuned, settings
+
+
+def _whole(composed: DictConfig) -> dict[str, Any]:
+    asked, protocol, fine_tuning, settings = asked_of(composed)
+    shown = dataclasses.asdict(protocol)
+    if fine_tuning is not None:
+        shown["finetune"] = dataclasses.asdict(fine_tuning)
+    return {**dataclasses.asdict(asked), **settings, "eval": shown}
+
+
+def _table(document: dict[str, Any]) -> Any:
+    """Return what a file of ``eval/`` says, to be printed: fractions in percent, other numbers with four digits."""
+    from ssl_eval import Table
+    from ssl_eval.metric_cell import metric_cell
+
+    rows = [
+        [name.replace("_", " "), value if isinstance(value, dict | None) else metric_cell(name, [value])]
+        for name, value in document["metrics"].items()
+    ]
+    title = f"{document['dataset']}: {document['protocol']} protocol, step {document['step']}"
+    reasons: dict[str, list[str]] = {}
+    for name, reason in document.get("omitted", {}).items():
+        reasons.setdefault(reason, []).append(name.replace("_", " "))
+    omitted = [f"not computed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    return Table(title, ["", document["backbone"]], rows, notes=omitted)
+
+
+def _protocol_groups() -> dict[str, Any]:
+    """Return the groups of a protocol: what is taken of frozen features, and fine-tuning, which is none of these."""
+    from ssl_core.config.fine_tuning import FineTuning
+    from ssl_eval import Protocol
+
+    return {"eval": Protocol, "eval.finetune": FineTuning}
+
+
+def _known_keys() -> list[str]:
+    return [*(field.name for field in dataclasses.fields(EvaluationConfig)), *sorted(known_keys(_protocol_groups()))]
+
+
+def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
+    """Return the run folder and the checkpoint; None for its newest whole one."""
+    path = Path(run)
+    if path.suffix == ".pt":
+        if not path.is_file():
+            raise ConfigError(f"run={run!r}: there is no such checkpoint")
+        return RunFolder(path.parent.parent), path
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise ConfigError(f"run={run!r}: there is no such folder")
+    if checkpoint == "newest":
+        return folder, None
+    if not isinstance(checkpoint, int):
+        raise ConfigError(f"checkpoint={checkpoint!r}: expected newest, all or the number of a step")
+    found = {int(each.stem.removeprefix("step_")): each for each in folder.checkpoints.glob("step_*.pt")}
+    if checkpoint not in found:
+        raise ConfigError(
+            f"checkpoint={checkpoint}: '{run}' has those of the steps {', '.join(map(str, sorted(found)))}"
+        )
+    return folder, found[checkpoint]
+
+
+def _appearing(run: RunFolder) -> Iterator[Path]:
+    """Give the checkpoints of a run as they are finished, until the run has ended and all are given."""
+    from ssl_core.checkpoint.store import Checkpoints
+
+    given: set[Path] = set()
+    while True:
+        over = run.read_summary().get("status") not in (None, "running")
+        new = [path for path in Checkpoints(run.checkpoints).all() if path not in given]
+        for path in new:
+            given.add(path)
+            if path.exists():  # else it was pruned in the meantime
+                yield path
+        if over and not new:
+            return
+        if not new:
+            time.sleep(POLL_SECONDS)
+
+
+def _runs(pattern: str) -> list[str]:
+    """Return the runs and checkpoints of this name; what else lies beside them (a report, a sweep's YAML) is none."""
+    return [each for each in sorted(glob.glob(pattern)) if each.endswith(".pt") or RunFolder(each).config.exists()]
+
+
+def with_runs_named(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of ``stable-ssl eval`` with ``run=`` before each run that is named without it.
+
+    Examples
+    --------
+    >>> with_runs_named(["outputs/mine", "--method", "idea.py:MyIdea", "eval=full"])
+    ['run=outputs/mine', '--method', 'idea.py:MyIdea', 'eval=full']
+    """
+    named: list[str] = []
+    for before, each in zip(["", *arguments], arguments):
+        is_run = not each.startswith("-") and before not in {*WITH_VALUE, *OPTIONS}
+        named.append(f"run={each}" if is_run and ("=" not in each or Path(each).exists()) else each)
+    return named
+
+
+def _one_job_each(arguments: list[str]) -> list[str]:
+    """Return the arguments with ``run=`` as the quoted checkpoints that it means, ``-m`` in front where there are several.
+
+    ``--watch`` is ``watch=true``.
+
+    Names of runs hold ``=`` and ``,``, which mean something to Hydra: here a run is what the shell has given.
+    """
+    arguments = ["watch=true" if each == "--watch" else each for each in arguments]
+    runs = [each.partition("=")[2].strip("'\"") for each in arguments if each.startswith("run=")]
+    if not runs:
+        return arguments
+    checkpoint = next((each.partition("=")[2] for each in arguments if each.startswith("checkpoint=")), "newest")
+    targets: list[str] = []
+    for run in runs:
+        folders = _runs(run) if glob.has_magic(run) and not Path(run).exists() else [run]
+        if not folders:
+            raise ConfigError(f"run={run!r}: no run has such a name")
+        for folder in folders:
+            checkpoints = sorted(map(str, Path(folder).glob("checkpoints/step_*.pt")))
+            targets += checkpoints if checkpoint == "all" else [folder]
+    if not targets:
+        raise ConfigError(f"checkpoint=all: '{runs[0]}' has no checkpoint")
+    rest = [each for each in arguments if not each.startswith("run=")]
+    if checkpoint == "all":
+        rest = [each for each in rest if not each.startswith("checkpoint=")]
+    runs_quoted = ",".join(quoted(str(Path(target).absolute())) for target in targets)
+    several = len(targets) > 1 and not {"-m", "--multirun"} & set(rest)
+    return [*(["-m"] if several else []), *rest, f"run={runs_quoted}"]

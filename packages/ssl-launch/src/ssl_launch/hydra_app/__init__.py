@@ -1,0 +1,1 @@
+"""The Hydra application: from a command line to a validated configuration."""

@@ -1,0 +1,1 @@
+"""SLURM: batch script, submission, requeue and the worker process of a job."""

@@ -1,0 +1,207 @@
+import hashlib
+import os
+
+import pytest
+import torch
+
+from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.errors import CheckpointError, DiskError
+
+CPU = torch.device("cpu")
+
+
+def state(step):
+    return {"weights": torch.full((1000,), float(step)), "step": step}
+
+
+def test_newest_checkpoint_is_loaded_and_only_the_newest_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 10):
+        checkpoints.save(step, state(step))
+    loaded, path, damaged = checkpoints.load(CPU)
+    assert loaded["step"] == 10
+    assert path.name == "step_00000010.pt"
+    assert damaged == []
+    assert [path.name for path in checkpoints.all()] == ["step_00000002.pt", "step_00000010.pt"]
+    assert sorted(os.listdir(tmp_path)) == [
+        "step_00000002.pt", "step_00000002.pt.sha256", "step_00000010.pt", "step_00000010.pt.sha256",
+    ]  # fmt: skip
+
+
+def test_fewer_checkpoints_than_are_kept_all_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=9)
+    for step in range(6):
+        checkpoints.save(step, state(step))
+    assert len(checkpoints.all()) == 6
+
+
+@pytest.mark.parametrize("place", ["synced", "replacing", "named", "digest"])
+def test_a_killed_save_of_the_same_step_loses_nothing(tmp_path, monkeypatch, place):
+    """As the checkpoint before the last evaluation, which that after it replaces."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(7, state(1))
+    replace = os.replace
+
+    def crash(where, *_):
+        if where == place:
+            raise KeyboardInterrupt
+
+    def replacing(source, target):
+        crash("replacing" if str(target).endswith(".pt") else "")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl_core.checkpoint.store._crash_point", crash)
+        patch.setattr("ssl_core.checkpoint.store.os.replace", replacing)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(7, state(2))
+    loaded, _, damaged = checkpoints.load(CPU)
+    assert damaged == []
+    assert loaded["step"] == (2 if place in ("named", "digest") else 1)
+    checkpoints.save(7, state(3))
+    assert checkpoints.load(CPU)[0]["step"] == 3
+
+
+def test_an_empty_folder_gives_nothing(tmp_path):
+    assert Checkpoints(tmp_path / "not there").load(CPU) is None
+
+
+DAMAGES = ["0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing", "foreign", "not ours", "digest"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path / "ours", identity="ours")
+    checkpoints.save(1, state(1))
+    newest = checkpoints.save(2, state(2))
+    harm(newest, damage, tmp_path)
+    loaded, path, damaged = checkpoints.load(CPU)
+    assert loaded["step"] == 1
+    assert path.name == "step_00000001.pt"
+    assert len(damaged) == 1, damaged
+    assert "step_00000002.pt" in damaged[0]
+
+
+def harm(path, damage, folder):
+    """Damage a checkpoint as a disk, a copy or a person would."""
+    content, digest = bytearray(path.read_bytes()), path.with_name(f"{path.name}.sha256")
+    if damage == "missing":
+        path.unlink()
+    elif damage == "digest":
+        digest.write_bytes(b"\xff\x00")
+    elif damage == "foreign":  # of another run, whole
+        folder.mkdir(exist_ok=True)
+        Checkpoints(folder / "theirs", identity="theirs").save(int(path.stem[5:]), state(2))
+        for name in (path.name, digest.name):
+            (path.parent / name).write_bytes((folder / "theirs" / name).read_bytes())
+    elif damage == "not ours":  # a file of torch's, whole
+        torch.save([1, 2, 3], path)
+        digest.write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+    else:
+        if damage == "flip":
+            content[len(content) // 2] ^= 1
+        elif damage == "zero":
+            content = bytearray(len(content))
+        else:
+            del content[len(content) * int(damage.removesuffix(" %")) // 100 :]
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_whole_one(tmp_path, keep):
+    checkpoints = Checkpoints(tmp_path, keep=keep)
+    checkpoints.save(50, state(50))
+    Checkpoints(tmp_path, keep=9).save(100, state(100)).write_bytes(b"")
+    assert checkpoints.load(CPU)[0]["step"] == 50
+    checkpoints.save(60, state(60))
+    assert [path.name for path in checkpoints.all()] == ["step_00000050.pt", "step_00000060.pt"][2 - keep :]
+    assert checkpoints.load(CPU)[2] == []
+
+
+def test_only_damaged_checkpoints_are_an_error_never_a_silent_start(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1)).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"step_00000001.pt.*delete the run folder"):
+        checkpoints.load(CPU)
+
+
+def test_a_checkpoint_without_its_digest_was_never_finished(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1))
+    torch.save(state(2), tmp_path / "step_00000002.pt")
+    assert checkpoints.load(CPU)[0]["step"] == 1
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
+    """Oracle: pickle itself, which would have run the call."""
+
+    class Call:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'executed'}",)
+
+    path = tmp_path / "step_00000001.pt"
+    torch.save({"step": 1, "payload": Call()}, path)
+    (tmp_path / "step_00000001.pt.sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(
+        CheckpointError,
+        match=r"step_00000001.pt: no state that is safe to load \(it needs the Python object posix",
+    ):
+        Checkpoints(tmp_path).load(CPU)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DiskError, match=r"step_00000002.pt' cannot be written: No space left .*4,000 bytes needed"):
+        checkpoints.save(2, state(2))
+    assert checkpoints.load(CPU)[0]["step"] == 1
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_run_goes_on_from_the_one_before_a_damaged_checkpoint_to_the_same_end(
+    make_config, tiny_model, tmp_path, caplog
+):
+    """Oracle: the run that nothing happened to, its weights, momentum and metrics; both checkpoints are named."""
+
+    class Killed(tiny_model):
+        def before_train_step(self):
+            if self.progress.step == 9:
+                raise KeyboardInterrupt
+            super().before_train_step()
+
+    def begin(run):
+        config = make_config(log__run=run, log__checkpoint_every_steps=4)
+        with pytest.raises(KeyboardInterrupt):
+            Killed(config).fit()
+        return config, sorted((tmp_path / run / "checkpoints").glob("*.pt"))
+
+    whole = tiny_model(make_config(log__run="whole", log__checkpoint_every_steps=4))
+    whole.fit()
+    for damage in DAMAGES:
+        config, (older, newest) = begin(damage)
+        harm(newest, damage, tmp_path / f"{damage} of")
+        caplog.clear()
+        resumed = tiny_model(config)
+        resumed.fit()
+        said = [record.getMessage() for record in caplog.records]
+        assert any(line.startswith(f"a damaged checkpoint is passed over: {newest.name}: ") for line in said), damage
+        assert any(line.startswith(f"resumed from {older}: ") for line in said), damage
+        for name, weight in whole.state_dict().items():
+            assert torch.equal(resumed.state_dict()[name], weight), damage
+        ours, theirs = resumed.optimizer.state_dict()["state"], whole.optimizer.state_dict()["state"]
+        assert all(torch.equal(ours[name]["momentum_buffer"], theirs[name]["momentum_buffer"]) for name in theirs)
+        steps = [line["step"] for line in resumed.folder.read_metrics()]
+        assert steps == [line["step"] for line in whole.folder.read_metrics()]
+    config, both = begin("both")
+    for path, damage in zip(both, ("zero", "foreign")):
+        harm(path, damage, tmp_path / "both of")
+    sentence = r"no checkpoint in .* is whole: step_00000008\.pt: of another run .*; step_00000004\.pt: its "
+    with pytest.raises(CheckpointError, match=sentence) as error:
+        tiny_model(config).fit()
+    assert error.value.exit_code == 3

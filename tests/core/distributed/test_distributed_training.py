@@ -1,0 +1,174 @@
+"""Runs on several ranks (gloo, one thread each, float64) beside the same run in one process, which is the oracle."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+RANKS = Path(__file__).parents[1] / "ranks.py"
+SIZES = [2, 4]
+COMPARING = ["simclr", "barlow_twins", "vicreg", "w_mse"]  # methods whose loss compares the samples of a batch
+
+
+def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """Go through the cases at so many ranks, see ``ranks.py``."""
+    return subprocess.run(
+        [sys.executable, *launcher, str(RANKS), str(folder), world_sizes, *cases],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The cases at 1, 2 and 4 ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    comparing = [f"{method}, {batches} batches" for method in COMPARING for batches in (1, 2)]
+    # 1 once more: only "resumed" has something left to do
+    cases = ("layers", "plain", "again", "accumulated", "LARS", "frozen", "uneven", "resumed")
+    result = start(folder, "1,2,4,1", *cases, "sharded", "sharded, LARS", "resharded", *comparing, "unused", "died")
+    assert result.returncode == 0, result.stderr[-6000:]
+    return folder
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def state(folder: Path) -> dict:
+    return torch.load(max((folder / "run" / "checkpoints").glob("*.pt")), weights_only=True)
+
+
+MEASURED = ("std_", "rank", "nesum", "uniformity", "lidar", "alignment")  # not counted
+
+
+def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
+    """Losses, norms and every tensor of the state to 1e-10, counted accuracies exactly."""
+    assert len(metrics(ours)) == len(metrics(theirs)) == lines
+    for mine, other in zip(metrics(ours), metrics(theirs)):
+        assert mine.keys() == other.keys()
+        for name in other.keys() - {"train/images_per_second"}:
+            tolerance = {"abs": 0.0} if name.startswith("toy/") else {"rel": 1e-10}
+            if name.startswith(tuple(f"toy/{measure}" for measure in MEASURED)):
+                tolerance = {"rel": 1e-6}
+            assert mine[name] == pytest.approx(other[name], **tolerance), name
+    mine, other = state(ours), state(theirs)
+    for part in ("model", "optimizer", "probes"):
+        torch.testing.assert_close(mine[part], other[part], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+@pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6), ("frozen", 12)])
+def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines, ranks):
+    assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
+
+
+def test_a_run_resumed_at_other_numbers_of_ranks_is_the_one_that_never_stopped(runs):
+    """Stopped after 3 of 12 steps at 1 rank, after 6 at 2, after 9 at 4 (by a signal to one of them), ended at 1."""
+    assert_same_run(runs / "resumed", runs / "plain_1", 12)
+
+
+@pytest.mark.parametrize("ranks", [1, *SIZES])
+def test_all_ranks_end_early_together_and_leave_alone_what_is_frozen(runs, ranks):
+    folder = runs / f"frozen_{ranks}"
+    ended = json.loads((folder / "run" / "summary.json").read_text())
+    assert (ended["status"], ended["epoch"]) == ("finished", 3)
+    assert ended["stopped_early"].startswith("train/loss has not improved in 2 evaluations")
+    assert state(folder)["model"]["backbone.1.num_batches_tracked"] == 8  # two views in four batches of the last epoch
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_a_run_resumed_at_the_same_number_of_ranks_is_the_same_bit_by_bit(runs, ranks):
+    """Sums of more than two ranks must not depend on how many steps a process has made."""
+    ours, theirs = state(runs / f"again_{ranks}"), state(runs / f"plain_{ranks}")
+    for part in ("progress", "model", "optimizer", "probes"):
+        torch.testing.assert_close(ours[part], theirs[part], rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+@pytest.mark.parametrize(("case", "oracle", "lines"), [("sharded", "accumulated", 6), ("sharded, LARS", "LARS", 12)])
+def test_a_run_with_sharded_weights_is_that_of_one_process(runs, case, oracle, lines, ranks):
+    """Norms and clipping, a teacher, batch normalisation, probes, and the whole tensors of a checkpoint among it."""
+    assert_same_run(runs / f"{case}_{ranks}", runs / f"{oracle}_1", lines)
+
+
+def test_a_run_goes_on_sharded_and_no_longer_sharded(runs):
+    """Stopped at 1 rank, sharded over 2, whole again on 4, ended at 1."""
+    assert_same_run(runs / "resharded", runs / "plain_1", 12)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
+    """33 test images, unlabelled training images that are all one rank's, a kNN bank and views of 20: all is the same."""
+    assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 12)
+    accuracy = metrics(runs / "uneven_1")[-1]["toy/knn"]
+    assert accuracy * 33 == pytest.approx(round(accuracy * 33), abs=1e-9)  # of 33 images, no duplicates
+    assert {"toy/lidar", "toy/alignment"} <= metrics(runs / "uneven_1")[-1].keys()
+
+
+@pytest.mark.parametrize("ranks", [1, *SIZES])
+@pytest.mark.parametrize("method", COMPARING)
+def test_an_accumulated_loss_compares_the_samples_of_all_batches(runs, method, ranks):
+    """Oracle: one process with one large batch; here two batches of half the size make an optimizer step."""
+    assert_same_run(runs / f"{method}, 2 batches_{ranks}", runs / f"{method}, 1 batches_1", 4)
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_synchronised_batch_normalisation_is_torch_s_on_the_whole_batch(runs, ranks):
+    """Oracle: torch's BatchNorm on the whole batch in float64, that of rows which the ranks share unevenly."""
+    spec = importlib.util.spec_from_file_location("ranks", RANKS)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    found = torch.load(runs / f"layers_{ranks}" / "layers.pt", weights_only=True)
+    for name, (layer, batch, weights) in script.batch_normalisations().items():
+        x = batch.clone().requires_grad_()
+        output = layer(x)
+        (output * weights).sum().backward()
+        expected = {"output": output.detach(), "input": x.grad} | {k: p.grad for k, p in layer.named_parameters()}
+        expected |= layer.state_dict()
+        assert found[name].keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[name][key], value, rtol=1e-10, atol=1e-10, msg=f"{name}, {key}")
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_a_parameter_that_no_loss_uses_is_named(runs, ranks):
+    assert (
+        (runs / f"unused_{ranks}" / "error.txt")
+        .read_text()
+        .startswith("spare.weight, spare.bias: not used by the loss")
+    )
+    assert json.loads((runs / f"unused_{ranks}" / "run" / "summary.json").read_text())["step"] == 0
+    assert metrics(runs / "unused_1")  # alone it trains
+
+
+def deaths(folder: Path) -> tuple[float, dict[str, float]]:
+    """Return when a rank died, and what the others said before they ended, and when."""
+    notes = [json.loads(path.read_text()) for path in (folder / "run").glob("note_*.json")]
+    said = {f"{word} {k}": when for k, (word, when) in enumerate(notes) if word != "died"}
+    return next(when for word, when in notes if word == "died"), said
+
+
+@pytest.mark.parametrize("ranks", SIZES)
+def test_the_death_of_one_rank_ends_all_within_seconds(runs, ranks):
+    """Without anybody who watches them, as under SLURM: an error in one of 2, kill -9 of one of 4."""
+    died, said = deaths(runs / f"died_{ranks}")
+    assert len(said) == ranks - 1
+    assert all(word.startswith("another rank of this run has ended") for word in said)
+    assert max(said.values()) - died < 10
+    summary = json.loads((runs / f"died_{ranks}" / "run" / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["error"].startswith("RankLostError: another rank of this run has ended")
+
+
+def test_the_ranks_of_torchrun_train_as_one_process_and_die_with_one(runs, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    result = start(tmp_path, "2", "plain", "died", launcher=launcher)
+    assert_same_run(tmp_path / "plain_2", runs / "plain_1", 12)
+    assert result.returncode != 0
+    assert time.time() - deaths(tmp_path / "died_2")[0] < 20

@@ -1,0 +1,132 @@
+"""The object that knows the ranks, alone. Several of them: ``test_distributed_run.py``."""
+
+import logging
+import re
+import socket
+
+import pytest
+import torch
+
+from ssl_core.distributed.launch_environment import LaunchEnvironment
+from ssl_core.distributed.ranks import Distributed, visible_gpus
+from ssl_core.errors import ConfigError, RunError
+
+
+def test_another_number_of_ranks_is_said(tmp_path, caplog):
+    ranks = Distributed("cpu", rendezvous=tmp_path)
+    with caplog.at_level(logging.INFO, "ssl_core"):
+        ranks.load_state_dict(ranks.state_dict())
+        assert not caplog.messages
+        ranks.load_state_dict({"world_size": 4})
+    assert caplog.messages == ["a run of 4 ranks goes on at 1"]
+
+
+def test_gpus_are_called_what_the_environment_calls_them(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8f")
+    assert visible_gpus() == ["3", "GPU-8f"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert visible_gpus() == []
+
+
+TORCHRUN = {
+    "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29500",
+}  # fmt: skip
+SLURM = {
+    "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1",
+    "SLURM_STEP_NUM_TASKS": "2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, LaunchEnvironment()),
+        ({"WORLD_SIZE": "", "RANK": ""}, LaunchEnvironment()),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, LaunchEnvironment()),
+        (TORCHRUN, LaunchEnvironment(1, 2, 1)),
+        (SLURM, LaunchEnvironment(1, 2, 1, "7_0")),
+        ({**SLURM, "SLURM_NTASKS": "1"}, LaunchEnvironment()),
+        (
+            {**SLURM, "WORLD_SIZE": "2"},
+            LaunchEnvironment(1, 2, 1, "7_0"),
+        ),  # exported by a batch script for other programs
+        ({**SLURM, **TORCHRUN}, LaunchEnvironment(1, 2, 1)),
+        ({**SLURM, **TORCHRUN, "WORLD_SIZE": "4", "RANK": "3"}, LaunchEnvironment(3, 4, 1)),  # torchrun in each task
+    ],
+)
+def test_ranks_come_from_torchrun_or_slurm(variables, expected):
+    assert LaunchEnvironment.read(variables) == expected
+
+
+def without(variables, name):
+    return {key: value for key, value in variables.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK: not set, but WORLD_SIZE='2' is; start the ranks with torchrun, or unset WORLD_SIZE"),
+        ({"RANK": "0"}, "WORLD_SIZE: not set, but RANK='0' is"),
+        ({**TORCHRUN, "WORLD_SIZE": "abc"}, "WORLD_SIZE='abc': expected a whole number, at least 1"),
+        ({**TORCHRUN, "WORLD_SIZE": "0"}, "WORLD_SIZE='0': expected a whole number, at least 1"),
+        ({**TORCHRUN, "RANK": "2"}, "RANK='2': expected a whole number, from 0 to 1 (WORLD_SIZE=2)"),
+        ({**TORCHRUN, "RANK": "-1"}, "RANK='-1': expected a whole number, from 0 to 1 (WORLD_SIZE=2)"),
+        (without(TORCHRUN, "LOCAL_RANK"), "LOCAL_RANK: not set; expected a whole number, from 0 to 1"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "1"}, "LOCAL_RANK=1: expected a number below LOCAL_WORLD_SIZE=1"),
+        ({"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE='x': expected a whole number, at least 1"),
+        ({**SLURM, "SLURM_NTASKS": "two"}, "SLURM_NTASKS='two': expected a whole number, at least 1"),
+        (without(SLURM, "SLURM_PROCID"), "SLURM_PROCID: not set; expected a whole number, from 0 to 1 (SLURM_NTASKS=2)"),
+        (without(SLURM, "SLURM_LOCALID"), "SLURM_LOCALID: not set"),
+        (without(SLURM, "SLURM_JOB_ID"), "SLURM_JOB_ID: not set, but SLURM_STEP_ID is"),
+        ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, "SLURM_NTASKS='2': this SLURM step has 1 tasks (SLURM_STEP_NUM_TASKS)"),
+        ({**SLURM, **TORCHRUN, "RANK": "0"}, "RANK=0: this is task 1 of the SLURM step (SLURM_PROCID)"),
+    ],
+)  # fmt: skip
+def test_invalid_launch_environment_names_the_variable(variables, line):
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}") as raised:
+        LaunchEnvironment.read(variables)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"MASTER_ADDR": None}, "MASTER_ADDR: not set, but WORLD_SIZE='2' is"),
+        ({"MASTER_PORT": None}, "MASTER_PORT: not set; expected a whole number, from 1 to 65535"),
+        ({"MASTER_PORT": "99999"}, "MASTER_PORT='99999': expected a whole number, from 1 to 65535"),
+    ],
+)
+def test_ranks_without_a_meeting_point_do_not_wait(tmp_path, monkeypatch, changes, line):
+    for name, value in {**TORCHRUN, **changes}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}"), Distributed("cpu", rendezvous=tmp_path):
+        raise AssertionError("the process group exists")
+
+
+def test_port_in_use_is_one_line(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name, value in {**TORCHRUN, "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": str(port)}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(RunError, match=f"^rank 0 of 2 could not meet the others at localhost:{port}: ") as raised:
+            Distributed("cpu", rendezvous=tmp_path).__enter__()
+    assert "\n" not in str(raised.value)
+
+
+def test_local_rank_without_a_gpu_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with monkeypatch.context() as step:
+        for name, value in SLURM.items():
+            step.setenv(name, value)
+        assert Distributed("auto", rendezvous=tmp_path).device == torch.device("cuda", 0)  # each task sees its own GPU
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"^LOCAL_RANK=1: torch sees 1 GPU here; expected a number below 1"):
+        Distributed("auto", rendezvous=tmp_path)

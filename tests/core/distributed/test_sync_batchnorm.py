@@ -1,0 +1,68 @@
+"""Batch normalisation over all ranks: what stays and what changes. On several ranks, see ``test_distributed_run.py``."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_core.distributed.sync_batchnorm import synchronise_batchnorm
+from ssl_core.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+def test_modules_keep_their_identity_names_and_hooks():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    before, layer, calls = model.state_dict(keep_vars=True), model[1], []
+    layer.register_forward_hook(lambda *_: calls.append(1))
+    synchronise_batchnorm(model, CPU)
+    after = model.state_dict(keep_vars=True)
+    assert model[1] is layer
+    assert list(before) == list(after)
+    assert all(before[name] is after[name] for name in before)
+    model(torch.randn(2, 3, 4, 4))
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_computes_what_torch_s_does(dtype):
+    """Oracle: torch's BatchNorm2d in training, then in evaluation, in the input's dtype."""
+    theirs = nn.BatchNorm2d(4)
+    ours = nn.Sequential(copy.deepcopy(theirs))
+    synchronise_batchnorm(ours, CPU)
+    x = (3 + torch.randn(8, 4, 5, 5)).to(dtype)
+    for training in (True, False):
+        ours.train(training), theirs.train(training)
+        output, expected = ours(x), theirs(x)
+        assert output.dtype is expected.dtype is dtype
+        torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(ours[0].state_dict(), theirs.state_dict())
+
+
+def test_timm_s_activation_after_the_norm_is_kept():
+    """Oracle: timm's BatchNormAct2d itself."""
+    layers = pytest.importorskip("timm.layers")
+    theirs = layers.BatchNormAct2d(4)
+    ours = nn.Sequential(copy.deepcopy(theirs))
+    synchronise_batchnorm(ours, CPU)
+    x = torch.randn(8, 4, 5, 5)
+    assert type(ours[0]) is not type(theirs)
+    torch.testing.assert_close(ours(x), theirs(x.clone()))
+    torch.testing.assert_close(ours[0].running_var, theirs.running_var)
+
+
+def test_on_a_gpu_it_is_torch_s_with_all_ranks():
+    model = nn.Sequential(nn.BatchNorm1d(3))
+    synchronise_batchnorm(model, torch.device("cuda"))
+    assert type(model[0]) is nn.SyncBatchNorm
+    torch.testing.assert_close(model.eval()(torch.ones(2, 3)), torch.ones(2, 3))
+
+
+def test_a_forward_pass_that_would_be_lost_is_refused():
+    class Ghost(nn.BatchNorm2d):
+        def forward(self, input):
+            return super().forward(input[:1])
+
+    with pytest.raises(ConfigError, match=r"sync_batchnorm=True: 1 is a Ghost with a forward pass of its own"):
+        synchronise_batchnorm(nn.Sequential(nn.ReLU(), Ghost(3)), CPU)

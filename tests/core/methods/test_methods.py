@@ -1,0 +1,134 @@
+"""The methods by name, and their keys, which are read without them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from ssl_core import Config, ConfigError, OptimConfig
+from ssl_core.methods import METHODS, WMSE, Supervised, config_class, method_class
+from ssl_core.methods.configs import JointEmbeddingConfig
+from ssl_core.run.folder import RunFolder
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_keys_of_a_method_stand_in_configs(name):
+    """A method whose keys stand elsewhere would be refused: ``models/configs.py`` is read without torch."""
+    assert config_class(name) is method_class(name).config_class
+
+
+@pytest.mark.parametrize("find", [config_class, method_class])
+def test_an_unknown_method_is_answered_with_the_nearest(find):
+    with pytest.raises(ConfigError, match=r"model\.name='simclrr': expected one of .*did you mean 'simclr'\?"):
+        find("simclrr")
+
+
+COMPARING = [name for name in METHODS if issubclass(config_class(name), JointEmbeddingConfig)]
+RANGES = [
+    (name, field)
+    for name in COMPARING
+    for field in dataclasses.fields(config_class(name))
+    if "low" in field.metadata and field.name != "loss_scale"  # the method's own
+]
+
+
+@pytest.mark.parametrize(("name", "field"), RANGES, ids=[f"{name}.{field.name}" for name, field in RANGES])
+def test_range_of_a_key_is_that_of_its_loss(name, field):
+    """The lowest value of the key is accepted by the loss, the next lower one is not, and neither is infinity."""
+    views = torch.arange(16.0)[:, None].sin(), torch.arange(16.0)[:, None].cos()
+
+    def loss(value):
+        model = config_class(name)(name=name, **{field.name: value})
+        return method_class(name)(Config(data=None, model=model)).embedding_loss(*views)
+
+    low = field.metadata["low"]
+    assert loss(low).isfinite()
+    below = low - 1 if field.type is int else math.nextafter(low, -math.inf)
+    for value in (below, *([math.inf] if field.type is not int else [])):
+        with pytest.raises(ValueError, match=field.name):
+            loss(value)
+
+
+def test_every_ranged_key_of_a_loss_is_compared():
+    assert {field.name for _, field in RANGES} == {
+        "redundancy", "temperature", "invariance", "variance", "covariance", "whitening_size"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_batch_of_one_is_refused_before_data(make_config, name):
+    config = make_config(optim__batch_size=1)
+    config.model = config_class(name)(name=name)
+    with pytest.raises(
+        ConfigError, match=rf"^optim\.batch_size=1: model\.name='{name}' compares the samples of a batch"
+    ):
+        method_class(name)(config).fit()
+    assert config.data.opened == 0
+    config_class(name)(name=name).check_batch(OptimConfig(batch_size=1, epochs=0))  # nothing is trained
+
+
+@pytest.mark.parametrize(
+    ("keys", "changes", "sentence"),
+    [
+        ({}, {"optim__batch_size": 64}, r"optim\.batch_size=64: expected at least model\.whitening_size=128 samples"),
+        (
+            {},
+            {"optim__batch_size": 32, "optim__accumulation_steps": 3},
+            r"optim\.batch_size=32, optim\.accumulation_steps=3",
+        ),
+        ({"whitening_size": 64}, {}, r"model\.whitening_size=64: expected more samples than the 64 dimensions"),
+        ({"projector": [200]}, {}, r"model\.whitening_size=128: expected more samples than the 200 dimensions"),
+    ],
+)
+def test_whitening_of_too_few_samples_is_refused_before_data(make_config, keys, changes, sentence):
+    config = make_config(**changes)
+    config.model = config_class("w_mse")(name="w_mse", **keys)
+    with pytest.raises(ConfigError, match=f"^{sentence}"):
+        WMSE(config).fit()
+    assert config.data.opened == 0
+
+
+class SomeLabels:
+    """Labels of every fourth image only, or none at all."""
+
+    def __init__(self, toy_data, num_classes):
+        self.toy_data, self.num_classes = toy_data(), num_classes
+
+    def open(self, *arguments):
+        loaders = self.toy_data.open(*arguments)
+        labels = loaders.train.labels
+        loaders.train.labels = labels.where(torch.arange(len(labels)) % 4 < (self.num_classes > 0), -1)
+        loaders.num_classes = self.num_classes
+        return loaders
+
+
+def test_supervised_learning_needs_labels(make_config, toy_data):
+    config = make_config()
+    config.model, config.data.open = config_class("supervised")(name="supervised"), SomeLabels(toy_data, 0).open
+    with pytest.raises(ConfigError, match=r"^model\.name='supervised': the training data has no labels"):
+        Supervised(config).fit()
+    assert not RunFolder.of(config).path.exists()
+
+
+def test_supervised_learning_leaves_out_images_without_a_label(make_config, toy_data):
+    """Oracle: the cross-entropy of the labelled images of the batch."""
+    found = {}
+
+    class Small(Supervised):
+        def initialize_modules(self):
+            self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 8))
+            self.classifier = torch.nn.Linear(8, 4)
+
+        def compute_loss(self):
+            known = self.data[1] >= 0
+            found["expected"] = torch.stack([
+                torch.nn.functional.cross_entropy(self.forward(view[known]), self.data[1][known]) for view in self.data[0]
+            ]).mean()  # fmt: skip
+            found["loss"] = super().compute_loss()
+            return found["loss"]
+
+    config = make_config(optim__epochs=1, optim__max_steps=1, log__eval_every=0)
+    config.model, config.data.open = config_class("supervised")(name="supervised"), SomeLabels(toy_data, 4).open
+    Small(config).fit()
+    torch.testing.assert_close(found["loss"], found["expected"])

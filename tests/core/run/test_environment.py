@@ -1,0 +1,291 @@
+"""What a run says of the code and the machine it was started with, and what is said where they are others."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from ssl_core import ConfigError, RunFolder
+from ssl_core.methods import method_class
+from ssl_core.run.environment import circumstances, what_differs
+from ssl_core.run.git import git_state, record_code, uncommitted_patch
+from ssl_core.run.lock import RunLock, is_worked_in
+from ssl_core.run.source_location import changed_files, class_at, place_of, recorded_class
+
+
+def git(*arguments, cwd):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with one committed file, in which we stand, and a run folder in it."""
+    code = tmp_path / "code"
+    (code / "package").mkdir(parents=True)
+    (code / "package" / "idea.py").write_bytes(b"x = 1\nname = 'caf\xe9'\n")  # Latin-1: no UTF-8
+    git("init", "-q", cwd=code)
+    git("add", ".", cwd=code)
+    git("commit", "-qm", "first", cwd=code)
+    monkeypatch.chdir(code)
+    folder = RunFolder(code / "outputs" / "mine")
+    folder.path.mkdir(parents=True)
+    folder.metrics.write_text("{}\n")
+    return code, folder
+
+
+def test_the_patch_makes_of_the_revision_what_was_there(repository, tmp_path):
+    """Oracle: ``git apply`` in a clone."""
+    code, folder = repository
+    (code / "package" / "idea.py").write_bytes(b"x = 2\nname = 'caf\xe9'\n")
+    (code / "new idea.py").write_text("y = 3\n")
+    (code / "weights.bin").write_bytes(bytes(range(256)))
+    (code / "large.txt").write_text("a" * 300_000)
+    (code / "other outputs" / "run" / "checkpoints").mkdir(parents=True)
+    (code / "other outputs" / "run" / "metrics.jsonl").write_text("{}")
+    assert record_code(folder, {}) == {"git": git_state()}
+    git("clone", "-q", str(code), str(tmp_path / "clone"), cwd=tmp_path)
+    git("apply", str(folder.uncommitted), cwd=tmp_path / "clone")
+    files = {
+        str(path.relative_to(tmp_path / "clone")): path.read_bytes()
+        for path in (tmp_path / "clone").rglob("*.*")
+        if ".git" not in path.parts and path.is_file()
+    }
+    assert files == {"package/idea.py": b"x = 2\nname = 'caf\xe9'\n", "new idea.py": b"y = 3\n"}
+
+
+def test_the_patch_is_that_of_the_start_and_a_resumption_says_that_it_had_other_changes(repository):
+    code, folder = repository
+    (code / "package" / "idea.py").write_text("x = 2\n")
+    before = record_code(folder, {})
+    kept = folder.uncommitted.read_bytes()
+    assert record_code(folder, before) == before
+    (code / "package" / "idea.py").write_text("x = 3\n")
+    again = record_code(folder, before)
+    assert again == {**before, "git_resumed": {**git_state(), "other_changes": True}}
+    assert record_code(folder, {})  # a start that was killed before it had a summary
+    assert folder.uncommitted.read_bytes() == kept
+    git("commit", "-qam", "second", cwd=code)
+    assert record_code(folder, before)["git_resumed"]["revision"] != before["git"]["revision"]
+    assert folder.uncommitted.read_bytes() == kept
+
+
+def test_without_git_without_changes_and_with_too_many_there_is_no_patch(repository, tmp_path, monkeypatch):
+    code, folder = repository
+    assert record_code(folder, {})["git"]["changed"] is True  # outputs/ itself, which git does not know
+    assert not folder.uncommitted.exists()
+    (code / "package" / "idea.py").write_text("x = 2\n")
+    monkeypatch.setattr("ssl_core.run.git.LONGEST", 100)
+    assert uncommitted_patch(folder.path.parent) == ""
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert record_code(folder, {}) == {"git": {"revision": None, "changed": None}}
+    monkeypatch.setenv("PATH", "")
+    assert record_code(folder, {}) == {"git": {"revision": None, "changed": None}}
+    assert not folder.uncommitted.exists()
+
+
+def test_what_differs_from_the_start_is_named(tmp_path):
+    here = {**circumstances(), "git": git_state(), "threads": 1}
+    assert what_differs(here, {"threads": 1}) == []
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    def f(self): pass\n")
+    mine = place_of(class_at(f"{file}:Mine"))
+    file.write_text("class Mine:\n    def f(self): return 1\n")
+    other = {
+        **here, "versions": {**here["versions"], "torch": "1.0", "gone": "2"}, "processor": "Z80",
+        "git": {"revision": "0" * 40, "changed": False}, "threads": 64, "method": mine,
+    }  # fmt: skip
+    said = what_differs(other, {"threads": 1})
+    assert "gone was 2, is None" in said
+    assert f"torch was 1.0, is {here['versions']['torch']}" in said
+    assert any(each.startswith("processor was Z80, is ") for each in said)
+    assert any(each.startswith("revision was 000000000000, is ") for each in said)
+    assert "threads was 64, is 1" in said
+    assert f"'{file}' has changed" in said
+    assert len(said) == 6
+    assert what_differs({}) == []  # a run that has recorded nothing
+
+
+IDEA = """
+import torch
+from ssl_core import BaseModel
+from losses_of_mine import loss
+
+
+class MyIdea(BaseModel):
+    def initialize_modules(self):
+        self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+
+    def forward(self, x):
+        return self.backbone(x)
+
+    def compute_loss(self):
+        return loss(self.forward(self.data[0][0]), self.data[1])
+"""
+LOSS = "import torch\n\n\ndef loss(x, y):\n    return torch.nn.functional.cross_entropy(x, y)\n"
+
+
+@pytest.fixture(params=["idea_of_mine.py", "losses_of_mine.py"])
+def edited(request, tmp_path, monkeypatch):
+    """A method of the user's; a function that loads it, and one that edits its file or the module that it imports."""
+    place = tmp_path / "code"
+    place.mkdir()
+    (place / "idea_of_mine.py").write_text(IDEA)
+    (place / "losses_of_mine.py").write_text(LOSS)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def load():
+        sys.modules.pop("losses_of_mine", None)
+        return class_at(f"{place / 'idea_of_mine.py'}:MyIdea")
+
+    def edit():
+        path = place / request.param
+        path.write_text(path.read_text().replace("return ", "return 2 * "))
+        os.utime(path, (1, 1))  # Python compares times to see that a compiled module is stale
+        return str(path)
+
+    yield load, edit
+    for name in ("idea_of_mine", "losses_of_mine"):
+        sys.modules.pop(name, None)
+
+
+def test_finished_run_keeps_its_record_when_its_code_changes(edited, make_config, caplog):
+    load, edit = edited
+    config = make_config(optim__epochs=1)
+    load()(config).fit()
+    folder = RunFolder.of(config)
+    before = folder.summary.read_bytes()
+    load()(config).fit()
+    assert folder.summary.read_bytes() == before  # nothing was trained
+    assert "has changed" not in caplog.text
+    path = edit()
+    load()(config).fit()
+    assert folder.summary.read_bytes() == before
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"the code of MyIdea has changed since this run was trained: '{path}'; the run has finished")
+    assert line.endswith("choose another folder with ++log.run=NAME")
+    assert f"'{path}' has changed" in what_differs(folder.read_summary())  # what --from-scratch prints
+
+
+def test_resumed_run_records_the_code_of_each_part(edited, make_config, caplog):
+    load, edit = edited
+    config = make_config(optim__epochs=3, log__checkpoint_every=1)
+
+    def stop(model):
+        if model.progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    kind = load()
+    kind.after_train_epoch = stop
+    with pytest.raises(KeyboardInterrupt):
+        kind(config).fit()
+    folder = RunFolder.of(config)
+    first = folder.read_summary()["method"]
+    path = edit()
+    kind = load()
+    kind.after_train_epoch = lambda model: stop(model) if model.progress.epoch == 2 else None
+    kind(config).fit()
+    summary = folder.read_summary()
+    assert summary["status"] == "finished"
+    assert summary["method"] == first
+    [later] = summary["method_resumed"]
+    assert (later["sha256"], later["imports"]) != (first["sha256"], first["imports"])
+    assert later["step"] > 0
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert f"'{path}'; training continues with the new code, and summary.json records both" in line
+    said = what_differs(summary)
+    assert f"'{path}' has changed" in said
+    assert f"the method's code had changed at step {later['step']}, in the middle of the run" in said
+
+
+def test_code_edited_before_the_first_checkpoint_is_the_runs_code(edited, make_config, caplog):
+    """A mistake is corrected before anything was trained."""
+    load, edit = edited
+    config = make_config(optim__epochs=1)
+    kind = load()
+    kind.compute_loss = lambda model: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        kind(config).fit()
+    edit()
+    load()(config).fit()
+    summary = RunFolder.of(config).read_summary()
+    assert what_differs(summary) == []
+    assert "method_resumed" not in summary
+    assert "has changed" not in caplog.text
+
+
+def test_finished_run_with_a_damaged_checkpoint_is_trained_and_recorded_again(make_config, tiny_model):
+    config = make_config(optim__epochs=2, log__checkpoint_every=1)
+    tiny_model(config).fit()
+    folder = RunFolder.of(config)
+    before = folder.read_summary()
+    max(folder.checkpoints.glob("step_*.pt")).write_bytes(b"")
+    tiny_model(config).fit()
+    after = folder.read_summary()
+    assert after["metrics"]["train/loss"] == before["metrics"]["train/loss"]
+    assert after["wall_seconds"] > before["wall_seconds"]
+
+
+def test_a_class_of_ones_own_is_found_again_by_what_the_run_has_recorded(tmp_path):
+    file = tmp_path / "own" / "idea_of_mine.py"
+    file.parent.mkdir()
+    file.write_text("class Idea:\n    def f(self):\n        return 5\n")
+    record = place_of(class_at(f"{file}:Idea"))
+    assert (record["class"], record["file"]) == ("Idea", str(file))
+    assert not changed_files(record)
+    run = tmp_path / "outputs" / "mine"
+    assert recorded_class(record, "method", run)().f() == 5
+    assert place_of(method_class("simclr")) == {"class": "ssl_core.methods.simclr.SimCLR"}
+
+    class Local:
+        def f(self):
+            pass
+
+    for record_, message in (
+        (
+            {**record, "file": str(tmp_path / "gone.py")},
+            r"Idea stood in '.*gone\.py', which is gone; .*--method FILE\.py:Idea",
+        ),
+        ({"class": "Idea"}, "stands in no file"),
+        (place_of(Local), "stands in no file"),
+        ({**record, "class": "Ideal"}, r"idea_of_mine\.py has no class 'Ideal'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            recorded_class(record_, "method", run)
+    beside = tmp_path / "own" / "outputs-mine"
+    with pytest.raises(ConfigError, match="which came with the run; to run that code, say so: --method"):
+        recorded_class(record, "method", beside)
+    if os.getuid() == 0:
+        shutil.chown(file, user=65534)
+        with pytest.raises(ConfigError, match="which is another user's"):
+            recorded_class(record, "method", run)
+
+
+def test_whether_a_process_works_in_a_folder_is_seen_without_its_lock(tmp_path):
+    lock = tmp_path / "run" / ".lock"
+    assert is_worked_in(lock) is None  # there is no such run
+    with RunLock(lock):
+        assert is_worked_in(lock) is True
+    assert is_worked_in(lock) is False
+    code = (
+        f"from pathlib import Path; from ssl_core.run.lock import RunLock\nlock = RunLock(Path({str(lock)!r}))\n"
+        "with lock: print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert is_worked_in(lock) is True
+        process.kill()
+        process.wait()
+        assert lock.read_text()  # what a killed process leaves
+        assert is_worked_in(lock) is False
+    written = lock.read_text().replace(str(process.pid), str(os.getppid()))
+    lock.write_text(written)
+    assert is_worked_in(lock) is True
+    os.utime(lock, (0, 0))  # taken before that process began: its number has been given to another one
+    assert is_worked_in(lock) is False
+    lock.write_text(written.replace('"host": "', '"host": "another-'))
+    assert is_worked_in(lock) is None

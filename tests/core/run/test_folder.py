@@ -1,0 +1,109 @@
+import pytest
+import yaml
+
+from ssl_core.diagnostics.replay import replay
+from ssl_core.errors import ConfigError, RunFolderError
+from ssl_core.run.folder import RunFolder, differences, free_keys, plain_config
+from ssl_core.run.load_config import read_config
+
+
+def test_the_config_that_is_kept_is_plain_and_complete(make_config):
+    config = make_config(model__backbone_options={"width": 8})
+    plain = plain_config(config)
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
+    assert plain["model"]["backbone_options"] == {"width": 8}
+    assert set(plain) == {"data", "model", "optim", "hardware", "log"}
+
+
+def test_the_same_config_enters_its_folder_again(make_config, tmp_path):
+    config = make_config()
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    folder.metrics.write_text('{"step": 1, "epoch": 0}\n')
+    folder.refuse_other(plain_config(config), free_keys(config))
+
+
+def test_another_config_is_refused_with_the_difference(make_config):
+    config = make_config()
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    folder.metrics.write_text('{"step": 1, "epoch": 0}\n')
+    other = make_config(optim__lr=0.5)
+    with pytest.raises(RunFolderError, match=r"optim.lr was 0.1, is 0.5.*log.run=NAME"):
+        folder.refuse_other(plain_config(other), free_keys(other))
+
+
+def test_keys_that_change_no_number_may_differ(make_config):
+    config, other = make_config(), make_config(hardware__num_threads=2, log__wandb="offline", log__level="debug")
+    assert differences(plain_config(config), plain_config(other), free_keys(config)) == []
+
+
+def test_a_run_that_never_began_protects_nothing(make_config):
+    config = make_config()
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    folder.refuse_other(plain_config(make_config(optim__lr=0.5)), free_keys(config))
+
+
+def test_a_folder_with_other_things_in_it_is_refused(make_config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    config = make_config()
+    with pytest.raises(RunFolderError, match=r"holds no run"):
+        RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+
+
+def test_what_a_start_that_was_killed_has_left_is_entered(make_config, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".config.yaml.tmp").write_text("half of it")
+    config = make_config()
+    RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+    (tmp_path / "run" / "checkpoints" / "step_00000001.pt").touch()  # a run whose config.yaml is gone
+    with pytest.raises(RunFolderError, match=r"it has no config\.yaml"):
+        RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_path):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    config = make_config()
+    with pytest.raises(RunFolderError, match=r"log.folder.*cannot be written"):
+        RunFolder.of(config).create(plain_config(config))
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["!!python/object/apply:os.system ['touch MARKER']", "!!python/name:os.system", "!!python/module:antigravity"],
+)
+def test_a_config_that_names_code_is_refused_by_all_that_read_a_run_folder(make_config, tiny_model, toy_data, tag):
+    config = make_config(optim__epochs=1)
+    tiny_model(config).fit()
+    folder = RunFolder.of(config)
+    marker = folder.path / "executed"
+    folder.config.write_text(f"{folder.config.read_text()}x: {tag.replace('MARKER', str(marker))}\n")
+    for read in (tiny_model(config).fit, lambda: replay(tiny_model, folder.path, 1, toy_data)):
+        with pytest.raises(RunFolderError, match=r"config.yaml' is no plain YAML: could not determine a constructor"):
+            read()
+    assert not marker.exists()
+
+
+def test_a_config_is_read_back_as_it_was_and_as_strictly_as_a_new_one(make_config, tiny_model, toy_data, tmp_path):
+    config = make_config(optim__lr=0.25, model__backbone_options={"width": 8}, optim__max_steps=0.5)
+    folder = RunFolder.of(config)
+    folder.create(plain_config(config))
+    kind, found = read_config(folder, tiny_model, toy_data)
+    assert kind is tiny_model
+    assert found == config
+    plain = plain_config(config)
+    for group, key, value, sentence in (
+        ("optim", "lrr", 1, r"config.yaml: optim.lrr: unknown key; did you mean 'optim.lr'"),
+        ("optim", "lr", "fast", r"optim.lr='fast': expected a number, at least 0"),
+        ("model", "_target_", "os.system", r"model._target_: unknown key"),
+        ("data", "views", "many", r"data.views='many': expected a whole number"),
+    ):
+        folder.create({**plain, group: {**plain[group], key: value}})
+        with pytest.raises(ConfigError, match=sentence):
+            read_config(folder, tiny_model, toy_data)
+    folder.config.write_text("just words")
+    with pytest.raises(RunFolderError, match="holds a str: expected groups of keys"):
+        read_config(folder, tiny_model, toy_data)

@@ -1,0 +1,53 @@
+"""What a signal does before, in and after a run, and what the summary says of the job that a scheduler made of it."""
+
+import os
+import signal
+
+import pytest
+
+from ssl_core.run.environment import slurm_job
+from ssl_core.run.signals import StopSignal, leave_at_once
+
+
+@pytest.fixture
+def before():
+    """A launcher's handler is in place, as in a SLURM job, and is gone afterwards."""
+    original = signal.signal(signal.SIGUSR2, leave_at_once)
+    yield
+    signal.signal(signal.SIGUSR2, original)
+
+
+def test_before_and_after_a_run_a_signal_ends_the_process_and_in_it_only_asks(before):
+    with pytest.raises(SystemExit) as left:
+        os.kill(os.getpid(), signal.SIGUSR2)
+    assert left.value.code == 75
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert stop.name == "SIGUSR2"
+    with pytest.raises(SystemExit):
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+
+def test_a_launchers_own_handler_is_kept():
+    got = []
+    original = signal.signal(signal.SIGUSR2, lambda *_: got.append("launcher"))
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        assert (got, stop.name) == (["launcher"], None)
+    finally:
+        signal.signal(signal.SIGUSR2, original)
+
+
+def test_the_summary_names_the_slurm_job_or_the_element_of_its_array(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("SLURM_"):
+            monkeypatch.delenv(name)
+    assert slurm_job() == {}
+    for name, value in {"JOB_ID": "8", "JOB_PARTITION": "gpu-he", "JOB_NODELIST": "node[1-2]"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    job = {"job": "8", "partition": "gpu-he", "nodes": "node[1-2]", "restarts": 0}
+    assert slurm_job() == {"slurm": job}
+    for name, value in {"ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "1", "RESTART_COUNT": "3"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert slurm_job() == {"slurm": {**job, "job": "7_1", "restarts": 3}}

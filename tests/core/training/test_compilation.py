@@ -1,0 +1,173 @@
+"""``hardware.compile``. Oracle: the run that is not compiled.
+
+The methods are traced with the backend ``aot_eager``, which does all that the compiler does but for the kernels; one run has
+them.
+"""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+from ssl_core import BaseModel, Teacher
+from ssl_core.methods import METHODS, joint_embedding, method_class, supervised
+from ssl_core.modules.heads import mlp
+from ssl_core.run.folder import RunFolder
+from ssl_core.training import compilation
+from ssl_losses import DINOLoss, InfoNCELoss
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the compiler's own
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    counters.clear()
+    # Torch's own
+    with torch._dynamo.config.patch(allow_unspec_int_on_nn_module=False, force_parameter_static_shapes=True):
+        yield
+
+
+@pytest.fixture
+def traced_only(monkeypatch):
+    plain = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, options: plain(module, backend="aot_eager"))
+
+
+def train_lines(config):
+    """The lines of a run, timings aside."""
+    found = RunFolder.of(config).read_metrics()
+    return [
+        {k: v for k, v in line.items() if k.startswith("train/") and k != "train/images_per_second"} for line in found
+    ]
+
+
+def tiny_backbone(name, image_shape):
+    """One convolution: the compiler takes seconds for each layer that a real backbone has more."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    net.num_features = 8
+    return net
+
+
+class Everything(BaseModel):
+    """A queue that grows, a centre, a teacher, dropout, a temperature that follows the progress of the run."""
+
+    def initialize_modules(self):
+        self.backbone = tiny_backbone("resnet9", self.image_shape)
+        self.projector = nn.Sequential(nn.Dropout(0.1), mlp([self.backbone.num_features, 8]))
+        self.teacher = Teacher(nn.Sequential(self.backbone, self.projector), momentum=0.9, final_momentum=1.0)
+        self.contrast = InfoNCELoss(temperature=0.2, queue_size=56)
+        self.distillation = DINOLoss(num_prototypes=8)
+
+    def forward(self, x):
+        return self.probes.scores("backbone", self.backbone(x))
+
+    def compute_loss(self):
+        a, b = self.data[0]
+        students, teachers = (
+            [self.projector(self.backbone(view)) for view in (a, b)],
+            [self.teacher(b), self.teacher(a)],
+        )
+        weight = 1 + self.progress.step / self.plan.total_steps
+        return {
+            "contrast": self.contrast(students[0], teachers[1]),
+            "distillation": weight * self.distillation(students, teachers),
+        }
+
+
+@pytest.fixture
+def small(make_config, monkeypatch):
+    """Return a function that makes a small model of a method."""
+    for module in (joint_embedding, supervised):
+        monkeypatch.setattr(module, "build_backbone", tiny_backbone)
+
+    def make(name, **changes):
+        config = make_config(log__eval_every=0, **changes)
+        if name == "everything":
+            return Everything(config)
+        keys = {"projector": [8, 4]} if name != "supervised" else {}
+        keys |= {"whitening_size": 8} if name == "w_mse" else {}
+        config.model = method_class(name).config_class(name=name, **keys)
+        return method_class(name)(config)
+
+    return make
+
+
+@pytest.mark.parametrize("name", [*sorted({*METHODS} - {"baseline"}), "everything"])
+def test_every_method_compiles_once_and_learns_as_it_does_without(small, traced_only, name):
+    """No graph break, no compilation at every step, the probes see the features, and nothing is called ``_orig_mod``."""
+    epochs = 3 if name == "everything" else 1  # until the queue is full
+    models = {}
+    for run in ("plain", "compiled"):
+        changes = {"log__run": run, "optim__epochs": epochs, "hardware__compile": run == "compiled"}
+        models[run] = small(name, **changes)
+        models[run].fit()
+    ours, theirs = (train_lines(models[run].config) for run in ("compiled", "plain"))
+    assert len(ours) == 4 * epochs
+    for our, their in zip(ours, theirs):
+        assert "train/probe_backbone_loss" in our
+        assert our == pytest.approx(their, rel=1e-5, abs=1e-7)
+    assert models["compiled"].state_dict().keys() == models["plain"].state_dict().keys()
+    assert not counters["graph_break"]
+    # Empty queue and counter 0, then any
+    assert counters["stats"]["unique_graphs"] == (2 if name == "everything" else 1)
+
+
+def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_config, tiny_model):
+    """With the compiler's own kernels, in bf16, and with a residual and a maximum, whose gradient they made NaN."""
+
+    class Pooled(tiny_model):
+        def initialize_modules(self):
+            self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+            self.head = nn.Linear(16, self.num_classes)
+
+        def forward(self, x):
+            features = self.stem(x)
+            return self.head((features + torch.relu(0.3 * features)).amax((2, 3)))
+
+    class Killed(Pooled):
+        def before_train_step(self):
+            if self.progress.step == 6:
+                raise KeyboardInterrupt
+            super().before_train_step()
+
+    plain, whole, killed = (
+        make_config(
+            log__run=run, log__checkpoint_every_steps=1, hardware__compile=run != "plain", hardware__precision="bf16"
+        )
+        for run in ("plain", "whole", "killed")
+    )
+    Pooled(plain).fit()
+    uninterrupted = Pooled(whole)
+    uninterrupted.fit()
+    with pytest.raises(KeyboardInterrupt):
+        Killed(killed).fit()
+    resumed = Pooled(killed)
+    resumed.fit()
+    assert train_lines(killed) == train_lines(whole)
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in uninterrupted.state_dict().items())
+    assert counters["stats"]["unique_graphs"] == 3  # one a process: whole, killed, resumed
+    for ours, theirs in zip(train_lines(whole), train_lines(plain)):
+        assert ours == pytest.approx(theirs, rel=0.05)  # bf16 has three digits
+
+
+@pytest.mark.parametrize("named", [None, "mine"])
+def test_compiler_cache_is_private_unless_named(monkeypatch, named):
+    """A process that was killed while it compiled leaves truncated files in its cache."""
+    monkeypatch.delenv(compilation.CACHE_VARIABLE, raising=False)
+    if named:
+        monkeypatch.setenv(compilation.CACHE_VARIABLE, named)
+    compilation._private_cache.cache_clear()
+    folder = compilation._private_cache()
+    assert (folder is None) == bool(named)
+    assert os.environ[compilation.CACHE_VARIABLE] == (named or folder.name)
+    assert compilation._private_cache() is folder
+    compilation._private_cache.cache_clear()
+    if folder:
+        folder.cleanup()

@@ -1,0 +1,429 @@
+"""The command ``stable-ssl``: one line for each mistake, help that fits a screen, runs that need nothing but their folder."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from ssl_core import ConfigError, RunFolder
+from ssl_core.errors import RunFolderError
+from ssl_core.run.lock import RunLock
+from ssl_launch.cli.completion import completions
+from ssl_launch.cli.ls import best_value, listed
+from ssl_launch.cli.ls import main as run_list
+from ssl_launch.cli.main import COMMANDS
+from ssl_launch.commands.evaluate import OPTIONS, with_runs_named
+from ssl_launch.hydra_app.arguments import check_arguments, options_as_keys
+
+PROGRAM = Path(sys.executable).with_name("stable-ssl")
+IDEA = """
+import torch
+from ssl_core import BaseModel
+from ssl_launch import launch
+
+
+class MyIdea(BaseModel):
+    def initialize_modules(self):
+        self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, self.num_classes), torch.nn.Dropout(0.1))
+
+    def forward(self, x):
+        return self.backbone(x)
+
+    def compute_loss(self):
+        return torch.nn.functional.cross_entropy(self.forward(self.data[0][0]), self.data[1])
+
+
+if __name__ == "__main__":
+    launch(MyIdea)
+"""
+QUICK = {
+    "optim": {"epochs": 4, "max_steps": 2, "batch_size": 64, "warmup_epochs": 0, "optimizer": "AdamW", "lr": 0.01},
+    "data": {"views": "digits", "size": 16, "num_workers": 1, "per_class": 40},
+    "log": {"checkpoint_every": 1, "eval_every": 2, "every_steps": 1, "report": False},
+    "hardware": {"seed": 3},
+}
+
+
+def command(*words, cwd, code=0, **environment):
+    """Run a command line in ``cwd``; return what it printed on both streams together."""
+    words = [str(PROGRAM), *words] if words[0] in (*COMMANDS, "--help") else [sys.executable, *words]
+    done = subprocess.run(
+        words, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **environment}, text=True, timeout=200,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def state(run):
+    """Return the newest checkpoint of a run and its metrics without timings."""
+    folder = RunFolder(run)
+    newest = max(folder.checkpoints.glob("step_*.pt"))
+    lines = [{k: v for k, v in line.items() if "second" not in k} for line in folder.read_metrics()]
+    saved = torch.load(newest, weights_only=True)
+    del saved["logger"]  # how many bytes of metrics.jsonl were written, timings among them
+    return newest.name, saved, lines
+
+
+def same(one, other):
+    """Compare nested states to the bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder as a user has it: a method of one's own, ``configs/``, and two runs, one of which was killed."""
+    here = tmp_path_factory.mktemp("place")
+    (here / "my_idea.py").write_text(IDEA)
+    (here / "configs").mkdir()
+    (here / "configs" / "quick.yaml").write_text(yaml.safe_dump(QUICK))
+    if shutil.which("git"):
+        subprocess.run(
+            "git init -q && git add my_idea.py && git -c user.name=a -c user.email=a@b commit -qm first",
+            cwd=here,
+            shell=True,
+            check=True,
+        )
+    command("my_idea.py", "--config-name=quick", "++log.run=whole", cwd=here)
+    command(
+        "my_idea.py",
+        "--config-name=quick",
+        "++log.run=killed",
+        cwd=here,
+        code=-signal.SIGKILL,
+        SSL_CORE_CRASH="named:3",
+    )
+    return here
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_listed_as_such_and_goes_on_from_its_folder_alone(place, tmp_path):
+    """Oracle: the same run, never killed."""
+    killed, whole = (tmp_path / "outputs" / name for name in ("killed", "whole"))
+    shutil.copytree(place / "outputs", tmp_path / "outputs")
+    said = command("ls", cwd=tmp_path)
+    assert said.startswith("2 runs: 1 killed, 1 finished\n")
+    [line] = [line for line in said.splitlines() if line.endswith("outputs/killed")]
+    assert line.split()[:4] == ["killed", "2/4", "6", "digits/accuracy"]
+    assert max(map(len, said.splitlines())) <= 80
+    said = command("resume", "outputs/killed", cwd=tmp_path)
+    assert said.startswith("'outputs/killed': versions, code, processor and threads are as they were\n")
+    assert "epoch 4: digits/accuracy" in said
+    assert same(state(killed), state(whole))
+    assert json.loads((killed / "summary.json").read_text())["status"] == "finished"
+    said = command("resume", "outputs/killed", cwd=tmp_path)
+    assert said == "'outputs/killed' has finished: epoch 4, step 8; --from-scratch trains it again\n"
+
+
+@pytest.mark.slow
+def test_a_run_done_again_from_scratch_has_the_same_weights_to_the_bit(place):
+    whole = place / "outputs" / "whole"
+    summary = json.loads((whole / "summary.json").read_text())
+    before = (whole / "summary.json").read_text()
+    (whole / "summary.json").write_text(
+        json.dumps({**summary, "versions": {**summary["versions"], "torch": "1.0"}, "processor": "Z80"})
+    )
+    said = command("resume", "--from-scratch", str(whole), cwd=place.parent, OMP_NUM_THREADS="2")
+    (whole / "summary.json").write_text(before)
+    first = said.splitlines()[0]
+    assert first.startswith(
+        f"'{whole}': torch was 1.0, is {torch.__version__.partition('+')[0]}; processor was Z80, is "
+    )
+    assert first.endswith("threads are set to 1 as they were (here: 2)")
+    assert "uncommitted" not in first  # what git did not know of the code then is what it does not know now
+    if shutil.which("git"):
+        assert "+++ b/configs/quick.yaml" in (whole / "uncommitted.patch").read_text()
+    again = place / "outputs" / "whole-again"
+    (name, one, lines), (other_name, other, other_lines) = state(whole), state(again)
+    assert (name, lines) == (other_name, other_lines)
+    assert same(one, other)
+    summary = json.loads((again / "summary.json").read_text())
+    assert summary["method"]["file"] == str(place / "my_idea.py")
+    assert summary["directory"] == str(place)  # where the first was started: its relative paths mean the same
+
+
+@pytest.mark.slow
+def test_a_shipped_method_is_trained_judged_reported_and_drawn(place):
+    small = ["++model.backbone_options={width: 4}", "++model.backbone=resnet9", "++model.projector=[16, 8]"]
+    command("train", "--config-name=quick", "++log.run=simclr", *small, cwd=place)
+    assert json.loads((place / "outputs" / "simclr" / "summary.json").read_text())["status"] == "finished"
+    said = command("eval", "outputs/simclr", "++eval.few=[2]", "++eval.map_samples=0", "view_samples=0", cwd=place)
+    assert "digits: standard protocol, step 8" in said
+    command("report", "outputs/simclr", "--out", "compared", cwd=place)
+    assert (place / "compared" / "index.html").stat().st_size > 0
+    assert "1 finished" in command("watch", "--once", "outputs/simclr", cwd=place)
+    said = command("views", "--config-name=quick", "++data.views=simclr", cwd=place)
+    assert Path(said.splitlines()[-1]) == place / "outputs" / "Views-quick-data.views=simclr.png"
+    assert "outputs/simclr' has finished" in command("resume", "outputs/simclr", cwd=place)
+
+
+@pytest.mark.slow
+def test_user_defined_method_is_evaluated_as_it_is_resumed(place, tmp_path):
+    """By the class that the run has recorded; from ``--method`` where its file has moved."""
+    quick = ["++eval.few=[]", "++eval.map_samples=0", "++eval.linear=false", "view_samples=0"]
+    shutil.copytree(place / "outputs" / "whole", tmp_path / "runs" / "lr=1")
+    said = command("eval", "runs/lr=1", *quick, cwd=tmp_path)
+    assert "digits: standard protocol, step 8" in said
+    metrics = json.loads((tmp_path / "runs" / "lr=1" / "eval" / "standard.json").read_text())["metrics"]
+    summary = json.loads((tmp_path / "runs" / "lr=1" / "summary.json").read_text())
+    summary["method"]["file"] = str(tmp_path / "gone.py")
+    (tmp_path / "runs" / "lr=1" / "summary.json").write_text(json.dumps(summary))
+    shutil.copyfile(place / "my_idea.py", tmp_path / "moved idea.py")
+    words = ["runs/lr=1", "--method", "moved idea.py:MyIdea", "--cfg", "job"]
+    assert "method_class: moved idea.py:MyIdea\n" in command("eval", *words, *quick, cwd=tmp_path)
+    command("eval", *words[:3], *quick, "++eval.name=moved", cwd=tmp_path)
+    assert json.loads((tmp_path / "runs" / "lr=1" / "eval" / "moved.json").read_text())["metrics"] == metrics
+
+
+def test_eval_takes_runs_and_options_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=1,seed=0").mkdir()
+    given = ["eval=full", "lr=1,seed=0", "--method", "a b.py:Mine", "--cfg", "job", "other", "--data=d.py:Data"]
+    named = with_runs_named(given)
+    assert named == [
+        "eval=full",
+        "run=lr=1,seed=0",
+        "--method",
+        "a b.py:Mine",
+        "--cfg",
+        "job",
+        "run=other",
+        "--data=d.py:Data",
+    ]
+    keys = options_as_keys(named, OPTIONS)
+    assert keys[2:] == ["method_class='a b.py:Mine'", "--cfg", "job", "run=other", "data_class='d.py:Data'"]
+    with pytest.raises(ConfigError, match="--data: expected a value after it"):
+        options_as_keys(["--data"], OPTIONS)
+    with pytest.raises(ConfigError, match="--metod: unknown option; did you mean '--method'"):
+        check_arguments(["--metod=a.py:A"], [], list, OPTIONS)
+    with pytest.raises(ConfigError, match="--method: unknown option"):
+        check_arguments(["--method=a.py:A"], [], list)  # of training
+
+
+def test_a_method_whose_file_is_gone_is_asked_for_in_one_line(place, tmp_path):
+    shutil.copytree(place / "outputs" / "killed", tmp_path / "killed")
+    summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
+    summary["method"]["file"] = str(tmp_path / "gone" / "my_idea.py")
+    (tmp_path / "killed" / "summary.json").write_text(json.dumps(summary))
+    said = command("resume", "killed", cwd=tmp_path, code=2)
+    assert said == (
+        f"'{tmp_path}/killed': its method MyIdea stood in '{tmp_path}/gone/my_idea.py', which is gone; say where it is now: "
+        "--method FILE.py:MyIdea\n"
+    )
+
+
+def test_code_that_came_with_a_run_is_not_run_unasked(place, tmp_path):
+    shutil.copytree(place / "outputs" / "killed", tmp_path / "theirs" / "killed")
+    (tmp_path / "theirs" / "evil.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nclass MyIdea: pass\n")
+    summary = json.loads((tmp_path / "theirs" / "killed" / "summary.json").read_text())
+    summary["method"]["file"] = str(tmp_path / "theirs" / "evil.py")
+    (tmp_path / "theirs" / "killed" / "summary.json").write_text(json.dumps(summary))
+    said = command("resume", "theirs/killed", cwd=tmp_path, code=2)
+    assert "which came with the run; to run that code, say so: --method FILE.py:MyIdea" in said
+    assert not (tmp_path / "run").exists()
+
+
+WRONG = [
+    ("stable-ssl lss", "stable-ssl lss: unknown command; did you mean 'ls'?"),
+    ("stable-ssl --versoin", "unknown command; did you mean '--version'?"),
+    ("ls outputz", "stable-ssl ls: argument FOLDER: 'outputz': there is no such folder; did you mean 'outputs'?"),
+    ("ls --sotr age", "stable-ssl ls: --sotr: unknown option; did you mean '--sort'?"),
+    ("ls --sort agee", "none of folder, status, best, age, step; did you mean 'age'?"),
+    ("resume outputs/wohle", "'outputs/wohle': there is no such folder; did you mean 'outputs/whole'?"),
+    ("resume outputs", "'outputs' is no run: it has no config.yaml; stable-ssl ls lists runs"),
+    ("resume outputs/whole --from-scrach", "--from-scrach: unknown option; did you mean '--from-scratch'?"),
+    ("resume", "stable-ssl resume: the following arguments are required: FOLDER; see stable-ssl resume --help"),
+    ("doctor --jsn", "stable-ssl doctor: --jsn: unknown option; did you mean '--json'?"),
+    ("completion bsh", "'bsh' is none of bash, zsh, words; did you mean 'bash'?"),
+    ("report outputz", "stable-ssl report: 'outputz': there is no such folder; did you mean 'outputs'?"),
+    ("report outputs --otu x", "stable-ssl report: --otu: unknown option; did you mean '--out'?"),
+    ("watch outputs --onec", "stable-ssl watch: --onec: unknown option; did you mean '--once'?"),
+    ("train --confg-name=quick", "--confg-name: unknown option; did you mean '--config-name'?"),
+    ("train --config-name=quik", "--config-name=quik: there is no such configuration; did you mean 'quick'?"),
+    ("train --cfg jbo", "argument --cfg/-c: invalid choice: 'jbo'; did you mean 'job'?"),
+    ("train ++optim.lrr=1", "optim.lrr: unknown key; did you mean 'optim.lr'?"),
+    ("eval outputz", "run='{place}/outputz': there is no such folder"),
+    ("views ++data.viws=mae", "data.viws: unknown key; did you mean 'data.views'?"),
+]
+
+
+def test_each_mistake_is_one_line_with_a_suggestion(place):
+    for typed, line in WRONG:
+        words = typed.split()
+        said = (
+            command(str(PROGRAM), *words[1:], cwd=place, code=2)
+            if words[0] == "stable-ssl"
+            else command(*words, cwd=place, code=2)
+        )
+        assert line.replace("{place}", str(place)) in said, typed
+        assert len(said.splitlines()) == 1, said
+
+
+def test_a_damaged_summary_is_one_line(tmp_path):
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "config.yaml").write_text("{}")
+    (run / "summary.json").write_text('{"status": "runn')
+    said = command("resume", "mine", cwd=tmp_path, code=2)
+    assert said.startswith(f"'{run}/summary.json' is damaged: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_help_fits_a_screen(place):
+    for words in (["--help"], *([name, "--help"] for name in COMMANDS)):
+        lines = command(*words, cwd=place).splitlines()
+        assert 5 < len(lines) <= 24, words
+        assert max(map(len, lines)) <= 80, words
+
+
+def test_what_a_shell_waits_for_imports_neither_torch_nor_hydra(place):
+    code = """if True:
+    import sys
+    from ssl_launch.cli.main import main
+    for words in (["--help"], ["ls", "outputs"], ["ls", "--json", "outputs"], ["doctor"], ["completion", "bash"],
+                  ["completion", "words", "stable-ssl train ++model."], ["completion", "words", "stable-ssl resume out"]):
+        sys.argv = ["stable-ssl", *words]
+        assert main() == 0, words
+    print(sorted({"torch", "hydra", "numpy"} & sys.modules.keys()))
+    """
+    path = f"{place}"  # no nvidia-smi, no SLURM: what they say is tested below
+    assert command("-c", code, cwd=place, PATH=path).splitlines()[-1] == "[]"
+
+
+def test_completion_in_a_real_bash(place):
+    script = command("completion", "bash", cwd=place)
+    asked = {
+        "stable-ssl re": ["report", "resume"],
+        "stable-ssl train --config-name=qu": ["quick"],  # behind the = at which bash takes the word apart
+        "stable-ssl train --config-name qu": ["quick"],
+        "stable-ssl train ++optim.warmup": ["++optim.warmup_epochs="],
+        "stable-ssl train hydra/launcher=submitit_s": ["submitit_slurm"],
+        "stable-ssl train ++hardware.compile=": ["false", "true"],
+        "stable-ssl resume outputs/kil": ["outputs/killed"],
+        "stable-ssl ls out": ["outputs/"],
+        "stable-ssl eval run=outputs/kil": ["outputs/killed"],
+        "stable-ssl ls --s": ["--sort"],
+        "stable-ssl nothing ": ["--help"],
+    }
+    lines = [f"COMP_LINE={line!r} COMP_POINT={len(line)}; _stable_ssl; echo ${{COMPREPLY[@]}}" for line in asked]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join([script, *lines])], cwd=place, capture_output=True, text=True, check=True,
+        env={**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert [line.split() for line in done.stdout.splitlines()] == list(asked.values()), done.stderr
+
+
+def test_completion_in_a_real_zsh(place):
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    script = command("completion", "zsh", cwd=place)
+    code = f"compdef() {{ }}; compadd() {{ shift 4; print -r -- $@ }}\n{script}\nwords=(stable-ssl re); CURRENT=2; _stable_ssl"
+    done = subprocess.run(
+        ["zsh", "-fc", code], cwd=place, capture_output=True, text=True, check=True,
+        env={**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["report", "resume"]
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("completion",)])
+def test_every_command_completes_its_options(name):
+    assert "--help" in completions([name], "--")
+
+
+def test_the_list_says_how_runs_stand_and_sorts_them(tmp_path):
+    def make(name, status, metrics, **summary):
+        folder = RunFolder(tmp_path / "outputs" / name)
+        folder.checkpoints.mkdir(parents=True)
+        folder.config.write_text(yaml.safe_dump({"optim": {"epochs": 5, "monitor": summary.pop("monitor", None)}}))
+        folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in metrics) + '{"step": 9, "torn')
+        folder.write_summary({"status": status, "step": 3, "epoch": 1, **summary})
+        return folder
+
+    rising = [{"step": k, "epoch": k, "digits/knn": value} for k, value in enumerate([0.5, 0.9, 0.7])]
+    falling = [{"step": k, "epoch": k, "digits/knn": 0.1, "digits/loss": 3.0 - k, "train/loss": 0.0} for k in range(2)]
+    runs = {
+        name: make(name, *rest)
+        for name, *rest in (("a", "finished", rising), ("b", "running", falling), ("c", "failed", []))
+    }
+    assert best_value(runs["b"].metrics, "digits/loss") == 2.0  # of a loss the lowest
+    with RunLock(runs["b"].lock):
+        assert listed(runs["b"].path).status == "running"
+        found = json.loads(command("ls", "--json", "--sort", "best", cwd=tmp_path))
+        assert [(each["folder"], each["status"], each["best"]) for each in found] == [
+            ("outputs/a", "finished", 0.9), ("outputs/b", "running", 0.1), ("outputs/c", "failed", None),
+        ]  # fmt: skip
+        assert (found[0]["epoch"], found[0]["epochs"], found[0]["step"]) == (2, 5, 3)
+        assert found[0]["age_seconds"] < 60
+    assert listed(runs["b"].path).status == "killed"  # nobody holds its lock, and it never said that it ended
+    runs["b"].lock.unlink()
+    assert listed(runs["b"].path).status == "running"  # nothing is known of its process
+    (tmp_path / "empty").mkdir()
+    assert "holds no run" in command("ls", "empty", cwd=tmp_path, code=2)
+    assert "'outputs': there is no such folder" in command("ls", cwd=tmp_path / "empty", code=2)
+    runs["a"].write_summary({"status": "finished", "threads": "many"})
+    with pytest.raises(RunFolderError, match="'threads' must be an integer"):
+        runs["a"].read_summary()
+
+
+def test_the_list_takes_values_of_wrong_types(tmp_path, capsys):
+    names = ["status", "step", "epoch", "metrics", "wall_seconds", "images_per_second"]
+    values = [None, "x", [1], {"a": 1}, -1, 1.5, True, 10**400, math.nan]
+    for number, value in enumerate(values):
+        folder = RunFolder(tmp_path / f"{number}")
+        folder.checkpoints.mkdir(parents=True)
+        folder.config.write_text(yaml.safe_dump({"optim": {"epochs": value, "monitor": value, "batch_size": value}}))
+        folder.summary.write_text(json.dumps(dict.fromkeys(names, value)))
+        line = {"step": 1, "epoch": 1, "train/loss": 0.5, "digits/knn": 0.5}
+        lines = [{**line, name: value} for name in line] + ["garbage", line, [value]]
+        folder.metrics.write_text("".join(json.dumps(each) + "\n" for each in lines) + '{"step": 2, "epo')
+    (tmp_path / "multirun.yaml").write_text("")
+    assert run_list([*map(str, sorted(tmp_path.iterdir())), "--json"]) == 0
+    printed, problem = capsys.readouterr()
+    assert problem == f"skipped: '{tmp_path / 'multirun.yaml'}' is not a folder\n"
+    assert [run["step"] for run in json.loads(printed)] == [1] * len(values)
+    assert run_list([str(tmp_path)]) == 0
+
+
+def test_the_doctor_says_what_must_be_mended_and_ends_with_1(tmp_path):
+    def tool(name, text, code=0):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{text}'\nexit {code}\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+
+    def doctor(code, *words, **environment):
+        said = command("doctor", "--json", *words, cwd=tmp_path, code=code, PATH=f"{tmp_path}:/bin", **environment)
+        return {each["what"]: each for each in json.loads(said)}
+
+    tool("sbatch", "slurm 22.05.8")
+    tool("sinfo", "gpu-he* up 1:00:00")
+    tool("sacct", "Slurm accounting storage is disabled", code=1)
+    tool("nvidia-smi", "NVIDIA H100, 81559 MiB, 580.1")
+    found = doctor(1, OMP_NUM_THREADS="1", WANDB_API_KEY="0" * 40)
+    assert found["accounting"]["state"] == "must"
+    assert "a job that dies is waited for without an end" in found["accounting"]["advice"]
+    assert "gpu-he* up 1:00:00" in found["slurm"]["found"]
+    assert found["gpu"]["found"].startswith("NVIDIA H100")
+    assert found["wandb"]["state"] == "ok"
+    assert found["threads"]["state"] == ("could" if len(os.sched_getaffinity(0)) > 1 else "ok")
+    assert {"packages", "versions", "processor", "ffcv", "compiler", "disk"} <= found.keys()
+    tool("sacct", "")
+    found = doctor(0, NETRC=str(tmp_path / "none"))
+    assert found["accounting"]["state"] == "ok"
+    assert found["wandb"]["state"] == "could"
+    assert all(each["advice"] for each in found.values() if each["state"] != "ok")
+    shown = command("doctor", cwd=tmp_path, PATH=f"{tmp_path}:/bin")
+    assert "ok     slurm      slurm 22.05.8" in shown

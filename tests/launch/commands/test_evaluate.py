@@ -1,0 +1,166 @@
+"""``runs/eval.py``: what it judges, in which jobs, and what it refuses, each in one line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ssl_core import RunFolder
+from ssl_core.errors import ConfigError
+from ssl_launch.commands.evaluate import _appearing, _one_job_each, _target
+
+RUNS = Path(__file__).parents[3] / "runs"
+
+
+def run(script, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, script, *arguments], cwd=RUNS, env=environment, capture_output=True, text=True, timeout=200
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two epochs on the digits, whose name holds what means something to Hydra, with both checkpoints."""
+    folder = tmp_path_factory.mktemp("runs")
+    made = run(
+        "main.py", "++optim.epochs=2", "++optim.max_steps=2", "++log.checkpoint_every=1", "++log.report=false",
+        "++model.backbone_options={width: 4}", f"++log.folder={folder}", "++log.run='lr=1,seed=0'",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return folder / "lr=1,seed=0"
+
+
+@pytest.mark.slow
+def test_all_checkpoints_are_a_job_each_and_end_in_files_of_their_own(trained):
+    jobs = run(
+        "eval.py", f"run={trained.parent}/*", "checkpoint=all", "++eval.few=[2]", "++eval.map_samples=0",
+        "hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={trained.parent.parent}/jobs", "view_samples=20",
+    )  # fmt: skip
+    assert jobs.returncode == 0, jobs.stderr
+    assert len(list(trained.parent.parent.glob("jobs/*_result.pkl"))) == 2
+    files = sorted(path.name for path in (trained / "eval").glob("*.json"))
+    assert files == ["standard.json", "standard_step_2.json"]
+    document = json.loads((trained / "eval" / "standard.json").read_text())
+    assert document["settings"]["few"] == [2]
+    assert 0.2 < document["metrics"]["linear"] <= 1
+    assert document["per_class"]["names"][3] == "3"
+    again = run("eval.py", f"run={trained}", "++eval.few=[2]", "++eval.map_samples=0", "view_samples=20")
+    assert re.search(r"knn 20 +\d+\.\d", again.stdout)
+    assert json.loads((trained / "eval" / "standard.json").read_text())["metrics"] == document["metrics"]
+
+
+@pytest.mark.slow
+def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_probe(trained):
+    """On digits; the command is killed (SIGKILL) after a checkpoint of its second run, and goes on there."""
+    command = [sys.executable, "eval.py", f"run={trained}", "eval=finetune", "eval.few=[]", "view_samples=0"]
+    command += ["eval.linear=true", "++eval.finetune.fractions=[0.1,1.0]", "++eval.finetune.epochs=12"]
+    process = subprocess.Popen(command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    tuned = trained / "eval" / "fine_tuning"
+    while not list(tuned.glob("100_percent_*/checkpoints/*.sha256")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not (trained / "eval" / "finetune.json").exists()
+    again = run(*command[1:])
+    assert again.returncode == 0, again.stderr
+    assert "resumed from" in again.stdout
+    document = json.loads((trained / "eval" / "finetune.json").read_text())
+    assert document["metrics"]["fine_tuning_100_percent"] >= document["metrics"]["linear"]
+    assert [each["images"] for each in document["fine_tuning"]] == [141, 1433]
+    report = subprocess.run(
+        [sys.executable, "-m", "ssl_eval.cli", "report", str(trained)], capture_output=True, text=True, timeout=100
+    )
+    assert "fine-tuning, 10 % of labels" in report.stdout
+    assert "12 epochs of AdamW, lr 0.001, layer decay 0.75, batch size 64, last epoch" in " ".join(
+        report.stdout.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["run={run}", "++eval.finetune.epoch=3"],
+            "eval.finetune.epoch: unknown key; did you mean 'eval.finetune.epochs'?",
+        ),
+        (["run={run}", "eval.dras=3"], "eval.dras: unknown key; did you mean 'eval.draws'?"),
+        (["run={run}", "eval=standart"], "eval=standart: there is no such choice; did you mean 'standard'?"),
+        (["run={run}", "eval.draws=many"], "eval.draws='many': expected a whole number, at least 1"),
+        (["run={run}", "view_samples=-1"], "view_samples=-1: expected a whole number, at least 0"),
+        ([], "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(trained, arguments, message):
+    result = run("eval.py", *(each.format(run=trained) for each in arguments))
+    assert (result.returncode, result.stderr.strip()) == (2, message)
+
+
+def test_a_glob_is_a_job_for_each_run_and_every_name_arrives_as_it_is(tmp_path):
+    names = ["a", "b=1,c=2", "it's"]
+    for name in names:
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "checkpoints" / "step_00000001.pt").touch()
+        (tmp_path / name / "config.yaml").touch()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "multirun.yaml").touch()
+    quoted = [f"'{tmp_path}/a'", f"'{tmp_path}/b=1,c=2'", f"'{tmp_path}/it\\'s'"]
+    assert _one_job_each(["eval=full", f"run={tmp_path}/*"]) == ["-m", "eval=full", f"run={','.join(quoted)}"]
+    assert _one_job_each([f"run={tmp_path}/b=1,c=2"]) == [f"run={quoted[1]}"]
+    assert _one_job_each(["--watch", f"run={tmp_path}/a"]) == ["watch=true", f"run={quoted[0]}"]
+    every = _one_job_each([f"run={tmp_path}/*", "checkpoint=all"])
+    assert every[-1].count("/checkpoints/step_00000001.pt'") == 3
+    with pytest.raises(ConfigError, match="no run has such a name"):
+        _one_job_each([f"run={tmp_path}/z*"])
+    with pytest.raises(ConfigError, match="has no checkpoint"):
+        _one_job_each([f"run={tmp_path}", "checkpoint=all"])
+
+
+def test_a_checkpoint_is_meant_by_its_file_or_its_step(tmp_path):
+    path = tmp_path / "checkpoints" / "step_00000012.pt"
+    path.parent.mkdir()
+    path.touch()
+    for asked in ((str(path), "newest"), (str(tmp_path), 12)):
+        folder, found = _target(*asked)
+        assert (folder.path, found) == (tmp_path, path)
+    assert _target(str(tmp_path), "newest")[1] is None
+    for run_, checkpoint, message in (
+        (tmp_path, 13, "has those of the steps 12"),
+        (tmp_path, "best", "newest, all or the number"),
+        (tmp_path / "other", "newest", "no such folder"),
+        (path.with_name("step_00000013.pt"), "newest", "no such checkpoint"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            _target(str(run_), checkpoint)
+
+
+def test_watching_gives_each_checkpoint_once_and_ends_with_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("ssl_launch.commands.evaluate.POLL_SECONDS", 0.01)
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+
+    def finish(step):
+        path = folder.checkpoints / f"step_{step:08d}.pt"
+        path.touch()
+        path.with_name(f"{path.name}.sha256").touch()
+        return path
+
+    folder.write_summary({"status": "running"})
+    watching = _appearing(folder)
+    first = finish(1)
+    assert next(watching) == first
+    (folder.checkpoints / "step_00000002.pt").touch()  # not finished: it has no digest
+    third = finish(3)
+    timer = threading.Timer(0.1, folder.write_summary, [{"status": "finished"}])
+    timer.start()
+    assert list(watching) == [third]
+    timer.join()

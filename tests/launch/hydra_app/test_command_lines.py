@@ -1,0 +1,193 @@
+"""Whole command lines, in processes of their own, from ``runs/``.
+
+SLURM's are shown with ``submitit_local`` here: the job runs in a process of its own all the same.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+RUNS = Path(__file__).parents[3] / "runs"
+QUICK = [
+    "++optim.epochs=1", "++optim.warmup_epochs=0", "++optim.max_steps=2", "++optim.batch_size=32", "++data.dataset=FakeData",
+    "++data.views=simclr", "++data.fraction=0.2", "++data.size=16", "++model.backbone=resnet9",
+    "++model.backbone_options={width: 4}", "++model.projector=[16, 8]", "++hardware.num_threads=1", "++data.num_workers=1",
+]  # fmt: skip
+
+
+def command(folder, *arguments, script="main.py", cwd=RUNS):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SSL_DATA_ROOT": str(folder / "no data")}
+    return subprocess.run(
+        [sys.executable, script, f"++log.folder={folder}", *arguments],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+def summaries(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
+
+
+def submitted(folder):
+    return list((folder / ".submitit").glob("*/*_result.pkl"))
+
+
+def test_a_configuration_by_name_trains_and_leaves_nothing_but_its_folder(tmp_path):
+    here = tmp_path / "here"  # a runs/ in which nobody else works meanwhile
+    shutil.copytree(RUNS / "configs", here / "configs")
+    shutil.copy(RUNS / "main.py", here)
+    before = sorted(here.rglob("*"))
+    tmp_path = tmp_path / "out"
+    result = command(tmp_path, "--config-name=simclr_cifar10_sgd", *QUICK, "++optim.lr=2", "++log.run=mine", cwd=here)
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert sorted(here.rglob("*")) == before
+    config = yaml.safe_load((tmp_path / "mine" / "config.yaml").read_text())
+    assert config["optim"]["lr"] == 2.0
+    assert config["optim"]["momentum"] == 0.9  # a default of the dataclass
+    assert result.stdout.splitlines()[-2:] == [
+        str(tmp_path / "mine" / "table.md"),
+        str(tmp_path / "mine" / "curves.png"),
+    ]
+    assert all(Path(path).stat().st_size > 0 for path in result.stdout.splitlines()[-2:])
+    again = command(tmp_path, "--config-name=simclr_cifar10_sgd", *QUICK, "++optim.lr=3", "++log.run=mine")
+    assert again.returncode == 2
+    assert "optim.lr was 2.0, is 3.0" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_train_only_writes_no_table_and_config_path_may_be_relative(tmp_path):
+    result = command(tmp_path, "--config-name=vicreg_cifar10", "--config-path", "configs/", *QUICK, script="train.py")
+    assert result.returncode == 0, result.stderr
+    [folder] = summaries(tmp_path)
+    assert folder.startswith("vicreg_cifar10-")
+    assert not (tmp_path / folder / "table.md").exists()
+
+
+@pytest.mark.parametrize("with_m", [True, False])
+def test_a_launcher_that_is_named_submits_with_or_without_m(tmp_path, with_m):
+    launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=3"]
+    result = command(tmp_path, *QUICK, *launcher, "++log.report=false", *(["-m"] if with_m else []))
+    assert result.returncode == 0, result.stderr
+    [summary] = summaries(tmp_path).values()
+    assert summary["status"] == "finished"
+    assert len(submitted(tmp_path)) == 1
+    assert "submitit" in summary["command"]  # it ran in the job, not here
+
+
+def test_a_launcher_named_in_a_configuration_submits_as_well(tmp_path):
+    """The shipped slurm example, its launcher replaced by the local one in a copy."""
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    for name in ("simclr_cifar10_sgd", "slurm_simclr_cifar10"):
+        text = (RUNS / "configs" / f"{name}.yaml").read_text()
+        local = text.replace("submitit_slurm", "submitit_local").replace("    gpus_per_task: 1\n", "")  # SLURM's alone
+        (configs / f"{name}.yaml").write_text(local)
+    out = tmp_path / "out"
+    result = command(
+        out, "--config-name=slurm_simclr_cifar10", "--config-path", str(configs), *QUICK, "++log.report=false"
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(submitted(out)) == 1
+
+
+def test_the_slurm_launcher_is_not_silently_replaced_where_there_is_no_slurm(tmp_path):
+    import shutil
+
+    if shutil.which("sbatch"):
+        pytest.skip("this machine has a SLURM")
+    result = command(tmp_path, *QUICK, "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=3")
+    assert result.returncode != 0
+    assert summaries(tmp_path) == {}
+    assert "srun" in result.stderr or "sbatch" in result.stderr or "slurm" in result.stderr.lower()
+
+
+def test_ones_own_method_from_any_folder(tmp_path):
+    script = tmp_path / "my_idea.py"
+    script.write_text(
+        "import torch\n"
+        "from ssl_core import BaseModel\n"
+        "from ssl_launch import launch\n"
+        "class MyIdea(BaseModel):\n"
+        "    def initialize_modules(self):\n"
+        "        self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, self.num_classes))\n"
+        "    def forward(self, x):\n"
+        "        return self.backbone(x)\n"
+        "    def compute_loss(self):\n"
+        "        return torch.nn.functional.cross_entropy(self.forward(self.data[0][0]), self.data[1])\n"
+        "if __name__ == '__main__':\n"
+        "    launch(MyIdea)\n"
+    )
+    quick = ["++optim.epochs=1", "++optim.warmup_epochs=0", "++hardware.num_threads=1", "++log.report=false"]
+    for launcher in ([], ["hydra/launcher=submitit_local"]):
+        out = tmp_path / f"out{len(launcher)}"
+        result = command(out, *quick, *launcher, script=str(script), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        [(name, summary)] = summaries(out).items()
+        assert name.startswith("MyIdea-simclr_digits-")
+        assert summary["method"]["class"] == "MyIdea"
+        assert summary["method"]["file"] == str(script)  # also in a job, into which the class came without its file
+        assert summary["status"] == "finished"
+
+
+BAD = [
+    (["++optim.lrr=2"], "optim.lrr: unknown key; did you mean 'optim.lr'?"),
+    (["optim.lrr=2"], "optim.lrr: unknown key; did you mean 'optim.lr'?"),
+    (
+        ["optim.momentum=0.5"],
+        "optim.momentum: the configuration file does not have this key; write ++optim.momentum=VALUE",
+    ),
+    (["++model.backbone=resnet19"], "model.backbone='resnet19': expected one of 'resnet9', "),
+    (["++data.dataset=CIFAR11"], "data.dataset='CIFAR11': expected one of "),
+    (["++data.dataset=ImageFolder", "++data.root=/nowhere"], "data.root='/nowhere': there is no such folder"),
+    (
+        ["--config-name=simclr_digit"],
+        "--config-name=simclr_digit: there is no such configuration; did you mean 'simclr_digits'?",
+    ),
+    (["++optim.batch_size=25.5"], "optim.batch_size=25.5: expected a whole number, at least 1"),
+    (["just words"], "just words: expected group.key=value"),
+    (["model=resnet"], "model='resnet': model is a group of keys, e.g. model.name=..."),
+    (["model.projector=[-5]"], "model.projector=[-5]: expected the widths of at least one layer, each at least 1"),
+    (["--config-path=nowhere"], f"--config-path={RUNS / 'nowhere'}: there is no such folder"),
+    (
+        ["hydra/launcher=submitit_slrum"],
+        "hydra/launcher=submitit_slrum: there is no such choice; did you mean 'submitit_slurm'?",
+    ),
+    (
+        ["hydra.launcher.timeout_min=3"],
+        "hydra.launcher.timeout_min: the launcher does not have this key; name one that has it, e.g. "
+        "hydra/launcher=submitit_slurm",
+    ),
+    (
+        ["hydra/launcher=submitit_local", "hydra.launcher.timeoutmin=3"],
+        "hydra.launcher.timeoutmin: unknown key; did you mean 'hydra.launcher.timeout_min'?",
+    ),
+    (["hydra/launcher=submitit_local", "++hydra.launcher.timeout_min=x"], "hydra.launcher.timeout_min=x: Value 'x' of"),
+    (["++optim.lr=1,2"], "++optim.lr=1,2: several values: -m makes a run of each, ++optim.lr=[1,2] a list of them"),
+    (["hydra.launcher.n_job=2"], "hydra.launcher.n_job: unknown key; did you mean 'hydra.launcher.n_jobs'?"),
+    (
+        ["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2"],
+        "hydra.launcher.n_jobs: the launcher does not have this key; name one that has it, e.g. hydra/launcher=side_by_side",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), BAD)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, line):
+    result = command(tmp_path / "out", *arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith(line)
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_network_cifar10_says_what_to_do(tmp_path):
+    result = command(tmp_path / "out", "--config-name=simclr_cifar10_sgd", "++data.download=false")
+    assert result.returncode == 2
+    assert "CIFAR10 is not there" in result.stderr
+    assert "SSL_DATA_ROOT" in result.stderr

@@ -1,0 +1,212 @@
+"""The command lines of the README and of CLUSTER.rst on a real SLURM: what it was asked for, and what came of it.
+
+The blocks run as they stand, made small by overrides at their end. The cluster has one node: where a block asks for two, it
+is given one.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+RUNS = ROOT / "runs"
+QUICK = [
+    "++optim.warmup_epochs=0", "++optim.max_steps=2", "++optim.batch_size=32", "++data.size=16", "++model.backbone=resnet9",
+    "++model.backbone_options={width: 4}", "++model.projector=[16, 8]", "++hardware.num_threads=1", "++data.num_workers=1",
+    "++log.report=false", "++log.knn_samples=0",
+]  # fmt: skip
+SHORT = ["++optim.epochs=1"]
+FAKE = ["++data.dataset=FakeData", "++data.views=simclr", "++data.fraction=0.2"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def blocks():
+    """Return the blocks of the page under their heading; a line that goes on is one line."""
+    found, heading = {}, ""
+    page = (ROOT / "packages" / "ssl-launch" / "CLUSTER.rst").read_text()
+    for part in re.split(r"\n(?=[^\n]+\n-+\n)", page):
+        heading = part.splitlines()[0]
+        for block in re.findall(r"\.\. code-block:: bash\n\n((?:   .*\n|\n)+)", part):
+            lines = "\n".join(line[3:] for line in block.splitlines()).strip()
+            found.setdefault(heading, []).append(lines.replace("\\\n", " "))
+    return found
+
+
+PAGE = blocks()
+SUBMIT, FILE = PAGE["Submit"]
+[SWEEP] = PAGE["Sweeps"]
+EVALUATE, EVAL = PAGE["Evaluate when the training is done"]
+TASKS, SRUN, TORCHRUN = PAGE["Several GPUs, several nodes"]
+[OFFLINE] = PAGE["wandb without a network"]
+README = "python3 main.py hydra/launcher=submitit_slurm hydra.launcher.timeout_min=3"
+COMMANDS = {  # name -> the line, and what makes it small
+    "readme": (README, SHORT),
+    "submit": (SUBMIT, FAKE),
+    "file": (FILE, [*SHORT, *FAKE]),
+    "sweep": (SWEEP, SHORT),
+    "evaluate": (EVALUATE, ["++optim.epochs=2", "-m", "++optim.lr=0.002,1e30"]),  # one of the two diverges
+    "tasks": (TASKS, SHORT),
+}
+
+
+def test_no_other_block_is_on_the_page_and_the_line_of_the_readme_is_in_it():
+    assert sum(map(len, PAGE.values())) == 9
+    assert README in (ROOT / "README.rst").read_text()
+
+
+class Ran:
+    """What came of a command."""
+
+    def __init__(self, cluster, folder, result):
+        self.cluster, self.folder, self.result = cluster, folder, result
+
+    def summaries(self):
+        return [json.loads(path.read_text()) for path in sorted(self.folder.glob("*/summary.json"))]
+
+    def accounted(self, *fields):
+        """Return name, state and fields of each job or element of an array, as SLURM's accounting has them."""
+        jobs = {path.name.partition("_")[0] for path in (self.folder / ".submitit").glob("[0-9]*")}
+        wanted = ",".join(["JobName", "State", *fields])
+        said = self.cluster.settled("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "-o", wanted)
+        return sorted(line.split("|") for line in said.splitlines())
+
+
+def execute(line, folder, arguments=QUICK, **environment):
+    """Run a line of the page in ``runs/``; what it calls ``outputs`` is ``folder``."""
+    command = line.replace("nodes=2", "nodes=1").replace("outputs/", f"{folder}/")
+    words = [*arguments, f"++log.folder={folder}"] if command.startswith("python3 main.py") else arguments
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # its python3, its torchrun
+    return subprocess.run(
+        ["bash", "-c", f'{command} "$@"', "bash", *words], cwd=RUNS, capture_output=True, text=True, timeout=400,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+
+
+def submit(script, folder, part):
+    """Submit a script of the page as it stands, and wait for its end."""
+    folder.mkdir()
+    quick = " ".join(f"'{each}'" for each in [*QUICK, *SHORT, f"++log.folder={folder}"])
+    file = folder / "script.sh"
+    file.write_text(script.replace("--nodes=2", "--nodes=1").replace("++log.run=mine", f"++log.run={part} {quick}"))
+    return execute("sbatch --wait", folder, [f"--output={folder}/log", str(file)])
+
+
+def unseen(folder, server):
+    """Train without a network, then upload."""
+    train, sync = OFFLINE.splitlines()
+    environment = {**server.environment, "HOME": str(folder)}
+    trained = execute(train, folder, [*QUICK, *SHORT], **environment)
+    return execute(sync, folder, [], **environment) if trained.returncode == 0 else trained
+
+
+@pytest.fixture(scope="module")
+def ran(slurm, wandb_server, tmp_path_factory):
+    """Return a function that gives what came of a command. They run side by side, three at a time."""
+    base = tmp_path_factory.mktemp("commands")
+    with ThreadPoolExecutor(3) as pool:
+        going = {
+            name: pool.submit(execute, line, base / name, [*QUICK, *more]) for name, (line, more) in COMMANDS.items()
+        }
+        going["srun"] = pool.submit(submit, SRUN, base / "srun", "mine")
+        going["torchrun"] = pool.submit(submit, TORCHRUN, base / "torchrun", "mine")
+        going["unseen"] = pool.submit(unseen, base / "unseen", wandb_server)
+    return lambda name: Ran(slurm, base / name, going[name].result())
+
+
+def assert_trained(came, epochs=1, ranks=1):
+    assert came.result.returncode == 0, came.result.stdout + came.result.stderr
+    [summary] = came.summaries()
+    assert (summary["status"], summary["epoch"], summary["ranks"]) == ("finished", epochs, ranks)
+    return summary
+
+
+def test_a_launcher_on_the_command_line_submits_without_m(ran):
+    came = ran("readme")
+    summary = assert_trained(came)
+    [(name, state, job, limit)] = came.accounted("JobID", "Timelimit")
+    assert (name, state, limit) == ("main", "COMPLETED", "00:03:00")
+    assert (summary["slurm"]["job"], summary["slurm"]["restarts"]) == (job, 0)
+    assert summary["command"].split()[1:4] == [
+        "main.py",
+        "hydra/launcher=submitit_slurm",
+        "hydra.launcher.timeout_min=3",
+    ]
+
+
+def test_time_processors_gpus_and_partition_are_what_slurm_is_asked_for(slurm, ran):
+    if not slurm.has_gpus:
+        pytest.skip("no device that stands for a GPU can be made here")
+    came = ran("submit")
+    assert_trained(came, epochs=4)
+    [(_, state, *asked, resources)] = came.accounted("Partition", "Timelimit", "AllocCPUS", "ReqTRES")
+    assert (state, asked) == ("COMPLETED", ["gpu-he", "1-06:00:00", "4"])
+    assert "gres/gpu=1" in resources
+
+
+def test_a_launcher_named_in_a_file_submits_with_what_the_file_asks_for(slurm, ran):
+    if not slurm.has_gpus:
+        pytest.skip("no device that stands for a GPU can be made here")
+    came = ran("file")
+    assert_trained(came)
+    [(_, state, *asked, resources)] = came.accounted("Partition", "Timelimit", "AllocCPUS", "ReqTRES")
+    assert (state, asked) == ("COMPLETED", ["preemptible", "1-00:00:00", "4"])
+    assert "mem=32G" in resources
+
+
+def test_a_sweep_is_an_array_and_m_may_stand_in_the_middle(ran):
+    came = ran("sweep")
+    assert came.result.returncode == 0, came.result.stderr
+    jobs = came.accounted("JobID")
+    assert [state for _, state, _ in jobs] == ["COMPLETED"] * 2
+    assert len({job.partition("_")[0] for _, _, job in jobs}) == 1
+    assert sorted(summary["slurm"]["job"] for summary in came.summaries()) == [job for _, _, job in jobs]
+
+
+def test_every_checkpoint_of_a_sweep_is_judged_behind_the_training_and_all_is_reported(ran):
+    """One of the two runs diverges: its evaluations never begin, and the report comes all the same."""
+    came = ran("evaluate")
+    assert came.result.returncode == 4, came.result.stderr
+    assert "the optimizer has not moved" in came.result.stderr.splitlines()[-1]
+    summaries = {path.parent: json.loads(path.read_text()) for path in came.folder.glob("*/summary.json")}
+    good, bad = sorted(summaries, key=lambda folder: summaries[folder]["status"], reverse=True)
+    assert [summaries[each]["status"] for each in (good, bad)] == ["finished", "failed"]
+    assert sorted(path.name for path in (good / "eval").glob("*.json")) == ["standard.json", "standard_step_2.json"]
+    assert sorted(summaries[good]["evaluations"]) == ["standard", "standard_step_2"]
+    assert not (bad / "eval").exists()
+    jobs = {"main": [], "evaluate": [], "report": []}
+    for name, state, start, end in came.accounted("Start", "End"):
+        jobs[name].append((state.partition(" ")[0], start, end))
+    assert [state for state, _, _ in jobs["main"]] == ["COMPLETED", "FAILED"]
+    begun = [start for state, start, _ in jobs["evaluate"] if state == "COMPLETED"]
+    assert len(begun) == 2
+    assert min(begun) >= jobs["main"][0][2]  # when the training had ended
+    assert {state for state, _, _ in jobs["evaluate"]} == {"COMPLETED", "CANCELLED"}
+    assert [state for state, _, _ in jobs["report"]] == ["COMPLETED"]
+    page = (came.folder / "report" / "index.html").read_text()
+    assert "Evaluated offline: standard" in page
+
+
+@pytest.mark.parametrize("name", ["tasks", "srun", "torchrun"])
+def test_tasks_are_ranks_by_the_launcher_by_srun_and_by_torchrun(ran, name):
+    assert_trained(ran(name), ranks=2)
+
+
+def test_the_checkpoints_of_a_run_that_is_there_are_judged_by_an_array(ran):
+    came = ran("srun")
+    result = execute(EVAL, came.folder, [f"hydra.launcher.submitit_folder={came.folder}/.submitit/%j"])
+    assert result.returncode == 0, result.stderr
+    assert (came.folder / "mine" / "eval" / "standard.json").exists()
+    assert [state for _, state in came.accounted()] == ["COMPLETED"]
+
+
+def test_a_run_without_a_network_is_uploaded_afterwards(ran, wandb_server):
+    came = ran("unseen")
+    assert came.result.returncode == 0, came.result.stderr
+    metrics = (came.folder / "unseen" / "metrics.jsonl").read_text().splitlines()
+    assert wandb_server.steps() == [json.loads(line)["step"] for line in metrics]

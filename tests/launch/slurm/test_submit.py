@@ -1,0 +1,83 @@
+"""What becomes of submitit's many lines, without a cluster. Oracle: submitit's own sentences."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from submitit.core import core
+from submitit.core.utils import FailedJobError, UncompletedJobError
+
+from ssl_launch.slurm import job_comment
+from ssl_launch.slurm.errors import JobError
+from ssl_launch.slurm.submit import _outcome
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """Return a function that makes a job whose results are an error."""
+
+    def make(error):
+        def results():
+            raise error
+
+        paths = SimpleNamespace(stderr=tmp_path / "the log")
+        job = SimpleNamespace(job_id="7_1", results=results, state="FAILED", paths=paths)
+        job.task = lambda number: job
+        return job
+
+    return make
+
+
+def submitits_own(tmp_path):
+    """Return what submitit raises for a job whose result is a traceback."""
+
+    class Failed(core.Job):
+        def wait(self):
+            pass
+
+        def _get_outcome_and_result(self):
+            return "error", "Traceback (most recent call last):\n  File ...\nKeyError: 'lr'\n"
+
+    return Failed(tmp_path, "7_1").exception()
+
+
+def test_the_end_of_a_traceback_or_the_missing_result_is_what_is_said(failing, tmp_path):
+    error = submitits_own(tmp_path)
+    assert isinstance(error, FailedJobError)
+    for raised, line in (
+        (error, "job 7_1 has failed: KeyError: 'lr'; see {log}"),
+        (
+            UncompletedJobError(
+                "Job 7 (task: 0) with path x\nhas not produced any output (state: TIMEOUT)\nError stream"
+            ),
+            "job 7_1 has not produced any output (state: TIMEOUT); see {log}",
+        ),
+        (UncompletedJobError("something else"), "job 7_1 has failed: something else; see {log}"),
+        (OSError(30, "Read-only"), "job 7_1 has left no result that can be read (state: FAILED); see {log}"),
+    ):
+        with pytest.raises(JobError) as caught:
+            _outcome(failing(raised)).return_value  # noqa: B018
+        assert str(caught.value) == line.format(log=tmp_path / "the log")
+
+
+def test_what_a_job_has_left_with_slurm_is_said_with_its_exit_code_and_a_comment_of_its_owners_is_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    stands = tmp_path / "comment"
+    for name, action in {
+        "scontrol": f'for each; do case $each in Comment=*) echo "${{each#Comment=}}" > {stands};; esac; done',
+        "squeue": f"cat {stands}",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{action}\n")
+        (tmp_path / name).chmod(0o755)
+    job_comment.leave("7_1", "'it's \"full\"'\n$HOME", 74)
+    error = job_comment.of("7_1")
+    assert (str(error), error.exit_code) == ("job 7_1: 'it's \"full\"' $HOME", 74)
+    script = "sentence=worn; " + job_comment.leave_in_shell("7_1", "it is $sentence out")
+    subprocess.run(["sh", "-c", script], check=True)
+    error = job_comment.of("7_1")
+    assert (str(error), error.exit_code) == ("job 7_1: it is worn out", 1)
+    for comment in ("", "(null)", "for the paper"):
+        stands.write_text(f"{comment}\n")
+        assert job_comment.of("7_1") is None
