@@ -33,11 +33,11 @@ def costs(name: str, repetitions: int) -> tuple[int, dict[str, list[float]]]:
     """Return the bytes of a checkpoint, and the milliseconds of a save and of its parts, one by one."""
     import torch
 
-    from ssl_core.checkpoint.store import Checkpoints
+    from ssl_core.checkpoint.store import CheckpointStore
 
     state = state_of(name)
     folder = Path(tempfile.mkdtemp(dir=os.environ["BENCH"]))
-    checkpoints, file = Checkpoints(folder / "checkpoints"), folder / "file.pt"
+    checkpoints, file = CheckpointStore(folder / "checkpoints"), folder / "file.pt"
     parts: dict[str, Callable[[int], Any]] = {
         "save, as a whole": lambda step: checkpoints.save(step, state),
         "torch.save": lambda step: torch.save(state, file),

@@ -35,7 +35,7 @@ from ssl_data.config import DataConfig
 from ssl_data.view_spec import ViewSpec
 from ssl_eval import Protocol
 from ssl_launch.commands.evaluate import EvaluationConfig, asked_of
-from ssl_launch.hydra_app.build_config import assemble
+from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.error_messages import EMBEDDED
 
 OF_AN_EVALUATION = {"": EvaluationConfig, "eval": Protocol, "eval.finetune": FineTuning}
@@ -117,7 +117,7 @@ def refusal(method: str, group: str, values: dict[str, Any]) -> str:
             protocol = {**composed.get("eval", {}), "finetune": composed.get("eval.finetune", {})}
             asked_of(OmegaConf.create({"run": "outputs/run", **composed.get("", {}), "eval": protocol}))
         else:
-            assemble(composed, [])
+            build_config(composed, [])
     except ValueError as error:  # a ConfigError is one
         return str(error)
     return ""

@@ -9,7 +9,7 @@ import torch
 
 from ssl_core import ConfigError, ModelConfig, Teacher
 from ssl_core.config import GROUPS
-from ssl_core.config.validation import problems
+from ssl_core.config.validation import validation_errors
 from ssl_core.run.folder import RunFolder
 
 FEATURES = {
@@ -158,7 +158,7 @@ def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_m
     ],
 )
 def test_a_typo_and_an_impossible_value_are_named(group, key, value, sentence):
-    ((name, said),) = problems({group: {key: value}}, GROUPS)
+    ((name, said),) = validation_errors({group: {key: value}}, GROUPS)
     assert name == f"{group}.{key}"
     assert said.startswith(name)
     assert sentence in said

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
-from ssl_core.evaluation.online_probes import Probes
+from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.run import processor
 from ssl_core.run.folder import RunFolder
 from ssl_eval import alignment, lidar, rankme, uniformity
@@ -452,7 +452,7 @@ def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):
 
     class Unwatched(tiny_model):
         def initialize_probes(self):
-            self.probes = Probes({}, self.num_classes, lr=1e-3, device=self.distributed.device)
+            self.probes = OnlineProbes({}, self.num_classes, lr=1e-3, device=self.distributed.device)
 
     watched, unwatched = tiny_model(make_config(log__run="a")), Unwatched(make_config(log__run="b"))
     watched.fit()

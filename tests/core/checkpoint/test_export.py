@@ -12,7 +12,7 @@ from torch import nn
 
 from ssl_core import ConfigError, RunError
 from ssl_core.backbones import build_backbone
-from ssl_core.checkpoint.export import export_backbone, load_exported, main, read_metadata, write
+from ssl_core.checkpoint.export import export_backbone, load_exported, main, read_metadata, write_safetensors
 from ssl_core.cli import COMMANDS
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.run.folder import RunFolder
@@ -66,7 +66,9 @@ def test_torchvision_loads_the_backbone_of_large_images_as_it_is(tmp_path):
     """Oracle: torchvision's model, unchanged; only the classifier is missing."""
     from torchvision.models import resnet18
 
-    write(tmp_path / "backbone.safetensors", build_backbone("resnet18", (3, 96, 96)).state_dict(), {"format": "pt"})
+    write_safetensors(
+        tmp_path / "backbone.safetensors", build_backbone("resnet18", (3, 96, 96)).state_dict(), {"format": "pt"}
+    )
     missing, unexpected = resnet18().load_state_dict(load_file(tmp_path / "backbone.safetensors"), strict=False)
     assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
 
@@ -132,7 +134,7 @@ def test_exported_file_that_cannot_be_used_is_an_error(tmp_path):
         ({**tensors, name: tensors[name] / 0}, rf"not finite: {name} \("),
         ({key: tensor for key, tensor in tensors.items() if key != name}, "does not fit 'resnet9', which it names"),
     ):
-        write(path, changed, facts)
+        write_safetensors(path, changed, facts)
         with pytest.raises(ConfigError, match=message):
             load_exported(path)
 
@@ -182,9 +184,9 @@ def test_a_file_names_no_code_and_fetches_nothing(tmp_path):
         "image_shape": "[3, 32, 32]",
         "backbone_options": json.dumps({"pretrained": True, "checkpoint_path": "/x"}),
     }
-    write(path, tensors, about | {"backbone": "timm/resnet10t"})
+    write_safetensors(path, tensors, about | {"backbone": "timm/resnet10t"})
     load_exported(path)
     for name in ("os.system", "hf-hub:somebody/model", "timm/local-dir:/tmp"):
-        write(path, tensors, about | {"backbone": name})
+        write_safetensors(path, tensors, about | {"backbone": name})
         with pytest.raises(ConfigError, match=rf"model\.backbone='{name}'"):
             load_exported(path)

@@ -4,7 +4,7 @@ import os
 import pytest
 import torch
 
-from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.errors import CheckpointError, DiskError
 
 CPU = torch.device("cpu")
@@ -15,7 +15,7 @@ def state(step):
 
 
 def test_newest_checkpoint_is_loaded_and_only_the_newest_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = CheckpointStore(tmp_path, keep=2)
     for step in (1, 2, 10):
         checkpoints.save(step, state(step))
     loaded, path, damaged = checkpoints.load(CPU)
@@ -29,7 +29,7 @@ def test_newest_checkpoint_is_loaded_and_only_the_newest_are_kept(tmp_path):
 
 
 def test_fewer_checkpoints_than_are_kept_all_stay(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=9)
+    checkpoints = CheckpointStore(tmp_path, keep=9)
     for step in range(6):
         checkpoints.save(step, state(step))
     assert len(checkpoints.all()) == 6
@@ -38,7 +38,7 @@ def test_fewer_checkpoints_than_are_kept_all_stay(tmp_path):
 @pytest.mark.parametrize("place", ["synced", "replacing", "named", "digest"])
 def test_a_killed_save_of_the_same_step_loses_nothing(tmp_path, monkeypatch, place):
     """As the checkpoint before the last evaluation, which that after it replaces."""
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointStore(tmp_path)
     checkpoints.save(7, state(1))
     replace = os.replace
 
@@ -63,7 +63,7 @@ def test_a_killed_save_of_the_same_step_loses_nothing(tmp_path, monkeypatch, pla
 
 
 def test_an_empty_folder_gives_nothing(tmp_path):
-    assert Checkpoints(tmp_path / "not there").load(CPU) is None
+    assert CheckpointStore(tmp_path / "not there").load(CPU) is None
 
 
 DAMAGES = ["0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing", "foreign", "not ours", "digest"]
@@ -71,7 +71,7 @@ DAMAGES = ["0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing", "foreign", "
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
-    checkpoints = Checkpoints(tmp_path / "ours", identity="ours")
+    checkpoints = CheckpointStore(tmp_path / "ours", identity="ours")
     checkpoints.save(1, state(1))
     newest = checkpoints.save(2, state(2))
     harm(newest, damage, tmp_path)
@@ -91,7 +91,7 @@ def harm(path, damage, folder):
         digest.write_bytes(b"\xff\x00")
     elif damage == "foreign":  # of another run, whole
         folder.mkdir(exist_ok=True)
-        Checkpoints(folder / "theirs", identity="theirs").save(int(path.stem[5:]), state(2))
+        CheckpointStore(folder / "theirs", identity="theirs").save(int(path.stem[5:]), state(2))
         for name in (path.name, digest.name):
             (path.parent / name).write_bytes((folder / "theirs" / name).read_bytes())
     elif damage == "not ours":  # a file of torch's, whole
@@ -109,9 +109,9 @@ def harm(path, damage, folder):
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_a_damaged_checkpoint_does_not_take_the_place_of_a_whole_one(tmp_path, keep):
-    checkpoints = Checkpoints(tmp_path, keep=keep)
+    checkpoints = CheckpointStore(tmp_path, keep=keep)
     checkpoints.save(50, state(50))
-    Checkpoints(tmp_path, keep=9).save(100, state(100)).write_bytes(b"")
+    CheckpointStore(tmp_path, keep=9).save(100, state(100)).write_bytes(b"")
     assert checkpoints.load(CPU)[0]["step"] == 50
     checkpoints.save(60, state(60))
     assert [path.name for path in checkpoints.all()] == ["step_00000050.pt", "step_00000060.pt"][2 - keep :]
@@ -119,14 +119,14 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_a_whole_one(tmp_path, k
 
 
 def test_only_damaged_checkpoints_are_an_error_never_a_silent_start(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointStore(tmp_path)
     checkpoints.save(1, state(1)).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"step_00000001.pt.*delete the run folder"):
         checkpoints.load(CPU)
 
 
 def test_a_checkpoint_without_its_digest_was_never_finished(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointStore(tmp_path)
     checkpoints.save(1, state(1))
     torch.save(state(2), tmp_path / "step_00000002.pt")
     assert checkpoints.load(CPU)[0]["step"] == 1
@@ -146,12 +146,12 @@ def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
         CheckpointError,
         match=r"step_00000001.pt: no state that is safe to load \(it needs the Python object posix",
     ):
-        Checkpoints(tmp_path).load(CPU)
+        CheckpointStore(tmp_path).load(CPU)
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
-    checkpoints = Checkpoints(tmp_path)
+    checkpoints = CheckpointStore(tmp_path)
     checkpoints.save(1, state(1))
 
     def full(*_):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_core.diagnostics.collapse import SAMPLES, CollapseAlarm, spread
+from ssl_core.diagnostics.collapse import SAMPLES, CollapseDetector, spread
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.run.folder import RunFolder
 
 
 def alarm(tmp_path):
-    return CollapseAlarm(Distributed("cpu", tmp_path))
+    return CollapseDetector(Distributed("cpu", tmp_path))
 
 
 @pytest.mark.parametrize("shape", [(200, 16), (40, 64)])

@@ -167,7 +167,7 @@ def test_another_outcome_than_recorded_is_said(make_config, falling, toy_data, t
     assert "not the same: terms differ" in str(found)
     healed = replay(tiny_model, folder.path, data=toy_data)
     assert "not the same: now it has not diverged" in str(healed)
-    monkeypatch.setattr("ssl_core.run.source_location.class_at", {"f:F": falling, "d:D": toy_data}.get)
+    monkeypatch.setattr("ssl_core.run.source_location.load_class", {"f:F": falling, "d:D": toy_data}.get)
     assert main([str(folder.path), "--method=f:F", "--data=d:D"]) == 1
     assert "samples    16: " in capsys.readouterr().out
     monkeypatch.setattr(

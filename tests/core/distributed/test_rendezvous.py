@@ -11,7 +11,7 @@ import pytest
 import torch.distributed as dist
 
 from ssl_core.distributed import rendezvous
-from ssl_core.distributed.rendezvous import meet
+from ssl_core.distributed.rendezvous import create_store
 from ssl_core.errors import RunError
 
 SECONDS = timedelta(seconds=20)
@@ -20,9 +20,9 @@ SECONDS = timedelta(seconds=20)
 def meet_all(path, world_size=3):
     """Return the stores of all ranks; the main one comes last."""
     with ThreadPoolExecutor(world_size) as pool:
-        others = [pool.submit(meet, path, rank, world_size, SECONDS) for rank in range(1, world_size)]
+        others = [pool.submit(create_store, path, rank, world_size, SECONDS) for rank in range(1, world_size)]
         time.sleep(0.2)
-        return [meet(path, 0, world_size, SECONDS), *(other.result() for other in others)]
+        return [create_store(path, 0, world_size, SECONDS), *(other.result() for other in others)]
 
 
 def write(path, port, token="old"):
@@ -89,12 +89,12 @@ def test_the_store_of_an_attempt_that_has_been_joined_before_is_passed_over(tmp_
 
 
 def test_meetings_at_once_get_ports_of_their_own(tmp_path):
-    stores = [meet(tmp_path / name, 0, 1, SECONDS) for name in "abc"]
+    stores = [create_store(tmp_path / name, 0, 1, SECONDS) for name in "abc"]
     assert len({store.port for store in stores}) == 3
 
 
 def test_who_has_not_come_is_named(tmp_path):
     with pytest.raises(RunError, match=r"waited 0:00:00.200000 for ranks 1, 2 of 3"):
-        meet(tmp_path / "meeting", 0, 3, timedelta(seconds=0.2))
+        create_store(tmp_path / "meeting", 0, 3, timedelta(seconds=0.2))
     with pytest.raises(RunError, match=r"rank 1 of 3 waited 0:00:00.200000 for the main rank"):
-        meet(tmp_path / "meeting", 1, 3, timedelta(seconds=0.2))
+        create_store(tmp_path / "meeting", 1, 3, timedelta(seconds=0.2))

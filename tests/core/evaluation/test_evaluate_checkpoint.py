@@ -12,8 +12,8 @@ import torch
 
 from ssl_core import RunFolder
 from ssl_core.errors import CheckpointError, RunFolderError
-from ssl_core.evaluation.evaluate_checkpoint import judge_checkpoint
-from ssl_core.evaluation.feature_cache import extract
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
+from ssl_core.evaluation.feature_cache import extract_features
 from ssl_eval import Protocol, judge, linear_probe
 
 QUICK = Protocol(few=[2], draws=2, map_samples=20)
@@ -37,7 +37,7 @@ def run(finished, tmp_path, tiny_model, make_config):
 
 
 def test_features_are_those_of_the_trained_backbone_on_every_image_once(run, tiny_model, toy_data):
-    found = extract(run, method=tiny_model, data=toy_data)
+    found = extract_features(run, method=tiny_model, data=toy_data)
     features = found.features["toy"]
     data = toy_data().open(16, 0)
     state = torch.load(max(run.checkpoints.glob("*.pt")), weights_only=True)["model"]
@@ -56,28 +56,28 @@ def test_features_are_those_of_the_trained_backbone_on_every_image_once(run, tin
 
 def test_features_are_kept_and_read_and_made_anew_for_other_weights(run, tiny_model, toy_data, monkeypatch):
     options = {"method": tiny_model, "data": toy_data}
-    first = extract(run, **options)
+    first = extract_features(run, **options)
     kept = next(run.evaluations.glob("features_*.safetensors"))
     monkeypatch.setattr(tiny_model, "features", None)  # nothing is computed again
-    second = extract(run, **options)
+    second = extract_features(run, **options)
     monkeypatch.undo()
     assert (first.cached, second.cached) == (False, True)
     assert torch.equal(first.features["toy"].test, second.features["toy"].test)
     assert torch.equal(first.features["toy"].views, second.features["toy"].views)
     kept.write_bytes(kept.read_bytes()[:-10])  # damaged: extracted again, and replaced
-    assert not extract(run, **options).cached
-    assert extract(run, **options).cached
+    assert not extract_features(run, **options).cached
+    assert extract_features(run, **options).cached
     older = min(run.checkpoints.glob("*.pt"))
-    assert not extract(run, older, **options).cached
+    assert not extract_features(run, older, **options).cached
     assert len(list(run.evaluations.glob("features_*.safetensors"))) == 2
 
 
 def test_the_numbers_are_those_of_the_protocol_and_everything_else_is_left_alone(run, tiny_model, toy_data):
     before = digests(run.path)
     options = {"method": tiny_model, "data": toy_data}
-    (path,) = judge_checkpoint(run, QUICK, **options)
+    (path,) = evaluate_checkpoint(run, QUICK, **options)
     document = json.loads(path.read_text())
-    features = extract(run, **options).features["toy"]
+    features = extract_features(run, **options).features["toy"]
     expected = judge(features, QUICK)
     assert document["metrics"] == json.loads(json.dumps(expected["metrics"]))
     data = features.train, features.train_labels, features.test, features.test_labels
@@ -102,7 +102,7 @@ def test_the_numbers_are_those_of_the_protocol_and_everything_else_is_left_alone
 
 def test_an_older_checkpoint_has_a_file_of_its_own(run, tiny_model, toy_data):
     older = sorted(run.checkpoints.glob("*.pt"))[0]
-    (path,) = judge_checkpoint(run, QUICK, older, method=tiny_model, data=toy_data)
+    (path,) = evaluate_checkpoint(run, QUICK, older, method=tiny_model, data=toy_data)
     assert path.name == "standard_step_8.json"
 
 
@@ -112,23 +112,23 @@ def test_the_evaluation_of_what_was_the_newest_checkpoint_is_kept(run, tiny_mode
     *older, newest = sorted(path for path in run.checkpoints.iterdir() if path.suffix == ".pt")
     for path in (newest, newest.with_name(f"{newest.name}.sha256")):
         path.rename(tmp_path / path.name)
-    (first,) = judge_checkpoint(run, QUICK, older[-1], **options)
+    (first,) = evaluate_checkpoint(run, QUICK, older[-1], **options)
     before = json.loads(first.read_text())
     hits = np.load(run.path / before["hits"])
     for path in (newest, newest.with_name(f"{newest.name}.sha256")):
         (tmp_path / path.name).rename(path)
-    (second,) = judge_checkpoint(run, QUICK, **options)
+    (second,) = evaluate_checkpoint(run, QUICK, **options)
     assert first == second
     kept = json.loads((run.evaluations / "standard_step_8.json").read_text())
     assert json.loads(second.read_text())["step"] == 12
     assert kept == before | {"hits": "eval/standard_step_8_hits.npy"}
     assert np.array_equal(np.load(run.path / kept["hits"]), hits)
-    judge_checkpoint(run, QUICK, **options)  # again: nothing older to keep
+    evaluate_checkpoint(run, QUICK, **options)  # again: nothing older to keep
     assert len(list(run.evaluations.glob("*.json"))) == 2
 
 
 def test_evaluations_outlive_a_run_that_goes_on(run, tiny_model, toy_data, make_config):
-    judge_checkpoint(run, QUICK, method=tiny_model, data=toy_data)
+    evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data)
     tiny_model(make_config(log__run="moved", log__checkpoint_every=1)).fit()  # finished: only its summary is new
     assert "standard" in run.read_summary()["evaluations"]
 
@@ -142,7 +142,7 @@ def test_unlabelled_images_give_what_needs_no_labels(run, tiny_model, toy_data, 
             loader.labels = torch.full_like(loader.labels, -1)
             return loaders
 
-    (path,) = judge_checkpoint(run, QUICK, method=tiny_model, data=Unlabelled)
+    (path,) = evaluate_checkpoint(run, QUICK, method=tiny_model, data=Unlabelled)
     document = json.loads(path.read_text())
     assert {"rankme", "uniformity", "lidar"} <= document["metrics"].keys()
     assert document["omitted"]["linear"] == f"no {part} image has a label"
@@ -153,12 +153,12 @@ def test_unlabelled_images_give_what_needs_no_labels(run, tiny_model, toy_data, 
 def test_what_cannot_be_judged_is_refused_and_nothing_is_written(run, tiny_model, toy_data, tmp_path):
     options = {"method": tiny_model, "data": toy_data}
     with pytest.raises(RunFolderError, match=r"config\.yaml"):
-        judge_checkpoint(RunFolder(tmp_path), QUICK, **options)
+        evaluate_checkpoint(RunFolder(tmp_path), QUICK, **options)
     for path in run.checkpoints.glob("*.pt"):
         path.write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"no whole checkpoint.*step_00000012"):
-        judge_checkpoint(run, QUICK, **options)
+        evaluate_checkpoint(run, QUICK, **options)
     shutil.rmtree(run.checkpoints)
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
-        judge_checkpoint(run, QUICK, **options)
+        evaluate_checkpoint(run, QUICK, **options)
     assert not run.evaluations.exists()

@@ -9,7 +9,7 @@ import torch
 from ssl_core import RunFolder
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluate_checkpoint import judge_checkpoint
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.methods import SimCLR, Supervised
 from ssl_core.methods.simclr import SimCLRConfig
 from ssl_eval import Protocol
@@ -45,7 +45,7 @@ def test_it_begins_with_the_backbone_is_trained_and_leaves_the_run_alone(run, to
             seen["rates"] = {group["lr"] for group in self.optimizer.param_groups}
 
     monkeypatch.setattr(Supervised, "before_train_epoch", remember)
-    (path,) = judge_checkpoint(run, NOTHING, data=toy_data, fine_tuning=FineTuning(draws=2, **QUICK))
+    (path,) = evaluate_checkpoint(run, NOTHING, data=toy_data, fine_tuning=FineTuning(draws=2, **QUICK))
     source = weights_of(run.path)
     rates = seen.pop("rates")
     assert all(torch.equal(tensor, source[f"backbone.{name}"]) for name, tensor in seen.items())
@@ -71,7 +71,7 @@ def test_it_begins_with_the_backbone_is_trained_and_leaves_the_run_alone(run, to
 
 def test_killed_in_the_middle_and_started_again_it_is_the_same_run(run, toy_data, tmp_path, monkeypatch):
     how = FineTuning(**QUICK)
-    (path,) = judge_checkpoint(run, NOTHING, data=toy_data, fine_tuning=how)
+    (path,) = evaluate_checkpoint(run, NOTHING, data=toy_data, fine_tuning=how)
     expected = json.loads(path.read_text())
     (entry,) = expected["fine_tuning"]
     weights = weights_of(run.path / entry["folder"])
@@ -87,20 +87,20 @@ def test_killed_in_the_middle_and_started_again_it_is_the_same_run(run, toy_data
 
     monkeypatch.setattr(Supervised, "before_train_epoch", die)
     with pytest.raises(Killed):
-        judge_checkpoint(run, NOTHING, data=toy_data, fine_tuning=how)
+        evaluate_checkpoint(run, NOTHING, data=toy_data, fine_tuning=how)
     assert not path.exists()
     monkeypatch.undo()
     begins = []
     monkeypatch.setattr(Supervised, "before_train_epoch", lambda self: begins.append(self.progress.epoch))
     moved = RunFolder(run.path.rename(tmp_path / "moved"))  # in the meantime
-    (path,) = judge_checkpoint(moved, NOTHING, data=toy_data, fine_tuning=how)
+    (path,) = evaluate_checkpoint(moved, NOTHING, data=toy_data, fine_tuning=how)
     found = json.loads(path.read_text())
     assert begins == [10, 11]
     assert found["metrics"] == expected["metrics"]
     assert found["fine_tuning"] == expected["fine_tuning"]
     again = weights_of(moved.path / entry["folder"])
     assert all(torch.equal(again[name], tensor) for name, tensor in weights.items())
-    judge_checkpoint(moved, NOTHING, data=toy_data, fine_tuning=how)
+    evaluate_checkpoint(moved, NOTHING, data=toy_data, fine_tuning=how)
     assert begins == [10, 11]  # finished: it is read
 
 
@@ -113,7 +113,7 @@ def test_other_settings_are_another_run_and_data_gives_the_shares(run, toy_data)
     asked = []
     short = {"fractions": [0.5, 1.0], "epochs": 1, "warmup_epochs": 0, "batch_size": 64, "seed": 3, "views": "mine"}
     for lr in (0.1, 0.2):
-        judge_checkpoint(run, NOTHING, data=Shares, fine_tuning=FineTuning(**short, lr=lr))
+        evaluate_checkpoint(run, NOTHING, data=Shares, fine_tuning=FineTuning(**short, lr=lr))
     folders = sorted((run.evaluations / "fine_tuning").iterdir())
     assert [folder.name.rpartition("_")[0] for folder in folders] == ["100_percent_seed_3"] * 2 + [
         "50_percent_seed_3"
@@ -133,7 +133,7 @@ def test_other_settings_are_another_run_and_data_gives_the_shares(run, toy_data)
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(run, toy_data, changes, message):
     with pytest.raises(ConfigError, match=message):
-        judge_checkpoint(run, NOTHING, data=toy_data, fine_tuning=FineTuning(**changes))
+        evaluate_checkpoint(run, NOTHING, data=toy_data, fine_tuning=FineTuning(**changes))
     assert not (run.evaluations / "fine_tuning").exists()
     assert not list(run.evaluations.glob("*.json"))
 
@@ -144,6 +144,6 @@ def test_a_backbone_of_ones_own_is_refused_by_name(make_config, tiny_model, toy_
     with pytest.raises(
         ConfigError, match=r"built anew by its name, model.backbone='resnet18', and tiny has one of its own"
     ):
-        judge_checkpoint(
+        evaluate_checkpoint(
             RunFolder.of(config), NOTHING, method=tiny_model, data=toy_data, fine_tuning=FineTuning(**QUICK)
         )

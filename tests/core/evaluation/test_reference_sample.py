@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssl_core.distributed.ranks import Distributed
-from ssl_core.evaluation.online_metrics import collect
+from ssl_core.evaluation.online_metrics import collect_features
 from ssl_core.evaluation.reference_sample import ReferenceSample, balanced_sample
 
 SORTED = torch.arange(5).repeat_interleave(torch.tensor([40, 2, 10, 1, 27]))  # by class, as folders are
@@ -65,7 +65,7 @@ def read(loader, distributed, limit, counted):
         counted.append(len(images))
         return images.flatten(1)
 
-    return collect(sample.batches(), features, distributed)
+    return collect_features(sample.batches(), features, distributed)
 
 
 @pytest.mark.parametrize("limit", [20, 80, 0])

@@ -5,7 +5,7 @@ import pytest
 
 from ssl_core import DiskError
 from ssl_core.errors import CheckpointError
-from ssl_core.loggers.metrics_logger import Logger
+from ssl_core.loggers.metrics_logger import MetricsLogger
 
 
 class Listener:
@@ -22,7 +22,7 @@ class Listener:
 
 def test_a_line_is_whole_in_the_file_when_log_returns(tmp_path):
     listener = Listener()
-    with Logger(tmp_path / "metrics.jsonl", [listener]) as logger:
+    with MetricsLogger(tmp_path / "metrics.jsonl", [listener]) as logger:
         logger.log(3, 1, {"train/loss": 0.5})
         assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 3, "epoch": 1, "train/loss": 0.5}
     assert listener.heard == [(3, {"train/loss": 0.5})]
@@ -31,12 +31,12 @@ def test_a_line_is_whole_in_the_file_when_log_returns(tmp_path):
 
 def test_a_resumed_logger_cuts_what_came_after_the_state(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with Logger(path, []) as logger:
+    with MetricsLogger(path, []) as logger:
         logger.log(1, 0, {"a": 1.0})
         state = logger.state_dict()
         logger.log(2, 0, {"a": 2.0})
     path.write_text(path.read_text() + '{"step": 3, "ep')  # killed while a line was appended
-    with Logger(path, []) as logger:
+    with MetricsLogger(path, []) as logger:
         logger.load_state_dict(state)
         assert logger.last == {"a": 1.0}
         logger.log(2, 0, {"a": 2.0})
@@ -44,7 +44,7 @@ def test_a_resumed_logger_cuts_what_came_after_the_state(tmp_path):
 
 
 def test_other_ranks_write_nothing(tmp_path):
-    with Logger(tmp_path / "metrics.jsonl", [], writes=False) as logger:
+    with MetricsLogger(tmp_path / "metrics.jsonl", [], writes=False) as logger:
         logger.log(1, 0, {"a": 1.0})
         logger.load_state_dict(logger.state_dict())
     assert not (tmp_path / "metrics.jsonl").exists()
@@ -57,7 +57,7 @@ def read(path):
 
 def test_a_step_has_one_line_to_which_a_later_evaluation_is_added(tmp_path):
     path, listener = tmp_path / "metrics.jsonl", Listener()
-    with Logger(path, [listener]) as logger:
+    with MetricsLogger(path, [listener]) as logger:
         logger.log(1, 0, {"train/loss": 2.0})
         logger.log(2, 0, {"train/loss": 1.0})
         state = logger.state_dict()
@@ -70,7 +70,7 @@ def test_a_step_has_one_line_to_which_a_later_evaluation_is_added(tmp_path):
         {"step": 3, "epoch": 1, "train/loss": 0.5},
     ]
     assert listener.heard[1:3] == [(2, {"train/loss": 1.0}), (2, {"toy/accuracy": 0.5})]
-    with Logger(path, []) as logger:  # who goes on before the evaluation has a line without it
+    with MetricsLogger(path, []) as logger:  # who goes on before the evaluation has a line without it
         logger.load_state_dict(state)
         assert read(path)[-1] == {"step": 2, "epoch": 0, "train/loss": 1.0}
         logger.log(2, 1, {"toy/accuracy": 0.5})
@@ -79,18 +79,18 @@ def test_a_step_has_one_line_to_which_a_later_evaluation_is_added(tmp_path):
 
 def test_lines_that_are_lost_are_an_error_with_both_sizes(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with Logger(path, []) as logger:
+    with MetricsLogger(path, []) as logger:
         logger.log(1, 0, {"a": 1.0})
         state = logger.state_dict()
     path.write_text("{}\n")
-    with Logger(path, []) as logger, pytest.raises(CheckpointError, match="has 3 bytes, and 34 when"):
+    with MetricsLogger(path, []) as logger, pytest.raises(CheckpointError, match="has 3 bytes, and 34 when"):
         logger.load_state_dict(state)
 
 
 def test_a_line_that_does_not_fit_on_the_disk_leaves_the_lines_before_it(tmp_path):
     """A limit on the size of a file stands for a disk that takes a part of a line."""
     path, limit = tmp_path / "metrics.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Logger(path, []) as logger:
+    with MetricsLogger(path, []) as logger:
         logger.log(1, 0, {"train/loss": 1.0})
         before = path.read_text()
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limit[1]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ssl_core.loggers.profiler import StepTimer, shares
+from ssl_core.loggers.profiler import Profiler, shares
 from ssl_core.run.folder import RunFolder
 
 
@@ -61,7 +61,7 @@ def test_profiled_run_says_where_its_time_went_and_is_the_same_run(make_config, 
 
     folder = RunFolder.of(profiled)
     table = rows(folder.profile.read_text())
-    assert set(table) == {*StepTimer.PHASES, "all"}
+    assert set(table) == {*Profiler.PHASES, "all"}
     assert sum(percent for phase, (_, percent) in table.items() if phase != "all") == pytest.approx(100.0, abs=1e-9)
     assert sum(ms for phase, (ms, _) in table.items() if phase != "all") == pytest.approx(table["all"][0], abs=0.01)
     for phase, at_least in (("forward", 4), ("backward", 8), ("optimizer", 6), ("other", 2)):
@@ -69,7 +69,7 @@ def test_profiled_run_says_where_its_time_went_and_is_the_same_run(make_config, 
 
     events = json.loads(folder.trace.read_text())["traceEvents"]
     ranges = [event["name"] for event in events if event.get("cat") == "user_annotation"]
-    assert {name: ranges.count(name) for name in StepTimer.PHASES} == dict.fromkeys(StepTimer.PHASES, 3) | {"other": 6}
+    assert {name: ranges.count(name) for name in Profiler.PHASES} == dict.fromkeys(Profiler.PHASES, 3) | {"other": 6}
     printed = capsys.readouterr().out
     assert str(folder.profile) in printed
     assert str(folder.trace) in printed
@@ -77,8 +77,8 @@ def test_profiled_run_says_where_its_time_went_and_is_the_same_run(make_config, 
 
 
 def test_time_between_batches_is_in_no_phase(tmp_path):
-    timer = StepTimer(RunFolder(tmp_path), 2, torch.device("cpu"))
-    for _ in range(StepTimer.WARMUP + 2):
+    timer = Profiler(RunFolder(tmp_path), 2, torch.device("cpu"))
+    for _ in range(Profiler.WARMUP + 2):
         timer.begin("data")
         timer.begin("forward")
         timer.end_batch()
@@ -88,13 +88,13 @@ def test_time_between_batches_is_in_no_phase(tmp_path):
     assert not (tmp_path / "trace.json").exists()
 
 
-@pytest.mark.parametrize("batches", [3, StepTimer.WARMUP + 1])
+@pytest.mark.parametrize("batches", [3, Profiler.WARMUP + 1])
 def test_short_run_is_profiled_as_far_as_it_goes(tmp_path, batches):
-    with StepTimer(RunFolder(tmp_path), 100, torch.device("cpu")) as timer:
+    with Profiler(RunFolder(tmp_path), 100, torch.device("cpu")) as timer:
         for _ in range(batches):
             timer.begin("data")
             timer.end_batch()
-    if batches > StepTimer.WARMUP:
+    if batches > Profiler.WARMUP:
         assert "Means of 1 batches" in (tmp_path / "profile.md").read_text()
     else:
         assert timer.reports == [f"no profile: the run had {batches} batches, the first 5 are left out"]
@@ -103,8 +103,8 @@ def test_short_run_is_profiled_as_far_as_it_goes(tmp_path, batches):
 def test_each_phase_waits_for_a_gpu_only_while_the_clock_counts(tmp_path, monkeypatch):
     waits = []
     monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
-    timer = StepTimer(RunFolder(tmp_path), 1, torch.device("cuda", 0))
-    for _ in range(StepTimer.WARMUP + 1):
+    timer = Profiler(RunFolder(tmp_path), 1, torch.device("cuda", 0))
+    for _ in range(Profiler.WARMUP + 1):
         timer.begin("data")
         timer.end_batch()
     counted = len(waits)
@@ -112,7 +112,7 @@ def test_each_phase_waits_for_a_gpu_only_while_the_clock_counts(tmp_path, monkey
     timer.begin("data")
     timer.end_batch()
     assert len(waits) == counted  # in the trace the device runs on
-    off = StepTimer(RunFolder(tmp_path), 0, torch.device("cuda", 0))
+    off = Profiler(RunFolder(tmp_path), 0, torch.device("cuda", 0))
     off.begin("data")
     off.end_batch()
     assert len(waits) == counted

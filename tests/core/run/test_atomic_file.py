@@ -14,9 +14,9 @@ import torch
 
 from small_disk import fill, make_room, mount, small_disk
 from ssl_core import DiskError, RunFolderError
-from ssl_core.checkpoint.store import check
-from ssl_core.evaluation.evaluate_checkpoint import judge_checkpoint
-from ssl_core.evaluation.feature_cache import extract
+from ssl_core.checkpoint.store import check_digest
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
+from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.run.folder import RunFolder
 from ssl_eval import Protocol
 
@@ -71,7 +71,7 @@ def refused_and_resumed(make_config, tiny_model):
         assert [name for name in left if name.endswith(".tmp")] == []
         checkpoints = [folder.checkpoints / name for name in left if name.endswith(".pt")]
         assert [path.name for path in checkpoints] == ["step_00000004.pt", "step_00000006.pt"]
-        assert [check(path) for path in checkpoints] == [None, None]
+        assert [check_digest(path) for path in checkpoints] == [None, None]
         assert not list(folder.path.glob(".*.tmp"))
         assert all(json.loads(line) for line in folder.metrics.read_text().splitlines())
         resumed = tiny_model(config)
@@ -174,14 +174,14 @@ def test_an_evaluation_on_a_full_disk_leaves_what_was_there_and_nothing_half(
     options = {"method": tiny_model, "data": toy_data}
     protocol = Protocol(few=[2], draws=2, map_samples=500, knn=[5])
     if refused != "features":
-        extract(run, **options)
+        extract_features(run, **options)
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     fill(small_disk, 4096 if refused == "json" else 0)
     with pytest.raises(DiskError, match=r"cannot be written: .*No space left on device") as error:
-        judge_checkpoint(run, protocol, **options)
+        evaluate_checkpoint(run, protocol, **options)
     assert (error.value.exit_code, "\n" in str(error.value)) == (74, False)
     assert {"features": "features_", "hits": "_hits.npy", "json": "standard.json"}[refused] in str(error.value)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     make_room(small_disk)
-    (path,) = judge_checkpoint(run, protocol, **options)
+    (path,) = evaluate_checkpoint(run, protocol, **options)
     assert json.loads(path.read_text())["metrics"]["knn_5"] > 0

@@ -9,10 +9,10 @@ import pytest
 
 from ssl_core import ConfigError, RunFolder
 from ssl_core.methods import method_class
-from ssl_core.run.environment import circumstances, what_differs
+from ssl_core.run.environment import environment, environment_diff
 from ssl_core.run.git import git_state, record_code, uncommitted_patch
 from ssl_core.run.lock import RunLock, is_worked_in
-from ssl_core.run.source_location import changed_files, class_at, place_of, recorded_class
+from ssl_core.run.source_location import changed_files, load_class, recorded_class, source_of
 
 
 def git(*arguments, cwd):
@@ -89,17 +89,17 @@ def test_without_git_without_changes_and_with_too_many_there_is_no_patch(reposit
 
 
 def test_what_differs_from_the_start_is_named(tmp_path):
-    here = {**circumstances(), "git": git_state(), "threads": 1}
-    assert what_differs(here, {"threads": 1}) == []
+    here = {**environment(), "git": git_state(), "threads": 1}
+    assert environment_diff(here, {"threads": 1}) == []
     file = tmp_path / "mine.py"
     file.write_text("class Mine:\n    def f(self): pass\n")
-    mine = place_of(class_at(f"{file}:Mine"))
+    mine = source_of(load_class(f"{file}:Mine"))
     file.write_text("class Mine:\n    def f(self): return 1\n")
     other = {
         **here, "versions": {**here["versions"], "torch": "1.0", "gone": "2"}, "processor": "Z80",
         "git": {"revision": "0" * 40, "changed": False}, "threads": 64, "method": mine,
     }  # fmt: skip
-    said = what_differs(other, {"threads": 1})
+    said = environment_diff(other, {"threads": 1})
     assert "gone was 2, is None" in said
     assert f"torch was 1.0, is {here['versions']['torch']}" in said
     assert any(each.startswith("processor was Z80, is ") for each in said)
@@ -107,7 +107,7 @@ def test_what_differs_from_the_start_is_named(tmp_path):
     assert "threads was 64, is 1" in said
     assert f"'{file}' has changed" in said
     assert len(said) == 6
-    assert what_differs({}) == []  # a run that has recorded nothing
+    assert environment_diff({}) == []  # a run that has recorded nothing
 
 
 IDEA = """
@@ -140,7 +140,7 @@ def edited(request, tmp_path, monkeypatch):
 
     def load():
         sys.modules.pop("losses_of_mine", None)
-        return class_at(f"{place / 'idea_of_mine.py'}:MyIdea")
+        return load_class(f"{place / 'idea_of_mine.py'}:MyIdea")
 
     def edit():
         path = place / request.param
@@ -168,7 +168,7 @@ def test_finished_run_keeps_its_record_when_its_code_changes(edited, make_config
     [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert line.startswith(f"the code of MyIdea has changed since this run was trained: '{path}'; the run has finished")
     assert line.endswith("choose another folder with ++log.run=NAME")
-    assert f"'{path}' has changed" in what_differs(folder.read_summary())  # what --from-scratch prints
+    assert f"'{path}' has changed" in environment_diff(folder.read_summary())  # what --from-scratch prints
 
 
 def test_resumed_run_records_the_code_of_each_part(edited, make_config, caplog):
@@ -197,7 +197,7 @@ def test_resumed_run_records_the_code_of_each_part(edited, make_config, caplog):
     assert later["step"] > 0
     [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert f"'{path}'; training continues with the new code, and summary.json records both" in line
-    said = what_differs(summary)
+    said = environment_diff(summary)
     assert f"'{path}' has changed" in said
     assert f"the method's code had changed at step {later['step']}, in the middle of the run" in said
 
@@ -213,7 +213,7 @@ def test_code_edited_before_the_first_checkpoint_is_the_runs_code(edited, make_c
     edit()
     load()(config).fit()
     summary = RunFolder.of(config).read_summary()
-    assert what_differs(summary) == []
+    assert environment_diff(summary) == []
     assert "method_resumed" not in summary
     assert "has changed" not in caplog.text
 
@@ -234,12 +234,12 @@ def test_a_class_of_ones_own_is_found_again_by_what_the_run_has_recorded(tmp_pat
     file = tmp_path / "own" / "idea_of_mine.py"
     file.parent.mkdir()
     file.write_text("class Idea:\n    def f(self):\n        return 5\n")
-    record = place_of(class_at(f"{file}:Idea"))
+    record = source_of(load_class(f"{file}:Idea"))
     assert (record["class"], record["file"]) == ("Idea", str(file))
     assert not changed_files(record)
     run = tmp_path / "outputs" / "mine"
     assert recorded_class(record, "method", run)().f() == 5
-    assert place_of(method_class("simclr")) == {"class": "ssl_core.methods.simclr.SimCLR"}
+    assert source_of(method_class("simclr")) == {"class": "ssl_core.methods.simclr.SimCLR"}
 
     class Local:
         def f(self):
@@ -251,7 +251,7 @@ def test_a_class_of_ones_own_is_found_again_by_what_the_run_has_recorded(tmp_pat
             r"Idea stood in '.*gone\.py', which is gone; .*--method FILE\.py:Idea",
         ),
         ({"class": "Idea"}, "stands in no file"),
-        (place_of(Local), "stands in no file"),
+        (source_of(Local), "stands in no file"),
         ({**record, "class": "Ideal"}, r"idea_of_mine\.py has no class 'Ideal'"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -3,7 +3,7 @@ import yaml
 
 from ssl_core.diagnostics.replay import replay
 from ssl_core.errors import ConfigError, RunFolderError
-from ssl_core.run.folder import RunFolder, differences, free_keys, plain_config
+from ssl_core.run.folder import RunFolder, config_diff, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
 
 
@@ -20,7 +20,7 @@ def test_the_same_config_enters_its_folder_again(make_config, tmp_path):
     folder = RunFolder.of(config)
     folder.create(plain_config(config))
     folder.metrics.write_text('{"step": 1, "epoch": 0}\n')
-    folder.refuse_other(plain_config(config), free_keys(config))
+    folder.check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
 def test_another_config_is_refused_with_the_difference(make_config):
@@ -30,19 +30,19 @@ def test_another_config_is_refused_with_the_difference(make_config):
     folder.metrics.write_text('{"step": 1, "epoch": 0}\n')
     other = make_config(optim__lr=0.5)
     with pytest.raises(RunFolderError, match=r"optim.lr was 0.1, is 0.5.*log.run=NAME"):
-        folder.refuse_other(plain_config(other), free_keys(other))
+        folder.check_same_config(plain_config(other), resume_overridable_keys(other))
 
 
 def test_keys_that_change_no_number_may_differ(make_config):
     config, other = make_config(), make_config(hardware__num_threads=2, log__wandb="offline", log__level="debug")
-    assert differences(plain_config(config), plain_config(other), free_keys(config)) == []
+    assert config_diff(plain_config(config), plain_config(other), resume_overridable_keys(config)) == []
 
 
 def test_a_run_that_never_began_protects_nothing(make_config):
     config = make_config()
     folder = RunFolder.of(config)
     folder.create(plain_config(config))
-    folder.refuse_other(plain_config(make_config(optim__lr=0.5)), free_keys(config))
+    folder.check_same_config(plain_config(make_config(optim__lr=0.5)), resume_overridable_keys(config))
 
 
 def test_a_folder_with_other_things_in_it_is_refused(make_config, tmp_path):
@@ -50,7 +50,7 @@ def test_a_folder_with_other_things_in_it_is_refused(make_config, tmp_path):
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
     config = make_config()
     with pytest.raises(RunFolderError, match=r"holds no run"):
-        RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+        RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
 def test_what_a_start_that_was_killed_has_left_is_entered(make_config, tmp_path):
@@ -58,10 +58,10 @@ def test_what_a_start_that_was_killed_has_left_is_entered(make_config, tmp_path)
     (tmp_path / "run" / ".lock").touch()
     (tmp_path / "run" / ".config.yaml.tmp").write_text("half of it")
     config = make_config()
-    RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+    RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
     (tmp_path / "run" / "checkpoints" / "step_00000001.pt").touch()  # a run whose config.yaml is gone
     with pytest.raises(RunFolderError, match=r"it has no config\.yaml"):
-        RunFolder.of(config).refuse_other(plain_config(config), free_keys(config))
+        RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_path):

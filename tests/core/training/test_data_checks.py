@@ -7,7 +7,7 @@ import torch
 
 from ssl_core import ConfigError
 from ssl_core.run.folder import RunFolder
-from ssl_core.training.data_checks import check_loaders, checked, training_batches
+from ssl_core.training.data_checks import check_loaders, checked_batches, training_batches
 
 VIEW, LABELS, IDS = torch.zeros(8, 3, 4, 4), torch.arange(8) % 4, torch.arange(8)
 BATCHES = {
@@ -30,14 +30,14 @@ BATCHES = {
 @pytest.mark.parametrize(("batch", "sentence"), BATCHES.values(), ids=BATCHES)
 def test_a_batch_that_is_none_is_said(batch, sentence):
     with pytest.raises(ConfigError, match=rf"^data: the toy loader gives {sentence}"):
-        next(checked([batch], "toy", 4, single_view=True))
+        next(checked_batches([batch], "toy", 4, single_view=True))
 
 
 def test_a_batch_that_is_one_passes():
     without_labels = ([VIEW, VIEW], torch.full((8,), -1), IDS)
-    assert next(checked([without_labels], "toy", 4)) is without_labels
-    assert next(checked([(VIEW, LABELS, IDS)], "toy", 4, single_view=True))[0] is VIEW
-    assert list(checked([], "toy", 4)) == []
+    assert next(checked_batches([without_labels], "toy", 4)) is without_labels
+    assert next(checked_batches([(VIEW, LABELS, IDS)], "toy", 4, single_view=True))[0] is VIEW
+    assert list(checked_batches([], "toy", 4)) == []
 
 
 def test_a_training_loader_that_ends_too_early_is_said():

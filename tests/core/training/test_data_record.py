@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_core import ConfigError, RunFolderError
-from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.data_record import data_changes, record_data
 
@@ -43,7 +43,7 @@ def changed(**values):
 def test_summary_and_checkpoint_record_the_data(fit):
     folder = fit({"train": TRAIN})
     assert folder.read_summary()["datasets"] == {"train": TRAIN}
-    state = torch.load(Checkpoints(folder.checkpoints).newest(), weights_only=True)
+    state = torch.load(CheckpointStore(folder.checkpoints).newest(), weights_only=True)
     assert state["datasets"] == {"train": TRAIN}
 
 
@@ -74,7 +74,7 @@ def test_every_rank_refuses_changed_data(tmp_path):
             return {"train": TRAIN}, {"train": {**TRAIN, "num_samples": 7}}
 
     with pytest.raises(RunFolderError, match="train has 1,200 samples, was 7"):
-        record_data(None, RunFolder(tmp_path), Checkpoints(tmp_path), SecondRank())
+        record_data(None, RunFolder(tmp_path), CheckpointStore(tmp_path), SecondRank())
 
 
 def test_unchanged_and_unknown_data_resume(fit):

@@ -10,7 +10,7 @@ from ssl_core.run.progress import Progress
 from ssl_core.run.signals import StopSignal
 from ssl_core.training import triggers
 from ssl_core.training.early_stopping import EarlyStopping
-from ssl_core.training.triggers import Timetable
+from ssl_core.training.triggers import Triggers
 
 
 class Ranks:
@@ -27,7 +27,7 @@ class Ranks:
 def make(make_config):
     def make(progress, stop=None, ranks=None, early_stopping=None, **changes):
         ranks, never = ranks or Ranks(), EarlyStopping(None, 0, 0.0, ranks)
-        return Timetable(make_config(**changes), progress, stop or StopSignal(), early_stopping or never, ranks)
+        return Triggers(make_config(**changes), progress, stop or StopSignal(), early_stopping or never, ranks)
 
     return make
 
@@ -68,7 +68,7 @@ def test_lines_and_checkpoints_by_steps(make):
     table = make(progress, log__every_steps=3, log__checkpoint_every_steps=4)
     lines, checkpoints = [], []
     for progress.step in range(1, 13):
-        lines += [progress.step] * table.line_due(progress.step % 4 == 0)
+        lines += [progress.step] * table.log_due(progress.step % 4 == 0)
         checkpoints += [progress.step] * table.checkpoint_due_in_epoch
     assert (lines, checkpoints) == ([3, 6, 9, 12], [4, 8, 12])
 
@@ -76,8 +76,8 @@ def test_lines_and_checkpoints_by_steps(make):
 def test_last_step_of_an_epoch_has_a_line_if_training_is_monitored(make):
     stopping = EarlyStopping("train/loss", 0, 0.0, Ranks())
     table = make(Progress(step=4), early_stopping=stopping, log__every_steps=3)
-    assert table.line_due(ends_epoch=True)
-    assert not table.line_due(ends_epoch=False)
+    assert table.log_due(ends_epoch=True)
+    assert not table.log_due(ends_epoch=False)
 
 
 def test_minutes_are_counted_from_the_last_checkpoint(make, monkeypatch):
@@ -96,12 +96,12 @@ def test_a_signal_on_any_rank_saves_and_stops_all(make):
     stop = StopSignal()
     here, there = make(Progress(step=7), stop), make(Progress(step=7), ranks=Ranks(other=True))
     assert not here.stop_requested
-    here.refuse_to_go_on()
+    here.raise_if_stopped()
     stop.name = signal.SIGUSR1.name
     assert here.stop_requested
     assert here.checkpoint_due_in_epoch
     with pytest.raises(Preempted, match="SIGUSR1 at step 7: saved"):
-        here.refuse_to_go_on()
+        here.raise_if_stopped()
     assert there.checkpoint_due_in_epoch
     with pytest.raises(Preempted, match="a signal to another rank at step 7"):
-        there.refuse_to_go_on()
+        there.raise_if_stopped()

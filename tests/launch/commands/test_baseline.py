@@ -12,7 +12,7 @@ import torch
 
 from ssl_core.backbones import build_backbone
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluate_checkpoint import judge_checkpoint
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_eval import Protocol, write_report
 from ssl_launch.commands.baseline import make_baseline
 
@@ -61,7 +61,7 @@ def test_few_images_are_fewer_than_the_default_batch_size(settings):
     run = make_baseline("resnet9", None, settings, [], "cpu")
     assert run.read_config()["optim"]["batch_size"] == 20
     assert make_baseline("resnet9", None, settings, [], "cpu").path == run.path
-    (path,) = judge_checkpoint(
+    (path,) = evaluate_checkpoint(
         run, Protocol("tiny", linear=False, few=[], map_samples=0), device="cpu", view_samples=20
     )
     assert 0 <= json.loads(path.read_text())["metrics"]["knn_20"] <= 1

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ssl_core.config import GROUPS
-from ssl_core.config.validation import problems, strictly
+from ssl_core.config.validation import build_dataclass, validation_errors
 from ssl_data.config import DataConfig
-from ssl_launch.hydra_app.build_config import assemble
+from ssl_launch.hydra_app.build_config import build_config
 
 ALL = {"data": DataConfig, **GROUPS}
 
@@ -32,7 +32,7 @@ class Toy:
 
 
 def complaint(key, value):
-    found = problems({"toy": {key: value}}, {"toy": Toy})
+    found = validation_errors({"toy": {key: value}}, {"toy": Toy})
     assert len(found) <= 1
     return found[0][1] if found else None
 
@@ -75,15 +75,15 @@ def test_what_is_not_names_key_value_and_what_is_allowed(key, value, sentence):
 
 
 def test_whole_numbers_become_floats_where_a_float_is_meant():
-    toy = strictly(Toy, {"number": 2, "either": 3})
+    toy = build_dataclass(Toy, {"number": 2, "either": 3})
     assert isinstance(toy.number, float)
     assert isinstance(toy.either, int)
 
 
 def test_groups_that_are_none_and_keys_outside_of_groups():
-    assert problems({"toy": None}, {"toy": Toy}) == []
-    assert problems({"toy": 3}, {"toy": Toy})[0][1].startswith("toy=3: toy is a group of keys")
-    assert problems({"count": 3}, {"toy": Toy})[0][1] == "count: unknown key; did you mean 'toy.count'?"
+    assert validation_errors({"toy": None}, {"toy": Toy}) == []
+    assert validation_errors({"toy": 3}, {"toy": Toy})[0][1].startswith("toy=3: toy is a group of keys")
+    assert validation_errors({"count": 3}, {"toy": Toy})[0][1] == "count: unknown key; did you mean 'toy.count'?"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_groups_that_are_none_and_keys_outside_of_groups():
 def test_suggestion_ignores_case_and_knows_aliases(key, value, meant):
     group, name = key.split(".")
     with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
-        assemble({group: {name: value}}, [])
+        build_config({group: {name: value}}, [])
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_suggestion_ignores_case_and_knows_aliases(key, value, meant):
 def test_unknown_key_suggests_a_key_of_its_group(key, meant):
     group, name = key.split(".")
     with pytest.raises(ValueError, match=f"{key}: unknown key; {meant}"):
-        assemble({group: {name: 1}}, [])
+        build_config({group: {name: 1}}, [])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_python_configuration_is_refused_like_a_command_line(counts):
     for key in counts.every_key():
         if key.group in counts.OF_AN_EVALUATION or str(key) == "model.name":  # from Python a method is a class
             continue
-        config = assemble({"model": {"name": key.method, "backbone": "resnet9"}}, [])
+        config = build_config({"model": {"name": key.method, "backbone": "resnet9"}}, [])
         for value in (*islice(counts.wrong_types(key), 1), *islice(counts.impossible(key), 2)):
             setattr(getattr(config, key.group), key.name, value)
             with pytest.raises(ValueError, match=key.name) as caught:
@@ -191,11 +191,11 @@ def test_nothing_is_refused_that_is_valid(counts):
 
 def test_the_defaults_are_allowed():
     for group, kind in ALL.items():
-        assert problems({group: dataclasses.asdict(kind())}, ALL) == []
+        assert validation_errors({group: dataclasses.asdict(kind())}, ALL) == []
 
 
 @pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "convnext_atto", "resnet18.tv_in1k", "vit_small"])
 def test_any_name_of_timm_is_a_backbone_on_the_command_line_too(name):
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed")
-    assert assemble({"model": {"backbone": name}}, []).model.backbone == name
+    assert build_config({"model": {"backbone": name}}, []).model.backbone == name

@@ -71,13 +71,13 @@ def test_what_a_job_has_left_with_slurm_is_said_with_its_exit_code_and_a_comment
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{action}\n")
         (tmp_path / name).chmod(0o755)
-    job_comment.leave("7_1", "'it's \"full\"'\n$HOME", 74)
-    error = job_comment.of("7_1")
+    job_comment.write("7_1", "'it's \"full\"'\n$HOME", 74)
+    error = job_comment.read("7_1")
     assert (str(error), error.exit_code) == ("job 7_1: 'it's \"full\"' $HOME", 74)
-    script = "sentence=worn; " + job_comment.leave_in_shell("7_1", "it is $sentence out")
+    script = "sentence=worn; " + job_comment.shell_command("7_1", "it is $sentence out")
     subprocess.run(["sh", "-c", script], check=True)
-    error = job_comment.of("7_1")
+    error = job_comment.read("7_1")
     assert (str(error), error.exit_code) == ("job 7_1: it is worn out", 1)
     for comment in ("", "(null)", "for the paper"):
         stands.write_text(f"{comment}\n")
-        assert job_comment.of("7_1") is None
+        assert job_comment.read("7_1") is None

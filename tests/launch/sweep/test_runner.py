@@ -18,11 +18,11 @@ from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideLaun
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder, plain_config
-from ssl_core.run.source_location import class_at, place_of
+from ssl_core.run.source_location import load_class, source_of
 from ssl_launch.sweep.axes import check_axes
-from ssl_launch.sweep.member_return import MemberReturn
-from ssl_launch.sweep.runner import Place, Sweep, members_table, share_twins
-from ssl_launch.sweep.sweep_run import Member
+from ssl_launch.sweep.member_return import SweepRunReturn
+from ssl_launch.sweep.runner import Sweep, WorkerSlot, share_twins, sweep_table
+from ssl_launch.sweep.sweep_run import SweepRun
 
 # A method that goes on only when its sibling runs as well, and says on which cores it may compute.
 METHOD = """
@@ -225,14 +225,14 @@ def member(tmp_path):
     def make(name, code):
         config = Config(data=object())
         config.log.folder, config.log.run = str(tmp_path / "out"), name
-        return Member([str(tmp_path / "out" / name), code], config)
+        return SweepRun([str(tmp_path / "out" / name), code], config)
 
     return make
 
 
 def stand_ins(tmp_path, n_jobs=1):
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    return Sweep([sys.executable, str(tmp_path / "stand_in.py")], Place.divide(n_jobs, [], 1))
+    return Sweep([sys.executable, str(tmp_path / "stand_in.py")], WorkerSlot.divide(n_jobs, [], 1))
 
 
 def test_every_end_of_a_member_is_told_and_the_others_go_on(tmp_path, member, capfd):
@@ -242,7 +242,7 @@ def test_every_end_of_a_member_is_told_and_the_others_go_on(tmp_path, member, ca
     assert members[1].error == "exit code 7: this went wrong"
     assert members[2].error == "killed by SIGKILL"
     assert (tmp_path / "out" / "b" / "output.log").read_text() == f"I am {tmp_path / 'out' / 'b'}\nthis went wrong\n"
-    shown = members_table(members).to_text()
+    shown = sweep_table(members).to_text()
     assert "4 runs: 2 finished, 2 failed" in shown
     assert "toy/accuracy" in shown
     assert "25.0" in shown
@@ -267,7 +267,7 @@ def test_finished_members_with_changed_code_are_named(tmp_path, member, capfd):
     done = [member("a", "0"), member("b", "0")]
     for each in done:
         each.folder.create(plain_config(each.config))
-        each.folder.write_summary({"status": "finished", "method": place_of(class_at(f"{idea}:Idea"))})
+        each.folder.write_summary({"status": "finished", "method": source_of(load_class(f"{idea}:Idea"))})
     stand_ins(tmp_path).run(done)
     assert "has changed" not in capfd.readouterr().out
     idea.write_text("class Idea:\n    def f(self):\n        return 2\n")
@@ -312,14 +312,14 @@ def test_a_signal_reaches_each_running_member_once_and_starts_no_more(tmp_path, 
 
 
 def test_places_divide_cores_and_gpus_without_overlap():
-    places = Place.divide(2, ["3", "5", "6", "7"], 2)
+    places = WorkerSlot.divide(2, ["3", "5", "6", "7"], 2)
     assert [place.gpus for place in places] == [["3", "5"], ["6", "7"]]
     with places[1].taken() as environment:
         assert environment["CUDA_VISIBLE_DEVICES"] == "6,7"
-    [alone] = Place.divide(1, [], 1)
+    [alone] = WorkerSlot.divide(1, [], 1)
     assert (alone.cores, alone.gpus) == ([], [])
     allowed = os.sched_getaffinity(0)
-    places = Place.divide(max(2, len(allowed)), [], 1)
+    places = WorkerSlot.divide(max(2, len(allowed)), [], 1)
     assert {core for place in places for core in place.cores} == allowed
     with places[0].taken():
         assert os.sched_getaffinity(0) == set(places[0].cores)
@@ -337,7 +337,7 @@ def test_different_members_in_one_folder_are_an_error(tmp_path, member):
 def test_a_value_drawn_twice_is_trained_once(tmp_path, member, capfd):
     members = share_twins([member("a", "0"), member("b", "0"), member("a", "0")])
     stand_ins(tmp_path, n_jobs=3).run(members)
-    assert [MemberReturn.of(each, None).return_value for each in members] == [0.25, 0.25, 0.25]
+    assert [SweepRunReturn.of(each, None).return_value for each in members] == [0.25, 0.25, 0.25]
     assert (tmp_path / "out" / "a" / "output.log").read_text().count("I am") == 1
     assert capfd.readouterr().out.count("started") == 2
 
@@ -392,7 +392,7 @@ def search(tmp_path):
         sweeper.sweeper.hydra_context = object()
         sweeper.sweeper.launcher = SimpleNamespace(
             launch=lambda overrides, initial_job_idx: [
-                MemberReturn.of(member, RunError("2 of 2 runs of the sweep did not finish")) for _ in overrides
+                SweepRunReturn.of(member, RunError("2 of 2 runs of the sweep did not finish")) for _ in overrides
             ]
         )
         return sweeper

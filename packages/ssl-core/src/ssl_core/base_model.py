@@ -16,49 +16,49 @@ from ssl_core.batch import to_device
 from ssl_core.checkpoint.async_writer import CheckpointWriter
 from ssl_core.checkpoint.export import export_backbone
 from ssl_core.checkpoint.pretrained import find_weights, load_backbone
-from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.config import Config, ModelConfig
-from ssl_core.diagnostics.collapse import CollapseAlarm
-from ssl_core.diagnostics.nan_guard import Divergence
+from ssl_core.diagnostics.collapse import CollapseDetector
+from ssl_core.diagnostics.nan_guard import NanGuard
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError, warn_on_error
 from ssl_core.evaluation.final_report import write_report
-from ssl_core.evaluation.online_metrics import Evaluation, compares_views, names_of_evaluation, refuse_single_view
-from ssl_core.evaluation.online_probes import Probes
+from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views, compares_views, names_of_evaluation
+from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.evaluation.reference_sample import ReferenceSample
 from ssl_core.loggers.images import save_image
-from ssl_core.loggers.metrics_logger import Logger, Sink
-from ssl_core.loggers.profiler import StepTimer
+from ssl_core.loggers.metrics_logger import MetricsLogger, Sink
+from ssl_core.loggers.profiler import Profiler
 from ssl_core.loggers.progress_bar import ProgressBar
 from ssl_core.loggers.throughput import Throughput
 from ssl_core.modules.ema import Teacher
 from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
-from ssl_core.run.folder import RunFolder, free_keys, identity, plain_config
+from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_overridable_keys
 from ssl_core.run.lock import RunLock
 from ssl_core.run.processor import check_parallelism
 from ssl_core.run.progress import Progress
 from ssl_core.run.signals import StopSignal
-from ssl_core.run.source_location import place_of
+from ssl_core.run.source_location import source_of
 from ssl_core.run.summary import Summary
 from ssl_core.schedules import Plan
-from ssl_core.training.data_checks import check_loaders, checked, training_batches
+from ssl_core.training.data_checks import check_loaders, checked_batches, training_batches
 from ssl_core.training.data_protocol import Loaders
 from ssl_core.training.data_record import record_data
 from ssl_core.training.early_stopping import EarlyStopping
 from ssl_core.training.freeze import Freeze
-from ssl_core.training.loss_module import LossModule, total
+from ssl_core.training.loss_module import LossModule, total_loss
 from ssl_core.training.method_checks import (
+    check_forward,
     check_modules,
     check_optimizer,
     check_schedule,
     checked_step,
     explained_loss,
     representation_widths,
-    try_forward,
 )
 from ssl_core.training.precision import Precision, check_torch_state
 from ssl_core.training.seeding import seed_everything, seed_step
-from ssl_core.training.triggers import Timetable
+from ssl_core.training.triggers import Triggers
 from ssl_core.training.unsaved_state import UnsavedState
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
@@ -100,23 +100,23 @@ class BaseModel(nn.Module):
     precision: Precision
     folder: RunFolder
     lock: RunLock
-    checkpoints: Checkpoints
+    checkpoints: CheckpointStore
     writer: CheckpointWriter
     progress: Progress
     stop: StopSignal
     early_stopping: EarlyStopping
-    timetable: Timetable
-    divergence: Divergence
-    collapse: CollapseAlarm
+    timetable: Triggers
+    divergence: NanGuard
+    collapse: CollapseDetector
     loaders: Loaders
     reference_sample: ReferenceSample
     plan: Plan
-    logger: Logger
+    logger: MetricsLogger
     throughput: Throughput
-    timer: StepTimer
+    timer: Profiler
     summary: Summary
     freeze: Freeze
-    probes: Probes
+    probes: OnlineProbes
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
     bar: ProgressBar
@@ -231,18 +231,18 @@ class BaseModel(nn.Module):
         # What one rank says all would say; an error may be one rank's own
         logging.getLogger("ssl_core").setLevel(config.log.level.upper() if self.distributed.is_main else logging.ERROR)
         self.precision = Precision(config.hardware.precision, self.distributed.device)
-        self.checkpoints = Checkpoints(self.folder.checkpoints, config.log.keep_checkpoints, identity(config))
+        self.checkpoints = CheckpointStore(self.folder.checkpoints, config.log.keep_checkpoints, config_hash(config))
         self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
         self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
         self.stop = StopSignal()
         self.early_stopping = EarlyStopping(optim.monitor, optim.patience, optim.min_delta, self.distributed)
-        self.timetable = Timetable(config, self.progress, self.stop, self.early_stopping, self.distributed)
+        self.timetable = Triggers(config, self.progress, self.stop, self.early_stopping, self.distributed)
         seed, every_steps = config.hardware.seed, config.log.every_steps
-        self.divergence = Divergence(self.folder, self.checkpoints, self.progress, self.distributed, seed, every_steps)
-        self.collapse = CollapseAlarm(self.distributed)
+        self.divergence = NanGuard(self.folder, self.checkpoints, self.progress, self.distributed, seed, every_steps)
+        self.collapse = CollapseDetector(self.distributed)
         self.reports: list[str] = []
         self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
-        self.folder.refuse_other(plain_config(config), free_keys(config))
+        self.folder.check_same_config(plain_config(config), resume_overridable_keys(config))
         if config.model.init_from and not self.checkpoints.all():
             find_weights(config.model.init_from)
 
@@ -252,7 +252,7 @@ class BaseModel(nn.Module):
         with ranks.main_first():
             self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
         check_loaders(self.loaders)
-        refuse_single_view(self.loaders.train, config.log.label_free)
+        check_number_of_views(self.loaders.train, config.log.label_free)
         self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
         self.reference_sample = ReferenceSample(
             self.loaders.reference, self.num_classes, config.log.knn_samples, config.hardware.seed, ranks
@@ -272,24 +272,26 @@ class BaseModel(nn.Module):
         writes = writes and ranks.is_main
         if writes:
             plain = plain_config(config)
-            self.folder.refuse_other(plain, free_keys(config))  # another run may have begun while the data was opened
+            self.folder.check_same_config(
+                plain, resume_overridable_keys(config)
+            )  # another run may have begun while the data was opened
             self.folder.create(plain)
-        self.logger = Logger(self.folder.metrics, self.make_sinks() if writes else [], writes=writes)
+        self.logger = MetricsLogger(self.folder.metrics, self.make_sinks() if writes else [], writes=writes)
         facts = {
             "seed": config.hardware.seed,
             "device": str(ranks.device),
             "precision": self.precision.name,
             "ranks": ranks.world_size,
             "threads": torch.get_num_threads(),
-            "method": place_of(type(self)),
-            "data": place_of(type(config.data)),
+            "method": source_of(type(self)),
+            "data": source_of(type(config.data)),
             "image_shape": list(self.image_shape),
             "datasets": self.checkpoints.data,
             **{name: list(getattr(self.loaders, name)) for name in ("mean", "std") if hasattr(self.loaders, name)},
         }
         self.throughput = Throughput()
         size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
-        self.timer = StepTimer(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
+        self.timer = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
         self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=writes)
 
     def make_sinks(self) -> list[Sink]:
@@ -319,7 +321,7 @@ class BaseModel(nn.Module):
         self.freeze = Freeze(self.config.optim.freeze)
         self.freeze.begin(self)
         self.initialize_probes()
-        try_forward(self)
+        check_forward(self)
         if self.config.optim.monitor is not None:
             self.early_stopping.check(self.metric_names())
         self.distributed.shard(self)
@@ -360,7 +362,7 @@ class BaseModel(nn.Module):
         """Make an online linear probe for each representation that :meth:`encode` gives."""
         widths = representation_widths(self)
         place = self.distributed.device, self.precision.dtype
-        self.probes = Probes(widths, self.num_classes, self.config.optim.probe_lr, *place)
+        self.probes = OnlineProbes(widths, self.num_classes, self.config.optim.probe_lr, *place)
         for name in widths:
             module = getattr(self, name, None)
             if isinstance(module, nn.Module):
@@ -371,7 +373,7 @@ class BaseModel(nn.Module):
 
         The terms of a loss, ``train/<term>``, need not be among them.
         """
-        config, prediction = self.config, try_forward(self)
+        config, prediction = self.config, check_forward(self)
         names = names_of_evaluation(
             representation_widths(self), prediction, self.num_classes, config.log.knn_samples > 0, config.log.label_free
         )
@@ -429,7 +431,7 @@ class BaseModel(nn.Module):
             self.writer.raise_if_failed()
             if self.weights_moved and self.timetable.checkpoint_due_in_epoch:
                 self.save_checkpoint()
-                self.timetable.refuse_to_go_on()
+                self.timetable.raise_if_stopped()
         self.after_train_epoch()
 
     def seed_step(self) -> None:
@@ -456,7 +458,7 @@ class BaseModel(nn.Module):
         self.throughput.add(len(batch[1]) * self.distributed.world_size)
         if not last:
             return False
-        self.distributed.refuse_unused(self)
+        self.distributed.check_all_used(self)
         self.timer.begin("optimizer")
         set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
         self.freeze.cancel_gradients(self.progress.epoch)
@@ -468,7 +470,7 @@ class BaseModel(nn.Module):
             return False
         self.progress.step += 1
         self.timer.begin("logging")
-        if self.timetable.line_due(self.progress.batch + 1 == self.plan.batches_per_epoch):
+        if self.timetable.log_due(self.progress.batch + 1 == self.plan.batches_per_epoch):
             self.log_step(terms, probe_losses, norm)
         return True
 
@@ -491,7 +493,7 @@ class BaseModel(nn.Module):
                 terms = self._loss[0]()
             self.divergence.check_loss(terms, self.data[2])
             self.timer.begin("backward")
-            self.precision.backward(total(terms) / divisor if divisor > 1 else total(terms))
+            self.precision.backward(total_loss(terms) / divisor if divisor > 1 else total_loss(terms))
         return terms
 
     def update_teachers(self) -> None:
@@ -504,7 +506,7 @@ class BaseModel(nn.Module):
 
     def log_step(self, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
         """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""
-        values = {"train/loss": total(terms).detach(), "train/grad_norm": norm}
+        values = {"train/loss": total_loss(terms).detach(), "train/grad_norm": norm}
         if len(terms) > 1:
             values |= {f"train/{name}": term.detach() for name, term in terms.items()}
         values |= {f"train/probe_{name}_loss": value for name, value in probe_losses.items()}
@@ -538,14 +540,14 @@ class BaseModel(nn.Module):
         self.divergence.check_weights(self.named_parameters())
         self.eval()
         self.distributed.share_buffers(self)
-        self.evaluation = Evaluation(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
+        self.evaluation = OnlineMetrics(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
         if self.config.log.knn_samples and self.num_classes > 1:
-            self.evaluation.fill_bank(self.reference_sample.batches(self.until_stopped), self.features)
+            self.evaluation.fill_bank(self.reference_sample.batches(self.stop_aware), self.features)
         if compares_views(self.config.log.label_free):
-            self.evaluation.fill_views(self.until_stopped(self.loaders.train.start(0, 0)), self.features)
+            self.evaluation.fill_views(self.stop_aware(self.loaders.train.start(0, 0)), self.features)
         values: dict[str, float] = {}
         for name, loader in self.loaders.evaluation.items():
-            for batch in self.until_stopped(checked(loader, name, self.num_classes, True)):
+            for batch in self.stop_aware(checked_batches(loader, name, self.num_classes, True)):
                 self.data = to_device(batch, self.distributed.device, self.precision.dtype)
                 self.before_eval_step()
                 self.eval_step(self.data)
@@ -586,12 +588,12 @@ class BaseModel(nn.Module):
 
     # -- what is kept
 
-    def until_stopped(self, loader: Iterable[Any]) -> Iterator[Any]:
+    def stop_aware(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Give the batches of an evaluation. When a signal arrives, save: the evaluation is done anew by who goes on."""
         for batch in loader:
             if self.timetable.stop_requested:
                 self.save_checkpoint()
-                self.timetable.refuse_to_go_on()
+                self.timetable.raise_if_stopped()
             yield batch
 
     def parts(self) -> dict[str, Any]:
@@ -621,7 +623,7 @@ class BaseModel(nn.Module):
         """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
         form = {name: part.state_dict() for name, part in self.parts().items()}
         found = self.checkpoints.load(self.distributed.device, expected=form)
-        self.distributed.refuse_unequal("the newest whole checkpoint", found and found[1].name)
+        self.distributed.check_equal("the newest whole checkpoint", found and found[1].name)
         if found is None:
             self.logger.load_state_dict({"bytes": 0, "line": {}, "last": {}})
             return

@@ -5,13 +5,13 @@ from typing import Any
 from torch import Tensor
 
 
-def described(value: Any) -> str:
+def describe(value: Any) -> str:
     """Return type and shape of a tensor, a number as it is, the type of anything else.
 
     Examples
     --------
     >>> import torch
-    >>> described(torch.zeros(2, 3)), described(torch.tensor(1)), described(0.5), described([]), described(None)
+    >>> describe(torch.zeros(2, 3)), describe(torch.tensor(1)), describe(0.5), describe([]), describe(None)
     ('a float32 tensor (2, 3)', 'a scalar of int64', '0.5', 'a list', 'None')
     """
     if isinstance(value, Tensor):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ssl_core.config.validation import nearest
+from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
 
 
@@ -30,7 +30,9 @@ def published_weights(backbone: str, name: str) -> Path:
     except ValueError as error:
         raise ConfigError(f"weights={name!r}: torchvision publishes none for {backbone!r}; give a file") from error
     if name not in entries:
-        raise ConfigError(f"weights={name!r}: there is no such file, and torchvision has none{nearest(name, entries)}")
+        raise ConfigError(
+            f"weights={name!r}: there is no such file, and torchvision has none{suggest_key(name, entries)}"
+        )
     entry = entries[name]
     try:
         entry.get_state_dict(progress=False, check_hash=True)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.errors import RunError
 
 _message = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """Hands states over to :class:`~ssl_core.checkpoint.store.Checkpoints`.
+    """Hands states over to :class:`~ssl_core.checkpoint.store.CheckpointStore`.
 
     In the background training waits only until the state is copied. A checkpoint counts, as ever, when its last byte is safe;
     until then the one before it is the newest. One is written at a time.
@@ -28,7 +28,7 @@ class CheckpointWriter:
         ``log.checkpoint_in_background``.
     """
 
-    def __init__(self, checkpoints: Checkpoints, background: bool) -> None:
+    def __init__(self, checkpoints: CheckpointStore, background: bool) -> None:
         self.checkpoints = checkpoints
         self.background = background
         self._thread: threading.Thread | None = None

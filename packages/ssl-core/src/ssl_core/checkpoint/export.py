@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_core.backbones import build_backbone, check_backbone
 from ssl_core.errors import ConfigError, RunError, RunFolderError
-from ssl_core.run.atomic_file import refusal
+from ssl_core.run.atomic_file import disk_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,14 +54,14 @@ def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
     """
     import torch
 
-    from ssl_core.checkpoint.store import Checkpoints, read_state
+    from ssl_core.checkpoint.store import CheckpointStore, read_state
     from ssl_core.run.folder import RunFolder
 
     run = RunFolder(folder)
     model = run.read_config().get("model")
     if not isinstance(model, dict):
         raise RunFolderError(f"'{run.config}' is of no run: it has no group called model")
-    checkpoint = Checkpoints(run.checkpoints).newest()
+    checkpoint = CheckpointStore(run.checkpoints).newest()
     state = read_state(checkpoint, torch.device("cpu"))
     prefix = "backbone."
     tensors = {
@@ -80,11 +80,11 @@ def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
     if _is_of_catalogue(name, options, facts.get("image_shape"), tensors):
         metadata |= {"backbone": name, "backbone_options": json.dumps(options)}
     path = run.backbone if out is None else Path(out)
-    write(path, tensors, metadata)
+    write_safetensors(path, tensors, metadata)
     return path
 
 
-def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str]) -> None:
+def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str]) -> None:
     """Write tensors beside ``path``, make them safe on the disk, then take the name.
 
     Raises
@@ -106,7 +106,7 @@ def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str])
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise refusal(path, sum(each.nbytes for each in tensors.values()), str(error)) from error
+        raise disk_error(path, sum(each.nbytes for each in tensors.values()), str(error)) from error
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ssl_core.checkpoint.store import Checkpoints, sha256_of
+from ssl_core.checkpoint.store import CheckpointStore, sha256_of
 from ssl_core.checkpoint.weights_file import content_problem, first, not_finite, prefix_of, read_weights
 from ssl_core.errors import CheckpointError, ConfigError
 from ssl_core.run.folder import RunFolder
@@ -32,7 +32,7 @@ def find_weights(source: str) -> Path:
     if not path.is_dir():
         raise ConfigError(f"model.init_from={source!r}: there is no such file or run folder")
     try:
-        return Checkpoints(RunFolder(path).checkpoints).newest()
+        return CheckpointStore(RunFolder(path).checkpoints).newest()
     except CheckpointError as error:
         raise ConfigError(f"model.init_from={source!r}: {error}") from error
 

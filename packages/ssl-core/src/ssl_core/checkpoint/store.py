@@ -21,12 +21,12 @@ from torch import Tensor
 
 from ssl_core.checkpoint.state_schema import check_state
 from ssl_core.errors import CheckpointError
-from ssl_core.run.atomic_file import refusal, refuse_without_room
+from ssl_core.run.atomic_file import check_free_space, disk_error
 
 _ABOUT = ("format", "run", "datasets")  # keys beside the state of the parts
 
 
-class Checkpoints:
+class CheckpointStore:
     """The checkpoints of one run.
 
     Parameters
@@ -65,7 +65,7 @@ class Checkpoints:
         path = self.folder / f"step_{step:08d}.pt"
         temporary = path.with_name(f".{path.name}.tmp")
         needed = _size_of(state)
-        refuse_without_room(path, needed)
+        check_free_space(path, needed)
         _crash_point("begin")
         try:
             self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that has been removed stays so
@@ -87,7 +87,7 @@ class Checkpoints:
                 with contextlib.suppress(OSError):
                     each.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or "the disk has not taken all of it"
-            raise refusal(path, needed, reason) from error
+            raise disk_error(path, needed, reason) from error
         self._prune(path)
         return path
 
@@ -101,7 +101,7 @@ class Checkpoints:
         """
         damaged = []
         for path in reversed(self.all()):
-            problem = check(path)
+            problem = check_digest(path)
             if problem is None:
                 return path
             damaged.append(f"; {path.name}: {problem}")
@@ -191,13 +191,13 @@ def read_state(path: Path, device: torch.device) -> dict[str, Any]:
     CheckpointError
         If its bytes are not those that were written, or they are no checkpoint.
     """
-    problem = check(path)
+    problem = check_digest(path)
     if problem is not None:
         raise CheckpointError(f"{path.name}: {problem}")
     state = load_tensors(path, device)
-    if not isinstance(state, dict) or state.get("format") != Checkpoints.FORMAT:
+    if not isinstance(state, dict) or state.get("format") != CheckpointStore.FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise CheckpointError(f"{path.name}: of another format ({found}, expected {Checkpoints.FORMAT})")
+        raise CheckpointError(f"{path.name}: of another format ({found}, expected {CheckpointStore.FORMAT})")
     return state
 
 
@@ -240,7 +240,7 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step_"))
 
 
-def check(path: Path) -> str | None:
+def check_digest(path: Path) -> str | None:
     """Return what is wrong with the bytes of a checkpoint, or None."""
     if not path.exists():
         return "missing, only its digest is there"

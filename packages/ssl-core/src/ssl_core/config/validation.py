@@ -19,7 +19,7 @@ from ssl_core.errors import ConfigError
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
 
 
-def problems(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str, str]]:
+def validation_errors(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str, str]]:
     """Return ``(key, sentence)`` for everything that is wrong with a composed configuration.
 
     Parameters
@@ -35,10 +35,11 @@ def problems(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str
         if group not in groups:
             if isinstance(values, dict) and values:
                 found += [
-                    (f"{group}.{key}", f"{group}.{key}: unknown key{nearest(f'{group}.{key}', keys)}") for key in values
+                    (f"{group}.{key}", f"{group}.{key}: unknown key{suggest_key(f'{group}.{key}', keys)}")
+                    for key in values
                 ]
             else:
-                found.append((group, f"{group}: unknown key{nearest(group, keys | set(groups))}"))
+                found.append((group, f"{group}: unknown key{suggest_key(group, keys | set(groups))}"))
         elif values is None:
             continue  # an empty group in the YAML
         elif not isinstance(values, dict):
@@ -50,7 +51,7 @@ def problems(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str
             for key, value in values.items():
                 name = f"{group}.{key}"
                 if key not in fields:
-                    found.append((name, f"{name}: unknown key{nearest(name, keys)}"))
+                    found.append((name, f"{name}: unknown key{suggest_key(name, keys)}"))
                 else:
                     complaint = _complaint(*fields[key], value, name)
                     if complaint:
@@ -58,7 +59,7 @@ def problems(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str
     return found
 
 
-def strictly(group: Any, values: dict[str, Any]) -> Any:
+def build_dataclass(group: Any, values: dict[str, Any]) -> Any:
     """Return an instance of a dataclass from values that :func:`problems` has passed, as the annotated types."""
     fields = _fields(group)
     return group(**{key: _converted(fields[key][0], value) for key, value in values.items()})
@@ -99,7 +100,7 @@ def known_keys(groups: dict[str, Any]) -> set[str]:
     return {f"{name}.{key}" for name, group in groups.items() for key in _fields(group)}
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def suggest_key(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'optim.lr'?"`` for a key, or the keys of its group if none is similar.
 
     Keys are compared within their group: with the group's name in both, ``model.ema`` would resemble ``model.name``.

@@ -18,7 +18,7 @@ RANK = 1.5  # below it all images lie on one line
 _message = logging.getLogger(__name__)
 
 
-class CollapseAlarm:
+class CollapseDetector:
     """Measures, at each evaluation, how much the representations of different images differ; warns once in a run.
 
     ``std_<name>``: the standard deviation over the images of each dimension of the l2-normalised embedding, averaged over the D

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from ssl_core.checkpoint.store import Checkpoints
-from ssl_core.distributed.fsdp import whole
+from ssl_core.checkpoint.store import CheckpointStore
+from ssl_core.distributed.fsdp import full_tensor
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import DivergedError
 from ssl_core.run.folder import RunFolder
@@ -18,7 +18,7 @@ from ssl_core.run.progress import Progress
 _message = logging.getLogger(__name__)
 
 
-class Divergence:
+class NanGuard:
     """Looks at losses, gradients, weights and outputs; at the first that is not finite it writes ``diverged.json`` and raises.
 
     Every rank raises at the same step, whichever of them has found it, so that nobody waits for one that has gone. On the
@@ -44,7 +44,7 @@ class Divergence:
     def __init__(
         self,
         folder: RunFolder,
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointStore,
         progress: Progress,
         distributed: Distributed,
         seed: int,
@@ -226,5 +226,5 @@ def _non_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     named = dict(tensors)
     if not named:
         return []
-    finite = torch.stack([whole(torch.isfinite(tensor).all()) for tensor in named.values()]).tolist()
+    finite = torch.stack([full_tensor(torch.isfinite(tensor).all()) for tensor in named.values()]).tolist()
     return [name for name, is_finite in zip(named, finite) if not is_finite]

@@ -67,19 +67,19 @@ def _blocks(unit: nn.Module) -> Iterator[nn.Module]:
                     yield block
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor as it is on one process; of a sharded one all ranks must ask."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def whole_state(state: Any, keep: bool) -> Any:
+def full_state(state: Any, keep: bool) -> Any:
     """Return a nest of dicts, lists and tensors with whole tensors on the host. All ranks call it; one of them keeps it."""
     if isinstance(state, dict):
-        return {key: whole_state(value, keep) for key, value in state.items()}
+        return {key: full_state(value, keep) for key, value in state.items()}
     if isinstance(state, list | tuple):
-        return type(state)(whole_state(value, keep) for value in state)
+        return type(state)(full_state(value, keep) for value in state)
     if isinstance(state, Tensor) and hasattr(state, "full_tensor"):
-        full = whole(state)
+        full = full_tensor(state)
         return full.cpu() if keep else None
     return state
 

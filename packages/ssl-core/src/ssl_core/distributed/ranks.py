@@ -13,9 +13,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ssl_core.distributed.fsdp import shard, sharded_state, whole_state
+from ssl_core.distributed.fsdp import full_state, shard, sharded_state
 from ssl_core.distributed.launch_environment import LaunchEnvironment, master_address
-from ssl_core.distributed.rendezvous import meet
+from ssl_core.distributed.rendezvous import create_store
 from ssl_core.distributed.sync_batchnorm import synchronise_batchnorm
 from ssl_core.errors import ConfigError, RankLostError, RunError
 
@@ -113,7 +113,7 @@ class Distributed:
     def _store(self) -> dist.Store:
         """Return what the ranks exchange their addresses through: nothing in it is of an earlier run of this process."""
         if self._meeting is not None:
-            return meet(self._meeting, self.rank, self.world_size, MEETING_TIMEOUT)
+            return create_store(self._meeting, self.rank, self.world_size, MEETING_TIMEOUT)
         master_address()
         store, _, _ = next(dist.rendezvous("env://", self.rank, self.world_size, timeout=MEETING_TIMEOUT))
         return dist.PrefixStore(f"run {next(_runs)}", store)
@@ -151,7 +151,7 @@ class Distributed:
         """Return what the parts hold, as one process holds it; on the main rank. All ranks must ask."""
         if not self.is_sharded:
             return {name: part.state_dict() for name, part in parts.items()} if self.is_main else {}
-        return whole_state({name: part.state_dict() for name, part in parts.items()}, keep=self.is_main)
+        return full_state({name: part.state_dict() for name, part in parts.items()}, keep=self.is_main)
 
     def sharded_state(
         self, state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
@@ -175,7 +175,7 @@ class Distributed:
             find_unused_parameters=on_cpu and self.world_size > 2,
         )
 
-    def refuse_unused(self, model: nn.Module) -> None:
+    def check_all_used(self, model: nn.Module) -> None:
         """Raise if a parameter has got no gradient: DDP would not average those beside it, and stop at the next step.
 
         Called after the backward pass of an optimizer step; sharded weights do not mind.
@@ -250,7 +250,7 @@ class Distributed:
         dist.all_gather_object(values, value)
         return values
 
-    def refuse_unequal(self, what: str, value: Any) -> None:
+    def check_equal(self, what: str, value: Any) -> None:
         """Raise a RunError on every rank if they see different values of ``what``: a disk that is not shared, say."""
         values = self.collect(value)
         if any(other != value for other in values):

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 30.0  # that a published store has to answer in
 POLL_SECONDS = 0.05
 
 
-def meet(path: Path, rank: int, world_size: int, timeout: timedelta) -> dist.Store:
+def create_store(path: Path, rank: int, world_size: int, timeout: timedelta) -> dist.Store:
     """Return a store that all ranks of this attempt share.
 
     Parameters

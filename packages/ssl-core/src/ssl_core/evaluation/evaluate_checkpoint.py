@@ -13,17 +13,17 @@ from typing import Any
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.validation import check_values
 from ssl_core.errors import DiskError
-from ssl_core.evaluation.feature_cache import extract
+from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
-from ssl_core.run.atomic_file import writing
+from ssl_core.run.atomic_file import translate_disk_errors
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder, write_atomically
 from ssl_core.run.load_config import read_config
 from ssl_eval import Protocol, judge
 
 
-def judge_checkpoint(
+def evaluate_checkpoint(
     run: RunFolder,
     protocol: Protocol,
     checkpoint: Path | None = None,
@@ -42,7 +42,7 @@ def judge_checkpoint(
     protocol : Protocol
         What is measured; the file is named after it, with the step for a checkpoint that is not the newest.
     checkpoint, method, data, device, view_samples
-        As in :func:`ssl_core.evaluation.feature_cache.extract`.
+        As in :func:`ssl_core.evaluation.feature_cache.extract_features`.
     fine_tuning : FineTuning, optional
         How the checkpoint is fine-tuned as well. Default: it is not.
 
@@ -51,7 +51,7 @@ def judge_checkpoint(
     DiskError
         If the disk refuses. What was in the folder before is whole.
     RunError, ConfigError
-        As :func:`ssl_core.evaluation.feature_cache.extract` and
+        As :func:`ssl_core.evaluation.feature_cache.extract_features` and
         :func:`ssl_core.evaluation.fine_tuning.fine_tune`. Nothing is written then.
     ValueError
         As :func:`ssl_eval.judge`.
@@ -60,7 +60,7 @@ def judge_checkpoint(
     check_values("eval", protocol)
     protocol.check()
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
-    extraction = extract(run, checkpoint, method, data, device, view_samples)
+    extraction = extract_features(run, checkpoint, method, data, device, view_samples)
     extracted = time.perf_counter()
     tuned: dict[str, Any] = {}
     if fine_tuning is not None:
@@ -88,7 +88,7 @@ def judge_checkpoint(
             **result,
         }
         path = run.evaluations / f"{label}.json"
-        with writing(path, 0):
+        with translate_disk_errors(path, 0):
             path.parent.mkdir(exist_ok=True)
             _keep_earlier(run, path, document["step"])
             _write(run, path, document, hits)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ssl_core.checkpoint.export import read_metadata, write
-from ssl_core.checkpoint.store import Checkpoints, digest_of, read_state
+from ssl_core.checkpoint.export import read_metadata, write_safetensors
+from ssl_core.checkpoint.store import CheckpointStore, digest_of, read_state
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import CheckpointError, ConfigError, RunError
-from ssl_core.evaluation.online_metrics import VIEW_SAMPLES, collect, collect_views
-from ssl_core.run.folder import RunFolder, free_keys, plain_config
+from ssl_core.evaluation.online_metrics import VIEW_SAMPLES, collect_features, collect_view_features
+from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
 from ssl_core.training.precision import Precision
 from ssl_eval import Features
@@ -34,7 +34,7 @@ PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and feature
 
 
 @dataclass
-class Extraction:
+class ExtractedFeatures:
     """The features of one checkpoint on each of its evaluation sets, and whose they are."""
 
     features: dict[str, Features]  # name of the evaluation set -> features
@@ -42,14 +42,14 @@ class Extraction:
     cached: bool  # whether they were read and not computed
 
 
-def extract(
+def extract_features(
     run: RunFolder,
     checkpoint: Path | None = None,
     method: "type[BaseModel] | None" = None,
     data: Any = None,
     device: str = "auto",
     view_samples: int = VIEW_SAMPLES,
-) -> Extraction:
+) -> ExtractedFeatures:
     """Return the features that a checkpoint's backbone gives of the training and the evaluation images of its run.
 
     Parameters
@@ -72,10 +72,10 @@ def extract(
         If the folder holds no run, or the checkpoint is not one of it or is damaged.
     """
     kind, config = read_config(run, method, data)
-    path = checkpoint or Checkpoints(run.checkpoints).newest()
+    path = checkpoint or CheckpointStore(run.checkpoints).newest()
     state = read_state(path, torch.device("cpu"))
     digest = digest_of(path)
-    plain, free = plain_config(config), free_keys(config)
+    plain, free = plain_config(config), resume_overridable_keys(config)
     kept = {key: value for key, value in (plain.get("data") or {}).items() if f"data.{key}" not in free}
     model = kind(config)
     with _opened(model, run, device):
@@ -102,8 +102,8 @@ def extract(
         if found is None:
             found = features_of(model, state["model"], view_samples)
             _write(file, found)
-            return Extraction(found, facts, cached=False)
-        return Extraction(found, facts, cached=True)
+            return ExtractedFeatures(found, facts, cached=False)
+        return ExtractedFeatures(found, facts, cached=True)
 
 
 def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
@@ -114,13 +114,15 @@ def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: in
     except RuntimeError as error:  # torch lists the keys
         raise CheckpointError(f"the checkpoint does not fit its method: {' '.join(str(error).split())}") from error
     model.eval()
-    train = _labelled_or_all(*collect(model.loaders.reference, model.features, model.distributed, labelled=False))
+    train = _labelled_or_all(
+        *collect_features(model.loaders.reference, model.features, model.distributed, labelled=False)
+    )
     names = list(getattr(model.loaders, "class_names", ()))
     first = model.loaders.train.start(0, 0)
-    views = collect_views(first, model.features, model.distributed, view_samples) if view_samples else None
+    views = collect_view_features(first, model.features, model.distributed, view_samples) if view_samples else None
     found = {}
     for name, loader in model.loaders.evaluation.items():
-        test = _labelled_or_all(*collect(loader, model.features, model.distributed, labelled=False))
+        test = _labelled_or_all(*collect_features(loader, model.features, model.distributed, labelled=False))
         for part, (rows, _) in (("training", train), (name, test)):
             check_features(f"the features of {part}", rows)
         found[name] = Features(*train, *test, class_names=names, views=views)
@@ -153,7 +155,7 @@ def _write(file: Path, found: dict[str, Features]) -> None:
         names = list(features.class_names)
     file.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    write(file, contiguous, {"class_names": json.dumps(names), "sets": json.dumps(list(found))})
+    write_safetensors(file, contiguous, {"class_names": json.dumps(names), "sets": json.dumps(list(found))})
 
 
 def _read(file: Path) -> dict[str, Features] | None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_core.evaluation.online_metrics import collect
+from ssl_core.evaluation.online_metrics import collect_features
 from ssl_core.run.folder import write_atomically
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 from ssl_eval.table import NOTHING
@@ -103,8 +103,8 @@ def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
 
 
 def _features(model: "BaseModel", loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
-    train = collect(model.reference_sample.batches(), encoder, model.distributed)
-    test = collect(loader, encoder, model.distributed)  # type: ignore[arg-type]
+    train = collect_features(model.reference_sample.batches(), encoder, model.distributed)
+    test = collect_features(loader, encoder, model.distributed)  # type: ignore[arg-type]
     return (*train, *test)
 
 

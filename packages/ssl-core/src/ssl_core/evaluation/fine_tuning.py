@@ -14,12 +14,12 @@ import torch
 
 from ssl_core.backbones import build_backbone
 from ssl_core.checkpoint.pretrained import weights_for
-from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.config import Config, LogConfig, OptimConfig
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.errors import ConfigError
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
-from ssl_core.run.folder import RunFolder, identity
+from ssl_core.run.folder import RunFolder, config_hash
 
 
 def fine_tune(
@@ -92,7 +92,7 @@ def _configurations(
                 level=config.log.level,
             )
             tuned = Config(data, replace(model, init_from=sha256), optim, hardware, log)
-            log.run = f"{_percent(fraction)}_seed_{seed}_{identity(tuned)}"  # which weights, and not where they lie
+            log.run = f"{_percent(fraction)}_seed_{seed}_{config_hash(tuned)}"  # which weights, and not where they lie
             tuned.model.init_from = _where_it_began(RunFolder.of(tuned)) or str(checkpoint)
             yield fraction, seed, tuned, images
 
@@ -113,7 +113,7 @@ def _labelled_part(data: Any, fraction: float, seed: int, views: Any) -> tuple[A
 
 def _where_it_began(folder: RunFolder) -> str | None:
     """Return the path from which a run that goes on has its weights: the source may have been moved since."""
-    if not Checkpoints(folder.checkpoints).all():
+    if not CheckpointStore(folder.checkpoints).all():
         return None
     return folder.read_config()["model"]["init_from"]
 

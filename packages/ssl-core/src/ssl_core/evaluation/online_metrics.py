@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_core.batch import views_of
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.online_probes import Probes
+from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_eval import AccuracyCounter, knn, label_free
 from ssl_eval.metric_names import OF_VIEWS
 from ssl_losses.precision import widened
@@ -42,7 +42,7 @@ def names_of_evaluation(
     return found
 
 
-class Evaluation:
+class OnlineMetrics:
     """Counts hits, sample by sample; counts are added over the ranks, so that nothing is averaged twice.
 
     Parameters
@@ -58,7 +58,7 @@ class Evaluation:
     """
 
     def __init__(
-        self, num_classes: int, probes: Probes, distributed: Distributed, label_free: Sequence[str] = ()
+        self, num_classes: int, probes: OnlineProbes, distributed: Distributed, label_free: Sequence[str] = ()
     ) -> None:
         self.num_classes = num_classes
         self.probes = probes
@@ -71,13 +71,13 @@ class Evaluation:
 
     def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
         """Keep the features of the labelled training images of ``loader`` as the bank of the kNN."""
-        bank, labels = collect(loader, features, self.distributed)
+        bank, labels = collect_features(loader, features, self.distributed)
         if len(bank):
             self._bank = bank, labels
 
     def fill_views(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
         """Keep the features of the views of the first training images that the loader gives."""
-        self._views = collect_views(loader, features, self.distributed, VIEW_SAMPLES)
+        self._views = collect_view_features(loader, features, self.distributed, VIEW_SAMPLES)
 
     def add(self, prediction: Tensor, representations: Mapping[str, Tensor], labels: Tensor) -> None:
         """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""
@@ -121,7 +121,7 @@ class Evaluation:
         self._counters[name].update(scores, labels)
 
 
-def collect(
+def collect_features(
     loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, labelled: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Return features ``(M, D)`` and labels ``(M,)`` of the images of all ranks; by default of the labelled ones only.
@@ -140,7 +140,7 @@ def collect(
     return features_of_all, labels_of_all
 
 
-def collect_views(
+def collect_view_features(
     loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, limit: int
 ) -> Tensor | None:
     """Return features ``(n, V, D)`` of the V views of n training images, ``limit`` at most; None where an image has one view.
@@ -168,7 +168,7 @@ def compares_views(label_free: Sequence[str]) -> bool:
     return not {*OF_VIEWS}.isdisjoint(label_free)
 
 
-def refuse_single_view(loader: Iterable[Any], label_free: Sequence[str]) -> None:
+def check_number_of_views(loader: Iterable[Any], label_free: Sequence[str]) -> None:
     """Raise a ConfigError if an image of the loader has one view, and a measure asks for several. Looks at the first batch."""
     if compares_views(label_free) and len(_alike(next(iter(loader))[0])) < 2:
         name = next(name for name in label_free if name in OF_VIEWS)

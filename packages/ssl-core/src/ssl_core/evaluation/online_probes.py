@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ssl_core.distributed.ranks import Distributed
 
 
-class Probes:
+class OnlineProbes:
     """One linear probe for each watched representation.
 
     A probe normalises its input (layer normalisation without parameters), so that the same learning rate fits features

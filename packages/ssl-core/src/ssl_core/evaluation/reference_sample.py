@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_core.batch import views_of
 from ssl_core.distributed.ranks import Distributed
-from ssl_core.training.data_checks import checked
+from ssl_core.training.data_checks import checked_batches
 
 Read = Callable[[Iterable[Any]], Iterable[Any]]  # passes batches on, e.g. until a signal arrives
 
@@ -55,7 +55,7 @@ class ReferenceSample:
         """
         if self._chosen is None:
             self._chosen = self._choose(read)
-        found = read(checked(self._chosen, "reference", self.num_classes, single_view=True))
+        found = read(checked_batches(self._chosen, "reference", self.num_classes, single_view=True))
         return found if self._ids is None else self._restricted(found, self._ids)
 
     def _choose(self, read: Read) -> Any:
@@ -68,7 +68,7 @@ class ReferenceSample:
             return self.loader.subset(chosen.numpy()) if len(chosen) < int((labels >= 0).sum()) else self.loader
         found = [
             (label, index)
-            for _, label, index in read(checked(self.loader, "reference", self.num_classes, single_view=True))
+            for _, label, index in read(checked_batches(self.loader, "reference", self.num_classes, single_view=True))
         ]
         ids = self._gathered([index for _, index in found])
         order = ids.argsort()

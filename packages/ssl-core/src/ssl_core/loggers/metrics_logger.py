@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
-from ssl_core.described import described
+from ssl_core.described import describe
 from ssl_core.errors import CheckpointError, MethodError, warn_on_error
-from ssl_core.run.atomic_file import refusal, writing
+from ssl_core.run.atomic_file import disk_error, translate_disk_errors
 
 _FILES = "the run continues, and its own files hold all metrics"
 
@@ -35,7 +35,7 @@ class Sink(Protocol):
     # A sink that shows images also has log_image(step: int, name: str, path: Path): ``path`` is a PNG file.
 
 
-class Logger:
+class MetricsLogger:
     """Appends lines to ``metrics.jsonl`` and passes them to the sinks.
 
     Parameters
@@ -58,7 +58,7 @@ class Logger:
         self._line: dict[str, Any] = {}  # the last one
         self._line_begins = 0  # at this byte
 
-    def __enter__(self) -> "Logger":
+    def __enter__(self) -> "MetricsLogger":
         return self
 
     def __exit__(
@@ -113,7 +113,7 @@ class Logger:
         if not self.writes:
             return {"bytes": 0, "line": {}, "last": self.last}
         file = self._open()
-        with writing(self.path, 0):
+        with translate_disk_errors(self.path, 0):
             os.fsync(file.fileno())
         return {"bytes": self._line_begins, "line": dict(self._line), "last": dict(self.last)}
 
@@ -138,7 +138,7 @@ class Logger:
         file = self._open()
         file.seek(self._line_begins)
         text = self._text()
-        with writing(self.path, len(text)):
+        with translate_disk_errors(self.path, len(text)):
             while text:  # a disk that is nearly full takes a part; then it says why
                 text = text[file.write(text) :]
 
@@ -148,12 +148,12 @@ class Logger:
     def _open(self) -> BinaryIO:
         if self._file is None:
             # Neither "a", which cannot write again what stands there, nor "w", which begins with nothing.
-            with writing(self.path, 0):
+            with translate_disk_errors(self.path, 0):
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)  # closed in __exit__
             self._file.seek(0, os.SEEK_END)
         if os.fstat(self._file.fileno()).st_nlink == 0:  # what is written now nobody will find
-            raise refusal(self.path, len(self._text()), "it was removed while the run was writing it")
+            raise disk_error(self.path, len(self._text()), "it was removed while the run was writing it")
         return self._file
 
 
@@ -167,4 +167,4 @@ def _number(name: str, value: Any) -> float:
         return value
     if getattr(value, "shape", None) is not None and math.prod(value.shape) == 1:
         return value.item()
-    raise MethodError(f"the metric {name!r} is {described(value)}: expected a number, e.g. its mean")
+    raise MethodError(f"the metric {name!r} is {describe(value)}: expected a number, e.g. its mean")

@@ -9,7 +9,7 @@ from ssl_core.run.folder import RunFolder, write_atomically
 from ssl_eval import Table
 
 
-class StepTimer:
+class Profiler:
     """Told which phase of a step begins, it adds up the time of each; without batches to look at it does nothing at all.
 
     The first :data:`WARMUP` batches of a process are left out, ``batches`` are taken apart by the clock (``profile.md``), and
@@ -44,7 +44,7 @@ class StepTimer:
         self._seen = 0  # batches
         self._active = batches > 0
 
-    def __enter__(self) -> "StepTimer":
+    def __enter__(self) -> "Profiler":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

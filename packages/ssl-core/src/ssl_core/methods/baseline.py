@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.pretrained import weights_for
-from ssl_core.checkpoint.store import Checkpoints
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.online_probes import Probes
+from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.run.folder import RunFolder
 
 
@@ -24,7 +24,9 @@ class Baseline(BaseModel):
     def open_data(self) -> None:
         """Refuse weights that do not fit these images before a folder is made for them."""
         super().open_data()
-        begun = Checkpoints(RunFolder.of(self.config).checkpoints).all()  # an evaluation opens the data, and no folder
+        begun = CheckpointStore(
+            RunFolder.of(self.config).checkpoints
+        ).all()  # an evaluation opens the data, and no folder
         if self.config.model.init_from and not begun:
             weights_for(self._backbone(), self.config.model.init_from)
 
@@ -39,7 +41,7 @@ class Baseline(BaseModel):
 
     def initialize_probes(self) -> None:
         """Make none: nothing would train them."""
-        self.probes = Probes({}, self.num_classes, self.config.optim.probe_lr, self.distributed.device)
+        self.probes = OnlineProbes({}, self.num_classes, self.config.optim.probe_lr, self.distributed.device)
 
     def _backbone(self) -> nn.Module:
         model = self.config.model

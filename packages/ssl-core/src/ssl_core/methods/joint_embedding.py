@@ -8,8 +8,8 @@ from ssl_core.batch import concatenate, views_of
 from ssl_core.errors import ConfigError
 from ssl_core.methods.configs import JointEmbeddingConfig
 from ssl_core.modules.heads import mlp
-from ssl_core.training.loss_module import total
-from ssl_core.training.method_checks import terms_of
+from ssl_core.training.loss_module import total_loss
+from ssl_core.training.method_checks import loss_terms
 from ssl_losses import grad_cache
 
 
@@ -58,9 +58,9 @@ class JointEmbedding(BaseModel):
 
         def criterion(*embeddings: Tensor) -> Tensor:
             with self.precision.autocast():
-                terms.update(terms_of(self.embedding_loss(*embeddings), f"{type(self).__name__}.embedding_loss"))
+                terms.update(loss_terms(self.embedding_loss(*embeddings), f"{type(self).__name__}.embedding_loss"))
             self.divergence.check_loss(terms, self.data[2])
-            return total(terms)
+            return total_loss(terms)
 
         grad_cache(self._loss[0], views, criterion, len(views[0]) // divisor, self.precision.scale)
         self.probes.join(divisor)

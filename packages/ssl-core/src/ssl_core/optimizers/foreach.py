@@ -10,7 +10,7 @@ from torch import Tensor
 _IN_CACHE = 4
 
 
-def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
+def group_tensors(parameters: list[Tensor]) -> list[list[Tensor]]:
     """Return the parameters with a gradient, those together that one foreach call can take and one rule is for.
 
     The rule: parameters of at most one dimension (biases, normalisation) are not adapted, all others are.
@@ -27,7 +27,7 @@ def alike(parameters: list[Tensor]) -> list[list[Tensor]]:
     ]
 
 
-def loss_of(closure: Callable[[], Any] | None) -> Any:
+def evaluate_closure(closure: Callable[[], Any] | None) -> Any:
     """Return what a step's closure gives, with gradients; None where there is none."""
     if closure is None:
         return None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.foreach import alike, loss_of
+from ssl_core.optimizers.foreach import evaluate_closure, group_tensors
 
 
 class LayerWise(torch.optim.Optimizer):
@@ -15,9 +15,9 @@ class LayerWise(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
-        loss = loss_of(closure)
+        loss = evaluate_closure(closure)
         for group in self.param_groups:
-            for parameters in alike(group["params"]):
+            for parameters in group_tensors(group["params"]):
                 self._step(parameters, group)
         return loss
 

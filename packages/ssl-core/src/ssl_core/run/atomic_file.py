@@ -9,7 +9,7 @@ from ssl_core.errors import DiskError
 
 
 @contextlib.contextmanager
-def writing(path: Path, needed: int) -> Iterator[None]:
+def translate_disk_errors(path: Path, needed: int) -> Iterator[None]:
     """Turn what the operating system says of a write into one sentence.
 
     Parameters
@@ -29,10 +29,10 @@ def writing(path: Path, needed: int) -> Iterator[None]:
     except DiskError:
         raise
     except OSError as error:
-        raise refusal(path, needed, error.strerror or str(error)) from error
+        raise disk_error(path, needed, error.strerror or str(error)) from error
 
 
-def refuse_without_room(path: Path, needed: int) -> None:
+def check_free_space(path: Path, needed: int) -> None:
     """Raise before a byte is written, where it is clear that not all of them will fit.
 
     Raises
@@ -42,10 +42,10 @@ def refuse_without_room(path: Path, needed: int) -> None:
     """
     free = _free(path)
     if free is not None and free < needed:
-        raise refusal(path, needed, "No space left on device")
+        raise disk_error(path, needed, "No space left on device")
 
 
-def refusal(path: Path, needed: int, reason: str) -> DiskError:
+def disk_error(path: Path, needed: int, reason: str) -> DiskError:
     """Return the error for a file that the disk refuses."""
     free = _free(path)
     if free is None:

@@ -17,7 +17,7 @@ from ssl_core.run.source_location import RECORDED, changed_code, records_of
 PACKAGES = ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch", "torch", "torchvision", "numba", "numpy")
 
 
-def circumstances() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Return those of this process, as they stand in ``summary.json``."""
     return {
         "command": shlex.join([sys.executable, *sys.orig_argv[1:]]),
@@ -60,7 +60,7 @@ def processor() -> str:
     return " ".join([processor_name(), *processor_features()])
 
 
-def what_differs(summary: dict[str, Any], now: dict[str, Any] | None = None) -> list[str]:
+def environment_diff(summary: dict[str, Any], now: dict[str, Any] | None = None) -> list[str]:
     """Return ``["torch was 2.14.0, is 2.15.0", ...]``: what is not as it was when a run began.
 
     Parameters
@@ -86,7 +86,7 @@ def what_differs(summary: dict[str, Any], now: dict[str, Any] | None = None) -> 
     return said
 
 
-def differences_here(run: RunFolder) -> list[str]:
+def environment_diff_of_run(run: RunFolder) -> list[str]:
     """Return all that is not as it was when a run began, for a process that is to go on with it.
 
     Beside :func:`what_differs`: ranks, uncommitted changes, the device, and the number of threads, which is to be set to the
@@ -95,7 +95,7 @@ def differences_here(run: RunFolder) -> list[str]:
     import torch
 
     summary, own = run.read_summary(), torch.get_num_threads()
-    said = what_differs(summary, {"ranks": LaunchEnvironment.read().world_size})
+    said = environment_diff(summary, {"ranks": LaunchEnvironment.read().world_size})
     kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
     if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
         said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")

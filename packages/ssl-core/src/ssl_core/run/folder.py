@@ -21,7 +21,7 @@ import yaml
 
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError, RunFolderError
-from ssl_core.run.atomic_file import writing
+from ssl_core.run.atomic_file import translate_disk_errors
 from ssl_eval.run_summary import TYPES, parse_object, wrong_types
 
 MAX_NAME_BYTES = 240  # file systems allow 255; files next to the run folder have its name with a prefix
@@ -83,7 +83,7 @@ class RunFolder:
         """Return the folder that a configuration names; without ``log.run`` it is called after the method."""
         return cls(Path(config.log.folder) / (config.log.run or config.model.name))
 
-    def refuse_other(self, config: dict[str, Any], free: set[str]) -> None:
+    def check_same_config(self, config: dict[str, Any], free: set[str]) -> None:
         """Refuse a folder that holds a run of another configuration, or things that are no run.
 
         Parameters
@@ -102,7 +102,7 @@ class RunFolder:
         if not self.config.exists():
             self._refuse_strangers(bool(begun))
             return
-        different = differences(self.read_config(), config, free)
+        different = config_diff(self.read_config(), config, free)
         if begun and different:
             raise RunFolderError(
                 f"log.run={self.path.name!r}: the run folder '{self.path}' holds another run: {'; '.join(different)}; "
@@ -201,7 +201,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary = _temporary(path)
     written = content.encode() if isinstance(content, str) else content
     try:
-        with writing(path, len(written)):
+        with translate_disk_errors(path, len(written)):
             with open(temporary, "wb") as file:
                 file.write(written)
                 file.flush()
@@ -234,7 +234,7 @@ def _plain(value: Any) -> Any:
     return f"<{type(value).__module__}.{type(value).__qualname__}>"  # one's own data object, say: named, not stored
 
 
-def free_keys(config: Config) -> set[str]:
+def resume_overridable_keys(config: Config) -> set[str]:
     """Return the keys whose metadata says ``resume="free"``: they may differ when a run is resumed."""
     return {
         f"{group.name}.{key.name}"
@@ -245,14 +245,14 @@ def free_keys(config: Config) -> set[str]:
     }
 
 
-def identity(config: Config) -> str:
+def config_hash(config: Config) -> str:
     """Return a digest of all keys but the free ones: the same for all processes of a run, another for every other run."""
-    free = free_keys(config)
+    free = resume_overridable_keys(config)
     kept = {key: value for key, value in _flat(plain_config(config)).items() if key not in free}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def differences(before: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:
+def config_diff(before: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:
     """Return ``["optim.lr was 0.1, is 0.2", ...]`` for all keys but the free ones."""
     flat_before, flat_now = _flat(before), _flat(now)
     return [

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ssl_core.config import GROUPS, Config
-from ssl_core.config.validation import problems, strictly
+from ssl_core.config.validation import build_dataclass, validation_errors
 from ssl_core.errors import ConfigError
 from ssl_core.methods import METHODS, method_class
 from ssl_core.run.folder import RunFolder
@@ -57,10 +57,10 @@ def read_config(
         groups["data"] = data
     else:  # an object that is no dataclass has left only its name
         plain.pop("data", None)
-    found = problems(plain, groups)
+    found = validation_errors(plain, groups)
     if found:
         raise ConfigError(f"{folder.config}: {found[0][1]}")
-    built = {group: strictly(kind_, plain.get(group) or {}) for group, kind_ in groups.items()}
+    built = {group: build_dataclass(kind_, plain.get(group) or {}) for group, kind_ in groups.items()}
     if "data" not in groups:
         built["data"] = data() if isinstance(data, type) else data
     config = Config(**built)

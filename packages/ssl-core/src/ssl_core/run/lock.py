@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssl_core.errors import DiskError, RunFolderError
-from ssl_core.run.atomic_file import writing
+from ssl_core.run.atomic_file import translate_disk_errors
 
 SILENT_SECONDS = 1800.0  # without a new byte in the folder, after which a run that cannot be asked counts as gone
 CLOCK_SECONDS = 2.0  # by which the times of a process and of a file may be apart
@@ -63,7 +63,7 @@ class RunLock:
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             ours = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": now}).encode()
             try:
-                with writing(self.path, len(ours)):
+                with translate_disk_errors(self.path, len(ours)):
                     os.write(self._file.fileno(), ours)
             except DiskError:
                 self._file.close()

@@ -15,7 +15,7 @@ RECORDED = ("method", "data")  # the classes that a run records in summary.json
 _KEPT = "_place_in_a_file"
 
 
-def place_of(kind: type) -> dict[str, Any]:
+def source_of(kind: type) -> dict[str, Any]:
     """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; for ours, and without one, no file.
 
     ``"imports"`` holds the digests of the loaded modules below the folder of the file, by their paths in it.
@@ -38,12 +38,12 @@ def place_of(kind: type) -> dict[str, Any]:
     return {**found, "file": str(file), "sha256": _digest(file), **({"imports": imports} if imports else {})}
 
 
-def keep_place(kind: type) -> None:
+def remember_source(kind: type) -> None:
     """Let a class know its place from now on: into a job it comes without its file, as an attribute does not."""
-    setattr(kind, _KEPT, place_of(kind))
+    setattr(kind, _KEPT, source_of(kind))
 
 
-def class_at(place: str) -> Any:
+def load_class(place: str) -> Any:
     """Return the class that ``FILE.py:Class`` names, which runs the file: it is a user's word, or what a run has recorded.
 
     Raises
@@ -87,7 +87,7 @@ def class_of_run(what: str, named: str | None, summary: dict[str, Any], run: Pat
         As :func:`class_at` and :func:`recorded_class`.
     """
     if named is not None:
-        return class_at(named)
+        return load_class(named)
     records = records_of(summary, what)
     ours = not records or (
         "file" not in records[-1] and str(records[-1].get("class")).startswith(("ssl_core.", "ssl_data."))
@@ -128,7 +128,7 @@ def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
         raise ConfigError(
             f"'{run}': its {what} {name} stands in '{file}', which {why}; to run that code, say so: {option}"
         )
-    return class_at(f"{file}:{name}")
+    return load_class(f"{file}:{name}")
 
 
 def changed_files(record: dict[str, Any]) -> list[str]:

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any
 
 from ssl_core.errors import Preempted
-from ssl_core.loggers.metrics_logger import Logger
+from ssl_core.loggers.metrics_logger import MetricsLogger
 from ssl_core.loggers.throughput import Throughput
-from ssl_core.run.environment import circumstances
+from ssl_core.run.environment import environment
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.git import record_code
 from ssl_core.run.progress import Progress
@@ -41,7 +41,7 @@ class Summary:
     def __init__(
         self,
         folder: RunFolder,
-        logger: Logger,
+        logger: MetricsLogger,
         progress: Progress,
         throughput: Throughput,
         facts: dict[str, Any],
@@ -72,7 +72,7 @@ class Summary:
                 },  # of its checkpoints, see judgement.py
                 "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
                 "process": os.getpid(),
-                **circumstances(),
+                **environment(),
                 **record_code(self.folder, before),
                 **self._sources(before),
             }

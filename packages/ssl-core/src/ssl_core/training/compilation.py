@@ -25,7 +25,7 @@ def _private_cache() -> "tempfile.TemporaryDirectory[str] | None":
     return folder
 
 
-def compiled(module: nn.Module) -> nn.Module:
+def compile_loss(module: nn.Module) -> nn.Module:
     """Return ``module``, compiled when it is called first.
 
     What changes from step to step becomes a variable of the compiled program after its first change: a counter that the loss

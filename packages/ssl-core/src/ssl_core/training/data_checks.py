@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, int64
 
 from ssl_core.batch import views_of
-from ssl_core.described import described
+from ssl_core.described import describe
 from ssl_core.errors import ConfigError
 
 _BATCH = "expected (views: list of (N, C, H, W) of floating point, labels (N,) int64, ids (N,) int64)"
@@ -33,13 +33,13 @@ def check_loaders(loaders: Any) -> None:
 
 def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:
     """Give what is left of an epoch; whoever asks for more is told so."""
-    yield from checked(loader, "training", num_classes)
+    yield from checked_batches(loader, "training", num_classes)
     raise ConfigError(
         f"data: the training loader ended before its epoch, of which it says that it has {len(loader)} batches"
     )
 
 
-def checked(loader: Iterable[Any], name: str, num_classes: int, single_view: bool = False) -> Iterator[Any]:
+def checked_batches(loader: Iterable[Any], name: str, num_classes: int, single_view: bool = False) -> Iterator[Any]:
     """Give the batches of a loader, the first of them looked at.
 
     Parameters
@@ -72,15 +72,15 @@ def _check(batch: Any, name: str, num_classes: int, single_view: bool) -> None:
     views, labels, ids = batch
     views = views_of(views)
     if not isinstance(views, Sequence) or not views:
-        raise ConfigError(f"{where} {described(views)} as the views of a batch: {_BATCH}")
+        raise ConfigError(f"{where} {describe(views)} as the views of a batch: {_BATCH}")
     for view in views:
         if not isinstance(view, Tensor) or view.ndim < 2 or not view.is_floating_point():
-            raise ConfigError(f"{where} {described(view)} as a view: {_BATCH}")
+            raise ConfigError(f"{where} {describe(view)} as a view: {_BATCH}")
     if single_view and len(views) > 1:
         raise ConfigError(f"{where} {len(views)} views of an image: expected one, as it is evaluated")
     for what, values in (("labels", labels), ("ids", ids)):
         if not isinstance(values, Tensor) or values.dtype != int64 or values.shape != views[0].shape[:1]:
-            raise ConfigError(f"{where} {described(values)} as the {what} of {len(views[0])} images: {_BATCH}")
+            raise ConfigError(f"{where} {describe(values)} as the {what} of {len(views[0])} images: {_BATCH}")
     low, high = (int(labels.min()), int(labels.max())) if len(labels) else (-1, -1)
     if num_classes > 0 and not -1 <= low <= high < num_classes:
         raise ConfigError(f"{where} labels from {low} to {high}: expected 0 to {num_classes - 1}, or -1 for none")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ssl_core.training.method_checks import terms_of
+from ssl_core.training.method_checks import loss_terms
 from ssl_losses.precision import widened
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ class LossModule(nn.Module):
         """Return the loss of a model, compiled where ``hardware.compile`` says so."""
         if not model.config.hardware.compile:
             return cls(model)
-        from ssl_core.training.compilation import compiled  # loads the compiler
+        from ssl_core.training.compilation import compile_loss  # loads the compiler
 
-        return compiled(cls(model))
+        return compile_loss(cls(model))
 
     def forward(self, view: Tensor | None = None) -> Any:
         """Return the terms of the loss by name, or the embedding ``(N, D)`` of a view ``(N, C, H, W)``."""
-        return terms_of(self.model.compute_loss(), self._name) if view is None else self.model.embed(view)
+        return loss_terms(self.model.compute_loss(), self._name) if view is None else self.model.embed(view)
 
 
-def total(terms: dict[str, Tensor]) -> Tensor:
+def total_loss(terms: dict[str, Tensor]) -> Tensor:
     """Return the loss: the sum of its terms that have a gradient, in float32 at least. The others are logged only."""
     trained = [term for term in terms.values() if term.requires_grad]
     first, *others = widened(trained or list(terms.values()))

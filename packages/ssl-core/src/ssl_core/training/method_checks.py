@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.batch import views_of
-from ssl_core.described import described
+from ssl_core.described import describe
 from ssl_core.errors import ConfigError, MethodError, RunError
 from ssl_losses.checks import BatchSizeError
 
@@ -28,7 +28,7 @@ RESERVED_TERMS = ("loss", "grad_norm", "lr", "weight_decay", "images_per_second"
 _PROBE_LOSS = re.compile(r"probe_.+_loss")
 
 
-def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
+def loss_terms(loss: Any, method: str) -> dict[str, Tensor]:
     """Return a loss as a dict of its terms: the trained ones, and those without a gradient, which are logged only.
 
     Parameters
@@ -54,7 +54,7 @@ def terms_of(loss: Any, method: str) -> dict[str, Tensor]:
     for name, term in terms.items():
         if not isinstance(term, Tensor) or term.ndim != 0 or not term.is_floating_point():
             which = f" as the term {name!r}" if isinstance(loss, dict) else ""
-            raise MethodError(f"{method}() returned {described(term)}{which}: {_LOSS}")
+            raise MethodError(f"{method}() returned {describe(term)}{which}: {_LOSS}")
     if not terms:
         raise MethodError(f"{method}() returned an empty dict: {_LOSS}")
     if torch.is_grad_enabled() and not any(term.requires_grad for term in terms.values()):
@@ -116,7 +116,7 @@ def check_optimizer(model: "BaseModel") -> None:
     optimizer: Any = getattr(model, "optimizer", None)
     if not all(hasattr(optimizer, name) for name in ("param_groups", "step", "state_dict", "load_state_dict")):
         raise MethodError(
-            f"{type(model).__name__}.initialize_optimizer() set self.optimizer to {described(optimizer)}: expected a "
+            f"{type(model).__name__}.initialize_optimizer() set self.optimizer to {describe(optimizer)}: expected a "
             "torch.optim.Optimizer, e.g. self.optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.optim.lr)"
         )
 
@@ -126,7 +126,7 @@ def check_schedule(model: "BaseModel") -> None:
     schedule: Any = getattr(model, "schedule", None)
     factor = schedule(0) if callable(schedule) else schedule
     if not callable(schedule) or isinstance(factor, bool) or not isinstance(factor, int | float):
-        given = f"a function that returns {described(factor)}" if callable(schedule) else described(schedule)
+        given = f"a function that returns {describe(factor)}" if callable(schedule) else describe(schedule)
         raise MethodError(
             f"{type(model).__name__}.initialize_scheduler() set self.schedule to {given}: expected a function of the "
             "optimizer step that returns the factor of the learning rate, e.g. self.schedule = lambda step: 0.99**step"
@@ -144,7 +144,7 @@ def checked_step(model: "BaseModel", step_before: int, moved: Any) -> bool:
     method = f"{type(model).__name__}.train_step"
     if not isinstance(moved, bool):
         raise MethodError(
-            f"{method}() returned {described(moved)}: expected True if the optimizer has stepped, False if it has not"
+            f"{method}() returned {describe(moved)}: expected True if the optimizer has stepped, False if it has not"
         )
     if model.progress.step != step_before + moved:
         raise MethodError(
@@ -166,15 +166,15 @@ def representation_widths(model: "BaseModel") -> dict[str, int]:
     with torch.no_grad(), model.precision.autocast():
         found: Any = model.encode(images)
     if not isinstance(found, dict) or not found:
-        raise MethodError(f"{method}() returned {described(found)}: expected a dict of tensors (N, D) by name")
+        raise MethodError(f"{method}() returned {describe(found)}: expected a dict of tensors (N, D) by name")
     for name, features in found.items():
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
-            given = f"{described(features)} as {name!r} for images {tuple(images.shape)}"
+            given = f"{describe(features)} as {name!r} for images {tuple(images.shape)}"
             raise MethodError(f"{method}() returned {given}: expected a tensor (N, D)")
     return {name: features.shape[1] for name, features in found.items()}
 
 
-def try_forward(model: "BaseModel") -> Tensor:
+def check_forward(model: "BaseModel") -> Tensor:
     """Return what ``forward`` gives of two blank images; the first evaluation, which needs a prediction, is far away.
 
     Raises
@@ -190,7 +190,7 @@ def try_forward(model: "BaseModel") -> Tensor:
     model.data = []
     if not isinstance(prediction, Tensor) or prediction.ndim == 0 or len(prediction) != len(images):
         raise MethodError(
-            f"{type(model).__name__}.forward() returned {described(prediction)} for images {tuple(images.shape)}: expected a "
+            f"{type(model).__name__}.forward() returned {describe(prediction)} for images {tuple(images.shape)}: expected a "
             "tensor with a row for each, e.g. logits (N, K)"
         )
     return prediction

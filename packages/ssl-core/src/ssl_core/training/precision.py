@@ -5,7 +5,7 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
-from ssl_core.distributed.fsdp import whole
+from ssl_core.distributed.fsdp import full_tensor
 from ssl_core.errors import ConfigError
 from ssl_core.optimizers.foreach import norms
 
@@ -54,7 +54,7 @@ class Precision:
         if not gradients:  # all of them are cancelled: everything is frozen
             return torch.zeros((), device=self.device)
         # What get_total_norm does, without sorting tensors by device and type, which takes half of its time
-        return whole(torch.linalg.vector_norm(norms(gradients)))
+        return full_tensor(torch.linalg.vector_norm(norms(gradients)))
 
     def clip(self, optimizer: torch.optim.Optimizer, norm: Tensor, max_norm: float | None) -> None:
         """Scale gradients of global norm ``norm`` down to ``max_norm``, where it is given and they are above it."""

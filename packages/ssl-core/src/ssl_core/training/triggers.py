@@ -10,7 +10,7 @@ from ssl_core.run.signals import StopSignal
 from ssl_core.training.early_stopping import EarlyStopping
 
 
-class Timetable:
+class Triggers:
     """Answers what a run has to do at the place where it stands. It never does it.
 
     Parameters
@@ -48,7 +48,7 @@ class Timetable:
         """Whether all epochs are trained and evaluated, or as many as early stopping wants."""
         return self._was_last_epoch and not self._progress.between_epochs
 
-    def line_due(self, ends_epoch: bool) -> bool:
+    def log_due(self, ends_epoch: bool) -> bool:
         """Whether the optimizer step just made is one of those that ``log.every_steps`` writes down.
 
         So is the last one of an epoch if ``optim.monitor`` is a metric of training.
@@ -80,7 +80,7 @@ class Timetable:
         """Whether a signal has arrived, on any rank."""
         return self._distributed.any(self._stop.name is not None)
 
-    def refuse_to_go_on(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raise :class:`Preempted` where a signal has arrived. Ask after the state is saved."""
         if self.stop_requested:
             name = self._stop.name or "a signal to another rank"

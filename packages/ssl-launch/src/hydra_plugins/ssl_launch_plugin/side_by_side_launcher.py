@@ -45,9 +45,9 @@ class SideBySideLauncher(Launcher):
         """Assemble all members, which refuses what is wrong before anything has begun; run them; show how each ended."""
         from ssl_core.errors import ConfigError, Preempted, RunError
         from ssl_core.run.processor import check_parallelism
-        from ssl_launch.sweep.member_return import MemberReturn
-        from ssl_launch.sweep.runner import Place, Sweep, members_table, share_twins
-        from ssl_launch.sweep.sweep_run import Member
+        from ssl_launch.sweep.member_return import SweepRunReturn
+        from ssl_launch.sweep.runner import Sweep, WorkerSlot, share_twins, sweep_table
+        from ssl_launch.sweep.sweep_run import SweepRun
 
         for key in ("n_jobs", "tasks_per_node"):
             value = getattr(self, key)
@@ -56,11 +56,11 @@ class SideBySideLauncher(Launcher):
             check_parallelism(f"hydra.launcher.{key}", value or 1)
         _refuse_ranks()
         loader = self.hydra_context.config_loader
-        members = share_twins(Member.all(self.task_function, loader, self.config, job_overrides, initial_job_idx))
+        members = share_twins(SweepRun.all(self.task_function, loader, self.config, job_overrides, initial_job_idx))
         self._members += members
-        sweep = Sweep(self._command(), Place.divide(*self._room(members)))
+        sweep = Sweep(self._command(), WorkerSlot.divide(*self._room(members)))
         sweep.run(members, self.retry_failed)
-        print("", members_table(self._members).to_text(), sep="\n", flush=True)
+        print("", sweep_table(self._members).to_text(), sep="\n", flush=True)
         if sweep.stopped_by == signal.SIGINT:
             raise KeyboardInterrupt
         if sweep.stopped_by is not None:
@@ -72,7 +72,7 @@ class SideBySideLauncher(Launcher):
         error = RunError(
             f"{wrong} of {len(members)} runs of the sweep did not finish; what each said is in its output.log"
         )
-        return [MemberReturn.of(member, error) for member in members]
+        return [SweepRunReturn.of(member, error) for member in members]
 
     def _command(self) -> list[str]:
         """Return the user's own command without what is swept; torchrun starts it where a member has several tasks."""

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 
 if TYPE_CHECKING:
-    from ssl_launch.sweep.sweep_run import Member
+    from ssl_launch.sweep.sweep_run import SweepRun
 
 _message = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class SlurmLauncher(SubmititLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit what is not finished, say what was submitted, and return how each member of the sweep has ended."""
         from ssl_launch.slurm.evaluation_jobs import EvaluationJobs
-        from ssl_launch.slurm.submit import SlurmJobs, note_deaths
+        from ssl_launch.slurm.submit import SlurmJobs, mark_killed_as_failed
         from ssl_launch.sweep.runner import members_to_run
 
         assert self.config is not None
@@ -39,7 +39,7 @@ class SlurmLauncher(SubmititLauncher):
         members = self._members(job_overrides, initial_job_idx)
         due = members_to_run(members, retry_failed=True)
         for member in due:
-            member.refuse_other()
+            member.check_same_config()
         runs = list({id(member): member for member in members}.values())
         method = getattr(self.task_function, "method", None)
         configs = [member.config for member in runs]
@@ -61,21 +61,21 @@ class SlurmLauncher(SubmititLauncher):
             behind = {id(member): job.job_id for member, job in zip(submitted, jobs.jobs)}
             evaluations.submit(jobs, [behind.get(id(member)) for member in runs])
         ends = jobs.wait() if arguments else []
-        note_deaths([member.config for member in submitted], jobs, ends)
+        mark_killed_as_failed([member.config for member in submitted], jobs, ends)
         returns = _returns(members, submitted, ends) if members else ends
         if evaluations is not None:
             evaluations.wait([member.status == "finished" for member in runs])
         return returns
 
-    def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[Member]":
+    def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[SweepRun]":
         """Return what is trained, nothing perhaps, or refuse all of it: a job would find out when it is its turn."""
         from ssl_launch.sweep.runner import share_twins
-        from ssl_launch.sweep.sweep_run import Member
+        from ssl_launch.sweep.sweep_run import SweepRun
 
         if getattr(self.task_function, "configured", None) is None or self.config is None or self.hydra_context is None:
             return []
         loader = self.hydra_context.config_loader
-        return share_twins(Member.all(self.task_function, loader, self.config, job_overrides, first))
+        return share_twins(SweepRun.all(self.task_function, loader, self.config, job_overrides, first))
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
         """Run one member. This is in the job, in each of its processes."""
@@ -86,10 +86,10 @@ class SlurmLauncher(SubmititLauncher):
         return worker.ended(super().__call__(*arguments, **options))
 
 
-def _returns(members: "list[Member]", submitted: "list[Member]", ends: Sequence[JobReturn]) -> list[JobReturn]:
+def _returns(members: "list[SweepRun]", submitted: "list[SweepRun]", ends: Sequence[JobReturn]) -> list[JobReturn]:
     """Show how each member has ended, and return what a sweeper wants of it: the value of its metric, or the error."""
-    from ssl_launch.sweep.member_return import MemberReturn
-    from ssl_launch.sweep.runner import members_table
+    from ssl_launch.sweep.member_return import SweepRunReturn
+    from ssl_launch.sweep.runner import sweep_table
 
     errors: dict[int, Any] = {}
     for member, end in zip(submitted, ends):
@@ -99,7 +99,7 @@ def _returns(members: "list[Member]", submitted: "list[Member]", ends: Sequence[
         member.error = "" if done else str(end._return_value)
         errors[id(member)] = end._return_value
     if len(members) > 1:
-        print("", members_table(members).to_text(), sep="\n", flush=True)
+        print("", sweep_table(members).to_text(), sep="\n", flush=True)
     else:
         print(f"{members[0].status:<11} {members[0].folder.path}", flush=True)
-    return [MemberReturn.of(member, errors.get(id(member))) for member in members]
+    return [SweepRunReturn.of(member, errors.get(id(member))) for member in members]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl_core.config.validation import nearest
+from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
 from ssl_eval.output_stream import exit_code_of_output, protect_output
 from ssl_launch.hydra_app.working_directory import check_working_directory
@@ -62,7 +62,9 @@ def main() -> int:
             print(", ".join(f"{package} {version}" for package, version in versions().items()))
             return exit_code_of_output(0)
         if name not in COMMANDS:
-            raise ConfigError(f"stable-ssl {name}: unknown command{nearest(name, [*COMMANDS, '--version', '--help'])}")
+            raise ConfigError(
+                f"stable-ssl {name}: unknown command{suggest_key(name, [*COMMANDS, '--version', '--help'])}"
+            )
         module, function = COMMANDS[name].split(":")
         code = getattr(importlib.import_module(module), function)(arguments)
         return code if name in WRITES_FILES else exit_code_of_output(code)

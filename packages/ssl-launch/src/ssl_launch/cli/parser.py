@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ssl_core.config.suggestion import did_you_mean
-from ssl_core.config.validation import nearest
+from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ class CommandParser(argparse.ArgumentParser):
         """
         for option in (each.partition("=")[0] for each in arguments if each.startswith("--")):
             if option not in self.options():
-                raise ConfigError(f"{self.prog}: {option}: unknown option{nearest(option, self.options())}")
+                raise ConfigError(f"{self.prog}: {option}: unknown option{suggest_key(option, self.options())}")
         return self.parse_args(list(arguments))
 
     def options(self) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_core.errors import ConfigError
-from ssl_core.run.environment import differences_here
+from ssl_core.run.environment import environment_diff_of_run
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.processor import MAX_PER_PROCESSOR, num_processors
@@ -25,17 +25,17 @@ are recorded in it. One line says what is not as it was when the run began."""
 
 def main(arguments: Sequence[str]) -> int:
     """Train; return the exit code."""
-    from ssl_launch.hydra_app.error_messages import complaint, end
+    from ssl_launch.hydra_app.error_messages import error_message, exit_with_message
 
     chosen = _parser().parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # as training does, through Hydra
     try:
         return resume(chosen.folder, chosen.from_scratch, chosen.method, chosen.data)
     except Exception as error:
-        line = complaint(error)
+        line = error_message(error)
         if line is None:
             raise  # somebody's bug: the whole traceback
-        end(line, getattr(error, "exit_code", 2))
+        exit_with_message(line, getattr(error, "exit_code", 2))
 
 
 def _parser() -> CommandParser:
@@ -94,7 +94,7 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     if os.path.isdir(summary.get("directory", "")):
         os.chdir(summary["directory"])  # relative paths of the configuration begin there, and git is asked there
     if os.environ.get("RANK", "0") == "0":
-        said = "; ".join(differences_here(run)) or "versions, code, processor and threads are as they were"
+        said = "; ".join(environment_diff_of_run(run)) or "versions, code, processor and threads are as they were"
         print(f"'{path}': {said}", file=sys.stderr, flush=True)
     # sums depend on how they are split
     threads = summary.get("threads", config.hardware.num_threads)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import RunFolder
-from ssl_launch.hydra_app.build_config import assemble
+from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.run_name import name_of
 
 GROUPS = ("data", "model", "optim", "hardware", "log")
@@ -71,7 +71,7 @@ def _make(
     composed["optim"] = {"epochs": 0, **settings.get("optim", {})}
     composed["hardware"] = {"device": device, **settings.get("hardware", {})}
     composed["log"] = {"report": False, **settings.get("log", {})}
-    config = assemble(composed, overrides, data=data)
+    config = build_config(composed, overrides, data=data)
     if "batch_size" not in composed["optim"]:  # nothing is trained: fewer images than the default are no mistake
         images = len(config.data.open(1, config.hardware.seed, 0, 1).train)
         config.optim.batch_size = min(config.optim.batch_size, images)

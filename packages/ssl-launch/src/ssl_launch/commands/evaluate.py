@@ -14,14 +14,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
-from ssl_core.config.validation import known_keys, problems, strictly
+from ssl_core.config.validation import build_dataclass, known_keys, validation_errors
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
-from ssl_core.run.source_location import changed_code, class_at, class_of_run
+from ssl_core.run.source_location import changed_code, class_of_run, load_class
 from ssl_launch.commands.baseline import GROUPS, make_baseline
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.arguments import WITH_VALUE, quoted
-from ssl_launch.hydra_app.error_messages import complaint
+from ssl_launch.hydra_app.error_messages import error_message
 
 if TYPE_CHECKING:
     from ssl_core.config.fine_tuning import FineTuning
@@ -85,7 +85,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
         "evaluation",
         HELP,
         lambda composed: _judge(composed, method, data),
-        lambda error: complaint(error, known=_known_keys()),
+        lambda error: error_message(error, known=_known_keys()),
         _whole,
         _one_job_each,
         options=OPTIONS,
@@ -102,13 +102,13 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     if asked.backbone is not None:
         overrides = list(HydraConfig.get().overrides.task)
         if asked.data_class is not None:
-            data = class_at(asked.data_class)
+            data = load_class(asked.data_class)
         asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
         method = None
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
     method, data = _classes(run, asked, method, data)
     from ssl_core.evaluation.evaluate_checkpoint import (
-        judge_checkpoint,  # here torch is imported: all that can be refused is by now
+        evaluate_checkpoint,  # here torch is imported: all that can be refused is by now
     )
 
     options: dict[str, Any] = {
@@ -116,7 +116,7 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
-            for path in judge_checkpoint(run, protocol, each, **options):
+            for path in evaluate_checkpoint(run, protocol, each, **options):
                 print(_table(json.loads(path.read_text())).to_text(), path, sep="\n", flush=True)
         except ValueError as error:
             if isinstance(error, ConfigError):
@@ -145,17 +145,17 @@ def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTun
     fine_tuning = protocol.pop("finetune", None)
     settings = {group: plain.pop(group) or {} for group in GROUPS if group in plain}
     groups = {"": EvaluationConfig, **_protocol_groups()}
-    found = problems({"": plain, "eval": protocol, "eval.finetune": fine_tuning}, groups)
+    found = validation_errors({"": plain, "eval": protocol, "eval.finetune": fine_tuning}, groups)
     if found:
         raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
-    asked, kept = strictly(EvaluationConfig, plain), strictly(groups["eval"], protocol)
+    asked, kept = build_dataclass(EvaluationConfig, plain), build_dataclass(groups["eval"], protocol)
     if asked.backbone is not None and asked.method_class is not None:
         raise ConfigError("--method: a run has a method; backbone=NAME is a backbone without a run")
     if asked.backbone is None and (asked.weights is not None or settings):
         key = "weights" if asked.weights is not None else next(iter(settings))
         raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
     kept.check()
-    tuned = None if fine_tuning is None else strictly(groups["eval.finetune"], fine_tuning)
+    tuned = None if fine_tuning is None else build_dataclass(groups["eval.finetune"], fine_tuning)
     if tuned is not None:
         tuned.check()
     return asked, kept, tuned, settings
@@ -222,12 +222,12 @@ def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
 
 def _appearing(run: RunFolder) -> Iterator[Path]:
     """Give the checkpoints of a run as they are finished, until the run has ended and all are given."""
-    from ssl_core.checkpoint.store import Checkpoints
+    from ssl_core.checkpoint.store import CheckpointStore
 
     given: set[Path] = set()
     while True:
         over = run.read_summary().get("status") not in (None, "running")
-        new = [path for path in Checkpoints(run.checkpoints).all() if path not in given]
+        new = [path for path in CheckpointStore(run.checkpoints).all() if path not in given]
         for path in new:
             given.add(path)
             if path.exists():  # else it was pruned in the meantime

@@ -10,10 +10,10 @@ from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.methods import method_class
 from ssl_core.run.folder import plain_config
-from ssl_core.run.source_location import keep_place
+from ssl_core.run.source_location import remember_source
 from ssl_launch.hydra_app.app import run_command
-from ssl_launch.hydra_app.build_config import assemble, every_key
-from ssl_launch.hydra_app.error_messages import complaint, end
+from ssl_launch.hydra_app.build_config import build_config, every_key
+from ssl_launch.hydra_app.error_messages import error_message, exit_with_message
 from ssl_launch.hydra_app.run_name import run_name
 
 HELP = """Train: PROGRAM [--config-name=NAME] [group.key=value ...]
@@ -66,15 +66,15 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
     """
     for problem in (_problem_with_method(method), _problem_with_data(data)):
         if problem:
-            end(problem, ConfigError.exit_code)
+            exit_with_message(problem, ConfigError.exit_code)
     for kind in (method, data):
         if kind is not None:
-            keep_place(kind)
+            remember_source(kind)
     run_command(
         "simclr_digits",
         HELP,
         lambda composed: _run(composed, method, data, report),
-        lambda error: complaint(error, data, method=method),
+        lambda error: error_message(error, data, method=method),
         lambda composed: plain_config(_config(composed, method, data, report)),
         configured=lambda composed: _config(composed, method, data, report),
         method=method,
@@ -113,7 +113,7 @@ def _named(value: Any) -> str:
 def _config(composed: DictConfig, method: type | None, data: type | None, report: bool) -> Config:
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     plain.pop("hydra", None)  # of a member that a launcher has composed
-    config = assemble(plain, list(HydraConfig.get().overrides.task), method, data)
+    config = build_config(plain, list(HydraConfig.get().overrides.task), method, data)
     config.log.report = config.log.report and report
     if config.log.run is None:
         config.log.run = run_name(HydraConfig.get(), method)

@@ -14,8 +14,8 @@ from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import plain_config
 from ssl_launch.hydra_app.app import run_command
-from ssl_launch.hydra_app.build_config import assemble
-from ssl_launch.hydra_app.error_messages import complaint
+from ssl_launch.hydra_app.build_config import build_config
+from ssl_launch.hydra_app.error_messages import error_message
 from ssl_launch.hydra_app.run_name import name_of
 
 HELP = """Draw its views: PROGRAM [--config-name=NAME] [key=value ...]
@@ -36,7 +36,7 @@ NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0}  # the col
 def show_views() -> None:
     """Draw, and print the name of the file."""
     run_command(
-        "simclr_digits", HELP, lambda composed: print(draw(_config(composed)).resolve()), complaint,
+        "simclr_digits", HELP, lambda composed: print(draw(_config(composed)).resolve()), error_message,
         lambda composed: plain_config(_config(composed)),
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ def show_views() -> None:
 def _config(composed: DictConfig) -> Config:
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     hydra = HydraConfig.get()
-    config = assemble(plain, list(hydra.overrides.task))
+    config = build_config(plain, list(hydra.overrides.task))
     config.log.run = config.log.run or name_of(["Views", str(hydra.job.config_name)], list(hydra.overrides.task))
     return config
 

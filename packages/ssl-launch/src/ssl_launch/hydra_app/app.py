@@ -17,15 +17,15 @@ from ssl_core.errors import ConfigError
 from ssl_eval.output_stream import protect_output
 from ssl_launch.hydra_app.arguments import (
     check_arguments,
+    normalize_arguments,
     options_as_keys,
-    options_of_a_member,
-    tidy_arguments,
+    options_of_a_run,
     with_multirun,
     without_cfg_job,
 )
 from ssl_launch.hydra_app.build_config import every_key
 from ssl_launch.hydra_app.defaults import HERE, register_defaults
-from ssl_launch.hydra_app.error_messages import EMBEDDED, end
+from ssl_launch.hydra_app.error_messages import EMBEDDED, exit_with_message
 from ssl_launch.hydra_app.working_directory import check_working_directory
 
 
@@ -72,7 +72,7 @@ def run_command(
     try:
         check_working_directory()
     except ConfigError as error:
-        end(str(error), error.exit_code)
+        exit_with_message(str(error), error.exit_code)
     script = Path(sys.argv[0]).absolute()
     beside = script.parent / "configs"
     program = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
@@ -98,12 +98,12 @@ def run_command(
             line = complain(error)
             if line is None or not alone:
                 raise  # a sweep's launcher must see it: the other members go on
-            end(line, getattr(error, "exit_code", 2))
+            exit_with_message(line, getattr(error, "exit_code", 2))
 
     shows = False
     try:
         options = options or {}
-        arguments = tidy_arguments(options_as_keys(sys.argv[1:], options), script.parent)
+        arguments = normalize_arguments(options_as_keys(sys.argv[1:], options), script.parent)
         arguments, shows = without_cfg_job(arguments)
         prepared = prepare(arguments)
         check_arguments(prepared, sys.argv[1:], keys, options)
@@ -113,15 +113,15 @@ def run_command(
             sys.argv[1:] = with_multirun(prepared)
         launched: Any = task
         launched.method = method
-        launched.configured, launched.command = configured, [*program, *options_of_a_member(sys.argv[1:])]
+        launched.configured, launched.command = configured, [*program, *options_of_a_run(sys.argv[1:])]
         entry(task)()
     except Exception as error:
         line = complain(error) or _of_hydra(error)
         if line is None:
             raise  # somebody's bug: the whole traceback
-        end(line, getattr(error, "exit_code", 2))
+        exit_with_message(line, getattr(error, "exit_code", 2))
     except KeyboardInterrupt as stopped:
-        end(str(stopped) or "interrupted", 130)
+        exit_with_message(str(stopped) or "interrupted", 130)
 
 
 def _refuse_to_stay() -> None:

@@ -8,7 +8,7 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from ssl_core.config.suggestion import close_names
-from ssl_core.config.validation import nearest
+from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
 from ssl_launch.hydra_app.override_syntax import check_overrides
 
@@ -56,7 +56,7 @@ def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
     return found
 
 
-def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
+def normalize_arguments(arguments: list[str], script_folder: Path) -> list[str]:
     """Return the arguments with all options in front and ``--config-path`` absolute.
 
     Hydra 1.3 refuses options, ``-m`` among them, that stand between overrides, and reads a relative ``--config-path``
@@ -65,7 +65,7 @@ def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
 
     Examples
     --------
-    >>> tidy_arguments(["optim.lr=1", "-m", "optim.epochs=2,3", "--config-name", "mine"], Path("."))
+    >>> normalize_arguments(["optim.lr=1", "-m", "optim.epochs=2,3", "--config-name", "mine"], Path("."))
     ['-m', '--config-name', 'mine', 'optim.lr=1', 'optim.epochs=2,3']
     """
     options: list[str] = []
@@ -86,12 +86,12 @@ def tidy_arguments(arguments: list[str], script_folder: Path) -> list[str]:
     return options + overrides
 
 
-def options_of_a_member(arguments: list[str]) -> list[str]:
+def options_of_a_run(arguments: list[str]) -> list[str]:
     """Return the options of tidied arguments that each member of a sweep shares: all but ``-m``.
 
     Examples
     --------
-    >>> options_of_a_member(["-m", "--config-name", "mine", "optim.lr=1,2"])
+    >>> options_of_a_run(["-m", "--config-name", "mine", "optim.lr=1,2"])
     ['--config-name', 'mine']
     """
     options: list[str] = []
@@ -131,7 +131,7 @@ def check_arguments(
 
     def refuse(said: str) -> NoReturn:
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", said)
-        hint = nearest(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
+        hint = suggest_key(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
         raise ConfigError(f"{said.partition(' (choose')[0]}{hint}")
 
     parser.error = refuse  # type: ignore[assignment, method-assign]
@@ -140,7 +140,7 @@ def check_arguments(
     hidden = [each for each in given if each.partition("=")[0] in _NOT_OFFERED]
     for option in (*hidden, *unknown):
         name = option.partition("=")[0]
-        raise ConfigError(f"{name}: unknown option{_as_key(option, typed, keys()) or nearest(name, known)}")
+        raise ConfigError(f"{name}: unknown option{_as_key(option, typed, keys()) or suggest_key(name, known)}")
     check_overrides(chosen.overrides)
 
 

@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any
 
 from ssl_core.config import GROUPS, Config, ModelConfig
-from ssl_core.config.validation import known_keys, nearest, problems, strictly
+from ssl_core.config.validation import build_dataclass, known_keys, suggest_key, validation_errors
 from ssl_core.errors import ConfigError
 from ssl_core.methods import METHODS, config_class
 
 
-def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None, data: type | None = None) -> Config:
+def build_config(
+    composed: dict[str, Any], overrides: list[str], method: Any = None, data: type | None = None
+) -> Config:
     """Return the configuration, or refuse it with one line. No data is opened, and no torch imported for methods of ours.
 
     Parameters
@@ -31,7 +33,7 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
     if "eval" in composed:
         raise ConfigError("eval: this group configures an evaluation; use it with eval.py or `stable-ssl eval`")
     if not isinstance(composed.get("model") or {}, dict):
-        raise ConfigError(problems({"model": composed["model"]}, {"model": ModelConfig})[0][1])
+        raise ConfigError(validation_errors({"model": composed["model"]}, {"model": ModelConfig})[0][1])
     model = dict(composed.get("model") or {})
     if method is None:
         keys = config_class(str(model.get("name", ModelConfig.name)))
@@ -49,11 +51,11 @@ def assemble(composed: dict[str, Any], overrides: list[str], method: Any = None,
     groups: dict[str, Any] = {"data": data, **GROUPS, "model": keys}
     given = {**composed, "model": model}
     _refuse_empty_mappings(given, overrides)
-    found = problems(given, groups)
+    found = validation_errors(given, groups)
     if found:
         more = f" (and {len(found) - 1} more: {', '.join(key for key, _ in found[1:])})" if len(found) > 1 else ""
         raise ConfigError(f"{found[0][1]}{more}")
-    built = {name: strictly(group, given.get(name) or {}) for name, group in groups.items()}
+    built = {name: build_dataclass(group, given.get(name) or {}) for name, group in groups.items()}
     config = Config(**built)
     config.check()
     return config
@@ -80,7 +82,7 @@ def default_data() -> type:
 def unknown_key(key: str, data: type | None = None, method: Any = None) -> str:
     """Return the message for a key that no dataclass knows, or an empty string for a key that exists."""
     keys = every_key(data, method)
-    return "" if key in keys else f"{key}: unknown key{nearest(key, keys)}"
+    return "" if key in keys else f"{key}: unknown key{suggest_key(key, keys)}"
 
 
 def every_key(data: type | None = None, method: Any = None) -> set[str]:

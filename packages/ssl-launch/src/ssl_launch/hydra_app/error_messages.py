@@ -10,19 +10,21 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_core.config.validation import nearest
+from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError, RunError
 from ssl_launch.hydra_app.build_config import unknown_key
 from ssl_launch.hydra_app.hydra_keys import LAUNCHER, unknown_hydra_key
 from ssl_launch.hydra_app.override_syntax import unreadable
 
-EMBEDDED = Path(__file__).parents[1] / "configs"  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
+EMBEDDED = (
+    Path(__file__).parents[1] / "configs"
+)  # on the search path of every command (hydra_plugins.ssl_launch_plugin)
 _ABOUT_A_KEY = re.compile(r"(data|model|optim|hardware|log|eval)\.\w+")
 _EVALUATION = "evaluation"  # the embedded configuration of an evaluation, which is not one to train
 _TRAINING = "simclr_digits"
 
 
-def complaint(
+def error_message(
     error: BaseException, data: type | None = None, known: Iterable[str] = (), method: Any = None
 ) -> str | None:
     """Return the line to show for an error, or None where the traceback is what helps.
@@ -50,7 +52,7 @@ def complaint(
     return None
 
 
-def end(line: str, code: int) -> NoReturn:
+def exit_with_message(line: str, code: int) -> NoReturn:
     """End the process with a line on stderr and an exit code."""
     print(line, file=sys.stderr, flush=True)
     raise SystemExit(code)
@@ -62,7 +64,7 @@ def _hydra(error: Exception, data: type | None, known: Iterable[str], method: An
     if key and key[1].startswith("hydra."):
         return unknown_hydra_key(key[1])
     if key:
-        sentence = f"{key[1]}: unknown key{nearest(key[1], known)}" if known else unknown_key(key[1], data, method)
+        sentence = f"{key[1]}: unknown key{suggest_key(key[1], known)}" if known else unknown_key(key[1], data, method)
         return sentence or f"{key[1]}: the configuration file does not have this key; write ++{key[1]}=VALUE"
     several = re.match(r"Ambiguous value for argument '(.+)'", said)
     if several:
@@ -91,10 +93,10 @@ def _missing(error: MissingConfigException, other: str) -> str:
     name = error.missing_cfg_file.removesuffix(".yaml")
     if error.options is not None and "/" in name:
         group, _, choice = name.rpartition("/")
-        return f"{group}={choice}: there is no such choice{nearest(choice, error.options)}"
+        return f"{group}={choice}: there is no such choice{suggest_key(choice, error.options)}"
     inner = re.match(r"In '(.+)': Could not", str(error))  # a name in a defaults list
     place = f"{inner[1]}: defaults: {name}" if inner else f"--config-name={name}"
-    return f"{place}: there is no such configuration{nearest(name, {*(error.options or ())} - {other})}"
+    return f"{place}: there is no such configuration{suggest_key(name, {*(error.options or ())} - {other})}"
 
 
 def _line(text: str) -> str:

@@ -8,7 +8,7 @@ from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideConf
-from ssl_core.config.validation import nearest
+from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
 from ssl_launch.slurm.config import SlurmConf
 
@@ -43,13 +43,13 @@ def check_hydra_keys(config: DictConfig) -> None:
 def unknown_hydra_key(key: str) -> str:
     """Return the message for a key of ``hydra`` that does not exist, e.g. ``hydra.launcher.n_job``."""
     if not key.startswith(LAUNCHER):
-        return f"{key}: unknown key{nearest(key, _names(OmegaConf.structured(HydraConf), 'hydra'))}"
+        return f"{key}: unknown key{suggest_key(key, _names(OmegaConf.structured(HydraConf), 'hydra'))}"
     known = {
         LAUNCHER + field.name: launcher for launcher, conf in _LAUNCHERS.items() for field in dataclasses.fields(conf)
     }
     if key in known:
         return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher={known[key]}"
-    return f"{key}: unknown key{nearest(key, known)}"
+    return f"{key}: unknown key{suggest_key(key, known)}"
 
 
 def _refuse_unknown(node: DictConfig, place: str) -> None:
@@ -63,7 +63,7 @@ def _refuse_unknown(node: DictConfig, place: str) -> None:
         if known is not None and key not in known:
             if name.startswith(LAUNCHER) or place == "hydra":
                 raise ConfigError(unknown_hydra_key(name))
-            raise ConfigError(f"{name}: unknown key{nearest(name, {f'{place}.{each}' for each in known})}")
+            raise ConfigError(f"{name}: unknown key{suggest_key(name, {f'{place}.{each}' for each in known})}")
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
             _refuse_unknown(child, name)

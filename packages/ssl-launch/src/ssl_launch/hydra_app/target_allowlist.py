@@ -69,7 +69,7 @@ class CheckedLoader(ConfigLoaderImpl):
             if error.options is None:  # a name, not a choice of a group: list what all places of the search path hold
                 error.options = [name for name in self.get_group_options("") if not name.startswith("_")]
             raise
-        refuse_foreign_targets(config)
+        check_targets(config)
         check_hydra_keys(config)
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}
         check_axes((f"{key}={value}" for key, value in params.items()), self)
@@ -97,7 +97,7 @@ def _refuse_package(path: str) -> None:
         raise ConfigError(f"hydra.searchpath=[{path!r}]: a package would be imported; expected a folder, file://FOLDER")
 
 
-def refuse_foreign_targets(config: DictConfig) -> None:
+def check_targets(config: DictConfig) -> None:
     """Raise if a composed configuration names something to call, to import or to load that is not on our list.
 
     Raises

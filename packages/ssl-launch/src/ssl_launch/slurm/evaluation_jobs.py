@@ -63,7 +63,7 @@ class EvaluationJobs:
             after = SlurmJobs(training.folder, _behind(job and f"afterok:{job}", params, "evaluate"))
             run, count = str(RunFolder.of(config).path.absolute()), checkpoints_kept(config)
             what = (count, self.protocol, self.fine_tuning, self.method, type(config.data))
-            after.submit(worker.run, [(judge, run, number, *what) for number in range(count)])
+            after.submit(worker.run, [(evaluate_run, run, number, *what) for number in range(count)])
             self.jobs.append(after)
             ids.append(after.number)
         last = SlurmJobs(training.folder, _behind(f"afterany:{':'.join(ids)}", params, "report"))
@@ -93,16 +93,18 @@ def checkpoints_kept(config: Config) -> int:
     return max(1, min(log.keep_checkpoints, every))
 
 
-def judge(run: str, number: int, count: int, protocol: Any, fine_tuning: Any, method: type | None, data: type) -> None:
+def evaluate_run(
+    run: str, number: int, count: int, protocol: Any, fine_tuning: Any, method: type | None, data: type
+) -> None:
     """Judge the checkpoint that is the ``number``-th from the newest; the last of ``count`` jobs takes what is older, too."""
-    from ssl_core.checkpoint.store import Checkpoints
-    from ssl_core.evaluation.evaluate_checkpoint import judge_checkpoint
+    from ssl_core.checkpoint.store import CheckpointStore
+    from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 
     folder = RunFolder(run)
-    newest_first = Checkpoints(folder.checkpoints).all()[::-1]
+    newest_first = CheckpointStore(folder.checkpoints).all()[::-1]
     mine = newest_first[number:] if number == count - 1 else newest_first[number : number + 1]
     for checkpoint in mine:
-        for path in judge_checkpoint(folder, protocol, checkpoint, method, data, fine_tuning=fine_tuning):
+        for path in evaluate_checkpoint(folder, protocol, checkpoint, method, data, fine_tuning=fine_tuning):
             print(path, flush=True)
 
 

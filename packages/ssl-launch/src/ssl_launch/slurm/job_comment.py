@@ -13,7 +13,7 @@ _COMMENT = "ssl-launch, exit code {code}: {sentence}"
 _OURS = re.compile(_COMMENT.format(code=r"(?P<code>\d+)", sentence="(?P<sentence>.+)"))  # it may also be its owner's
 
 
-def leave(job: str, sentence: str, code: int) -> None:
+def write(job: str, sentence: str, code: int) -> None:
     """Leave a sentence of a job (``7``, or ``7_1`` of an array) that fails with this exit code."""
     said = _COMMENT.format(code=code, sentence=" ".join(sentence.split()))
     command = ["scontrol", "update", f"JobId={job}", f"Comment={said}"]
@@ -21,12 +21,12 @@ def leave(job: str, sentence: str, code: int) -> None:
         subprocess.run(command, capture_output=True, timeout=60)
 
 
-def leave_in_shell(job: str, sentence: str) -> str:
+def shell_command(job: str, sentence: str) -> str:
     """Return the line of shell that leaves a sentence, both with variables of the shell in them, and exit code 1."""
     return f'scontrol update JobId={job} "Comment={_COMMENT.format(code=1, sentence=sentence)}"'
 
 
-def of(job: str) -> JobError | None:
+def read(job: str) -> JobError | None:
     """Return what a job has left, or None. SLURM remembers it for some minutes after the job (``MinJobAge``)."""
     command = ["squeue", "--noheader", "--states=all", "--jobs", job, "--format=%k"]
     said = subprocess.run(command, capture_output=True, text=True).stdout

@@ -54,7 +54,7 @@ def before(
         "begun=$(newest)",
         "give_up() {  # why",
         '  echo "ssl-launch: job $job is given up: $1" >&2',
-        "  " + job_comment.leave_in_shell("$job", "it is given up: $1"),
+        "  " + job_comment.shell_command("$job", "it is given up: $1"),
         "}",
         "come_back() {  # timeout, preempted or killed",
         "  state=$(squeue -h -j $job -o %T) || state=RUNNING  # another: cancelled, or SLURM requeues it",

@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError, DiskError
-from ssl_core.run.atomic_file import writing
+from ssl_core.run.atomic_file import translate_disk_errors
 from ssl_core.run.folder import RunFolder
 from ssl_launch.slurm import job_comment, sbatch_script
 from ssl_launch.slurm.config import signal_delay_s
@@ -137,7 +137,7 @@ class SlurmJobs:
         """Take over what jobs without a result have left with SLURM, while it remembers them: other jobs may go on for days."""
         for job in self.jobs:
             if job.job_id not in self._last_words and job.done() and not job.task(0).paths.result_pickle.exists():
-                self._last_words[job.job_id] = job_comment.of(job.job_id)
+                self._last_words[job.job_id] = job_comment.read(job.job_id)
 
     def _queue(self) -> list[str]:
         """Return how each job that has not ended stands: "running", or "pending (Priority)", say."""
@@ -181,7 +181,7 @@ class SlurmJobs:
         return str(Path(self.jobs[0].paths.folder).parent / f"{self.number}{'_*' if len(self.jobs) > 1 else ''}")
 
 
-def note_deaths(configs: Sequence[Config], jobs: SlurmJobs, ends: Sequence[JobReturn]) -> None:
+def mark_killed_as_failed(configs: Sequence[Config], jobs: SlurmJobs, ends: Sequence[JobReturn]) -> None:
     """Say in the summary of each run whose process was killed that it has failed: it could not do so itself."""
     for config, job, end in zip(configs, jobs.jobs, ends):
         folder = RunFolder.of(config)
@@ -216,7 +216,7 @@ def _without_result(job: Any, said: str) -> JobError:
     """Return the error of a job that has left nothing: it is the disk's, if that takes nothing from here either."""
     log = job.paths.stderr
     try:
-        with writing(log, PROBE_BYTES), tempfile.TemporaryFile(dir=log.parent) as file:
+        with translate_disk_errors(log, PROBE_BYTES), tempfile.TemporaryFile(dir=log.parent) as file:
             file.write(bytes(PROBE_BYTES))
             file.flush()
     except DiskError as refused:

@@ -63,5 +63,5 @@ def ended(result: JobReturn) -> JobReturn:
                 cloudpickle_dump(("success", result), path)
         except OSError:
             if job.global_rank == 0:
-                job_comment.leave(job.job_id, said, code)
+                job_comment.write(job.job_id, said, code)
     raise SystemExit(code)

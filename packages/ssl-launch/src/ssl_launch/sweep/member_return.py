@@ -4,14 +4,14 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from ssl_launch.sweep.sweep_run import Member
+from ssl_launch.sweep.sweep_run import SweepRun
 
 
-class MemberReturn(JobReturn):
+class SweepRunReturn(JobReturn):
     """The value of its metric, or the error."""
 
     @classmethod
-    def of(cls, member: Member, error: Any) -> "MemberReturn":
+    def of(cls, member: SweepRun, error: Any) -> "SweepRunReturn":
         """Return that of a member that has ended; ``error`` is raised to whoever asks for the value of one that failed."""
         done = member.status == "finished"
         returned = cls(overrides=member.overrides, status=JobStatus.COMPLETED if done else JobStatus.FAILED)

@@ -19,25 +19,25 @@ from ssl_core.run.signals import StopSignal
 from ssl_core.run.source_location import changed_code
 from ssl_eval.metric_cell import Cell, metric_cell
 from ssl_eval.table import Table
-from ssl_launch.sweep.sweep_run import Member
+from ssl_launch.sweep.sweep_run import SweepRun
 
 POLL_SECONDS = 0.1  # between two looks at who has ended
 
 
 @dataclass
-class Place:
+class WorkerSlot:
     """Where one member at a time computes: some of the machine's cores, and GPUs where there are any."""
 
     cores: list[int] = field(default_factory=list)  # empty: all that this process has
     gpus: list[str] = field(default_factory=list)  # in CUDA_VISIBLE_DEVICES' words; empty: what this process sees
 
     @staticmethod
-    def divide(n_jobs: int, gpus: list[str], gpus_each: int) -> "list[Place]":
+    def divide(n_jobs: int, gpus: list[str], gpus_each: int) -> "list[WorkerSlot]":
         """Return ``n_jobs`` places that share cores and GPUs as evenly as it goes, without overlap while there are enough.
 
         Examples
         --------
-        >>> [place.gpus for place in Place.divide(3, ["0", "1", "2", "3"], 2)]
+        >>> [place.gpus for place in WorkerSlot.divide(3, ["0", "1", "2", "3"], 2)]
         [['0', '1'], ['2', '3'], ['0', '1']]
         """
         cores = sorted(os.sched_getaffinity(0)) if n_jobs > 1 and hasattr(os, "sched_getaffinity") else []
@@ -46,7 +46,7 @@ class Place:
         for number in range(n_jobs):
             first = number * each % len(cores) if cores else 0
             begin = number * gpus_each % len(gpus) if gpus else 0
-            places.append(Place(cores[first : first + each], gpus[begin : begin + gpus_each]))
+            places.append(WorkerSlot(cores[first : first + each], gpus[begin : begin + gpus_each]))
         return places
 
     @contextlib.contextmanager
@@ -80,13 +80,13 @@ class Sweep:
         As many members run at a time.
     """
 
-    def __init__(self, command: list[str], places: list[Place]) -> None:
+    def __init__(self, command: list[str], places: list[WorkerSlot]) -> None:
         self.command = command
         self.places = places
         self.stopped_by: int | None = None  # the signal
-        self._running: dict[int, tuple[Member, subprocess.Popen[bytes]]] = {}  # by the number of their place
+        self._running: dict[int, tuple[SweepRun, subprocess.Popen[bytes]]] = {}  # by the number of their place
 
-    def run(self, members: list[Member], retry_failed: bool = False) -> None:
+    def run(self, members: list[SweepRun], retry_failed: bool = False) -> None:
         """Bring every member to its end; after a signal, those that run, and start no more."""
         waiting = members_to_run(members, retry_failed)
         with self._signals():
@@ -97,7 +97,7 @@ class Sweep:
                 time.sleep(POLL_SECONDS)
                 self._gather()
 
-    def _start(self, member: Member, number: int, place: Place) -> None:
+    def _start(self, member: SweepRun, number: int, place: WorkerSlot) -> None:
         folder = member.folder
         folder.path.mkdir(parents=True, exist_ok=True)
         with place.taken() as environment, open(folder.output, "ab") as output:
@@ -134,7 +134,7 @@ class Sweep:
                 process.send_signal(number)
 
 
-def _warn_of_changed_code(members: list[Member]) -> None:
+def _warn_of_changed_code(members: list[SweepRun]) -> None:
     """Name the source files that have changed since finished members were trained: these are not trained again."""
     finished = [member for member in members if member.status == "finished"]
     changed = Counter(file for member in finished for file in changed_code(member.folder.read_summary()))
@@ -146,7 +146,7 @@ def _warn_of_changed_code(members: list[Member]) -> None:
         )
 
 
-def members_table(members: list[Member]) -> Table:
+def sweep_table(members: list[SweepRun]) -> Table:
     """Return how each member stands: status, metric, folder; why one has failed stands under it."""
     common = set.intersection(*(set(member.overrides) for member in members))
     metrics = [member.metric() for member in members]
@@ -175,7 +175,7 @@ def _listed(counts: "Counter[str]") -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def share_twins(members: list[Member]) -> list[Member]:
+def share_twins(members: list[SweepRun]) -> list[SweepRun]:
     """Return the members, with one object for those that are the same run: a search may draw a value twice.
 
     Raises
@@ -183,7 +183,7 @@ def share_twins(members: list[Member]) -> list[Member]:
     ConfigError
         If different members would be in one folder.
     """
-    seen: dict[str, Member] = {}
+    seen: dict[str, SweepRun] = {}
     for member in members:
         first = seen.setdefault(str(member.folder.path.absolute()), member)
         if plain_config(first.config) != plain_config(member.config):
@@ -195,7 +195,7 @@ def share_twins(members: list[Member]) -> list[Member]:
     return [seen[str(member.folder.path.absolute())] for member in members]
 
 
-def members_to_run(members: list[Member], retry_failed: bool) -> list[Member]:
+def members_to_run(members: list[SweepRun], retry_failed: bool) -> list[SweepRun]:
     """Return the members, each once, that an earlier sweep has not brought to an end; print how many it has."""
     members = list({id(member): member for member in members}.values())
     for member in members:

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, open_dict
 
 from ssl_core.config import Config
 from ssl_core.errors import RunFolderError
-from ssl_core.run.folder import RunFolder, free_keys, plain_config
+from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_eval.metric_names import in_order, is_accuracy
 
 
 @dataclass
-class Member:
+class SweepRun:
     """One run of a sweep. Passive: :class:`ssl_launch.sweep.runner.Sweep` starts it and waits for it.
 
     Attributes
@@ -39,7 +39,7 @@ class Member:
     @classmethod
     def all(
         cls, task: Any, loader: Any, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
-    ) -> "list[Member]":
+    ) -> "list[SweepRun]":
         """Return the members of a sweep, of which the first has this number; whatever would be refused in one is refused here.
 
         Parameters
@@ -72,9 +72,9 @@ class Member:
         """The run folder."""
         return RunFolder.of(self.config)
 
-    def refuse_other(self) -> None:
+    def check_same_config(self) -> None:
         """Raise a RunFolderError if its folder holds another run."""
-        self.folder.refuse_other(plain_config(self.config), free_keys(self.config))
+        self.folder.check_same_config(plain_config(self.config), resume_overridable_keys(self.config))
 
     def look(self, retry_failed: bool) -> None:
         """Find what an earlier sweep has left: the finished need nothing, the failed are tried again if asked.
@@ -85,7 +85,7 @@ class Member:
         if earlier.get("status") not in ("finished", "failed"):
             return
         try:
-            self.refuse_other()
+            self.check_same_config()
         except RunFolderError:
             return  # it is another run's; started, it says so in words
         if earlier["status"] == "finished":
