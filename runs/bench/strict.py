@@ -71,11 +71,12 @@ IMPOSSIBLE = {
 }
 # Any word is possible: names, and places that the run itself looks for before it opens the data
 ANY_WORD = {
+    "method_class", "data_class",
     "data.root", "data.split", "model.init_from", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run",
     "backbone", "weights", "eval.finetune.views",
 }  # fmt: skip
 # Whose bounds are possible only beside other values than the default ones
-BESIDE_OTHERS = {"optim.max_steps", "eval.finetune.epochs", "model.whitening_size"}
+BESIDE_OTHERS = {"optim.batch_size", "optim.max_steps", "eval.finetune.epochs", "model.whitening_size"}
 
 
 @dataclasses.dataclass

@@ -20,6 +20,15 @@ LABELS = torch.arange(120) // 2 % 3
 PROTOCOL = ssl_eval.Protocol(
     knn=[5], few=[4], draws=2, sgd=True, ridge=True, class_means=True, retrieval=[1], map_samples=0
 )
+
+
+def linear_of(result):
+    """The accuracy of the linear probe; raises the reason where it was omitted."""
+    if "linear" in result.get("omitted", {}):
+        raise ValueError(result["omitted"]["linear"])
+    return result["metrics"]["linear"]
+
+
 FUNCTIONS = {
     "knn": lambda x: knn(*halves(x)[:3], k=5),
     "linear_probe": lambda x: linear_probe(*halves(x)).scores,
@@ -39,7 +48,7 @@ FUNCTIONS = {
     "lidar": lambda x: ssl_eval.lidar(x.unflatten(0, (60, 2)), delta=1e-3 * float(x.square().double().mean())),
     "principal_components": lambda x: ssl_eval.principal_components(x, 1),
     "tsne": lambda x: tsne(x, perplexity=5, iterations=5),
-    "judge": lambda x: ssl_eval.judge(ssl_eval.Features(*halves(x)), PROTOCOL)["metrics"]["linear"],
+    "judge": lambda x: linear_of(ssl_eval.judge(ssl_eval.Features(*halves(x)), PROTOCOL)),
     "label_free": lambda x: list(ssl_eval.label_free(x, x.unflatten(0, (60, 2))).values()),
     # the Euclidean twins of those above
     "knn, euclidean": lambda x: knn(*halves(x)[:3], k=5, metric="euclidean", temperature=math.inf),

@@ -81,3 +81,65 @@ def test_what_a_job_has_left_with_slurm_is_said_with_its_exit_code_and_a_comment
     for comment in ("", "(null)", "for the paper"):
         stands.write_text(f"{comment}\n")
         assert job_comment.read("7_1") is None
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """Return a function that launches a sweep of six members, of which some have finished; it returns what was submitted."""
+    from hydra.core.utils import JobReturn, JobStatus
+
+    from hydra_plugins.ssl_launch_plugin.slurm_launcher import SlurmLauncher
+    from ssl_core.config import Config
+    from ssl_core.run.folder import plain_config
+    from ssl_launch.slurm import submit
+    from ssl_launch.sweep.sweep_run import SweepRun
+
+    submitted = []
+
+    class Jobs:
+        """SlurmJobs without a cluster: every job that is submitted finishes."""
+
+        def __init__(self, folder, params):
+            self.jobs = []
+
+        def submit(self, function, arguments, checkpoints=()):
+            submitted.extend(overrides for overrides, *_ in arguments)
+            self.jobs = [SimpleNamespace(job_id=f"7_{number}") for number in range(len(arguments))]
+
+        def wait(self):
+            return [JobReturn(status=JobStatus.COMPLETED, _return_value=0.5) for _ in self.jobs]
+
+    def member(number, finished):
+        config = Config(data=object())
+        config.log.folder, config.log.run = str(tmp_path), f"seed={number}"
+        run = SweepRun([f"hardware.seed={number}"], config)
+        if finished:
+            run.folder.create(plain_config(config))
+            run.folder.write_summary({"status": "finished", "metrics": {}})
+        return run
+
+    def launch(finished):
+        members = [member(number, number in finished) for number in range(6)]
+        launcher = SlurmLauncher.__new__(SlurmLauncher)
+        launcher.evaluate, launcher.params = None, {}
+        launcher.config = SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(dir=str(tmp_path))))
+        launcher.hydra_context = SimpleNamespace(config_loader=None)
+        launcher.task_function = None
+        monkeypatch.setattr(SlurmLauncher, "_members", lambda self, overrides, first: members)
+        monkeypatch.setattr(submit, "SlurmJobs", Jobs)
+        submitted.clear()
+        returns = launcher.launch([each.overrides for each in members], 0)
+        assert [each.status for each in members] == ["finished"] * 6
+        assert len(returns) == 6
+        return list(submitted)
+
+    return launch
+
+
+def test_finished_members_of_a_sweep_are_not_submitted_again(sweep, capsys):
+    assert sweep(finished=range(6)) == []
+    assert "of 6 runs 6 finished before, 0 to do" in capsys.readouterr().out
+
+
+def test_only_the_rest_of_a_sweep_is_submitted(sweep):
+    assert sweep(finished={0, 1, 4}) == [["hardware.seed=2"], ["hardware.seed=3"], ["hardware.seed=5"]]

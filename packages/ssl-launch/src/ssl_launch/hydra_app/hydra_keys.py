@@ -55,7 +55,7 @@ def unknown_hydra_key(key: str) -> str:
 def _refuse_unknown(node: DictConfig, place: str) -> None:
     """Compare the keys of a node, and of all nodes in it, with the dataclass from which Hydra made it."""
     kind: Any = OmegaConf.get_type(node)
-    known = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
+    known = _fields(kind) if dataclasses.is_dataclass(kind) else None
     if place == "hydra" and known is not None:
         known.add("env")  # a group of Hydra's own that its dataclass does not have
     for key in map(str, node):
@@ -67,6 +67,11 @@ def _refuse_unknown(node: DictConfig, place: str) -> None:
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
             _refuse_unknown(child, name)
+
+
+def _fields(kind: Any) -> set[str]:
+    """Return the fields of a dataclass and of its subclasses: a group such as the sampler is typed by its base class."""
+    return {field.name for field in dataclasses.fields(kind)}.union(*map(_fields, kind.__subclasses__()))
 
 
 def _names(node: DictConfig, place: str) -> set[str]:
