@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, Teacher
 from ssl_core.backbones import build_backbone
+from ssl_core.batch import Batch
 from ssl_core.errors import RunError
 from ssl_core.modules.heads import mlp
 from ssl_data.config import DataConfig
@@ -85,7 +86,7 @@ class Everything(BaseModel):
         _phase.value = PHASES.index("loading")
         super().before_train_epoch()
 
-    def train_step(self, batch: list[Any]) -> bool:
+    def train_step(self, batch: Batch) -> bool:
         with phase("step"):
             return super().train_step(batch)
 
@@ -99,9 +100,6 @@ class Everything(BaseModel):
     def eval_epoch(self) -> dict[str, float]:
         with phase("evaluation"):
             return super().eval_epoch()
-
-    def write_report(self) -> None:
-        _phase.value = PHASES.index("end")
 
 
 def configuration(folder: Path, run: str) -> Config:
@@ -132,6 +130,7 @@ def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
     os.environ["SSL_CORE_CRASH"] = crash
     try:
         Everything(configuration(folder, run)).fit()
+        _phase.value = PHASES.index("end")
     except RunError as error:
         print(error, file=sys.stderr, flush=True)
         os._exit(error.exit_code)

@@ -74,7 +74,7 @@ def ours(precision: str = "fp32", every_steps: int = 10, probe: bool = False) ->
             return self.backbone(x) if probe else self.net(x)
 
         def compute_loss(self) -> Any:
-            return F.cross_entropy(self(self.data[0]), self.data[1])
+            return F.cross_entropy(self(self.data[0][0]), self.data[1])
 
     turns = Turns([([images], labels, ids) for images, labels, ids in _batches()], STEPS)
 

@@ -66,9 +66,9 @@ class Stopped(Normalised):
 
     def after_train_step(self):
         super().after_train_step()
-        ranks = self.distributed
+        ranks = self.run.distributed
         if self.progress.step == {1: 3, 2: 6, 4: 9}[ranks.world_size] and ranks.rank == ranks.world_size - 1:
-            self.stop.name = "SIGUSR1"
+            self.run.stop.name = "SIGUSR1"
 
 
 class Unused(Normalised):
@@ -92,9 +92,9 @@ class Dying(Normalised):
 
     def after_train_step(self):
         super().after_train_step()
-        if self.progress.step == 5 and self.distributed.rank == self.distributed.world_size - 1:
-            note(self.folder.path, "died")
-            if self.distributed.world_size == 4:
+        if self.progress.step == 5 and self.run.distributed.rank == self.run.distributed.world_size - 1:
+            note(self.run.folder.path, "died")
+            if self.run.distributed.world_size == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise ValueError("a bad batch")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
+from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.run import processor
 from ssl_core.run.folder import RunFolder
@@ -108,7 +109,7 @@ def test_resumed_run_equals_uninterrupted_run(make_config, tiny_model, stopped_a
             self.teacher = Teacher(self.backbone, momentum=0.9, final_momentum=1.0)
 
         def compute_loss(self):
-            self.data[0] = [torch.nn.functional.dropout(view, 0.1) for view in self.data[0]]
+            self.data = self.data._replace(views=[torch.nn.functional.dropout(view, 0.1) for view in self.data.views])
             return super().compute_loss()
 
     changes = {"optim__momentum": 0.9, "log__checkpoint_every_steps": 1}
@@ -203,11 +204,10 @@ def test_failed_evaluation_is_repeated_without_training(make_config, tiny_model,
         def __iter__(self):
             raise RuntimeError("a mistake")
 
-    def open_data(self):
-        Counted.open_data(self)
-        self.loaders.evaluation = {"toy": Broken()}
+    def break_the_data(self):
+        self.run.loaders.evaluation = {"toy": Broken()}
 
-    changes = {"open_data": open_data} if where == "evaluation loader" else {where: fail}
+    changes = {"before_run": break_the_data} if where == "evaluation loader" else {where: fail}
     config = make_config(log__run="failed", log__checkpoint_every=0, log__checkpoint_in_background=background)
     for _ in range(2):  # failing again trains nothing either
         with pytest.raises(RuntimeError, match="a mistake"):
@@ -223,8 +223,8 @@ def test_failed_evaluation_is_repeated_without_training(make_config, tiny_model,
     assert all(torch.equal(weights(whole)[name], tensor) for name, tensor in weights(resumed).items())
 
 
-@pytest.mark.parametrize("part", ["write_report", "write_export", "log", "close"])
-def test_failure_after_training_is_a_warning(make_config, tiny_model, part, caplog):
+@pytest.mark.parametrize("part", ["write_report", "export_backbone", "log", "close"])
+def test_failure_after_training_is_a_warning(make_config, tiny_model, part, caplog, monkeypatch):
     """The final report, the export and sinks: the run is finished, and the warning says what is missing."""
 
     class Sink:
@@ -238,13 +238,15 @@ def test_failure_after_training_is_a_warning(make_config, tiny_model, part, capl
             if part == "close":
                 raise OSError("the service is gone")
 
-    def fail(self):
+    def fail(*arguments):
         raise OSError("the service is gone")
 
-    closed, sink = [], {"make_sinks": lambda self: [Sink()]}
-    failing = type("Failing", (tiny_model,), sink | ({part: fail} if part.startswith("write") else {}))
-    config = make_config(log__report=part == "write_report", log__export=part == "write_export")
-    metrics = failing(config).fit()
+    closed = []
+    failing = type("Failing", (tiny_model,), {"make_sinks": lambda self: [Sink()]})
+    if part in ("write_report", "export_backbone"):
+        monkeypatch.setattr(f"ssl_core.evaluation.final_report.{part}", fail)
+    config = make_config(log__report=part == "write_report", log__export=part == "export_backbone")
+    metrics = fit_and_report(failing(config))
     assert summary(config)["status"] == "finished"
     assert summary(config)["metrics"] == metrics
     assert closed == [1]
@@ -264,7 +266,7 @@ def test_a_signal_outside_of_a_step_is_as_good(make_config, tiny_model, where):
             done.append(self.progress.epoch)
 
     def stop(self, *arguments):
-        if self.progress.epoch + (where == "after_train_epoch") == 2 and self.stop.name is None:
+        if self.progress.epoch + (where == "after_train_epoch") == 2 and self.run.stop.name is None:
             os.kill(os.getpid(), signal.SIGTERM)
         return getattr(Signalled, where)(self, *arguments)
 
@@ -413,7 +415,7 @@ def test_label_free_measures_of_all_test_images_by_one_key(make_config, tiny_mod
     """Oracle: the measures themselves, on the features of the trained model."""
     model = tiny_model(make_config(log__label_free=["rankme", "uniformity"]))
     metrics = model.fit()
-    features = model.features(model.loaders.evaluation["toy"].images)
+    features = model.features(model.run.loaders.evaluation["toy"].images)
     assert metrics["toy/rankme"] == pytest.approx(rankme(features), rel=1e-5)
     assert metrics["toy/uniformity"] == pytest.approx(uniformity(features), rel=1e-4)
     assert not {"toy/nesum", "toy/stable_rank"} & metrics.keys()
@@ -452,7 +454,7 @@ def test_the_probes_send_no_gradient_into_the_backbone(make_config, tiny_model):
 
     class Unwatched(tiny_model):
         def initialize_probes(self):
-            self.probes = OnlineProbes({}, self.num_classes, lr=1e-3, device=self.distributed.device)
+            self.probes = OnlineProbes({}, self.num_classes, lr=1e-3, device=self.run.distributed.device)
 
     watched, unwatched = tiny_model(make_config(log__run="a")), Unwatched(make_config(log__run="b"))
     watched.fit()
@@ -489,7 +491,7 @@ def test_too_many_threads_are_an_error_before_data_is_opened(make_config, tiny_m
 
 def test_a_run_of_no_epochs_evaluates_once(make_config, tiny_model):
     config = make_config(optim__epochs=0, log__report=True)
-    first = tiny_model(config).fit()
+    first = fit_and_report(tiny_model(config))
     assert 0 <= first["toy/accuracy"] <= 1
     assert tiny_model(config).fit() == first
     assert [line["step"] for line in lines(config)] == [0]
@@ -517,7 +519,7 @@ def test_a_run_on_images_without_labels_ends_with_a_figure_and_no_table(make_con
 
     config = make_config(log__report=True)
     config.data = Unlabelled()
-    Contrastive(config).fit()
+    fit_and_report(Contrastive(config))
     folder = RunFolder.of(config)
     assert capsys.readouterr().out.splitlines() == [
         "no table: there are no labelled images to judge by",
@@ -571,7 +573,7 @@ def test_table_holds_what_the_data_allow(make_config, tiny_model, toy_data, caps
 
     config = make_config(log__report=True, optim__epochs=1)
     config.data = Changed()
-    Contrastive(config).fit()
+    fit_and_report(Contrastive(config))
     folder, printed = RunFolder.of(config), capsys.readouterr().out
     assert summary(config)["status"] == "finished"
     assert reason in printed
@@ -587,7 +589,7 @@ def test_table_holds_what_the_data_allow(make_config, tiny_model, toy_data, caps
 def test_a_run_too_short_to_log_ends_without_a_figure_and_says_so(make_config, tiny_model, capsys):
     config = make_config(log__report=True, log__every_steps=1000, log__knn_samples=0)
     config.data.open = lambda *arguments: _no_evaluation(type(config.data)().open(*arguments))
-    tiny_model(config).fit()
+    fit_and_report(tiny_model(config))
     assert "no figure: no curve to draw" in capsys.readouterr().out.splitlines()[-1]
     assert summary(config)["status"] == "finished"
 

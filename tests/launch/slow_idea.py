@@ -45,12 +45,12 @@ class Slow(BaseModel):
 
     def before_train_step(self):
         super().before_train_step()
-        held = self.folder.path / f"held_{self.progress.step}_{self.distributed.rank}"
+        held = self.run.folder.path / f"held_{self.progress.step}_{self.run.distributed.rank}"
         if str(self.progress.step) in os.environ.get("SLOW_HOLD", "").split() and not held.exists():
             held.touch()
-            while self.stop.name is None and held.exists():
+            while self.run.stop.name is None and held.exists():
                 time.sleep(0.05)
-        deaf = self.folder.path / "deaf"
+        deaf = self.run.folder.path / "deaf"
         if str(self.progress.step) == os.environ.get("SLOW_DEAF") and not deaf.exists():
             deaf.touch()
             while True:
@@ -58,7 +58,7 @@ class Slow(BaseModel):
 
     def after_train_step(self):
         super().after_train_step()
-        with open(self.folder.path / f"steps_{self.distributed.rank}", "a") as file:
+        with open(self.run.folder.path / f"steps_{self.run.distributed.rank}", "a") as file:
             print(self.progress.step, file=file)
 
 

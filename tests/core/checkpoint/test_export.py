@@ -14,6 +14,7 @@ from ssl_core import ConfigError, RunError
 from ssl_core.backbones import build_backbone
 from ssl_core.checkpoint.export import export_backbone, load_exported, main, read_metadata, write_safetensors
 from ssl_core.cli import COMMANDS
+from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.run.folder import RunFolder
 
@@ -36,7 +37,7 @@ def trained(make_config):
 
         config.data.open = with_statistics
         model = Supervised(config)
-        model.fit()
+        fit_and_report(model)
         backbone = model.backbone.eval().to(memory_format=torch.contiguous_format)  # as the others', to the bit
         return backbone, RunFolder.of(config).backbone
 
@@ -114,7 +115,7 @@ def test_the_command_exports_later_and_another_run_begins_with_it(make_config, t
 def test_a_backbone_of_ones_own_is_exported_without_a_name(make_config, tiny_model):
     config = make_config(optim__epochs=1, log__export=True)
     model = tiny_model(config)
-    model.fit()
+    fit_and_report(model)
     path = RunFolder.of(config).backbone
     assert load_file(path).keys() == model.backbone.state_dict().keys()
     assert "backbone" not in read_metadata(path)

@@ -190,14 +190,14 @@ def test_a_run_goes_on_from_the_one_before_a_damaged_checkpoint_to_the_same_end(
         resumed = tiny_model(config)
         resumed.fit()
         said = [record.getMessage() for record in caplog.records]
-        assert any(line.startswith(f"a damaged checkpoint is passed over: {newest.name}: ") for line in said), damage
+        assert any(line.startswith(f"skipped a damaged checkpoint: {newest.name}: ") for line in said), damage
         assert any(line.startswith(f"resumed from {older}: ") for line in said), damage
         for name, weight in whole.state_dict().items():
             assert torch.equal(resumed.state_dict()[name], weight), damage
         ours, theirs = resumed.optimizer.state_dict()["state"], whole.optimizer.state_dict()["state"]
         assert all(torch.equal(ours[name]["momentum_buffer"], theirs[name]["momentum_buffer"]) for name in theirs)
-        steps = [line["step"] for line in resumed.folder.read_metrics()]
-        assert steps == [line["step"] for line in whole.folder.read_metrics()]
+        steps = [line["step"] for line in resumed.run.folder.read_metrics()]
+        assert steps == [line["step"] for line in whole.run.folder.read_metrics()]
     config, both = begin("both")
     for path, damage in zip(both, ("zero", "foreign")):
         harm(path, damage, tmp_path / "both of")

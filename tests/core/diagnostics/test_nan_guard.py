@@ -41,7 +41,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make_config,
     folder = RunFolder.of(config)
     assert folder.read_summary()["status"] == "failed"
     assert f"distance is {value}" in folder.read_summary()["error"]
-    assert [path.name for path in model.checkpoints.all()] == ["step_00000004.pt"]
+    assert [path.name for path in model.run.checkpoints.all()] == ["step_00000004.pt"]
 
 
 def test_the_record_says_which_step_and_all_samples_of_it(make_config, diverging, toy_data):
@@ -95,7 +95,7 @@ def test_no_checkpoint_is_written_of_weights_that_are_not_finite(make_config, ti
     model = Thrown(config)
     with pytest.raises(DivergedError, match=r"weights are not finite at epoch 2, batch 1, step 5, .*in head\.weight"):
         model.fit()
-    assert [path.name for path in model.checkpoints.all()] == ["step_00000005.pt"]
+    assert [path.name for path in model.run.checkpoints.all()] == ["step_00000005.pt"]
 
 
 @pytest.fixture

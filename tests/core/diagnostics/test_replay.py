@@ -32,7 +32,7 @@ def falling(tiny_model):
             self.cliff = Cliff()
 
         def compute_loss(self):
-            self.data[0] = [torch.nn.functional.dropout(view, 0.1) for view in self.data[0]]
+            self.data = self.data._replace(views=[torch.nn.functional.dropout(view, 0.1) for view in self.data.views])
             self.data[0][1] = self.cliff(self.data[0][1] * (100 if self.progress.step == 6 else 1))
             return super().compute_loss()
 

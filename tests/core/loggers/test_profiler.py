@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.loggers.profiler import Profiler, shares
 from ssl_core.run.folder import RunFolder
 
@@ -52,7 +53,7 @@ def test_profiled_run_says_where_its_time_went_and_is_the_same_run(make_config, 
     )
     try:
         ours = sleepy(tiny_model)(profiled)
-        ours.fit()
+        fit_and_report(ours)
     finally:
         handle.remove()
     theirs = tiny_model(plain)

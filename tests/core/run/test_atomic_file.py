@@ -30,7 +30,7 @@ def _small_disk(tmp_path):
 
 
 def outcome(model):
-    lines = [json.loads(line) for line in model.folder.metrics.read_text().splitlines()]
+    lines = [json.loads(line) for line in model.run.folder.metrics.read_text().splitlines()]
     for line in lines:
         line.pop("train/images_per_second", None)
     return lines, model.state_dict(), model.optimizer.state_dict()["state"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ssl_core import BaseModel, Teacher
-from ssl_core.batch import concatenate
+from ssl_core.batch import Batch, concatenate
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_losses import DINOLoss, InfoNCELoss
 
@@ -41,14 +41,14 @@ def test_embeddings_are_compared_across_batches_and_one_s_own_loss_is_averaged(m
 def test_batches_become_one():
     def batch(first, *, views):
         x = torch.arange(first, first + 2)
-        return [[x[:, None]] * views if views > 1 else x[:, None], x, -x, [{"angle": x}]]
+        return Batch([x[:, None]] * views, x, -x)
 
     for views in (1, 2):
         joined = concatenate([batch(0, views=views), batch(2, views=views)])
-        assert torch.equal(joined[0][1] if views > 1 else joined[0], torch.arange(4)[:, None])
+        assert len(joined.views) == views
+        assert torch.equal(joined.views[-1], torch.arange(4)[:, None])
         assert torch.equal(joined[1], torch.arange(4))
         assert torch.equal(joined[2], -torch.arange(4))
-        assert torch.equal(joined[3][0]["angle"], torch.arange(4))
 
 
 class Stateful(BaseModel):

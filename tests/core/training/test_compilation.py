@@ -74,7 +74,7 @@ class Everything(BaseModel):
             [self.projector(self.backbone(view)) for view in (a, b)],
             [self.teacher(b), self.teacher(a)],
         )
-        weight = 1 + self.progress.step / self.plan.total_steps
+        weight = 1 + self.progress.step / self.run.plan.total_steps
         return {
             "contrast": self.contrast(students[0], teachers[1]),
             "distillation": weight * self.distillation(students, teachers),

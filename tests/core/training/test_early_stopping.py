@@ -6,6 +6,7 @@ import pytest
 
 from ssl_core import ConfigError
 from ssl_core.distributed.ranks import Distributed
+from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.early_stopping import EarlyStopping
 
@@ -87,9 +88,9 @@ def test_every_metric_of_a_run_may_be_monitored(make_config, tiny_model):
     model.fit()
     assert model.metric_names() - {"train/loss"} == {name for name in logged if not name.startswith("train/")}
     for name in logged:
-        model.early_stopping.monitor = name
-        model.early_stopping.check(model.metric_names())
-        model.early_stopping.check(logged, logged=True)
+        model.run.early_stopping.monitor = name
+        model.run.early_stopping.check(model.metric_names())
+        model.run.early_stopping.check(logged, logged=True)
 
 
 def test_a_method_names_the_metrics_that_it_adds(make_config, tiny_model):
@@ -98,7 +99,7 @@ def test_a_method_names_the_metrics_that_it_adds(make_config, tiny_model):
             return super().metric_names() | {"toy/mine"}
 
         def after_eval_epoch(self):
-            self.logger.log(self.progress.step, self.progress.epoch, {"toy/mine": 1.0})
+            self.run.metrics.log(self.progress.step, self.progress.epoch, {"toy/mine": 1.0})
 
     ended = Added(make_config(optim__monitor="toy/mine", optim__patience=1, optim__epochs=9))
     ended.fit()
@@ -124,7 +125,7 @@ def test_an_early_end_is_an_end_like_any_other(make_config, tiny_model):
         optim__epochs=50, optim__patience=2, optim__monitor="toy/knn", optim__min_delta=1.0,
         log__report=True, log__checkpoint_every=40, log__eval_every=2,
     )  # fmt: skip
-    first = tiny_model(config).fit()
+    first = fit_and_report(tiny_model(config))
     folder = RunFolder.of(config)
     ended = folder.read_summary()
     assert (ended["status"], ended["epoch"], ended["step"]) == ("finished", 6, 24)

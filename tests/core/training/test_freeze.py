@@ -56,16 +56,16 @@ def test_a_frozen_head_equals_dinos_cancelled_gradients(make_config, tiny_model)
 
     class ByHand(tiny_model):
         def train_step(self, batch):
-            cancelled = self.precision.gradient_norm
+            cancelled = self.run.precision.gradient_norm
 
             def cancel(*arguments):
                 for parameter in self.head.parameters():
                     parameter.grad = None if self.progress.epoch < 1 else parameter.grad
                 return cancelled(*arguments)
 
-            self.precision.gradient_norm = cancel
+            self.run.precision.gradient_norm = cancel
             result = super().train_step(batch)
-            self.precision.gradient_norm = cancelled
+            self.run.precision.gradient_norm = cancelled
             return result
 
     ours = tiny_model(make_config(log__run="ours", optim__freeze={"head": 1}, optim__grad_max_norm=0.5))

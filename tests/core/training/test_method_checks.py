@@ -74,7 +74,7 @@ def test_every_name_that_the_loop_logs_is_reserved(make_config, tiny_model):
 def test_wrong_metric_of_an_override_is_named(make_config, tiny_model, value, name, sentence):
     class Logging(tiny_model):
         def after_train_step(self):
-            self.logger.log(self.progress.step, self.progress.epoch, {"train/y": torch.ones(1), name: value})
+            self.run.metrics.log(self.progress.step, self.progress.epoch, {"train/y": torch.ones(1), name: value})
 
     with pytest.raises(MethodError, match=f"^{sentence}"):
         Logging(make_config()).fit()
@@ -82,7 +82,7 @@ def test_wrong_metric_of_an_override_is_named(make_config, tiny_model, value, na
 
 @pytest.mark.parametrize(
     ("views", "note"),
-    [(1, r"a tensor, which is the only view: 1 of shape \(16, 3, 8, 8\)"), (3, r"a list of 3 views: 3 of shape \(16,")],
+    [(1, r"a list of 1 view: 1 of shape \(16, 3, 8, 8\)"), (3, r"a list of 3 views: 3 of shape \(16,")],
 )
 def test_error_of_the_loss_names_the_views(make_config, tiny_model, toy_data, views, note):
     config = make_config()
@@ -200,6 +200,6 @@ def test_trying_the_prediction_out_changes_nothing(make_config, tiny_model, monk
     """With and without, the weights after training are the same to the bit."""
     tried, untried = tiny_model(make_config(log__run="a")), tiny_model(make_config(log__run="b"))
     tried.fit()
-    monkeypatch.setattr("ssl_core.base_model.try_forward", lambda model: None)
+    monkeypatch.setattr("ssl_core.base_model.check_forward", lambda model: None)
     untried.fit()
     assert all(torch.equal(a, b) for a, b in zip(tried.state_dict().values(), untried.state_dict().values()))

@@ -76,7 +76,7 @@ class OwnEvaluation:
 
     def eval_epoch(self):
         self.eval()
-        for batch in self.loaders.evaluation["toy"]:
+        for batch in self.run.loaders.evaluation["toy"]:
             self.eval_step(batch)
 
     def eval_step(self, batch):
@@ -88,7 +88,8 @@ class Hooks:
     """Every hook, none of which calls super()."""
 
     def before_train_step(self):
-        self.data[0] = [torch.nn.functional.dropout(view, 0.1) for view in self.data[0]]
+        views = [torch.nn.functional.dropout(view, 0.1) for view in self.data.views]
+        self.data = self.data._replace(views=views)
 
     def after_train_step(self):
         torch.rand(3)
@@ -130,7 +131,7 @@ def metrics(config):
 
 def state(model):
     """Return the tensors and counters of the last checkpoint."""
-    saved = model.checkpoints.load(torch.device("cpu"))[0]
+    saved = model.run.checkpoints.load(torch.device("cpu"))[0]
     return {name: saved.get(name) for name in ("progress", "model", "optimizer", "probes")} | saved.get("scheduler", {})
 
 

@@ -40,8 +40,8 @@ class Idea(BaseModel):
         return torch.nn.functional.cross_entropy(self.forward(self.data[0][0]), self.data[1])
     def before_train_epoch(self):
         wait = Path(os.environ.get("WAIT_FOR_SIBLINGS", "")).name
-        begun, patience = self.folder.path.parent, time.monotonic() + 60
-        (self.folder.path / "cores").write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
+        begun, patience = self.run.folder.path.parent, time.monotonic() + 60
+        (self.run.folder.path / "cores").write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
         while wait and len(list(begun.glob("*/cores"))) < int(wait):
             assert time.monotonic() < patience, "no sibling runs beside this one"
             time.sleep(0.05)

@@ -1,51 +1,31 @@
-"""The life of a run, from top to bottom: scroll once and you know the order of everything.
+"""The training loop. Methods appear in the order in which they are called.
 
-A researcher writes three methods (``initialize_modules``, ``forward``, ``compute_loss``) and overrides any other that is
-in the way. Everything that is not control flow lives in small objects, listed at the top of the class.
+A method is a subclass with three functions (``initialize_modules``, ``forward``, ``compute_loss``); every other function can
+be overridden. The mechanism (ranks, run folder, checkpoints, metrics, signals) is in
+:class:`~ssl_core.training.session.RunSession`.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_core.batch import to_device
-from ssl_core.checkpoint.async_writer import CheckpointWriter
-from ssl_core.checkpoint.export import export_backbone
-from ssl_core.checkpoint.pretrained import find_weights, load_backbone
-from ssl_core.checkpoint.store import CheckpointStore
+from ssl_core.batch import Batch
+from ssl_core.checkpoint.pretrained import load_backbone
 from ssl_core.config import Config, ModelConfig
-from ssl_core.diagnostics.collapse import CollapseDetector
-from ssl_core.diagnostics.nan_guard import NanGuard
-from ssl_core.distributed.ranks import Distributed
-from ssl_core.errors import ConfigError, warn_on_error
-from ssl_core.evaluation.final_report import write_report
-from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views, compares_views, names_of_evaluation
+from ssl_core.errors import ConfigError, MethodError
+from ssl_core.evaluation.online_metrics import OnlineMetrics, names_of_evaluation
 from ssl_core.evaluation.online_probes import OnlineProbes
-from ssl_core.evaluation.reference_sample import ReferenceSample
 from ssl_core.loggers.images import save_image
-from ssl_core.loggers.metrics_logger import MetricsLogger, Sink
-from ssl_core.loggers.profiler import Profiler
-from ssl_core.loggers.progress_bar import ProgressBar
-from ssl_core.loggers.throughput import Throughput
+from ssl_core.loggers.metrics_logger import Sink
 from ssl_core.modules.ema import Teacher
 from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
-from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_overridable_keys
-from ssl_core.run.lock import RunLock
-from ssl_core.run.processor import check_parallelism
 from ssl_core.run.progress import Progress
-from ssl_core.run.signals import StopSignal
-from ssl_core.run.source_location import source_of
-from ssl_core.run.summary import Summary
-from ssl_core.schedules import Plan
-from ssl_core.training.data_checks import check_loaders, checked_batches, training_batches
-from ssl_core.training.data_protocol import Loaders
-from ssl_core.training.data_record import record_data
-from ssl_core.training.early_stopping import EarlyStopping
-from ssl_core.training.freeze import Freeze
+from ssl_core.training.data_checks import checked_batches, training_batches
 from ssl_core.training.loss_module import LossModule, total_loss
 from ssl_core.training.method_checks import (
     check_forward,
@@ -56,9 +36,8 @@ from ssl_core.training.method_checks import (
     explained_loss,
     representation_widths,
 )
-from ssl_core.training.precision import Precision, check_torch_state
 from ssl_core.training.seeding import seed_everything, seed_step
-from ssl_core.training.triggers import Triggers
+from ssl_core.training.session import RunSession
 from ssl_core.training.unsaved_state import UnsavedState
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
@@ -67,68 +46,54 @@ _message = logging.getLogger(__name__)
 
 
 class BaseModel(nn.Module):
-    """A method and its training run.
+    """A self-supervised method and its training run.
 
-    Write ``initialize_modules``, ``forward`` and ``compute_loss``; call :meth:`fit`.
+    Subclasses define ``initialize_modules``, ``forward`` and ``compute_loss``. :meth:`fit` trains.
 
     Parameters
     ----------
     config : Config
-        The five groups. ``config.model`` is an instance of the class's ``config_class``.
+        The five groups of keys. ``config.model`` is an instance of the class's ``config_class``.
 
     Attributes
     ----------
-    data : list
-        The batch on the device. ``data[0]``: the input ``(N, C, H, W) float32``, or the list of V of them where there
-        are several views; ``data[1]``: the labels ``(N,) int64``, -1 where there is none; ``data[2]``: the samples' ids.
+    data : Batch
+        The batch on the device: ``data[0]`` the list of V views, each ``(N, C, H, W) float``; ``data[1]`` the labels
+        ``(N,) int64``, -1 for none; ``data[2]`` the sample ids ``(N,) int64``.
     num_classes : int
-        K of the training data.
+        Number of classes K of the training data.
     image_shape : tuple of int
         ``(C, H, W)`` of one view.
+    progress : Progress
+        Counters: ``epoch``, ``batch``, ``step``.
+    run : RunSession
+        Ranks, precision, run folder, loaders, metrics and everything else that is not the model.
 
     Notes
     -----
-    A module called ``backbone`` and one called ``projector`` each get an online linear probe; ``backbone`` is also what
-    the kNN and the table at the end judge.
+    A module called ``backbone`` and one called ``projector`` each get an online linear probe. ``backbone`` is also what kNN
+    and the final table evaluate.
     """
 
     config_class: type[ModelConfig] = ModelConfig
 
-    # What fit() works with, in the order in which it is made
     config: Config
-    distributed: Distributed
-    precision: Precision
-    folder: RunFolder
-    lock: RunLock
-    checkpoints: CheckpointStore
-    writer: CheckpointWriter
+    run: RunSession
     progress: Progress
-    stop: StopSignal
-    early_stopping: EarlyStopping
-    timetable: Triggers
-    divergence: NanGuard
-    collapse: CollapseDetector
-    loaders: Loaders
-    reference_sample: ReferenceSample
-    plan: Plan
-    logger: MetricsLogger
-    throughput: Throughput
-    timer: Profiler
-    summary: Summary
-    freeze: Freeze
-    probes: OnlineProbes
+    data: Batch
+    num_classes: int
+    image_shape: tuple[int, int, int]
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
-    bar: ProgressBar
+    probes: OnlineProbes
 
-    # Modules that are known by name where a method has them
+    # Modules with a meaning to the loop, where a method has them
     backbone: Any
     projector: Any
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
-        self.data: list[Any] = []
-        if config is None:  # fit and launch say what is missing
+        if config is None:  # fit and launch report that it is missing
             return
         if not isinstance(config.model, self.config_class):
             raise ConfigError(
@@ -136,14 +101,23 @@ class BaseModel(nn.Module):
             )
         self.config = config
 
-    # ------------------------------------------------------------------------------------- what a researcher writes
+    def __setattr__(self, name: str, value: Any) -> None:
+        taken = name in _RESERVED or (isinstance(value, nn.Module) and name in _ATTRIBUTES)
+        if taken and (isinstance(value, nn.Module) or not callable(value)):
+            raise MethodError(
+                f"{type(self).__name__}.{name} = {type(value).__name__}(...): '{name}' is used by BaseModel; choose another "
+                "name"
+            )
+        super().__setattr__(name, value)
+
+    # ----------------------------------------------------------------------------------- the three functions to write
 
     def initialize_modules(self) -> None:
-        """Assign modules to ``self``. Called once, after seeding; ``num_classes`` and ``image_shape`` are known."""
+        """Assign modules to ``self``. Called once after seeding; ``num_classes`` and ``image_shape`` are known."""
         raise NotImplementedError(f"{type(self).__name__} must define initialize_modules(self): assign modules to self")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the prediction for images ``(N, C, H, W)``, e.g. logits ``(N, K)``: the accuracy is computed from it."""
+        """Return the prediction for images ``(N, C, H, W)``, e.g. logits ``(N, K)``. Accuracy is computed from it."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x): return the prediction")
 
     def compute_loss(self) -> Tensor | dict[str, Tensor]:
@@ -154,10 +128,10 @@ class BaseModel(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
 
-    # -------------------------------------------------------------------------------------------- the life of a run
+    # ------------------------------------------------------------------------------------------------------- the run
 
     def fit(self) -> dict[str, float]:
-        """Train, evaluate, keep everything in the run folder; go on where an earlier process of this run stopped.
+        """Train and evaluate. Resume from the newest checkpoint if the run folder has one.
 
         Returns
         -------
@@ -167,135 +141,85 @@ class BaseModel(nn.Module):
         Raises
         ------
         ConfigError, RunFolderError
-            Before any data is opened.
+            Before data is opened.
         DivergedError, CheckpointError, Preempted
-            The run cannot go on; ``summary.json`` says so.
+            The run cannot continue; ``summary.json`` has the reason.
 
         Notes
         -----
         A checkpoint is written before each evaluation. Any exception in training or in an evaluation ends the run as
-        "failed"; after one in an evaluation the same command only evaluates. An exception in :meth:`write_report`, in
-        :meth:`write_export` or in a sink is a warning: the run ends as "finished".
+        "failed"; after one in an evaluation the same command only evaluates. An exception in a sink is a warning.
         """
-        self.open_folder()
-        with self.distributed:
-            self.open_data()
-            with self.lock:
-                self.open_files()
-                with self.logger, self.summary, self.stop, self.timer, self.distributed.explained():
-                    self.initialize()
-                    if not self.timetable.is_over:
-                        self.summary.begin()
-                    bar = ProgressBar.of(self.config, self.plan, self.progress, self.distributed)
-                    with self.writer, bar as self.bar:
-                        while not self.timetable.is_over:
-                            if not self.progress.between_epochs:  # else an earlier process ended in the evaluation
-                                self.train_epoch()
-                                self.progress.end_epoch()
-                                if self.timetable.checkpoint_due:  # first: an evaluation that fails costs no training
-                                    self.save_checkpoint()
-                            if self.timetable.evaluation_due:
-                                self.eval_epoch()
-                                self.early_stopping.observe(self.logger.last, self.progress.epoch)
-                            self.progress.between_epochs = False
-                            if self.timetable.is_over:
-                                self.save_checkpoint()
-                    if self.early_stopping.reason:
-                        self.summary.note(stopped_early=self.early_stopping.reason)
-                    if self.config.log.report:
-                        with warn_on_error("the final report could not be written", "the run itself is finished"):
-                            self.write_report()
-                    if self.config.log.export:
-                        with warn_on_error(
-                            "the backbone could not be exported", "`ssl-core export FOLDER` tries again"
-                        ):
-                            self.write_export()
-        reports = [*self.reports, *self.timer.reports]
-        if self.distributed.is_main and reports:
-            print(*reports, sep="\n", flush=True)
-        return self.logger.last
-
-    def open_folder(self) -> None:
-        """Refuse what cannot be, make the objects that need no data, and refuse a folder that belongs to another run."""
         if not hasattr(self, "config"):
             name = type(self).__name__
             raise ConfigError(f"{name}() has no configuration: expected {name}(Config(...)).fit(), or launch({name})")
-        check_torch_state()
-        config, optim = self.config, self.config.optim
-        config.check()
-        if config.hardware.num_threads:
-            check_parallelism("hardware.num_threads", config.hardware.num_threads)
-            torch.set_num_threads(config.hardware.num_threads)
-        self.folder = RunFolder.of(config)
-        self.distributed = Distributed(config.hardware.device, self.folder.rendezvous, config.hardware.strategy)
-        # What one rank says all would say; an error may be one rank's own
-        logging.getLogger("ssl_core").setLevel(config.log.level.upper() if self.distributed.is_main else logging.ERROR)
-        self.precision = Precision(config.hardware.precision, self.distributed.device)
-        self.checkpoints = CheckpointStore(self.folder.checkpoints, config.log.keep_checkpoints, config_hash(config))
-        self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
-        self.progress = Progress(between_epochs=config.optim.epochs == 0)  # a run of no epochs only evaluates
-        self.stop = StopSignal()
-        self.early_stopping = EarlyStopping(optim.monitor, optim.patience, optim.min_delta, self.distributed)
-        self.timetable = Triggers(config, self.progress, self.stop, self.early_stopping, self.distributed)
-        seed, every_steps = config.hardware.seed, config.log.every_steps
-        self.divergence = NanGuard(self.folder, self.checkpoints, self.progress, self.distributed, seed, every_steps)
-        self.collapse = CollapseDetector(self.distributed)
-        self.reports: list[str] = []
-        self.lock = RunLock(self.folder.lock, takes=self.distributed.is_main)
-        self.folder.check_same_config(plain_config(config), resume_overridable_keys(config))
-        if config.model.init_from and not self.checkpoints.all():
-            find_weights(config.model.init_from)
+        with RunSession(self.config) as run:
+            return self.fit_in(run)
 
-    def open_data(self) -> None:
-        """Ask the data for its loaders, and derive the plan of the run."""
-        config, ranks = self.config, self.distributed
-        with ranks.main_first():
-            self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
-        check_loaders(self.loaders)
-        check_number_of_views(self.loaders.train, config.log.label_free)
-        self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
-        self.reference_sample = ReferenceSample(
-            self.loaders.reference, self.num_classes, config.log.knn_samples, config.hardware.seed, ranks
-        )
-        self.plan = Plan.of(
-            num_batches=len(self.loaders.train),
-            epochs=config.optim.epochs,
-            max_steps=config.optim.max_steps,
-            accumulation_steps=config.optim.accumulation_steps,
-            warmup_epochs=config.optim.warmup_epochs,
-        )
+    def fit_in(self, run: RunSession) -> dict[str, float]:
+        """Train and evaluate in an open session, as :meth:`fit` does."""
+        self.use(run)
+        self.before_run()
+        run.begin(type(self))
+        if run.distributed.is_main:
+            run.metrics.sinks += self.make_sinks()
+        self.initialize()
+        if not run.triggers.is_over:
+            run.summary.begin()
+        while not run.triggers.is_over:
+            if not self.progress.between_epochs:  # else an earlier process ended in the evaluation
+                self.train_epoch()
+                self.progress.end_epoch()
+                if run.triggers.checkpoint_due:  # first: an evaluation that fails costs no training
+                    self.save_checkpoint()
+            if run.triggers.evaluation_due:
+                self.eval_epoch()
+                run.early_stopping.observe(run.metrics.last, self.progress.epoch)
+            self.progress.between_epochs = False
+            if run.triggers.is_over:
+                self.save_checkpoint()
+        if run.early_stopping.reason:
+            run.summary.note(stopped_early=run.early_stopping.reason)
+        return run.metrics.last
 
-    def open_files(self, writes: bool = True) -> None:
-        """Make the folder, now that it is locked, and what writes into it (in a replay: nothing does)."""
-        config, ranks = self.config, self.distributed
-        self.checkpoints.data = record_data(self.loaders, self.folder, self.checkpoints, ranks)
-        writes = writes and ranks.is_main
-        if writes:
-            plain = plain_config(config)
-            self.folder.check_same_config(
-                plain, resume_overridable_keys(config)
-            )  # another run may have begun while the data was opened
-            self.folder.create(plain)
-        self.logger = MetricsLogger(self.folder.metrics, self.make_sinks() if writes else [], writes=writes)
-        facts = {
-            "seed": config.hardware.seed,
-            "device": str(ranks.device),
-            "precision": self.precision.name,
-            "ranks": ranks.world_size,
-            "threads": torch.get_num_threads(),
-            "method": source_of(type(self)),
-            "data": source_of(type(config.data)),
-            "image_shape": list(self.image_shape),
-            "datasets": self.checkpoints.data,
-            **{name: list(getattr(self.loaders, name)) for name in ("mean", "std") if hasattr(self.loaders, name)},
-        }
-        self.throughput = Throughput()
-        size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
-        self.timer = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
-        self.summary = Summary(self.folder, self.logger, self.progress, self.throughput, facts, writes=writes)
+    @classmethod
+    def from_run(
+        cls, folder: str | Path, checkpoint: str | int = "newest", data: Any = None, device: str = "auto"
+    ) -> "BaseModel":
+        """Return the trained model of a run, in evaluation mode, from its folder alone.
+
+        ``BaseModel.from_run`` finds the class of the run, also a user-defined one; ``MyIdea.from_run`` uses ``MyIdea``.
+
+        Parameters
+        ----------
+        folder : str or Path
+            The run folder.
+        checkpoint : "newest" or int
+            The newest intact checkpoint, or the step of one.
+        data : optional
+            The dataclass of the data group, where the run used a user-defined one that is no longer in its file.
+        device : {"auto", "cpu", "cuda"}
+            Device of the model.
+
+        Raises
+        ------
+        RunError, ConfigError
+            If the folder is not a run, has no such checkpoint, or its class is not found.
+        """
+        from ssl_core.evaluation.trained_model import load_trained_model  # imports this module
+
+        return load_trained_model(folder, checkpoint, None if cls is BaseModel else cls, data, device)
+
+    def use(self, run: RunSession) -> None:
+        """Attach a session that knows the data: the number of classes and the shape of an image."""
+        self.run, self.progress = run, run.progress
+        self.num_classes, self.image_shape = run.num_classes, run.image_shape
+
+    def before_run(self) -> None:
+        """Called when the data is open and nothing has been written. Does nothing."""
 
     def make_sinks(self) -> list[Sink]:
-        """Return the sinks beside ``metrics.jsonl``: wandb and TensorBoard, as ``log`` says. Called on the main rank only.
+        """Return the sinks besides ``metrics.jsonl``: wandb and TensorBoard, if ``log`` asks for them. Called on rank 0 only.
 
         Override it to add one: ``return [*super().make_sinks(), MySink()]``. A sink has ``log(step, values)`` and ``close()``,
         and ``log_image(step, name, path)`` if it shows images.
@@ -304,72 +228,85 @@ class BaseModel(nn.Module):
         if self.config.log.wandb != "off":
             from ssl_core.loggers.wandb.sink import WandbSink
 
-            sinks.append(WandbSink(self.folder, self.config.log))
+            sinks.append(WandbSink(self.run.folder, self.config.log))
         if self.config.log.tensorboard:
             from ssl_core.loggers.tensorboard import TensorBoardSink
 
-            sinks.append(TensorBoardSink(self.folder))
+            sinks.append(TensorBoardSink(self.run.folder))
         return sinks
 
     # -- 1. INITIALIZATION
 
     def initialize(self) -> None:
-        """Build the model, then make probes, optimizer and schedule, then take over the newest checkpoint."""
+        """Build the model, then probes, optimizer and schedule; then load the newest checkpoint."""
         self.build()
         self.initialize_weights()
-        self.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
-        self.freeze = Freeze(self.config.optim.freeze)
-        self.freeze.begin(self)
+        self.run.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
+        self.run.freeze.begin(self)
         self.initialize_probes()
         check_forward(self)
+        self.run.distributed.shard(self)
+        self.run.loss = self.run.distributed.wrap(LossModule.of(self, self.config.hardware.compile))
         if self.config.optim.monitor is not None:
-            self.early_stopping.check(self.metric_names())
-        self.distributed.shard(self)
-        self._loss = (self.distributed.wrap(LossModule.of(self)),)  # in a tuple: not a submodule of itself
+            self.run.early_stopping.check(self.metric_names())
         self.initialize_optimizer()
         check_optimizer(self)
-        keep_initial_rates(self.optimizer)  # now, so that a checkpoint's groups have the same keys
+        keep_initial_rates(self.optimizer)  # now, so that the groups of a checkpoint have the same keys
         self.initialize_scheduler()
         check_schedule(self)
         self.load_checkpoint()
-        self._teachers = [module for module in self.modules() if isinstance(module, Teacher)]
-        self.unsaved_state = UnsavedState(self)
+        self.run.unsaved_state = UnsavedState(self)
 
     def build(self) -> None:
-        """Seed, make the modules, put them where they compute: the model before anything is loaded or learned."""
+        """Seed, create the modules and move them to the device: the model before anything is loaded or trained."""
         self.seed_everything()
         self.initialize_modules()
         check_modules(self)
-        self.precision.place(self)
+        self.run.precision.place(self)
 
     def seed_everything(self) -> None:
-        """Seed Python, numpy (where it is loaded) and torch with ``hardware.seed``."""
+        """Seed Python, numpy (if it is imported) and torch with ``hardware.seed``."""
         seed_everything(self.config.hardware.seed)
 
     def initialize_weights(self) -> None:
-        """Take the backbone's weights from ``model.init_from``, and let teachers follow; not where a run goes on."""
+        """Load the backbone's weights from ``model.init_from``, unless the run resumes. Teachers copy them."""
         source = self.config.model.init_from
         if self.config.log.export and not hasattr(self, "backbone"):
-            raise ConfigError(f"log.export=true: {type(self).__name__} has no module called backbone to be written")
-        if not source or self.checkpoints.all():
+            raise ConfigError(f"log.export=true: {type(self).__name__} has no module called backbone to export")
+        if not source or self.run.checkpoints.all():
             return
-        self.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
-        for module in self.modules():
-            if isinstance(module, Teacher):
-                module.restart()
+        self.run.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
+        for teacher in self.teachers():
+            teacher.restart()
 
     def initialize_probes(self) -> None:
-        """Make an online linear probe for each representation that :meth:`encode` gives."""
+        """Create an online linear probe for each representation that :meth:`encode` returns."""
         widths = representation_widths(self)
-        place = self.distributed.device, self.precision.dtype
+        place = self.run.distributed.device, self.run.precision.dtype
         self.probes = OnlineProbes(widths, self.num_classes, self.config.optim.probe_lr, *place)
         for name in widths:
             module = getattr(self, name, None)
             if isinstance(module, nn.Module):
                 self.probes.watch(name, module)
 
+    def initialize_optimizer(self) -> None:
+        """Set ``self.optimizer`` for all parameters that require a gradient."""
+        optim = self.config.optim
+        self.optimizer = build_optimizer(
+            self, optim.optimizer, optim.lr, optim.weight_decay, optim.momentum, optim.layer_decay
+        )
+
+    def initialize_scheduler(self) -> None:
+        """Set ``self.schedule``, a pure function: optimizer step -> factor of the learning rate."""
+        self.schedule = self.run.plan.schedule(self.config.optim.schedule)
+
+    def decay_schedule(self, step: int) -> float:
+        """Return the factor of the weight decay at an optimizer step. A pure function of the step."""
+        optim = self.config.optim
+        return self.run.plan.weight_decay_factor(step, optim.weight_decay, optim.weight_decay_end)
+
     def metric_names(self) -> set[str]:
-        """Return the names that ``optim.monitor`` may have, known before training; override it where you log more metrics.
+        """Return the names that ``optim.monitor`` may have, known before training. Override it to add metrics.
 
         The terms of a loss, ``train/<term>``, need not be among them.
         """
@@ -377,147 +314,116 @@ class BaseModel(nn.Module):
         names = names_of_evaluation(
             representation_widths(self), prediction, self.num_classes, config.log.knn_samples > 0, config.log.label_free
         )
-        return {"train/loss", *(f"{dataset}/{name}" for dataset in self.loaders.evaluation for name in names)}
+        return {"train/loss", *(f"{dataset}/{name}" for dataset in self.run.loaders.evaluation for name in names)}
 
-    def initialize_optimizer(self) -> None:
-        """Make ``self.optimizer`` for all parameters that want a gradient."""
-        optim = self.config.optim
-        self.optimizer = build_optimizer(
-            self, optim.optimizer, optim.lr, optim.weight_decay, optim.momentum, optim.layer_decay
-        )
-
-    def initialize_scheduler(self) -> None:
-        """Make ``self.schedule``, a pure function: optimizer step -> factor of the learning rate."""
-        self.schedule = self.plan.schedule(self.config.optim.schedule)
-
-    def decay_schedule(self, step: int) -> float:
-        """Return the factor of the weight decay at an optimizer step, a pure function of it."""
-        optim = self.config.optim
-        return self.plan.weight_decay_factor(step, optim.weight_decay, optim.weight_decay_end)
+    def teachers(self) -> list[Teacher]:
+        """Return the teachers among the modules."""
+        return [module for module in self.modules() if isinstance(module, Teacher)]
 
     # -- 2. TRAIN
 
     def before_train_epoch(self) -> None:
-        """Called before the first batch of an epoch (or the first after a resume). Does nothing."""
+        """Called before the first batch of an epoch, or the first after a resume. Does nothing."""
 
     def after_train_epoch(self) -> None:
         """Called after the last batch of an epoch. Does nothing."""
 
+    def before_train_step(self) -> None:
+        """Called before each training batch; ``self.data`` is set. Does nothing."""
+
+    def after_train_step(self) -> None:
+        """Called after each training batch; ``self.run.weights_moved``: whether the optimizer has stepped. Does nothing."""
+
     def train_epoch(self) -> None:
-        """One pass over the training data, from batch ``progress.batch`` on."""
+        """Train on one pass over the data, from batch ``progress.batch`` on."""
+        run, progress, seed = self.run, self.progress, self.config.hardware.seed
         self.before_train_epoch()
         self.train()
-        self.freeze.set_mode(self.progress.epoch)
+        run.freeze.set_mode(progress.epoch)
         self.probes.forget()  # features of an evaluation that was overridden without torch.no_grad()
-        self.throughput.restart()
-        self.loaders.train.start(self.progress.epoch, self.progress.batch)
-        batches = training_batches(self.loaders.train, self.num_classes)
-        while self.progress.batch < self.plan.batches_per_epoch:
-            self.timer.begin("data")
-            self.data = to_device(next(batches), self.distributed.device, self.precision.dtype)
-            self.timer.begin("other")
-            self.seed_step()
+        run.throughput.restart()
+        teachers = self.teachers()
+        run.loaders.train.start(progress.epoch, progress.batch)
+        batches = training_batches(run.loaders.train, self.num_classes)
+        while progress.batch < run.plan.batches_per_epoch:
+            run.profiler.begin("data")
+            self.data = run.to_device(next(batches))
+            run.profiler.begin("other")
+            seed_step(seed, progress.epoch, progress.batch, run.distributed.rank)
             self.before_train_step()
-            self.weights_moved = checked_step(self, self.progress.step, self.train_step(self.data))
-            self.timer.begin("other")
-            if self.weights_moved:
-                self.update_teachers()
+            run.weights_moved = checked_step(self, progress.step, self.train_step(self.data))
+            run.profiler.begin("other")
+            if run.weights_moved:
+                for teacher in teachers:
+                    teacher.follow(progress.step, run.plan.total_steps)
             self.after_train_step()
-            if self.weights_moved:
-                self.unsaved_state.check(self)  # once, after the first optimizer step
-            self.progress.batch += 1
-            self.bar.advance()
-            self.timer.end_batch()
-            self.writer.raise_if_failed()
-            if self.weights_moved and self.timetable.checkpoint_due_in_epoch:
+            if run.weights_moved:
+                run.unsaved_state.check(self)  # once, after the first optimizer step
+            progress.batch += 1
+            run.end_batch()
+            if run.weights_moved and run.triggers.checkpoint_due_in_epoch:
                 self.save_checkpoint()
-                self.timetable.raise_if_stopped()
+                run.triggers.raise_if_stopped()
         self.after_train_epoch()
 
-    def seed_step(self) -> None:
-        """Seed what is random in a training batch by (seed, epoch, batch, rank): a resumed run draws the same numbers."""
-        seed_step(self.config.hardware.seed, self.progress.epoch, self.progress.batch, self.distributed.rank)
-
-    def before_train_step(self) -> None:
-        """Called before each batch, ``self.data`` is set. Does nothing."""
-
-    def train_step(self, batch: list[Any]) -> bool:
-        """Loss and gradients of one batch; after the last batch of an accumulation also the optimizer's step.
+    def train_step(self, batch: Batch) -> bool:
+        """Compute loss and gradients of one batch; step the optimizer after the last batch of an accumulation.
 
         Returns
         -------
         bool
-            Whether the weights moved.
+            Whether the optimizer has stepped.
         """
-        last, divisor = self.plan.accumulation(self.progress.batch)
-        self.timer.begin("forward")
+        run, precision = self.run, self.run.precision
+        last, divisor = run.plan.accumulation(self.progress.batch)
+        run.profiler.begin("forward")
         with explained_loss(self):
             terms = self.compute_gradients(last, divisor)
-        self.timer.begin("probes")
-        probe_losses = self.probes.train_step(self.data[1], self.distributed)
-        self.throughput.add(len(batch[1]) * self.distributed.world_size)
+        run.profiler.begin("probes")
+        probe_losses = self.probes.train_step(
+            self.data.labels, run.distributed
+        )  # of all batches where the loss joined them
+        run.throughput.add(len(batch.labels) * run.distributed.world_size)
         if not last:
             return False
-        self.distributed.check_all_used(self)
-        self.timer.begin("optimizer")
+        run.distributed.check_all_used(self)
+        run.profiler.begin("optimizer")
         set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
-        self.freeze.cancel_gradients(self.progress.epoch)
-        norm = self.precision.gradient_norm(self.optimizer)
-        if not self.precision.skips_overflows:
-            self.divergence.check_gradients(norm, self.named_parameters())
-        self.precision.clip(self.optimizer, norm, self.config.optim.grad_max_norm)
-        if not self.precision.step(self.optimizer):
+        run.freeze.cancel_gradients(self.progress.epoch)
+        norm = precision.gradient_norm(self.optimizer)
+        if not precision.skips_overflows:
+            run.nan_guard.check_gradients(norm, self.named_parameters())
+        precision.clip(self.optimizer, norm, self.config.optim.grad_max_norm)
+        if not precision.step(self.optimizer):
             return False
         self.progress.step += 1
-        self.timer.begin("logging")
-        if self.timetable.log_due(self.progress.batch + 1 == self.plan.batches_per_epoch):
-            self.log_step(terms, probe_losses, norm)
+        run.profiler.begin("logging")
+        if run.triggers.log_due(self.progress.batch + 1 == run.plan.batches_per_epoch):
+            run.log_step(terms, total_loss(terms), probe_losses, norm, self.optimizer.param_groups)
         return True
 
     def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
-        """Add to the gradients what the batch of ``self.data`` contributes to them; return the terms of its loss.
+        """Add the gradients of the batch ``self.data``; return the terms of its loss.
 
-        The losses of the batches of an optimizer step are averaged: right for a loss that is itself a mean over samples. The
-        state of a loss (a centre, a queue) moves once per optimizer step, as with one large batch. A loss that compares the
-        samples of a batch would compare fewer: :class:`~ssl_core.methods.joint_embedding.JointEmbedding` overrides this.
+        The losses of the batches of an optimizer step are averaged, which is right for a loss that is a mean over samples.
+        The state of a loss (a center, a queue) moves once per optimizer step, as with one large batch.
+        :class:`~ssl_core.methods.joint_embedding.JointEmbedding` overrides this for losses that compare samples.
 
         Parameters
         ----------
         last : bool
-            Whether the optimizer steps after this batch; gradients are averaged over the ranks only then.
+            Whether the optimizer steps after this batch. Gradients are averaged over the ranks only then.
         divisor : int
-            Batches of this optimizer step.
+            Number of batches of this optimizer step.
         """
-        with self.distributed.synchronised(self._loss[0], when=last):
-            with self.precision.autocast(), accumulate_updates(self, last) if divisor > 1 else nullcontext():
-                terms = self._loss[0]()
-            self.divergence.check_loss(terms, self.data[2])
-            self.timer.begin("backward")
-            self.precision.backward(total_loss(terms) / divisor if divisor > 1 else total_loss(terms))
+        run = self.run
+        with run.distributed.synchronised(run.loss, when=last):
+            with run.precision.autocast(), accumulate_updates(self, last) if divisor > 1 else nullcontext():
+                terms = run.loss()
+            run.nan_guard.check_loss(terms, self.data.ids)
+            run.profiler.begin("backward")
+            run.precision.backward(total_loss(terms) / divisor if divisor > 1 else total_loss(terms))
         return terms
-
-    def update_teachers(self) -> None:
-        """Move every :class:`~ssl_core.Teacher` among the modules towards its student, after an optimizer step."""
-        for teacher in self._teachers:
-            teacher.follow(self.progress.step, self.plan.total_steps)
-
-    def after_train_step(self) -> None:
-        """Called after each batch; ``self.weights_moved``: whether the optimizer has stepped. Does nothing."""
-
-    def log_step(self, terms: dict[str, Tensor], probe_losses: dict[str, Tensor], norm: Tensor) -> None:
-        """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device."""
-        values = {"train/loss": total_loss(terms).detach(), "train/grad_norm": norm}
-        if len(terms) > 1:
-            values |= {f"train/{name}": term.detach() for name, term in terms.items()}
-        values |= {f"train/probe_{name}_loss": value for name, value in probe_losses.items()}
-        means = self.distributed.mean(torch.stack([value.double() for value in values.values()])).tolist()
-        line = dict(zip(values, means)) | {"train/lr": self.optimizer.param_groups[0]["lr"]}
-        if self.config.optim.weight_decay_end is not None:
-            line["train/weight_decay"] = max(group["weight_decay"] for group in self.optimizer.param_groups)
-        line["train/images_per_second"] = self.throughput.rate()
-        self.early_stopping.check(line, logged=True)
-        self.logger.log(self.progress.step, self.progress.epoch, line)
-        self.bar.show(self.progress.epoch, line["train/loss"])
 
     # -- 2. EVAL
 
@@ -528,50 +434,49 @@ class BaseModel(nn.Module):
         """Called after an evaluation. Does nothing."""
 
     def before_eval_step(self) -> None:
-        """Called before each evaluation batch, ``self.data`` is there. Does nothing."""
+        """Called before each evaluation batch; ``self.data`` is set. Does nothing."""
 
     def after_eval_step(self) -> None:
         """Called after each evaluation batch. Does nothing."""
 
     @torch.no_grad()
     def eval_epoch(self) -> dict[str, float]:
-        """Evaluate on every evaluation set; log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>``, and more."""
+        """Evaluate on every evaluation set. Log and return ``<dataset>/accuracy``, ``/knn``, ``/probe_<name>`` and more."""
+        run = self.run
         self.before_eval_epoch()
-        self.divergence.check_weights(self.named_parameters())
+        run.nan_guard.check_weights(self.named_parameters())
         self.eval()
-        self.distributed.share_buffers(self)
-        self.evaluation = OnlineMetrics(self.num_classes, self.probes, self.distributed, self.config.log.label_free)
-        if self.config.log.knn_samples and self.num_classes > 1:
-            self.evaluation.fill_bank(self.reference_sample.batches(self.stop_aware), self.features)
-        if compares_views(self.config.log.label_free):
-            self.evaluation.fill_views(self.stop_aware(self.loaders.train.start(0, 0)), self.features)
+        run.distributed.share_buffers(self)
+        run.online_metrics = OnlineMetrics(self.num_classes, self.probes, run.distributed, self.config.log.label_free)
+        reference = run.reference_sample if self.config.log.knn_samples else None
+        run.online_metrics.fill(reference, run.loaders.train, self.features, self.stop_aware)
         values: dict[str, float] = {}
-        for name, loader in self.loaders.evaluation.items():
+        for name, loader in run.loaders.evaluation.items():
             for batch in self.stop_aware(checked_batches(loader, name, self.num_classes, True)):
-                self.data = to_device(batch, self.distributed.device, self.precision.dtype)
+                self.data = run.to_device(batch)
                 self.before_eval_step()
                 self.eval_step(self.data)
                 self.after_eval_step()
-            found = self.evaluation.compute() | self.collapse.compute()
+            found = run.online_metrics.compute() | run.collapse.compute()
             values |= {f"{name}/{metric}": value for metric, value in found.items()}
         self.after_eval_epoch()
         if values:
-            self.logger.log(self.progress.step, self.progress.epoch, values)
+            run.metrics.log(self.progress.step, self.progress.epoch, values)
             _message.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
         return values
 
-    def eval_step(self, batch: list[Any]) -> None:
-        """Add one batch to the metrics: the output of ``forward`` against ``batch[1]``, and the representations."""
-        with self.precision.autocast():
-            prediction, representations = self.forward(batch[0]), self.encode(batch[0])
-        self.divergence.check_outputs({"prediction": prediction, **representations})
-        self.evaluation.add(prediction, representations, batch[1])  # in float32
-        self.collapse.add(representations)
+    def eval_step(self, batch: Batch) -> None:
+        """Add one batch to the metrics: the output of ``forward`` against the labels, and the representations."""
+        with self.run.precision.autocast():
+            prediction, representations = self.forward(batch.views[0]), self.encode(batch.views[0])
+        self.run.nan_guard.check_outputs({"prediction": prediction, **representations})
+        self.run.online_metrics.add(prediction, representations, batch.labels)
+        self.run.collapse.add(representations)
 
     def encode(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the representations that are judged: ``{"backbone": (N, D), "projector": (N, E)}``.
+        """Return the representations to evaluate: ``{"backbone": (N, D), "projector": (N, E)}``.
 
-        The default uses the modules of these names; a model without a backbone is judged by what ``forward`` gives.
+        The default uses the modules of these names. A model without a backbone is evaluated by the output of ``forward``.
         """
         if not hasattr(self, "backbone"):
             return {"output": self.forward(x).flatten(1)}
@@ -582,64 +487,73 @@ class BaseModel(nn.Module):
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Return the first representation of :meth:`encode`, ``(N, D)``, float32 at least: what kNN and the table use."""
-        with self.precision.autocast():
-            return widened(list(self.encode(x.to(self.distributed.device, self.precision.dtype)).values()))[0]
+        """Return the first representation of :meth:`encode`, ``(N, D)``, at least float32: used by kNN and the final table."""
+        with self.run.precision.autocast():
+            return widened(list(self.encode(x.to(self.run.distributed.device, self.run.precision.dtype)).values()))[0]
 
-    # -- what is kept
+    def extract(self, images: Tensor | Iterable[Any], batch_size: int = 256) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the features of images in evaluation mode, on the CPU.
 
-    def stop_aware(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """Give the batches of an evaluation. When a signal arrives, save: the evaluation is done anew by who goes on."""
-        for batch in loader:
-            if self.timetable.stop_requested:
+        Parameters
+        ----------
+        images : Tensor or iterable
+            Images ``(N, C, H, W)``, normalized as in training; or a loader of batches ``(views, labels, ids)``.
+        batch_size : int
+            Images at a time, for a tensor.
+
+        Returns
+        -------
+        Tensor or tuple
+            Features ``(N, D)``; for a loader, features and labels ``(N,) int64``.
+        """
+        from ssl_core.evaluation.trained_model import extract  # imports this module
+
+        training = self.training
+        self.eval()
+        try:
+            return extract(self.features, images, batch_size)
+        finally:
+            self.train(training)
+
+    def stop_aware(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield the batches of an evaluation. On a stop signal save and raise; the resumed run repeats the evaluation."""
+        for batch in batches:
+            if self.run.triggers.stop_requested:
                 self.save_checkpoint()
-                self.timetable.raise_if_stopped()
+                self.run.triggers.raise_if_stopped()
             yield batch
 
+    # -- CHECKPOINTS
+
     def parts(self) -> dict[str, Any]:
-        """Return everything that has a state, by its name in a checkpoint. What is missing is a function of the progress."""
+        """Return everything that has a state, by its name in a checkpoint."""
+        run = self.run
         return {
             "progress": self.progress,
-            "ranks": self.distributed,
+            "ranks": run.distributed,
             "model": self,
             "optimizer": self.optimizer,
             "probes": self.probes,
-            "precision": self.precision,
-            "early_stopping": self.early_stopping,
-            "collapse": self.collapse,
-            "logger": self.logger,
+            "precision": run.precision,
+            "early_stopping": run.early_stopping,
+            "collapse": run.collapse,
+            "logger": run.metrics,
         }
 
     def save_checkpoint(self) -> None:
-        """Keep the state of all :meth:`parts` on the disk, atomically. Main rank only."""
-        self.divergence.check_weights(self.named_parameters())
-        state = self.distributed.state_of(self.parts())
-        if self.distributed.is_main:
-            self.writer.save(self.progress.step, state)
-            self.summary.write("running")
-        self.timetable.saved()
+        """Save the state of all :meth:`parts`."""
+        self.run.nan_guard.check_weights(self.named_parameters())
+        self.run.save(self.parts())
 
     def load_checkpoint(self) -> None:
-        """Take the newest whole checkpoint of the run folder over; without any, begin at the beginning."""
-        form = {name: part.state_dict() for name, part in self.parts().items()}
-        found = self.checkpoints.load(self.distributed.device, expected=form)
-        self.distributed.check_equal("the newest whole checkpoint", found and found[1].name)
-        if found is None:
-            self.logger.load_state_dict({"bytes": 0, "line": {}, "last": {}})
-            return
-        state, path, damaged = found
-        for problem in damaged:
-            _message.warning("a damaged checkpoint is passed over: %s", problem)
-        state = self.distributed.sharded_state(state, self, self.optimizer)
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+        """Load the newest intact checkpoint of the run folder, if there is one."""
+        self.run.load(self.parts())
 
     def log_image(self, name: str, image: Any) -> None:
         """Save an image as ``<run>/images/<name>/step_<n>.png`` and show it in wandb and TensorBoard.
 
-        Call it from any hook, also on all ranks: only the main one saves. In a replay it does nothing. It waits for the
-        device, so call it every few hundred steps, not at each.
+        Call it from any hook, also on all ranks: only rank 0 saves. In a replay it does nothing. It waits for the device, so
+        call it every few hundred steps, not at each.
 
         Parameters
         ----------
@@ -653,16 +567,11 @@ class BaseModel(nn.Module):
         ValueError
             For another shape or dtype, or a name that is not a relative path.
         """
-        logger = getattr(self, "logger", None)  # there is none outside of fit()
-        if logger is not None and logger.writes:
-            path = save_image(self.folder, self.progress.step, name, image)
-            logger.log_image(self.progress.step, name, path)
+        metrics = getattr(getattr(self, "run", None), "metrics", None)  # there is none outside of fit()
+        if metrics is not None and metrics.writes:
+            path = save_image(self.run.folder, self.progress.step, name, image)
+            metrics.log_image(self.progress.step, name, path)
 
-    def write_report(self) -> None:
-        """Write the table (kNN and linear probes, trained and untrained) and the figure of the run."""
-        self.reports = write_report(self)
 
-    def write_export(self) -> None:
-        """Write the backbone of the last checkpoint as ``backbone.safetensors``. Main rank only."""
-        if self.distributed.is_main:
-            self.reports.append(str(export_backbone(self.folder.path)))
+_ATTRIBUTES = {"config", "run", "progress", "data", "num_classes", "image_shape", "optimizer", "schedule", "probes"}
+_RESERVED = {name for name in vars(BaseModel) if not name.startswith("__")} - {"config_class", "forward"}

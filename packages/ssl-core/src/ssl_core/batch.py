@@ -1,50 +1,45 @@
-"""A loader's batch on its way to the device."""
+"""A batch of training or evaluation data."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 
-def to_device(batch: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None) -> list[Any]:
-    """Return ``[input, labels, ids]`` on ``device``, images in channels_last.
+class Batch(NamedTuple):
+    """Views, labels and sample ids of N samples."""
+
+    views: list[Tensor]  # V tensors (N, C, H, W) float; always a list
+    labels: Tensor  # (N,) int64, -1 for none
+    ids: Tensor  # (N,) int64
+
+
+def to_device(batch: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None) -> Batch:
+    """Return a loader's batch on ``device``, images in channels_last.
 
     Parameters
     ----------
-    batch : (views, labels, indices)
-        As loaders give it: a list of V tensors ``(N, C, H, W)``, labels ``(N,)``, ids ``(N,)``.
+    batch : (views, labels, ids)
+        As loaders give it: a list of V tensors ``(N, C, H, W)`` or one tensor, labels ``(N,)``, ids ``(N,)``.
     device : torch.device
-        Where the model is.
+        Device of the model.
     dtype : torch.dtype, optional
-        Of the views. Default: as they come.
-
-    Returns
-    -------
-    list
-        A single view is handed over as the tensor itself, several as their list.
+        Floating-point type of the views. Default: unchanged.
     """
-    views, *rest = batch
-    moved = [_move(view, device, dtype) for view in views_of(views)]
-    return [moved[0] if len(moved) == 1 else moved, *(_move(item, device) for item in rest)]
+    views, labels, ids = batch
+    return Batch([_move(view, device, dtype) for view in views_of(views)], _move(labels, device), _move(ids, device))
 
 
 def views_of(views: Any) -> list[Tensor]:
-    """Return the views of a batch as a list, of a single one where it is handed over as the tensor itself."""
+    """Return the views of a loader's batch as a list."""
     return [views] if isinstance(views, Tensor) else views
 
 
-def concatenate(batches: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return one batch of several, on their device: tensors one after the other, in lists and dicts as they stand in."""
-    return _joined(batches)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], Tensor):
-        return torch.cat(list(parts))
-    if isinstance(parts[0], dict):
-        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
-    return [_joined(each) for each in zip(*parts)]
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """Return the samples of several batches as one batch."""
+    views = [torch.cat(parts) for parts in zip(*(batch.views for batch in batches))]
+    return Batch(views, torch.cat([batch.labels for batch in batches]), torch.cat([batch.ids for batch in batches]))
 
 
 def _move(value: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ssl_core.batch import Batch
 from ssl_core.diagnostics.step_inspection import StepInspection, inspect_step
 from ssl_core.errors import ConfigError, DivergedError, RunError
-from ssl_core.loggers.progress_bar import ProgressBar
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.source_location import RECORDED, class_of_run
+from ssl_core.training.session import RunSession
 from ssl_eval.output_stream import protect_output
 
 if TYPE_CHECKING:
@@ -108,33 +109,32 @@ def replay(
     wanted = step if step is not None else record["step"]  # type: ignore[index]
     facts = {**run.read_summary(), **(record or {})}
     model = kind(config)
-    model.open_folder()
+    session = RunSession(config, writes=False)
     ranks = facts.get("ranks", 1)
-    if model.distributed.world_size != ranks:
+    if session.distributed.world_size != ranks:
         raise ConfigError(
-            f"'{run.path}' is a run of {ranks} ranks and this is one of {model.distributed.world_size}: "
+            f"'{run.path}' is a run of {ranks} ranks and this is one of {session.distributed.world_size}: "
             f"torchrun --nproc-per-node={ranks} -m ssl_core.diagnostics.replay {run.path}"
         )
     if "threads" in facts:
         torch.set_num_threads(facts["threads"])  # sums depend on how they are split
-    model.divergence.writes, model.divergence.every_steps = False, 1
-    model.checkpoints.up_to = wanted
-    with model.distributed:
-        model.open_data()
-        model.open_files(writes=False)
-        if not 0 <= wanted < model.plan.total_steps:
-            raise ConfigError(f"--step {wanted}: the run has the steps 0 to {model.plan.total_steps - 1}")
+    session.nan_guard.writes, session.nan_guard.every_steps = False, 1
+    session.checkpoints.up_to = wanted
+    with session:
+        if not 0 <= wanted < session.plan.total_steps:
+            raise ConfigError(f"--step {wanted}: the run has the steps 0 to {session.plan.total_steps - 1}")
+        model.use(session)
+        session.begin(kind)
         model.initialize()
-        found = Replay(wanted, model.progress.step, model.distributed.is_main)
+        found = Replay(wanted, model.progress.step, session.distributed.is_main)
         found.record = record if record and record["step"] == wanted else None
-        with ProgressBar.of(model.config, model.plan, model.progress, model.distributed) as model.bar:
-            try:
-                _train_up_to(model, found)
-            except DivergedError as error:
-                if error.record["step"] != wanted:
-                    raise
-                found.found = error.record
-        found.batches = [each for of_a_rank in model.distributed.collect(found.batches) for each in of_a_rank]
+        try:
+            _train_up_to(model, found)
+        except DivergedError as error:
+            if error.record["step"] != wanted:
+                raise
+            found.found = error.record
+        found.batches = [each for of_a_rank in session.distributed.collect(found.batches) for each in of_a_rank]
     return found
 
 
@@ -147,7 +147,7 @@ def _train_up_to(model: "BaseModel", found: Replay) -> None:
             raise _Behind
         before_train_step()
 
-    def watched(batch: list[Any]) -> bool:
+    def watched(batch: Batch) -> bool:
         if progress.step < found.step:
             return train_step(batch)
         state, data, stands = copy.deepcopy(model.state_dict()), copy.deepcopy(batch), copy.copy(progress)
@@ -169,7 +169,7 @@ def _train_up_to(model: "BaseModel", found: Replay) -> None:
             progress.end_epoch()
     except _Behind:
         pass
-    model.divergence.check_weights(model.named_parameters())
+    model.run.nan_guard.check_weights(model.named_parameters())
     if found.record is not None and found.record["during"] == "evaluation":
         model.eval_epoch()
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ssl_core.batch import views_of
+from ssl_core.batch import Batch
+from ssl_core.training.seeding import seed_step
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
@@ -51,7 +52,7 @@ class StepInspection:
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
 
 
-def inspect_step(model: "BaseModel", state: dict[str, Any], data: list[Any]) -> StepInspection:
+def inspect_step(model: "BaseModel", state: dict[str, Any], data: Batch) -> StepInspection:
     """Compute the loss and the gradients of one batch again, watching every module; leave the model as it was.
 
     The gradients are this rank's, before they are averaged; nothing is compiled, so that every module can be watched.
@@ -66,15 +67,13 @@ def inspect_step(model: "BaseModel", state: dict[str, Any], data: list[Any]) -> 
         The batch, as the loop gives it to ``train_step``.
     """
     progress, after, standing = model.progress, copy.deepcopy(model.state_dict()), model.data
-    views = [
-        f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in views_of(data[0])
-    ]
+    views = [f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in data[0]]
     model.load_state_dict(state)
     model.data = data
-    model.seed_step()
-    type(model).before_train_step(model)  # not the one that a replay has put in its place
+    seed_step(model.config.hardware.seed, progress.epoch, progress.batch, model.run.distributed.rank)
+    type(model).before_train_step(model)  # not a stand-in on the instance
     watch = _Watch()
-    with watch.on(model), model.precision.autocast():
+    with watch.on(model), model.run.precision.autocast():
         loss = model.compute_loss()
     terms = loss if isinstance(loss, dict) else {"loss": loss}
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -91,7 +90,7 @@ def inspect_step(model: "BaseModel", state: dict[str, Any], data: list[Any]) -> 
         epoch=progress.epoch,
         batch=progress.batch,
         step=progress.step,
-        rank=model.distributed.rank,
+        rank=model.run.distributed.rank,
         samples=torch.as_tensor(data[2]).tolist(),
         views=views,
         terms={name: term.item() for name, term in terms.items()},

@@ -6,29 +6,24 @@ precision and of the versions that make the pixels: where one of them changes, o
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import read_metadata, write_safetensors
 from ssl_core.checkpoint.store import CheckpointStore, digest_of, read_state
-from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import CheckpointError, ConfigError, RunError
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES, collect_features, collect_view_features
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
-from ssl_core.training.precision import Precision
+from ssl_core.training.session import RunSession
 from ssl_eval import Features
 from ssl_eval.checks import check_features
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and features depend on
 
@@ -45,7 +40,7 @@ class ExtractedFeatures:
 def extract_features(
     run: RunFolder,
     checkpoint: Path | None = None,
-    method: "type[BaseModel] | None" = None,
+    method: type[BaseModel] | None = None,
     data: Any = None,
     device: str = "auto",
     view_samples: int = VIEW_SAMPLES,
@@ -78,13 +73,14 @@ def extract_features(
     plain, free = plain_config(config), resume_overridable_keys(config)
     kept = {key: value for key, value in (plain.get("data") or {}).items() if f"data.{key}" not in free}
     model = kind(config)
-    with _opened(model, run, device):
+    with RunSession(config, writes=False, device=device) as session:
+        model.use(session)
         asked = {
             "checkpoint": digest,
             "data": kept,
             "batch": config.optim.batch_size,  # of batched products, the last bits
-            "device": model.distributed.device.type,
-            "precision": model.precision.name,
+            "device": model.run.distributed.device.type,
+            "precision": model.run.precision.name,
             "views": view_samples,
             "versions": {name: _version(name) for name in PIXELS},
         }
@@ -106,7 +102,7 @@ def extract_features(
         return ExtractedFeatures(found, facts, cached=True)
 
 
-def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
+def features_of(model: BaseModel, weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
     """Return the features of an opened model (data, precision, ranks) with these weights, on each evaluation set."""
     model.build()
     try:
@@ -115,14 +111,14 @@ def features_of(model: "BaseModel", weights: dict[str, Tensor], view_samples: in
         raise CheckpointError(f"the checkpoint does not fit its method: {' '.join(str(error).split())}") from error
     model.eval()
     train = _labelled_or_all(
-        *collect_features(model.loaders.reference, model.features, model.distributed, labelled=False)
+        *collect_features(model.run.loaders.reference, model.features, model.run.distributed, labelled=False)
     )
-    names = list(getattr(model.loaders, "class_names", ()))
-    first = model.loaders.train.start(0, 0)
-    views = collect_view_features(first, model.features, model.distributed, view_samples) if view_samples else None
+    names = list(getattr(model.run.loaders, "class_names", ()))
+    first = model.run.loaders.train.start(0, 0)
+    views = collect_view_features(first, model.features, model.run.distributed, view_samples) if view_samples else None
     found = {}
-    for name, loader in model.loaders.evaluation.items():
-        test = _labelled_or_all(*collect_features(loader, model.features, model.distributed, labelled=False))
+    for name, loader in model.run.loaders.evaluation.items():
+        test = _labelled_or_all(*collect_features(loader, model.features, model.run.distributed, labelled=False))
         for part, (rows, _) in (("training", train), (name, test)):
             check_features(f"the features of {part}", rows)
         found[name] = Features(*train, *test, class_names=names, views=views)
@@ -133,16 +129,6 @@ def _labelled_or_all(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rows that have a label, or, where there are none, all: for the measures that need no labels."""
     known = labels >= 0
     return (features[known], labels[known]) if known.any() else (features, labels)
-
-
-@contextmanager
-def _opened(model: "BaseModel", run: RunFolder, device: str) -> Iterator[None]:
-    """Open device and data of a run that is only looked at: nothing is locked, nothing written."""
-    model.distributed = Distributed(device, rendezvous=run.rendezvous)
-    model.precision = Precision(model.config.hardware.precision, model.distributed.device)
-    with model.distributed:
-        model.open_data()
-        yield
 
 
 def _write(file: Path, found: dict[str, Features]) -> None:

@@ -7,19 +7,19 @@ the same samples: without the two baselines an accuracy says little.
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_core.base_model import BaseModel
+from ssl_core.checkpoint.export import export_backbone
+from ssl_core.errors import warn_on_error
 from ssl_core.evaluation.online_metrics import collect_features
 from ssl_core.run.folder import write_atomically
+from ssl_core.training.session import RunSession
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 from ssl_eval.table import NOTHING
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 _message = logging.getLogger(__name__)
 
@@ -30,34 +30,58 @@ PIXELS = 32  # raw pixels are compared at this edge length at most
 Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
 
 
+def fit_and_report(model: BaseModel) -> dict[str, float]:
+    """Train, then write and print what ``log.report`` and ``log.export`` ask for: what :func:`ssl_launch.launch` does.
+
+    Returns
+    -------
+    dict
+        As :meth:`ssl_core.BaseModel.fit`.
+    """
+    lines: list[str] = []
+    log = model.config.log
+    with RunSession(model.config) as session:
+        metrics = model.fit_in(session)
+        if log.report:
+            with warn_on_error("the final report could not be written", "the run itself is finished"):
+                lines += write_report(model)
+        if log.export and session.distributed.is_main:
+            with warn_on_error("the backbone could not be exported", "`ssl-core export FOLDER` tries again"):
+                lines.append(str(export_backbone(session.folder.path)))
+    lines += session.profiler.reports
+    if session.distributed.is_main and lines:
+        print(*lines, sep="\n", flush=True)
+    return metrics
+
+
 @torch.no_grad()
-def write_report(model: "BaseModel") -> list[str]:
+def write_report(model: BaseModel) -> list[str]:
     """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
 
     A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote that gives the reason. If
     none can be computed there is no table.
     """
-    judged = model.num_classes > 1 and model.loaders.evaluation
+    judged = model.num_classes > 1 and model.run.loaders.evaluation
     lines = _table(model) if judged else ["no table: there are no labelled images to judge by"]
-    if not model.distributed.is_main:
+    if not model.run.distributed.is_main:
         return []
     try:
-        learning_curves([model.folder.path], model.folder.curves)
-        model.logger.log_image(model.progress.step, "curves", model.folder.curves)
-        lines.append(str(model.folder.curves))
+        learning_curves([model.run.folder.path], model.run.folder.curves)
+        model.run.metrics.log_image(model.progress.step, "curves", model.run.folder.curves)
+        lines.append(str(model.run.folder.curves))
     except (ImportError, NothingToDraw) as error:
         lines.append(f"no figure: {error}")
     return lines
 
 
-def _table(model: "BaseModel") -> list[str]:
+def _table(model: BaseModel) -> list[str]:
     """Judge the three encoders, which takes all ranks; write the table and return it and its path."""
     rows: list[list[object]] = []
     missing: dict[str, None] = {}  # footnotes, in the order of the table
     untrained = _untrained(model)
     model.eval()
-    for name, loader in model.loaders.evaluation.items():
-        prefix = f"{name}: " if len(model.loaders.evaluation) > 1 else ""
+    for name, loader in model.run.loaders.evaluation.items():
+        prefix = f"{name}: " if len(model.run.loaders.evaluation) > 1 else ""
         for label, encoder in (
             ("trained encoder", model.features),
             ("untrained encoder", untrained),
@@ -70,7 +94,7 @@ def _table(model: "BaseModel") -> list[str]:
     if all(cell is None for _, *cells in rows for cell in cells):
         return [f"no table: {next(iter(missing))}"]
     table = Table(
-        title=f"{model.folder.path.name}: {', '.join(model.loaders.evaluation)}",
+        title=f"{model.run.folder.path.name}: {', '.join(model.run.loaders.evaluation)}",
         columns=["", *COLUMNS],
         rows=rows,
         notes=[
@@ -79,10 +103,10 @@ def _table(model: "BaseModel") -> list[str]:
             *(f"{NOTHING} {reason}" for reason in missing),
         ],
     )
-    if model.distributed.is_main:
-        write_atomically(model.folder.table, table.to_markdown())
-        write_atomically(model.folder.table_json, json.dumps(table.to_dict(), indent=2) + "\n")
-    return [table.to_text(), str(model.folder.table)]
+    if model.run.distributed.is_main:
+        write_atomically(model.run.folder.table, table.to_markdown())
+        write_atomically(model.run.folder.table_json, json.dumps(table.to_dict(), indent=2) + "\n")
+    return [table.to_text(), str(model.run.folder.table)]
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -92,19 +116,18 @@ def pixels(images: Tensor) -> Tensor:
     return images.flatten(1)
 
 
-def _untrained(model: "BaseModel") -> Callable[[Tensor], Tensor]:
+def _untrained(model: BaseModel) -> Callable[[Tensor], Tensor]:
     """Return the encoder as it was before the first step: the same seed makes the same weights."""
     fresh = type(model)(model.config)
-    for shared in ("distributed", "precision", "loaders", "num_classes", "image_shape", "plan"):
-        setattr(fresh, shared, getattr(model, shared))
+    fresh.use(model.run)
     fresh.build()
     fresh.eval()
     return fresh.features
 
 
-def _features(model: "BaseModel", loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
-    train = collect_features(model.reference_sample.batches(), encoder, model.distributed)
-    test = collect_features(loader, encoder, model.distributed)  # type: ignore[arg-type]
+def _features(model: BaseModel, loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
+    train = collect_features(model.run.reference_sample.batches(), encoder, model.run.distributed)
+    test = collect_features(loader, encoder, model.run.distributed)  # type: ignore[arg-type]
     return (*train, *test)
 
 

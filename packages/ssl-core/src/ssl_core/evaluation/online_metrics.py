@@ -69,6 +69,27 @@ class OnlineMetrics:
         self._bank: tuple[Tensor, Tensor] | None = None
         self._views: Tensor | None = None
 
+    def fill(
+        self, reference: Any, train: Any, features: Callable[[Tensor], Tensor], stop_aware: Callable[[Any], Any]
+    ) -> None:
+        """Extract the features that an evaluation compares with: the kNN bank and, if a metric needs them, views.
+
+        Parameters
+        ----------
+        reference : ReferenceSample or None
+            The training images of the kNN bank; None: no kNN.
+        train : Loader
+            Gives the views.
+        features : callable
+            Images ``(N, C, H, W)`` to features ``(N, D)``.
+        stop_aware : callable
+            Wraps an iterable of batches; raises when the run is stopped.
+        """
+        if reference is not None and self.num_classes > 1:
+            self.fill_bank(reference.batches(stop_aware), features)
+        if compares_views(self.label_free):
+            self.fill_views(stop_aware(train.start(0, 0)), features)
+
     def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
         """Keep the features of the labelled training images of ``loader`` as the bank of the kNN."""
         bank, labels = collect_features(loader, features, self.distributed)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
-from ssl_core.batch import concatenate, views_of
+from ssl_core.batch import Batch, concatenate
 from ssl_core.errors import ConfigError
 from ssl_core.methods.configs import JointEmbeddingConfig
 from ssl_core.modules.heads import mlp
@@ -18,7 +18,7 @@ class JointEmbedding(BaseModel):
 
     config_class = JointEmbeddingConfig
     num_views: int | None = None  # that the loss compares; None: two or more
-    _waiting: tuple[list, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
+    _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
 
     def initialize_modules(self) -> None:
         """Make the backbone and the projector."""
@@ -37,7 +37,7 @@ class JointEmbedding(BaseModel):
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the embeddings ``(N, D)`` of a view ``(N, C, H, W)``."""
-        with self.precision.autocast():
+        with self.run.precision.autocast():
             return self.projector(self.backbone(view))
 
     def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
@@ -57,18 +57,18 @@ class JointEmbedding(BaseModel):
         terms: dict[str, Tensor] = {}
 
         def criterion(*embeddings: Tensor) -> Tensor:
-            with self.precision.autocast():
+            with self.run.precision.autocast():
                 terms.update(loss_terms(self.embedding_loss(*embeddings), f"{type(self).__name__}.embedding_loss"))
-            self.divergence.check_loss(terms, self.data[2])
+            self.run.nan_guard.check_loss(terms, self.data[2])
             return total_loss(terms)
 
-        grad_cache(self._loss[0], views, criterion, len(views[0]) // divisor, self.precision.scale)
+        grad_cache(self.run.loss, views, criterion, len(views[0]) // divisor, self.run.precision.scale)
         self.probes.join(divisor)
         return terms
 
     def _views(self) -> list[Tensor]:
         """Return the views of the batch, as many as the loss compares."""
-        views = views_of(self.data[0])
+        views = self.data.views
         if len(views) < 2 or self.num_views not in (None, len(views)):
             raise ConfigError(
                 f"data.views={getattr(self.config.data, 'views', '?')!r}: it gives {len(views)} of an image, and "

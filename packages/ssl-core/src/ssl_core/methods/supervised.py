@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
-from ssl_core.batch import views_of
 from ssl_core.errors import ConfigError
 from ssl_core.methods.configs import SupervisedConfig
 
@@ -15,9 +14,8 @@ class Supervised(BaseModel):
 
     config_class = SupervisedConfig
 
-    def open_data(self) -> None:
-        """Open the data, and raise a ConfigError if it has no classes to learn, before a folder is made."""
-        super().open_data()
+    def before_run(self) -> None:
+        """Raise a ConfigError if the data has no classes to learn, before the run folder is created."""
         if self.num_classes < 2:
             found = "no labels" if self.num_classes == 0 else "only one class"
             raise ConfigError(
@@ -37,7 +35,7 @@ class Supervised(BaseModel):
 
     def compute_loss(self) -> Tensor:
         """Return the cross-entropy of the labelled samples, averaged over the views."""
-        views, labels = views_of(self.data[0]), self.data[1]
+        views, labels, _ = self.data
         smoothing = self.config.model.label_smoothing
         losses = [
             F.cross_entropy(self.forward(view), labels, ignore_index=-1, label_smoothing=smoothing, reduction="sum")

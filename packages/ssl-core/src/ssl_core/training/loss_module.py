@@ -1,14 +1,11 @@
 """A method's loss as a module, so that DDP and ``torch.compile`` see the whole of it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from ssl_core.training.method_checks import loss_terms
 from ssl_losses.precision import widened
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 
 class LossModule(nn.Module):
@@ -20,15 +17,15 @@ class LossModule(nn.Module):
         Whose loss it is; a submodule here.
     """
 
-    def __init__(self, model: "BaseModel") -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
         self._name = f"{type(model).__name__}.compute_loss"
 
     @classmethod
-    def of(cls, model: "BaseModel") -> nn.Module:
-        """Return the loss of a model, compiled where ``hardware.compile`` says so."""
-        if not model.config.hardware.compile:
+    def of(cls, model: nn.Module, compiled: bool) -> nn.Module:
+        """Return the loss of a model, compiled if ``compiled``."""
+        if not compiled:
             return cls(model)
         from ssl_core.training.compilation import compile_loss  # loads the compiler
 

@@ -8,18 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_core.batch import views_of
+from ssl_core.batch import Batch
 from ssl_core.described import describe
 from ssl_core.errors import ConfigError, MethodError, RunError
 from ssl_losses.checks import BatchSizeError
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 _LOSS = "expected a scalar tensor, or a dict of them by name; those with a gradient are summed, all are logged"
 
@@ -65,7 +62,7 @@ def loss_terms(loss: Any, method: str) -> dict[str, Tensor]:
 
 
 @contextmanager
-def explained_loss(model: "BaseModel") -> Iterator[None]:
+def explained_loss(model: Any) -> Iterator[None]:
     """Add the views of the batch to any error of the loss; a batch that is too small is a ConfigError.
 
     Raises
@@ -90,11 +87,11 @@ def explained_loss(model: "BaseModel") -> Iterator[None]:
         raise
 
 
-def _given(model: "BaseModel") -> str:
+def _given(model: Any) -> str:
     """Return the views of the batch in words, for the author of ``compute_loss``."""
-    views = views_of(model.data[0])
+    views = model.data.views
     sizes = [f"{count} of shape {shape}" for shape, count in Counter(str(tuple(view.shape)) for view in views).items()]
-    kind = "a tensor, which is the only view" if isinstance(model.data[0], Tensor) else f"a list of {len(views)} views"
+    kind = f"a list of {len(views)} {'view' if len(views) == 1 else 'views'}"
     return (
         f"{type(model).__name__}.compute_loss() was given self.data[0]: {kind}: {', '.join(sizes)}; data.views sets the number "
         "and the sizes of the views"
@@ -111,7 +108,7 @@ def check_modules(module: nn.Module) -> None:
             )
 
 
-def check_optimizer(model: "BaseModel") -> None:
+def check_optimizer(model: Any) -> None:
     """Raise a MethodError if ``initialize_optimizer`` has not set ``self.optimizer`` to an optimizer."""
     optimizer: Any = getattr(model, "optimizer", None)
     if not all(hasattr(optimizer, name) for name in ("param_groups", "step", "state_dict", "load_state_dict")):
@@ -121,7 +118,7 @@ def check_optimizer(model: "BaseModel") -> None:
         )
 
 
-def check_schedule(model: "BaseModel") -> None:
+def check_schedule(model: Any) -> None:
     """Raise a MethodError if ``initialize_scheduler`` has not set ``self.schedule`` to a function of the step."""
     schedule: Any = getattr(model, "schedule", None)
     factor = schedule(0) if callable(schedule) else schedule
@@ -133,7 +130,7 @@ def check_schedule(model: "BaseModel") -> None:
         )
 
 
-def checked_step(model: "BaseModel", step_before: int, moved: Any) -> bool:
+def checked_step(model: Any, step_before: int, moved: Any) -> bool:
     """Return what ``train_step`` has returned: whether the weights moved.
 
     Raises
@@ -154,7 +151,7 @@ def checked_step(model: "BaseModel", step_before: int, moved: Any) -> bool:
     return moved
 
 
-def representation_widths(model: "BaseModel") -> dict[str, int]:
+def representation_widths(model: Any) -> dict[str, int]:
     """Return the width D of each representation ``(N, D)`` by name, as the model's ``encode`` gives them of two blank images.
 
     Raises
@@ -163,7 +160,7 @@ def representation_widths(model: "BaseModel") -> dict[str, int]:
         If they are no dict of such tensors.
     """
     images, method = _blank(model), f"{type(model).__name__}.encode"
-    with torch.no_grad(), model.precision.autocast():
+    with torch.no_grad(), model.run.precision.autocast():
         found: Any = model.encode(images)
     if not isinstance(found, dict) or not found:
         raise MethodError(f"{method}() returned {describe(found)}: expected a dict of tensors (N, D) by name")
@@ -174,7 +171,7 @@ def representation_widths(model: "BaseModel") -> dict[str, int]:
     return {name: features.shape[1] for name, features in found.items()}
 
 
-def check_forward(model: "BaseModel") -> Tensor:
+def check_forward(model: Any) -> Tensor:
     """Return what ``forward`` gives of two blank images; the first evaluation, which needs a prediction, is far away.
 
     Raises
@@ -184,10 +181,9 @@ def check_forward(model: "BaseModel") -> Tensor:
     """
     images = _blank(model)
     nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    model.data = [images, nothing, nothing]
-    with torch.no_grad(), model.precision.autocast():
+    model.data = Batch([images], nothing, nothing)
+    with torch.no_grad(), model.run.precision.autocast():
         prediction: Any = model.forward(images)
-    model.data = []
     if not isinstance(prediction, Tensor) or prediction.ndim == 0 or len(prediction) != len(images):
         raise MethodError(
             f"{type(model).__name__}.forward() returned {describe(prediction)} for images {tuple(images.shape)}: expected a "
@@ -196,7 +192,7 @@ def check_forward(model: "BaseModel") -> Tensor:
     return prediction
 
 
-def _blank(model: "BaseModel") -> Tensor:
+def _blank(model: Any) -> Tensor:
     """Return two black images ``(2, C, H, W)``, and let the model judge, not learn."""
     model.eval()
-    return torch.zeros((2, *model.image_shape), device=model.distributed.device, dtype=model.precision.dtype)
+    return torch.zeros((2, *model.image_shape), device=model.run.distributed.device, dtype=model.run.precision.dtype)

@@ -2,13 +2,10 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 _message = logging.getLogger(__name__)
 
@@ -29,14 +26,14 @@ class UnsavedState:
         and objects with a ``state_dict`` that are not among its ``parts()`` are reported at once.
     """
 
-    def __init__(self, model: "BaseModel") -> None:
+    def __init__(self, model: Any) -> None:
         _report_unregistered(model)
         _report_objects(model)
         self._before: dict[str, Any] | None = {
             name: _content(value) for name, value in _attributes(model) if _is_state(value)
         }
 
-    def check(self, model: "BaseModel") -> None:
+    def check(self, model: Any) -> None:
         """Report what has changed since the construction, the first time that it is called."""
         if self._before is None:
             return
@@ -58,7 +55,7 @@ class UnsavedState:
             )
 
 
-def _report_unregistered(model: "BaseModel") -> None:
+def _report_unregistered(model: Any) -> None:
     """Warn of modules and parameters that no ``parameters()`` and no ``state_dict()`` contains."""
     known = {id(each) for each in (*model.modules(), *model.parameters())}
     for name, value in _attributes(model):
@@ -77,7 +74,7 @@ def _report_unregistered(model: "BaseModel") -> None:
                 break
 
 
-def _report_objects(model: "BaseModel") -> None:
+def _report_objects(model: Any) -> None:
     """Warn of schedulers, optimizers and the like that are not in the checkpoint."""
     saved = {id(part) for part in model.parts().values()}
     for name, value in _attributes(model):
@@ -90,7 +87,7 @@ def _report_objects(model: "BaseModel") -> None:
             )  # fmt: skip
 
 
-def _attributes(model: "BaseModel") -> Iterator[tuple[str, Any]]:
+def _attributes(model: Any) -> Iterator[tuple[str, Any]]:
     """Give the plain attributes of user-defined modules, with names as ``self.head.mean``."""
     for path, module in model.named_modules():
         kinds = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] not in _LIBRARIES]
@@ -104,11 +101,7 @@ def _attributes(model: "BaseModel") -> Iterator[tuple[str, Any]]:
                 yield f"self.{path}.{name}" if path else f"self.{name}", value
 
 
-# What torch and BaseModel keep without an annotation in the class
-_MODULE = {
-    *vars(nn.Module()), "data", "num_classes", "image_shape", "weights_moved", "evaluation", "reports", "unsaved_state",
-    "_teachers", "_loss",
-}  # fmt: skip
+_MODULE = set(vars(nn.Module()))  # what torch keeps without an annotation in the class
 
 
 def _in_containers(value: Any) -> Iterator[Any]:

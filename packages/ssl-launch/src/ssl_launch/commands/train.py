@@ -123,4 +123,6 @@ def _config(composed: DictConfig, method: type | None, data: type | None, report
 def _run(composed: DictConfig, method: type | None, data: type | None, report: bool) -> dict[str, float]:
     config = _config(composed, method, data, report)
     kind = method or method_class(config.model.name)  # here torch is imported: all that can be refused is by now
-    return kind(config).fit()
+    from ssl_core.evaluation.final_report import fit_and_report
+
+    return fit_and_report(kind(config))

@@ -1,0 +1,292 @@
+"""The mechanism of one run: everything that the training loop needs besides the model.
+
+A :class:`RunSession` owns the ranks, the run folder and its lock, the checkpoints, the metrics, the signals and the progress
+bar. It answers questions (``session.triggers.evaluation_due``) and never calls a method of the model.
+"""
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_core.batch import Batch, to_device
+from ssl_core.checkpoint.async_writer import CheckpointWriter
+from ssl_core.checkpoint.pretrained import find_weights
+from ssl_core.checkpoint.store import CheckpointStore
+from ssl_core.config import Config
+from ssl_core.diagnostics.collapse import CollapseDetector
+from ssl_core.diagnostics.nan_guard import NanGuard
+from ssl_core.distributed.ranks import Distributed
+from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views
+from ssl_core.evaluation.reference_sample import ReferenceSample
+from ssl_core.loggers.metrics_logger import MetricsLogger
+from ssl_core.loggers.profiler import Profiler
+from ssl_core.loggers.progress_bar import ProgressBar
+from ssl_core.loggers.throughput import Throughput
+from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_overridable_keys
+from ssl_core.run.lock import RunLock
+from ssl_core.run.processor import check_parallelism
+from ssl_core.run.progress import Progress
+from ssl_core.run.signals import StopSignal
+from ssl_core.run.source_location import source_of
+from ssl_core.run.summary import Summary
+from ssl_core.schedules import Plan
+from ssl_core.training.data_checks import check_loaders
+from ssl_core.training.data_protocol import Loaders
+from ssl_core.training.data_record import record_data
+from ssl_core.training.early_stopping import EarlyStopping
+from ssl_core.training.freeze import Freeze
+from ssl_core.training.precision import Precision, check_torch_state
+from ssl_core.training.triggers import Triggers
+from ssl_core.training.unsaved_state import UnsavedState
+
+_message = logging.getLogger(__name__)
+
+
+class RunSession:
+    """A run while a process works on it.
+
+    As a context manager it opens the ranks and the data; :meth:`begin` then locks and creates the run folder. On exit
+    everything is closed in reverse order, and ``summary.json`` gets the final status.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration. It is validated here, before any data is opened.
+    writes : bool
+        False to read a run (replay, feature extraction): nothing is locked, created or written.
+    device : str, optional
+        Overrides ``hardware.device``, which may name the device of another machine.
+
+    Attributes
+    ----------
+    loaders : Loaders
+        From ``with`` on. See ``ssl_core.training.data_protocol``.
+    plan : Plan
+        Batches and optimizer steps of the run.
+    metrics : MetricsLogger
+        From :meth:`begin` on, as ``summary``, ``throughput``, ``profiler`` and ``bar``.
+
+    Raises
+    ------
+    ConfigError, RunFolderError
+        For an invalid configuration, or a run folder that holds another run.
+    """
+
+    # Available after construction
+    folder: RunFolder
+    lock: RunLock
+    distributed: Distributed
+    precision: Precision
+    checkpoints: CheckpointStore
+    progress: Progress
+    stop: StopSignal
+    early_stopping: EarlyStopping
+    triggers: Triggers
+    nan_guard: NanGuard
+    collapse: CollapseDetector
+    freeze: Freeze
+    # Available inside `with`
+    loaders: Loaders
+    reference_sample: ReferenceSample
+    plan: Plan
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    # Available after begin()
+    metrics: MetricsLogger
+    throughput: Throughput
+    profiler: Profiler
+    summary: Summary
+    writer: CheckpointWriter
+    bar: ProgressBar
+    # Set by the training loop
+    loss: Any  # the loss module, compiled and wrapped for the ranks
+    online_metrics: OnlineMetrics  # of the evaluation in progress
+    unsaved_state: UnsavedState
+    weights_moved = False  # whether the last batch ended with an optimizer step
+
+    def __init__(self, config: Config, writes: bool = True, device: str | None = None) -> None:
+        check_torch_state()
+        config.check()
+        optim, hardware, log = config.optim, config.hardware, config.log
+        self.config, self.writes = config, writes
+        if hardware.num_threads:
+            check_parallelism("hardware.num_threads", hardware.num_threads)
+            torch.set_num_threads(hardware.num_threads)
+        self.folder = RunFolder.of(config)
+        self.distributed = ranks = Distributed(device or hardware.device, self.folder.rendezvous, hardware.strategy)
+        # Rank 0 logs for all ranks; the others log errors only
+        logging.getLogger("ssl_core").setLevel(log.level.upper() if ranks.is_main else logging.ERROR)
+        self.precision = Precision(hardware.precision, ranks.device)
+        self.checkpoints = CheckpointStore(self.folder.checkpoints, log.keep_checkpoints, config_hash(config))
+        self.progress = Progress(between_epochs=optim.epochs == 0)  # epochs=0: evaluation only
+        self.stop = StopSignal()
+        self.early_stopping = EarlyStopping(optim.monitor, optim.patience, optim.min_delta, ranks)
+        self.triggers = Triggers(config, self.progress, self.stop, self.early_stopping, ranks)
+        self.nan_guard = NanGuard(self.folder, self.checkpoints, self.progress, ranks, hardware.seed, log.every_steps)
+        self.collapse = CollapseDetector(ranks)
+        self.lock = RunLock(self.folder.lock, takes=ranks.is_main)
+        self.freeze = Freeze(optim.freeze)
+        if writes:
+            self.folder.check_same_config(plain_config(config), resume_overridable_keys(config))
+            if config.model.init_from and not self.checkpoints.all():
+                find_weights(config.model.init_from)
+
+    # ------------------------------------------------------------------------------------------- opening and closing
+
+    def __enter__(self) -> "RunSession":
+        with contextlib.ExitStack() as contexts:
+            contexts.enter_context(self.distributed)
+            self._open_data()
+            self._contexts = contexts.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._contexts.__exit__(kind, error, trace)
+
+    def _open_data(self) -> None:
+        config, ranks = self.config, self.distributed
+        with ranks.main_first():
+            self.loaders = config.data.open(config.optim.batch_size, config.hardware.seed, ranks.rank, ranks.world_size)
+        check_loaders(self.loaders)
+        self.num_classes, self.image_shape = self.loaders.num_classes, self.loaders.image_shape
+        check_number_of_views(self.loaders.train, config.log.label_free)
+        self.reference_sample = ReferenceSample(
+            self.loaders.reference, self.loaders.num_classes, config.log.knn_samples, config.hardware.seed, ranks
+        )
+        self.plan = Plan.of(
+            num_batches=len(self.loaders.train),
+            epochs=config.optim.epochs,
+            max_steps=config.optim.max_steps,
+            accumulation_steps=config.optim.accumulation_steps,
+            warmup_epochs=config.optim.warmup_epochs,
+        )
+
+    def begin(self, method: type) -> None:
+        """Lock and create the run folder, then open metrics, summary, signals, profiler and checkpoint writer.
+
+        Parameters
+        ----------
+        method : type
+            The class that is trained, for ``summary.json``.
+
+        Raises
+        ------
+        RunFolderError
+            If another process works in the folder, or it holds another run.
+        """
+        config, ranks = self.config, self.distributed
+        self.checkpoints.data = record_data(self.loaders, self.folder, self.checkpoints, ranks)
+        writes = self.writes and ranks.is_main
+        if self.writes:
+            self._contexts.enter_context(self.lock)
+        if writes:
+            plain = plain_config(config)
+            self.folder.check_same_config(plain, resume_overridable_keys(config))  # again: it was unlocked before
+            self.folder.create(plain)
+        self.metrics = MetricsLogger(self.folder.metrics, [], writes=writes)
+        self.throughput = Throughput()
+        size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
+        self.profiler = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
+        self.summary = Summary(self.folder, self.metrics, self.progress, self.throughput, self._facts(method), writes)
+        self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
+        self.bar = ProgressBar.of(config, self.plan, self.progress, ranks)
+        if self.writes:
+            for part in (self.metrics, self.summary, self.stop, self.profiler, ranks.explained(), self.writer):
+                self._contexts.enter_context(part)
+        self._contexts.enter_context(self.bar)
+
+    def _facts(self, method: type) -> dict[str, Any]:
+        """Return what ``summary.json`` records at the start of the run."""
+        config, loaders = self.config, self.loaders
+        return {
+            "seed": config.hardware.seed,
+            "device": str(self.distributed.device),
+            "precision": self.precision.name,
+            "ranks": self.distributed.world_size,
+            "threads": torch.get_num_threads(),
+            "method": source_of(method),
+            "data": source_of(type(config.data)),
+            "num_classes": self.num_classes,
+            "image_shape": list(self.image_shape),
+            "datasets": self.checkpoints.data,
+            **{name: list(getattr(loaders, name)) for name in ("mean", "std") if hasattr(loaders, name)},
+        }
+
+    # ------------------------------------------------------------------------------------------- what the loop hands over
+
+    def log_step(
+        self, terms: Mapping[str, Tensor], total: Tensor, probes: Mapping[str, Tensor], norm: Tensor, groups: list[Any]
+    ) -> None:
+        """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device.
+
+        Parameters
+        ----------
+        terms, total
+            The terms of the loss by name, and their sum. Scalars.
+        probes
+            Loss of each online probe by name.
+        norm
+            Norm of the gradients before clipping.
+        groups
+            Parameter groups of the optimizer, for learning rate and weight decay.
+        """
+        values = {"train/loss": total.detach(), "train/grad_norm": norm}
+        if len(terms) > 1:
+            values |= {f"train/{name}": term.detach() for name, term in terms.items()}
+        values |= {f"train/probe_{name}_loss": value for name, value in probes.items()}
+        means = self.distributed.mean(torch.stack([value.double() for value in values.values()])).tolist()
+        line = dict(zip(values, means)) | {"train/lr": groups[0]["lr"]}
+        if self.config.optim.weight_decay_end is not None:
+            line["train/weight_decay"] = max(group["weight_decay"] for group in groups)
+        line["train/images_per_second"] = self.throughput.rate()
+        self.early_stopping.check(line, logged=True)
+        self.metrics.log(self.progress.step, self.progress.epoch, line)
+        self.bar.show(self.progress.epoch, line["train/loss"])
+
+    def save(self, parts: Mapping[str, Any]) -> None:
+        """Write a checkpoint of the state of all parts, atomically, on rank 0."""
+        state = self.distributed.state_of(parts)
+        if self.distributed.is_main:
+            self.writer.save(self.progress.step, state)
+            self.summary.write("running")
+        self.triggers.saved()
+
+    def load(self, parts: Mapping[str, Any]) -> bool:
+        """Load the newest intact checkpoint into the parts; return False where the run has no checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If the run has checkpoints and none of them is intact.
+        """
+        form = {name: part.state_dict() for name, part in parts.items()}
+        found = self.checkpoints.load(self.distributed.device, expected=form)
+        self.distributed.check_equal("the newest whole checkpoint", found and found[1].name)
+        if found is None:
+            self.metrics.load_state_dict({"bytes": 0, "line": {}, "last": {}})
+            return False
+        state, path, damaged = found
+        for problem in damaged:
+            _message.warning("skipped a damaged checkpoint: %s", problem)
+        state = self.distributed.sharded_state(state, parts["model"], parts["optimizer"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
+        return True
+
+    def to_device(self, batch: Sequence[Any]) -> Batch:
+        """Return a loader's batch on the device of this rank."""
+        return to_device(batch, self.distributed.device, self.precision.dtype)
+
+    def end_batch(self) -> None:
+        """Advance progress bar and profiler; raise if a background checkpoint has failed."""
+        self.bar.advance()
+        self.profiler.end_batch()
+        self.writer.raise_if_failed()
