@@ -12,6 +12,7 @@ import pytest
 import torch
 
 RANKS = Path(__file__).parents[1] / "ranks.py"
+pytestmark = pytest.mark.timeout(1500)  # all cases run before the first test: a minute, or several on a slow machine
 SIZES = [2, 4]
 COMPARING = ["simclr", "barlow_twins", "vicreg", "w_mse"]  # methods whose loss compares the samples of a batch
 
@@ -20,7 +21,7 @@ def start(folder: Path, world_sizes: str, *cases: str, launcher: tuple[str, ...]
     """Go through the cases at so many ranks, see ``ranks.py``."""
     return subprocess.run(
         [sys.executable, *launcher, str(RANKS), str(folder), world_sizes, *cases],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
 
 
