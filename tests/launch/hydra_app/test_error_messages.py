@@ -4,12 +4,15 @@ import re
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from ssl_core import BaseModel, ConfigError, ModelConfig
 from ssl_core.config import option
 from ssl_launch import launch
 from ssl_launch.hydra_app.arguments import check_arguments
 from ssl_launch.hydra_app.build_config import build_config
+from ssl_launch.hydra_app.hydra_keys import check_hydra_keys
+from ssl_launch.slurm.config import SlurmConf
 
 
 @pytest.fixture
@@ -103,3 +106,15 @@ def test_evaluation_settings_are_not_trained():
 def test_options_of_hydra_are_not_abbreviated():
     with pytest.raises(ConfigError, match=re.escape("--experimental: unknown option")):
         check_arguments(["--experimental=x.pickle"], ["--experimental=x.pickle"], list)
+
+
+@pytest.mark.parametrize("key", ["srun_args", "partition", "qos"])
+def test_keys_of_submitit_are_known_for_slurm(key):
+    """Those of its executor too, which the dataclass of Hydra's plugin does not have."""
+    config = OmegaConf.create({"hydra": {"launcher": OmegaConf.structured(SlurmConf)}})
+    OmegaConf.set_struct(config.hydra.launcher, False)
+    config.hydra.launcher[key] = "x"
+    check_hydra_keys(config)
+    config.hydra.launcher["srun_argz"] = "x"
+    with pytest.raises(ConfigError, match=r"^hydra\.launcher\.srun_argz: unknown key"):
+        check_hydra_keys(config)

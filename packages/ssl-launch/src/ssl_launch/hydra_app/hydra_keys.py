@@ -6,6 +6,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf import DictConfig, OmegaConf
+from submitit.slurm.slurm import SlurmExecutor
 
 from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideConf
 from ssl_core.config.validation import suggest_key
@@ -58,6 +59,8 @@ def _refuse_unknown(node: DictConfig, place: str) -> None:
     known = _fields(kind) if dataclasses.is_dataclass(kind) else None
     if place == "hydra" and known is not None:
         known.add("env")  # a group of Hydra's own that its dataclass does not have
+    if kind is SlurmConf:
+        known = _fields(kind) | SlurmExecutor._valid_parameters()  # what submitit hands to sbatch and srun as well
     for key in map(str, node):
         name = f"{place}.{key}"
         if known is not None and key not in known:
