@@ -31,6 +31,7 @@ def spearman(first: Tensor, second: Tensor) -> float:
 
     Examples
     --------
+    >>> import torch
     >>> spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.9]))
     1.0
     """
@@ -53,6 +54,7 @@ def kendall(first: Tensor, second: Tensor) -> float:
 
     Examples
     --------
+    >>> import torch
     >>> round(kendall(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.9, 0.2])), 3)
     0.333
     """

@@ -56,6 +56,7 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
 
     Examples
     --------
+    >>> import torch
     >>> test = welch_test(torch.tensor([0.90, 0.91, 0.92]), torch.tensor([0.93, 0.94, 0.95]))
     >>> round(test.difference, 3), round(test.p_value, 3)
     (0.03, 0.021)
