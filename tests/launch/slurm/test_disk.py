@@ -110,12 +110,13 @@ def test_whoever_waits_gets_one_line_and_nothing_is_left_that_looks_alive(came_o
 
 def test_the_checkpoint_before_is_whole_and_the_same_command_goes_on_to_the_same_weights(came_of):
     refused, resumed = came_of["full_in_the_middle"]
-    assert refused.whole == ["step_00000025.pt"]
-    assert refused.checkpoints == ["step_00000025.pt", "step_00000025.pt.sha256"]
+    whole = ["step_00000025.pt", "step_00000040.pt"]  # of the 25th step, and before the second evaluation
+    assert refused.whole == whole
+    assert refused.checkpoints == sorted([*whole, *(f"{name}.sha256" for name in whole)])
     _, oracle = came_of["full_from_the_start"]
     for command in (resumed, oracle):
         assert command.process.returncode == 0, command.errors.read_text()
         assert (command.summary()["status"], command.summary()["step"]) == ("finished", TOTAL)
-    assert resumed.steps() == [*range(1, 51), *range(26, TOTAL + 1)]
+    assert resumed.steps() == [*range(1, 51), *range(41, TOTAL + 1)]
     assert oracle.steps() == list(range(1, TOTAL + 1))
     assert_equal(resumed.state(TOTAL), oracle.state(TOTAL))
