@@ -567,7 +567,7 @@ class BaseModel(nn.Module):
         ValueError
             For another shape or dtype, or a name that is not a relative path.
         """
-        metrics = getattr(getattr(self, "run", None), "metrics", None)  # there is none outside of fit()
+        metrics = getattr(getattr(self, "run", None), "metrics", None)  # set in fit() only
         if metrics is not None and metrics.writes:
             path = save_image(self.run.folder, self.progress.step, name, image)
             metrics.log_image(self.progress.step, name, path)

@@ -31,7 +31,7 @@ def option(default: Any, **metadata: Any) -> Any:
 class ModelConfig:
     """What is trained. A method's own keys (temperature, ...) are fields of a subclass, its ``config_class``."""
 
-    name: str = "simclr"  # the method: a name of ssl_core.methods.METHODS, or of one's own class
+    name: str = "simclr"  # the method: a name of ssl_core.methods.METHODS, or of a user-defined class
     backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
     init_from: str | None = (
