@@ -74,6 +74,11 @@ def test_long_notes_are_wrapped_in_the_terminal_only():
     assert "word " * 60 in table.to_markdown()
 
 
+def test_paths_in_notes_are_never_broken():
+    path = "/scratch/" + "long-folder-name/" * 12 + "summary.json"
+    assert f"'{path}'." in Table("t", ["run"], [["a"]], notes=[f"Left out: '{path}'."]).to_text().split()
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

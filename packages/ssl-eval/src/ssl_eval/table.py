@@ -119,7 +119,9 @@ class Table:
         header, *rows = ("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in zip(*columns))
         table = [header, "  ".join("─" * width for width in widths), *rows]
         width = max(NOTE_WIDTH, sum(widths) + 2 * len(widths) - 2)
-        notes = [wrapped for note in self.notes for wrapped in ["", *textwrap.wrap(note, width)]]
+        # Paths stay whole, so that they can be copied.
+        lines = (textwrap.wrap(note, width, break_long_words=False, break_on_hyphens=False) for note in self.notes)
+        notes = [line for note in lines for line in ["", *note]]
         return "\n".join([self.title, "", *table, *notes])
 
     def to_csv(self) -> str:
