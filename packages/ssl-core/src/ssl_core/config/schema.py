@@ -8,9 +8,18 @@
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
+from ssl_core.config.checks import (
+    check_early_stopping,
+    check_epochs,
+    check_freeze,
+    check_max_steps,
+    check_place,
+    check_weight_decay_end,
+)
 from ssl_core.config.suggestion import did_you_mean
 from ssl_core.config.validation import check_values
 from ssl_core.errors import ConfigError
+from ssl_eval.metric_names import LABEL_FREE
 
 # Of torch.optim all that a plain step drives, and our own. Written down so that a configuration is checked without importing
 # torch; a test compares it with torch's.
@@ -73,10 +82,6 @@ class OptimConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
-        from ssl_core.schedules import check_epochs, check_max_steps, check_weight_decay_end
-        from ssl_core.training.early_stopping import check_early_stopping
-        from ssl_core.training.freeze import check_freeze
-
         check_epochs(self.epochs, self.warmup_epochs)
         check_max_steps(self.max_steps)
         check_freeze(self.freeze)
@@ -99,8 +104,6 @@ class HardwareConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
-        from ssl_core.errors import ConfigError
-
         if self.strategy == "fsdp" and (self.compile or self.precision == "fp16"):
             key = "compile=true" if self.compile else "precision='fp16'"
             raise ConfigError(
@@ -137,9 +140,6 @@ class LogConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for an impossible folder or an unknown measure. Called before any data is opened."""
-        from ssl_core.run.folder import check_place
-        from ssl_eval.metric_names import LABEL_FREE
-
         check_place(self.folder, self.run)
         for name in self.label_free:
             if name not in LABEL_FREE:

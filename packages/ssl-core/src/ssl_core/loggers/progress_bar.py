@@ -7,7 +7,6 @@ from tqdm import tqdm
 from ssl_core.config import Config
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.run.progress import Progress
-from ssl_core.schedules import Plan
 from ssl_eval.output_stream import OutputStream
 
 
@@ -40,10 +39,10 @@ class ProgressBar:
         self._batch_size = batch_size
 
     @classmethod
-    def of(cls, config: Config, plan: Plan, progress: Progress, distributed: Distributed) -> "ProgressBar":
+    def of(cls, config: Config, batches_per_epoch: int, progress: Progress, distributed: Distributed) -> "ProgressBar":
         """Return the bar of a run, at the place where it stands."""
-        batches = config.optim.epochs * plan.batches_per_epoch
-        done = progress.epoch * plan.batches_per_epoch + progress.batch
+        batches = config.optim.epochs * batches_per_epoch
+        done = progress.epoch * batches_per_epoch + progress.batch
         return cls(batches, done, config.optim.batch_size, config.log.progress and distributed.is_main)
 
     def __enter__(self) -> "ProgressBar":

@@ -20,30 +20,9 @@ from typing import Any
 import yaml
 
 from ssl_core.config import Config
-from ssl_core.errors import ConfigError, RunFolderError
+from ssl_core.errors import RunFolderError
 from ssl_core.run.atomic_file import translate_disk_errors
 from ssl_eval.run_summary import TYPES, parse_object, wrong_types
-
-MAX_NAME_BYTES = 240  # file systems allow 255; files next to the run folder have its name with a prefix
-
-
-def check_place(folder: str, run: str | None) -> None:
-    """Raise a ConfigError for a ``log.folder`` or ``log.run`` that cannot be the name of a folder.
-
-    ``log.run`` may have several parts, ``"sweep/lr_0.1"``.
-    """
-    if not folder.strip() or not folder.isprintable():
-        raise ConfigError(f"log.folder={folder!r}: expected the path of a folder")
-    if folder.partition("/")[0].startswith("~"):
-        raise ConfigError(f"log.folder={folder!r}: '~' is not expanded; write {os.path.expanduser(folder)!r}")
-    for part in () if run is None else run.split("/"):
-        size = len(os.fsencode(part)) if part.isprintable() else 0
-        if part != part.strip() or part in ("", ".", "..") or not 0 < size <= MAX_NAME_BYTES:
-            shown = repr(run) if len(str(run)) <= MAX_NAME_BYTES // 4 else f"{str(run)[: MAX_NAME_BYTES // 4]!r}..."
-            raise ConfigError(
-                f"log.run={shown}: expected the name of a folder in log.folder, at most {MAX_NAME_BYTES} bytes (received "
-                f"{len(str(run).encode(errors='replace'))}), without control characters, spaces at its ends, '.' and '..'"
-            )
 
 
 class RunFolder:

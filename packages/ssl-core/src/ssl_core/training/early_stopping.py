@@ -3,13 +3,11 @@
 import logging
 import math
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssl_core.config.suggestion import did_you_mean
+from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ssl_core.distributed.ranks import Distributed
 
 _message = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ class EarlyStopping:
         Empty as long as the run should go on.
     """
 
-    def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: "Distributed") -> None:
+    def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: Distributed) -> None:
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
@@ -104,15 +102,3 @@ class EarlyStopping:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them over."""
         self.best, self.waited, self.reason = state["best"], state["waited"], state["reason"]
-
-
-def check_early_stopping(monitor: str | None, patience: int) -> None:
-    """Raise a ConfigError where there is patience, but not with which metric.
-
-    Raises
-    ------
-    ConfigError
-        (a ValueError) Naming both keys.
-    """
-    if patience and not monitor:
-        raise ConfigError(f"optim.patience={patience}: of which metric? give optim.monitor, e.g. cifar10/knn")

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ssl_core.config.checks import FOR_GOOD, flat
 from ssl_core.config.suggestion import did_you_mean
 from ssl_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
-
-FOR_GOOD = -1
 
 
 class Freeze:
@@ -70,24 +69,3 @@ class Freeze:
         for name, epochs in self.epochs.items():
             if epochs == FOR_GOOD or epoch < epochs:
                 yield self._modules[name]
-
-
-def flat(epochs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return ``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    found: dict[str, Any] = {}
-    for name, value in epochs.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
-
-
-def check_freeze(epochs: Mapping[str, Any]) -> None:
-    """Raise a ConfigError for a number of epochs that is none.
-
-    Raises
-    ------
-    ConfigError
-        (a ValueError) Naming the module and the number.
-    """
-    for name, value in flat(epochs).items():
-        if type(value) is not int or not (value == FOR_GOOD or value >= 1):
-            raise ConfigError(f"optim.freeze.{name}={value!r}: expected a whole number of epochs, or -1: for good")

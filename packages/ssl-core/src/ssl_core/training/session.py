@@ -34,13 +34,13 @@ from ssl_core.run.progress import Progress
 from ssl_core.run.signals import StopSignal
 from ssl_core.run.source_location import source_of
 from ssl_core.run.summary import Summary
-from ssl_core.schedules import Plan
 from ssl_core.training.data_checks import check_loaders
 from ssl_core.training.data_protocol import Loaders
 from ssl_core.training.data_record import record_data
 from ssl_core.training.early_stopping import EarlyStopping
 from ssl_core.training.freeze import Freeze
 from ssl_core.training.precision import Precision, check_torch_state
+from ssl_core.training.step_plan import StepPlan
 from ssl_core.training.triggers import Triggers
 from ssl_core.training.unsaved_state import UnsavedState
 
@@ -66,7 +66,7 @@ class RunSession:
     ----------
     loaders : Loaders
         From ``with`` on. See ``ssl_core.training.data_protocol``.
-    plan : Plan
+    plan : StepPlan
         Batches and optimizer steps of the run.
     metrics : MetricsLogger
         From :meth:`begin` on, as ``summary``, ``throughput``, ``profiler`` and ``bar``.
@@ -93,7 +93,7 @@ class RunSession:
     # Available inside `with`
     loaders: Loaders
     reference_sample: ReferenceSample
-    plan: Plan
+    plan: StepPlan
     num_classes: int
     image_shape: tuple[int, int, int]
     # Available after begin()
@@ -160,7 +160,7 @@ class RunSession:
         self.reference_sample = ReferenceSample(
             self.loaders.reference, self.loaders.num_classes, config.log.knn_samples, config.hardware.seed, ranks
         )
-        self.plan = Plan.of(
+        self.plan = StepPlan.of(
             num_batches=len(self.loaders.train),
             epochs=config.optim.epochs,
             max_steps=config.optim.max_steps,
@@ -196,7 +196,7 @@ class RunSession:
         self.profiler = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
         self.summary = Summary(self.folder, self.metrics, self.progress, self.throughput, self._facts(method), writes)
         self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
-        self.bar = ProgressBar.of(config, self.plan, self.progress, ranks)
+        self.bar = ProgressBar.of(config, self.plan.batches_per_epoch, self.progress, ranks)
         if self.writes:
             for part in (self.metrics, self.summary, self.stop, self.profiler, ranks.explained(), self.writer):
                 self._contexts.enter_context(part)
