@@ -15,7 +15,7 @@ from ssl_core import BaseModel, Teacher
 from ssl_core.methods import METHODS, joint_embedding, method_class, supervised
 from ssl_core.modules.heads import mlp
 from ssl_core.run.folder import RunFolder
-from ssl_core.training import compilation
+from ssl_core.training import loss_module
 from ssl_losses import DINOLoss, InfoNCELoss
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the compiler's own
@@ -160,14 +160,14 @@ def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_c
 @pytest.mark.parametrize("named", [None, "mine"])
 def test_compiler_cache_is_private_unless_named(monkeypatch, named):
     """A process that was killed while it compiled leaves truncated files in its cache."""
-    monkeypatch.delenv(compilation.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(loss_module.CACHE_VARIABLE, raising=False)
     if named:
-        monkeypatch.setenv(compilation.CACHE_VARIABLE, named)
-    compilation._private_cache.cache_clear()
-    folder = compilation._private_cache()
+        monkeypatch.setenv(loss_module.CACHE_VARIABLE, named)
+    loss_module._private_cache.cache_clear()
+    folder = loss_module._private_cache()
     assert (folder is None) == bool(named)
-    assert os.environ[compilation.CACHE_VARIABLE] == (named or folder.name)
-    assert compilation._private_cache() is folder
-    compilation._private_cache.cache_clear()
+    assert os.environ[loss_module.CACHE_VARIABLE] == (named or folder.name)
+    assert loss_module._private_cache() is folder
+    loss_module._private_cache.cache_clear()
     if folder:
         folder.cleanup()

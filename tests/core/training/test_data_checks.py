@@ -14,14 +14,14 @@ BATCHES = {
     "no ids": (([VIEW], LABELS), "a tuple of 2 as a batch: expected"),
     "no batch": (VIEW, "a Tensor as a batch: expected"),
     "no views": (([], LABELS, IDS), "a list as the views of a batch: expected"),
-    "numpy": (([VIEW.numpy()], LABELS, IDS), "a ndarray as a view: expected"),
+    "numpy": (([VIEW.numpy()], LABELS, IDS), r"a float32 array \(8, 3, 4, 4\) as a view: expected"),
     "bytes": (([VIEW.byte()], LABELS, IDS), r"a uint8 tensor \(8, 3, 4, 4\) as a view: expected"),
     "labels of floating point": (
         ([VIEW], LABELS.float(), IDS),
         r"a float32 tensor \(8,\) as the labels of 8 images: expected",
     ),
     "too few labels": (([VIEW], LABELS[:7], IDS), r"a int64 tensor \(7,\) as the labels of 8 images: expected"),
-    "ids of numpy": (([VIEW], LABELS, IDS.numpy()), "a ndarray as the ids of 8 images: expected"),
+    "ids of numpy": (([VIEW], LABELS, IDS.numpy()), r"a int64 array \(8,\) as the ids of 8 images: expected"),
     "a class too many": (([VIEW], LABELS + 1, IDS), "labels from 1 to 4: expected 0 to 3, or -1 for none"),
     "two views to judge": (([VIEW, VIEW], LABELS, IDS), "2 views of an image: expected one, as it is evaluated"),
 }

@@ -97,3 +97,19 @@ def warn_on_error(what: str, advice: str) -> Iterator[None]:
         kind = "" if isinstance(error, ConfigError | RunError) else f"{type(error).__name__}: "
         _message.warning("%s: %s%s; %s", what, kind, reason, advice)
         _message.debug("%s", what, exc_info=True)
+
+
+def describe(value: Any) -> str:
+    """Return a value in words for an error: shape and dtype of a tensor, a number, or the type of anything else.
+
+    Examples
+    --------
+    >>> import torch
+    >>> describe(torch.zeros(2, 3)), describe(torch.tensor(1)), describe(0.5), describe([]), describe(None)
+    ('a float32 tensor (2, 3)', 'a scalar of int64', '0.5', 'a list', 'None')
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):  # without importing torch
+        dtype = str(value.dtype).removeprefix("torch.")
+        kind = "array" if type(value).__module__ == "numpy" else "tensor"
+        return f"a {dtype} {kind} {tuple(value.shape)}" if len(value.shape) else f"a scalar of {dtype}"
+    return repr(value) if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"

@@ -13,8 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
-from ssl_core.described import describe
-from ssl_core.errors import CheckpointError, MethodError, warn_on_error
+from ssl_core.errors import CheckpointError, MethodError, describe, warn_on_error
 from ssl_core.run.atomic_file import disk_error, translate_disk_errors
 
 _FILES = "the run continues, and its own files hold all metrics"

@@ -6,8 +6,7 @@ from typing import Any
 from torch import Tensor, int64
 
 from ssl_core.batch import views_of
-from ssl_core.described import describe
-from ssl_core.errors import ConfigError
+from ssl_core.errors import ConfigError, describe
 
 _BATCH = "expected (views: list of (N, C, H, W) of floating point, labels (N,) int64, ids (N,) int64)"
 

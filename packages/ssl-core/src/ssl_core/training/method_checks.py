@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.batch import Batch
-from ssl_core.described import describe
-from ssl_core.errors import ConfigError, MethodError, RunError
+from ssl_core.errors import ConfigError, MethodError, RunError, describe
 from ssl_losses.checks import BatchSizeError
 
 _LOSS = "expected a scalar tensor, or a dict of them by name; those with a gradient are summed, all are logged"
