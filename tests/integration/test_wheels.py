@@ -75,7 +75,9 @@ def test_licences_types_and_data_are_inside(wheels):
         assert any(path.endswith("LICENSE") for path in inside), name
         assert f"{name.replace('-', '_')}/py.typed" in inside
     assert "ssl_data/digits.npz" in contents(wheels["ssl-data"])
-    assert "ssl_launch/configs/simclr_digits.yaml" in contents(wheels["ssl-launch"])
+    recipes = {f"ssl_launch/configs/{path.name}" for path in (ROOT / "runs" / "configs").glob("*.yaml")}
+    assert "ssl_launch/configs/simclr_cifar10_sgd.yaml" in recipes
+    assert recipes <= set(contents(wheels["ssl-launch"]))
     assert "hydra_plugins/ssl_launch_plugin/__init__.py" in contents(wheels["ssl-launch"])
     assert "hydra_plugins/__init__.py" not in contents(wheels["ssl-launch"])  # a namespace that plugins share
 
