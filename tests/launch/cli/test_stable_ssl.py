@@ -168,7 +168,7 @@ def test_a_shipped_method_is_trained_judged_reported_and_drawn(place):
     assert (place / "compared" / "index.html").stat().st_size > 0
     assert "1 finished" in command("watch", "--once", "outputs/simclr", cwd=place)
     said = command("views", "--config-name=quick", "++data.views=simclr", cwd=place)
-    assert Path(said.splitlines()[-1]) == place / "outputs" / "Views-quick-data.views=simclr.png"
+    assert Path(said.splitlines()[-1]) == place / "outputs" / "Views-quick-views=simclr.png"
     assert "outputs/simclr' has finished" in command("resume", "outputs/simclr", cwd=place)
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from ssl_launch.hydra_app.arguments import normalize_arguments
 from ssl_launch.hydra_app.build_config import build_config
-from ssl_launch.hydra_app.run_name import LONGEST, name_of
 
 
 @pytest.mark.parametrize("at", range(3))
@@ -27,33 +26,6 @@ def test_a_relative_config_path_is_that_of_the_script_or_of_here(tmp_path, monke
     script = tmp_path / "script"
     assert normalize_arguments(["--config-path", "configs/"], script)[1] == str(script / "configs")
     assert normalize_arguments(["--config-path=mine"], script) == [f"--config-path={tmp_path / 'here' / 'mine'}"]
-
-
-def test_the_same_command_has_the_same_name_whatever_the_order():
-    assert name_of(["c"], ["++optim.lr=2", "+data.size=3"]) == name_of(["c"], ["data.size=3", "optim.lr=2"])
-
-
-def test_different_commands_have_different_names_also_where_letters_are_replaced_or_cut():
-    long = [f"++model.backbone_options.option{k}=1" for k in range(20)]
-    overrides = [
-        ["a=[1,2]"],
-        ["a=[1,3]"],
-        ["a={b: 1}"],
-        ["a={b:1}"],
-        ["a=x y"],
-        ["a=x_y"],
-        long,
-        [*long, "z=1"],
-        [],
-        ["seed=1"],
-    ]
-    names = [name_of(["c"], each) for each in overrides]
-    assert len(set(names)) == len(names)
-    assert all(len(name) <= LONGEST and "/" not in name and " " not in name for name in names)
-
-
-def test_where_a_run_is_logged_is_not_what_it_is():
-    assert name_of(["c"], ["log.wandb=offline", "++log.folder=/tmp/x"]) == "c"
 
 
 def test_keys_of_another_method_come_along_with_its_file_but_are_refused_when_typed():

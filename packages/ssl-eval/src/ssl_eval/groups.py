@@ -94,7 +94,7 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]
 
 
 def _without_settings(name: str) -> str:
-    """Return ``simclr_digits`` of ``simclr_digits-hardware.seed=1,optim.lr=0.1``."""
+    """Return ``simclr_digits`` of ``simclr_digits-lr=0.1,seed=1``."""
     return re.sub(r"-[A-Za-z_][\w.]*=.*", "", name) or name
 
 
