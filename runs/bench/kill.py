@@ -38,7 +38,7 @@ from ssl_data.config import DataConfig
 from ssl_losses import DINOLoss, InfoNCELoss
 
 PHASES = ("start", "loading", "step", "save", "evaluation", "between", "end")
-PLACES = ("begin", "written", "synced", "named", "digest", "pruning")  # in a save, see ssl_core.checkpoint.store
+PLACES = ("begin", "written", "synced", "named", "pruning")  # in a save, see kill_at
 DAMAGES = ("0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing")
 GIVE_UP_SECONDS = 60.0  # for the processes of a run to end after one of them has
 options = argparse.Namespace(background=False)  # of the command line, for all forks
@@ -116,6 +116,29 @@ def configuration(folder: Path, run: str) -> Config:
     )  # fmt: skip
 
 
+def kill_at(place: str, passage: int) -> None:
+    """Let this process kill itself at the n-th passage of a place in a save, around the functions that a save calls."""
+    passed = 0
+
+    def deadly(function: Any, argument: int, before: bool) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal passed
+            result = None if before else function(*arguments, **options)
+            passed += ".pt" in Path(str(arguments[argument])).suffixes
+            if passed == passage:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options) if before else result
+
+        return call
+
+    if place in ("begin", "written"):
+        torch.save = deadly(torch.save, 1, before=place == "begin")
+    elif place in ("synced", "named"):
+        os.replace = deadly(os.replace, 1, before=place == "synced")
+    else:
+        Path.unlink = deadly(Path.unlink, 0, before=True)  # type: ignore[method-assign]
+
+
 def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
     """Be one process of a run, one task of a SLURM step where there are several."""
     global _phase
@@ -127,7 +150,9 @@ def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
     output = os.open(folder / f"{run}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.environ["SSL_CORE_CRASH"] = crash
+    if crash:
+        place, _, passage = crash.partition(":")
+        kill_at(place, int(passage))
     try:
         Everything(configuration(folder, run)).fit()
         _phase.value = PHASES.index("end")
@@ -138,7 +163,7 @@ def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
 
 
 def start(folder: Path, run: str, ranks: int, crash: str = "") -> list[Any]:
-    """Start the processes of the run; with ``crash`` the main one dies at that place (``SSL_CORE_CRASH``)."""
+    """Start the processes of the run; with ``crash`` the main one dies at that place (``place:passage``)."""
     _phase.value = 0
     processes = [_process.Process(target=_train, args=(folder, run, crash, rank, ranks)) for rank in range(ranks)]
     for process in processes:

@@ -19,8 +19,8 @@ KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
 @pytest.mark.parametrize(
     ("options", "trials"),
     [
-        (["--n=3", "--passages=1"], 9),  # at random, and at each of the six places inside a save
-        (["--n=2", "--passages=1", "--background"], 8),
+        (["--n=3", "--passages=1"], 8),  # at random, and at each of the five places inside a save
+        (["--n=2", "--passages=1", "--background"], 7),
         (["--n=2", "--signal=TERM"], 2),
         (["--n=3", "--damage", "--seed=3"], 3),
         (["--n=2", "--passages=0", "--ranks=2"], 2),  # one of them is killed, or both

@@ -1,12 +1,13 @@
-"""Checkpoints that are written while training goes on."""
+"""Checkpoints that are written in the background."""
 
 import threading
+from concurrent.futures import wait
 
 import pytest
 import torch
 
 from ssl_core import RunFolder
-from ssl_core.checkpoint.async_writer import CheckpointWriter, copied
+from ssl_core.checkpoint.async_writer import CheckpointWriter, copy_to_cpu
 from ssl_core.errors import CheckpointError, Preempted
 
 
@@ -25,7 +26,7 @@ class Slow:
         self.written.append((step, state))
 
 
-def test_training_goes_on_and_moves_nothing_that_is_being_written():
+def test_background_checkpoint_holds_the_state_at_its_step():
     slow, weight = Slow(), torch.zeros(3)
     with CheckpointWriter(slow, background=True) as writer:
         writer.save(1, {"model": {"weight": weight}, "steps": [1, 2]})
@@ -37,7 +38,7 @@ def test_training_goes_on_and_moves_nothing_that_is_being_written():
     assert torch.equal(state["model"]["weight"], torch.zeros(3))
 
 
-def test_the_next_one_waits_for_the_one_before():
+def test_next_checkpoint_waits_for_the_one_before():
     slow = Slow()
     with CheckpointWriter(slow, background=True) as writer:
         writer.save(1, {})
@@ -55,14 +56,14 @@ def write(error=None, look=False):
     with CheckpointWriter(slow, background=True) as writer:
         writer.save(1, {})
         if look:
-            writer._thread.join()
+            wait([writer._pending])
             writer.raise_if_failed()
             pytest.fail("it was not raised at the step")
         if error is not None:
             raise error
 
 
-def test_what_the_disk_refuses_ends_the_run_at_the_next_step_or_at_the_end():
+def test_failed_background_checkpoint_raises_at_the_next_step_or_at_the_end():
     with pytest.raises(CheckpointError, match="the disk is full"):
         write(look=True)
     with pytest.raises(CheckpointError, match="the disk is full"):
@@ -73,17 +74,17 @@ def test_what_the_disk_refuses_ends_the_run_at_the_next_step_or_at_the_end():
         write(ZeroDivisionError())  # somebody's bug is what is reported
 
 
-def test_copies_have_the_strides_and_bits_of_what_they_copy():
+def test_copies_have_the_same_strides_and_values():
     image = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     state = {"a": [image, image.half()], "b": (torch.tensor(3), "word", None, 1.5)}
-    copy = copied(state)
+    copy = copy_to_cpu(state)
     assert copy["a"][0].stride() == image.stride()
     assert copy["a"][0].data_ptr() != image.data_ptr()
     assert all(torch.equal(x, y) for x, y in zip(copy["a"], state["a"]))
     assert copy["b"] == state["b"]
 
 
-def test_a_run_in_the_background_keeps_the_same_bytes(make_config, tiny_model):
+def test_background_and_foreground_checkpoints_are_equal(make_config, tiny_model):
     contents = []
     for name, background in (("front", False), ("back", True)):
         config = make_config(

@@ -119,14 +119,14 @@ def test_a_backbone_of_ones_own_is_exported_without_a_name(make_config, tiny_mod
     path = RunFolder.of(config).backbone
     assert load_file(path).keys() == model.backbone.state_dict().keys()
     assert "backbone" not in read_metadata(path)
-    with pytest.raises(ConfigError, match="does not say which backbone of the catalogue it is"):
+    with pytest.raises(ConfigError, match="does not name a registered backbone"):
         load_exported(path)
 
 
 def test_exported_file_that_cannot_be_used_is_an_error(tmp_path):
     path = tmp_path / "backbone.safetensors"
     path.write_text("version https://git-lfs.github.com/spec/v1\nsize 12\n")
-    with pytest.raises(ConfigError, match="a git-LFS pointer, not the weights"):
+    with pytest.raises(ConfigError, match="a text file, not weights"):
         load_exported(path)
     tensors = build_backbone("resnet9", (1, 16, 16), width=4).state_dict()
     name = "stem.0.0.weight"
@@ -174,7 +174,7 @@ def test_what_cannot_be_exported_is_refused(make_config, tiny_model, tmp_path, c
         path.write_bytes(b"")
     folder.config.write_text(yaml.safe_dump(told))
     assert main([str(folder.path)]) == 3
-    assert "there is no whole checkpoint" in capsys.readouterr().err
+    assert "there is no intact checkpoint" in capsys.readouterr().err
 
 
 def test_a_file_names_no_code_and_fetches_nothing(tmp_path):

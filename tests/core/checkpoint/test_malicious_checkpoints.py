@@ -1,13 +1,11 @@
-"""Checkpoints that would run code, and checkpoints that are not what they seem: no reader of a run folder takes one over.
+"""Malicious checkpoints, and checkpoints of another form: no reader of a run folder loads one.
 
-Oracle: pickle itself. Each forged file is first loaded by ``torch.load(weights_only=False)``, and must leave its mark: the
-attack is a real one. Their digests are right, or they would be refused for their bytes alone.
+Oracle: pickle itself. Each forged file is first loaded by ``torch.load(weights_only=False)``, and must run its code.
 """
 
 import builtins
 import codecs
 import functools
-import hashlib
 import importlib
 import io
 import itertools
@@ -141,15 +139,13 @@ def harmless(state):
         "another dtype": (with_model(**{"head.bias": torch.zeros(4, dtype=torch.int64)}),
                           r"model\.head\.bias: expected a tensor \(4,\) float32, found a tensor \(4,\) int64"),
         "no tensor": (with_model(**{"head.bias": 0.0}), r"model\.head\.bias: expected a tensor .*, found a number"),
-        "a foreign weight": (with_model(foreign=torch.zeros(1)), "model has a foreign 'foreign'"),
+        "a foreign weight": (with_model(foreign=torch.zeros(1)), "model has an unexpected 'foreign'"),
         "no weights": ({**state, "model": {}}, r"model has no 'backbone\.1\.bias', has no "),
         "no optimizer": ({key: value for key, value in state.items() if key != "optimizer"}, "the state has no 'optimizer'"),
-        "another key": ({**state, "hook": "os.system"}, "the state has a foreign 'hook'"),
+        "another key": ({**state, "hook": "os.system"}, "the state has an unexpected 'hook'"),
         "a word for a step": ({**state, "progress": {**progress, "step": "os.system"}},
                               r"progress\.step: expected a number, found 'os\.system'"),
         "a list for a dict": ({**state, "progress": [1, 2]}, "progress: expected a dict, found a list of 2"),
-        "a set in the optimizer": ({**state, "optimizer": {"state": {0: {"x": {1}}}, "param_groups": [group]}},
-                                   "optimizer"),
         "another group": ({**state, "optimizer": {**state["optimizer"], "param_groups": [group] * 7}},
                           r"optimizer\.param_groups: expected a list of \d, found a list of 7"),
         "a tensor for all": (torch.zeros(3), "of another format"),
@@ -183,12 +179,6 @@ def readers(make_config, tiny_model, toy_data, monkeypatch):
     return found
 
 
-def put(path, content):
-    """Put bytes in place of a checkpoint, with their digest."""
-    path.write_bytes(content)
-    path.with_name(f"{path.name}.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}\n")
-
-
 def test_code_in_a_checkpoint_is_never_run(readers, tmp_path):
     marker = tmp_path / "executed"
     touch, code = f"touch {marker}", f"__import__('pathlib').Path({str(marker)!r}).touch()"
@@ -200,7 +190,7 @@ def test_code_in_a_checkpoint_is_never_run(readers, tmp_path):
     }.items():
         state = torch.load(path, weights_only=True)
         for attack, content in forged(state, touch, code).items():
-            put(path, content)
+            path.write_bytes(content)
             if name == "replay":  # the attack is a real one
                 pickle.loads(content) if attack == "a bare pickle" else torch.load(path, weights_only=False)
                 assert marker.exists(), attack
@@ -210,27 +200,27 @@ def test_code_in_a_checkpoint_is_never_run(readers, tmp_path):
                 read()
             assert not marker.exists(), tried[-1]
             refused.append((name, attack))
-        put(path, saved(state))
+        path.write_bytes(saved(state))
     assert refused == tried
     print(f"{len(refused)} of {len(tried)} malicious checkpoints refused")
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of TorchScript
-def test_a_program_in_place_of_a_checkpoint_is_refused(readers):
+def test_torchscript_program_raises(readers):
     file = io.BytesIO()
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), file)
     for path, read in readers.values():
-        put(path, file.getvalue())
+        path.write_bytes(file.getvalue())
         with pytest.raises(CheckpointError, match=f"{path.name}: no state that is safe to load"):
             read()
 
 
-def test_a_state_of_another_form_is_refused_and_the_key_is_named(readers):
+def test_state_of_another_form_raises_with_the_key(readers):
     for path, read in readers.values():
         state = torch.load(path, weights_only=True)
         for content, sentence in harmless(state).values():
-            put(path, saved(content))
+            path.write_bytes(saved(content))
             with pytest.raises(CheckpointError, match=f"{path.name}: .*{sentence}"):
                 read()
-        put(path, saved(state))
+        path.write_bytes(saved(state))
         read()  # as it was: the checks let through what is right

@@ -14,7 +14,7 @@ import torch
 
 from small_disk import fill, make_room, mount, small_disk
 from ssl_core import DiskError, RunFolderError
-from ssl_core.checkpoint.store import check_digest
+from ssl_core.checkpoint.store import archive_problem
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.run.folder import RunFolder
@@ -71,7 +71,7 @@ def refused_and_resumed(make_config, tiny_model):
         assert [name for name in left if name.endswith(".tmp")] == []
         checkpoints = [folder.checkpoints / name for name in left if name.endswith(".pt")]
         assert [path.name for path in checkpoints] == ["step_00000004.pt", "step_00000006.pt"]
-        assert [check_digest(path) for path in checkpoints] == [None, None]
+        assert [archive_problem(path) for path in checkpoints] == [None, None]
         assert not list(folder.path.glob(".*.tmp"))
         assert all(json.loads(line) for line in folder.metrics.read_text().splitlines())
         resumed = tiny_model(config)

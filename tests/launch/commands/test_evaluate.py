@@ -64,7 +64,7 @@ def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_pr
     process = subprocess.Popen(command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
     tuned = trained / "eval" / "fine_tuning"
-    while not list(tuned.glob("100_percent_*/checkpoints/*.sha256")):
+    while not list(tuned.glob("100_percent_*/checkpoints/*.pt")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -151,14 +151,13 @@ def test_watching_gives_each_checkpoint_once_and_ends_with_the_run(tmp_path, mon
     def finish(step):
         path = folder.checkpoints / f"step_{step:08d}.pt"
         path.touch()
-        path.with_name(f"{path.name}.sha256").touch()
         return path
 
     folder.write_summary({"status": "running"})
     watching = _appearing(folder)
     first = finish(1)
     assert next(watching) == first
-    (folder.checkpoints / "step_00000002.pt").touch()  # not finished: it has no digest
+    (folder.checkpoints / ".step_00000002.pt.tmp").touch()  # being written
     third = finish(3)
     timer = threading.Timer(0.1, folder.write_summary, [{"status": "finished"}])
     timer.start()

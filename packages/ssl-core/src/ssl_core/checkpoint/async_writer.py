@@ -1,12 +1,13 @@
-"""When a checkpoint is written: while training waits, or beside it, from a copy of the state."""
+"""Write checkpoints while training waits, or in a background thread from a copy of the state."""
 
 import logging
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.errors import RunError
@@ -15,15 +16,15 @@ _message = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """Hands states over to :class:`~ssl_core.checkpoint.store.CheckpointStore`.
+    """Passes states to a :class:`~ssl_core.checkpoint.store.CheckpointStore`.
 
-    In the background training waits only until the state is copied. A checkpoint counts, as ever, when its last byte is safe;
-    until then the one before it is the newest. One is written at a time.
+    In the background, training waits only until the state is copied, and for the checkpoint before it. Until a checkpoint is
+    complete on the disk, the one before it is the newest.
 
     Parameters
     ----------
-    checkpoints : Checkpoints
-        Where to.
+    checkpoints : CheckpointStore
+        Destination.
     background : bool
         ``log.checkpoint_in_background``.
     """
@@ -31,8 +32,8 @@ class CheckpointWriter:
     def __init__(self, checkpoints: CheckpointStore, background: bool) -> None:
         self.checkpoints = checkpoints
         self.background = background
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")  # starts its thread when it is used
+        self._pending: Future[Any] | None = None
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -40,55 +41,42 @@ class CheckpointWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the last one: a run that is told to stop is saved when it says so."""
+        """Wait for the last checkpoint: a preempted run reports that it is saved."""
         try:
             self.wait()
         except RunError as lost:
             if error is None or isinstance(error, RunError):
                 raise
-            _message.error("%s", lost)  # what ended the run is the one to report
+            _message.error("%s", lost)  # the exception that ended the run is the one to raise
+        finally:
+            self._executor.shutdown()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Keep the state of a step.
+        """Save the state of a step.
 
         Raises
         ------
         DiskError
-            If the disk refuses it, or, in the background, has refused the one before.
+            If it cannot be written, or, in the background, if the one before could not.
         """
         self.wait()
-        if not self.background:
+        if self.background:
+            self._pending = self._executor.submit(self.checkpoints.save, step, copy_to_cpu(state))
+        else:
             self.checkpoints.save(step, state)
-            return
-        self._thread = threading.Thread(target=self._write, args=(step, copied(state)), name="checkpoint")
-        self._thread.start()
 
     def wait(self) -> None:
-        """Return when nothing is being written any more; raise what that has met."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self.raise_if_failed()
+        """Wait until nothing is being written; raise what that has raised."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def raise_if_failed(self) -> None:
-        """Raise what writing in the background has met, if it has failed already. Asked after each step."""
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-    def _write(self, step: int, state: dict[str, Any]) -> None:
-        try:
-            self.checkpoints.save(step, state)
-        except BaseException as error:  # raised again where the run waits for it
-            self._error = error
+        """Raise the error of a background checkpoint that has failed. Called after each step."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
 
 
-def copied(state: Any) -> Any:
-    """Return a nest of dicts, lists and tensors with tensors of its own, in memory; what else there is, is as it is."""
-    if isinstance(state, Tensor):
-        return torch.empty_like(state, device="cpu").copy_(state.detach())
-    if isinstance(state, dict):
-        return type(state)((key, copied(value)) for key, value in state.items())
-    if isinstance(state, list | tuple):
-        return type(state)(copied(value) for value in state)
-    return state
+def copy_to_cpu(state: Any) -> Any:
+    """Return nested dicts and lists with copies of their tensors in memory, with the same strides."""
+    return tree_map_only(Tensor, lambda tensor: torch.empty_like(tensor, device="cpu").copy_(tensor.detach()), state)

@@ -1,12 +1,11 @@
-"""The backbone of a run as one file for anybody: ``python3 -m ssl_core.checkpoint.export FOLDER [--out FILE]``.
+"""Export the backbone of a run as a safetensors file: ``python3 -m ssl_core.checkpoint.export FOLDER [--out FILE]``.
 
-``backbone.safetensors`` holds the tensors under the names that torchvision's and timm's models have, and in its metadata
-(strings, JSON where it is more than a word) what is needed to use them:
+``backbone.safetensors`` holds the tensors under the names of torchvision and timm, and metadata (strings, or JSON):
 
-    backbone, backbone_options   of ssl_core.backbones; missing where the method has a backbone of its own
+    backbone, backbone_options   of ssl_core.backbones; missing for a user-defined backbone
     image_shape                  [C, H, W]
-    mean, std                    of each channel, as the images (0 to 1) were normalised; missing where the data does not say
-    run, step                    where and when it was trained
+    mean, std                    of each channel of images in 0..1; missing if the data has none
+    run, step                    name of the run, optimizer step
     format                       "pt": tensors of torch
 """
 
@@ -16,51 +15,50 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone, check_backbone
+from ssl_core.checkpoint.store import CheckpointStore, read_state
+from ssl_core.checkpoint.weights_file import content_problem, first, not_finite
 from ssl_core.errors import ConfigError, RunError, RunFolderError
-from ssl_core.run.atomic_file import disk_error
+from ssl_core.run.atomic_file import replace_atomically
+from ssl_core.run.folder import RunFolder
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-HELP = "write the backbone of a run as a safetensors file"
-# Options of timm.create_model that fetch weights instead of describing a model: ours are in the file
+# Options of timm.create_model that download weights; here they are in the file
 _FETCHING = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
 def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Write the backbone of a run's newest whole checkpoint.
+    """Write the backbone of the newest intact checkpoint of a run, atomically.
 
     Parameters
     ----------
     folder : str or Path
-        The run's.
+        The run folder.
     out : str or Path, optional
         The file. Default: ``backbone.safetensors`` in the folder.
 
     Returns
     -------
     Path
-        Of the file, which is there as a whole or not at all.
+        The file.
 
     Raises
     ------
     RunError
-        If there is no run, no whole checkpoint, or no backbone in it.
+        If the folder is not a run, or it has no intact checkpoint, or no backbone in it.
     ConfigError
-        (a ValueError) If ``config.yaml`` names a backbone that there is none of.
+        If ``config.yaml`` names an unknown backbone.
     """
-    import torch
-
-    from ssl_core.checkpoint.store import CheckpointStore, read_state
-    from ssl_core.run.folder import RunFolder
-
     run = RunFolder(folder)
     model = run.read_config().get("model")
     if not isinstance(model, dict):
-        raise RunFolderError(f"'{run.config}' is of no run: it has no group called model")
+        raise RunFolderError(f"'{run.config}' is not the configuration of a run: it has no group called model")
     checkpoint = CheckpointStore(run.checkpoints).newest()
     state = read_state(checkpoint, torch.device("cpu"))
     prefix = "backbone."
@@ -70,51 +68,40 @@ def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
         if name.startswith(prefix)
     }
     if not tensors:
-        raise RunError(f"'{checkpoint}' holds no backbone: the method has no module of this name")
+        raise RunError(f"'{checkpoint}' holds no backbone: the method has no module called backbone")
     facts = run.read_summary()
     metadata = {"format": "pt", "run": run.path.resolve().name, "step": str(state["progress"]["step"])}
     metadata |= {name: json.dumps(facts[name]) for name in ("image_shape", "mean", "std") if facts.get(name)}
     name = str(model.get("backbone"))
     options = {key: value for key, value in (model.get("backbone_options") or {}).items() if key not in _FETCHING}
     check_backbone(name, options)
-    if _is_of_catalogue(name, options, facts.get("image_shape"), tensors):
+    if _is_registered(name, options, facts.get("image_shape"), tensors):
         metadata |= {"backbone": name, "backbone_options": json.dumps(options)}
     path = run.backbone if out is None else Path(out)
     write_safetensors(path, tensors, metadata)
     return path
 
 
-def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: dict[str, str]) -> None:
-    """Write tensors beside ``path``, make them safe on the disk, then take the name.
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file atomically.
 
     Raises
     ------
     DiskError
-        If the disk refuses.
+        If it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        save_file(dict(tensors), temporary, metadata)
+    with replace_atomically(path, sum(tensor.nbytes for tensor in tensors.values())) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(0, str(error)) from error
         mask = os.umask(0)  # it can only be read by setting it
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # like all other files of a run: safetensors lets nobody else read its own
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(path, sum(each.nbytes for each in tensors.values()), str(error)) from error
+        temporary.chmod(0o666 & ~mask)  # as all files of a run: safetensors gives nobody else the right to read
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """Return what a safetensors file says about its tensors; they are not read."""
-    from safetensors import SafetensorError, safe_open
-
-    from ssl_core.checkpoint.weights_file import content_problem
-
+    """Return the metadata of a safetensors file. Its tensors are not read."""
     try:
         problem = content_problem(Path(path))
         if problem is not None:
@@ -122,28 +109,24 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"'{path}': no safetensors file ({error})") from error
+        raise ConfigError(f"'{path}': not a safetensors file ({error})") from error
 
 
-def load_exported(path: str | Path) -> "nn.Module":
-    """Return the backbone of a file that :func:`export_backbone` has written, in evaluation mode.
+def load_exported(path: str | Path) -> nn.Module:
+    """Return the backbone of an exported file, in evaluation mode.
 
-    Its name is looked up in the catalogue (:func:`~ssl_core.backbones.build_backbone`): a file cannot name any other code.
+    It is built by :func:`~ssl_core.backbones.build_backbone`: a file cannot name any other code.
 
     Raises
     ------
     ConfigError
-        (a ValueError) If the file is none of these, does not name a backbone of the catalogue, does not fit it, or holds
-        values that are not finite.
+        If the file was not written by :func:`export_backbone`, names no registered backbone, does not fit it, or holds values
+        that are not finite.
     """
-    from safetensors.torch import load_file
-
-    from ssl_core.checkpoint.weights_file import first, not_finite
-
     metadata = read_metadata(path)
     if "backbone" not in metadata or "image_shape" not in metadata:
         raise ConfigError(
-            f"'{path}' does not say which backbone of the catalogue it is: load it into your own model with "
+            f"'{path}' does not name a registered backbone: load it into your own model with "
             "safetensors.torch.load_file"
         )
     options = {key: value for key, value in json.loads(metadata["backbone_options"]).items() if key not in _FETCHING}
@@ -161,10 +144,8 @@ def load_exported(path: str | Path) -> "nn.Module":
     return backbone.eval()
 
 
-def _is_of_catalogue(name: str, options: dict[str, Any], image_shape: Any, tensors: "Mapping[str, Tensor]") -> bool:
-    """Return whether tensors are those of this backbone; else the method has built one of its own."""
-    import torch
-
+def _is_registered(name: str, options: dict[str, Any], image_shape: Any, tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether the tensors are those of the registered backbone, not of a user-defined one."""
     if not image_shape:
         return False
     with torch.random.fork_rng(devices=[]):
@@ -173,26 +154,28 @@ def _is_of_catalogue(name: str, options: dict[str, Any], image_shape: Any, tenso
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add those of this command."""
+    """Add the arguments of the command."""
     parser.add_argument("folder", metavar="FOLDER", help="a run folder")
     parser.add_argument("--out", metavar="FILE", help="default: backbone.safetensors in the folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and say what; return the exit code."""
+    """Export, print the file and return the exit code."""
     try:
         path = export_backbone(arguments.folder, arguments.out)
     except (ConfigError, RunError) as error:
         print(error, file=sys.stderr)
         return error.exit_code
     metadata = read_metadata(path)
-    print(f"{path}: {metadata.get('backbone', 'a backbone of its own')}, step {metadata['step']}")
+    print(f"{path}: {metadata.get('backbone', 'a user-defined backbone')}, step {metadata['step']}")
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command with these arguments, or with those of the command line."""
-    parser = argparse.ArgumentParser(prog="python3 -m ssl_core.checkpoint.export", description=HELP)
+    """Run the command; default: with the arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m ssl_core.checkpoint.export", description="Write the backbone of a run as a safetensors file."
+    )
     add_arguments(parser)
     return run(parser.parse_args(arguments))
 

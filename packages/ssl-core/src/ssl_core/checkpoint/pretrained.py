@@ -1,4 +1,4 @@
-"""The weights a run begins with: a backbone out of another run, or out of a file."""
+"""Initial weights of a backbone, from another run or a file (``model.init_from``)."""
 
 import logging
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ _PREFIX = "backbone."
 
 
 def find_weights(source: str) -> Path:
-    """Return the file of weights that ``model.init_from`` means: of a run folder its newest whole checkpoint.
+    """Return the file of ``model.init_from``; for a run folder, its newest intact checkpoint.
 
     Raises
     ------
     ConfigError
-        (a ValueError) If there is none, or the file holds something else than weights (a git-LFS pointer, a web page).
+        If there is none, or the file holds no weights (a git-LFS pointer, a web page).
     """
     path = Path(source)
     if path.is_file():
@@ -30,7 +30,7 @@ def find_weights(source: str) -> Path:
             raise ConfigError(f"model.init_from={source!r}: {path.name}: {problem}")
         return path
     if not path.is_dir():
-        raise ConfigError(f"model.init_from={source!r}: there is no such file or run folder")
+        raise ConfigError(f"model.init_from={source!r}: no such file or run folder")
     try:
         return CheckpointStore(RunFolder(path).checkpoints).newest()
     except CheckpointError as error:
@@ -38,45 +38,45 @@ def find_weights(source: str) -> Path:
 
 
 def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
-    """Give a backbone the weights of another one: all of them, or none.
+    """Load pretrained weights into a backbone: all of them, or none.
 
     Parameters
     ----------
     backbone : nn.Module
         Its parameters and buffers are filled in place.
     source : str
-        ``model.init_from``: a run folder, one of its checkpoints (with its ``.sha256``), a ``.safetensors`` file, or a file
-        of ``torch.save``: a state dict (torchvision's) or a training checkpoint that holds one under ``state_dict``,
-        ``model`` or ``teacher``, say (Lightning's ``.ckpt``, MAE's, DINO's). Keys that begin with ``backbone.`` are the
-        backbone's; else the prefix under which most of its names are found (``module.``, ``encoder.``), which is named in
-        the log. Weights of a classifier for which the backbone has nothing any more are left out, and named in the log.
+        ``model.init_from``: a run folder, one of its checkpoints, a ``.safetensors`` file, or a file of ``torch.save``: a
+        state dict (torchvision) or a training checkpoint that holds one, for example under ``state_dict``, ``model`` or
+        ``teacher`` (Lightning, MAE, DINO). Keys that begin with ``backbone.`` belong to the backbone; if there are none,
+        those with the prefix under which most of its names are found (``module.``, ``encoder.``), which is logged. Weights
+        of a classifier that the backbone does not have are skipped, and logged.
 
     Returns
     -------
     dict
-        ``{"file": its path, "sha256": of its bytes}``, for the record.
+        ``{"file": path, "sha256": of the file}``, for ``summary.json``.
 
     Raises
     ------
     ConfigError
-        (a ValueError) If the file is not there, cannot be read, holds values that are not finite, or does not fit: the
-        first keys that are missing, unexpected or of another shape are named. The backbone is unchanged then.
+        If the file does not exist, cannot be read, holds values that are not finite, or does not fit; the first keys that
+        are missing, unexpected or of another shape are named. The backbone is unchanged.
     """
     path, weights, classifier = weights_for(backbone, source)
     assert backbone is not None
     backbone.load_state_dict(weights)
-    left_out = f"; the classifier's are left out: {', '.join(classifier)}" if classifier else ""
-    _message.info("the backbone begins with the %d tensors of %s%s", len(weights), path, left_out)
+    left_out = f"; weights of the classifier are skipped: {', '.join(classifier)}" if classifier else ""
+    _message.info("loaded %d tensors into the backbone from %s%s", len(weights), path, left_out)
     return {"file": str(path), "sha256": sha256_of(path)}
 
 
 def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str, Tensor], list[str]]:
-    """Return the file that :func:`load_backbone` means, what it would load, and the classifier's keys that it would leave out.
+    """Return the file, the weights that :func:`load_backbone` would load, and the keys of a classifier that it would skip.
 
     Raises
     ------
     ConfigError
-        (a ValueError) As :func:`load_backbone`.
+        As :func:`load_backbone`.
     """
     if backbone is None:
         raise ConfigError(f"model.init_from={source!r}: the method has no module called backbone to load it into")
@@ -89,23 +89,23 @@ def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str
         raise ConfigError(f"model.init_from={source!r}: {error}") from error
     if prefix:
         below = _below(prefix, found)
-        _message.info("%s: names begin with '%s'; %d other tensors are left out", path, prefix, len(found) - len(below))
+        _message.info("%s: names begin with '%s'; %d other tensors are skipped", path, prefix, len(found) - len(below))
         found = below
     gone = [f"{name}." for name, module in backbone.named_modules() if isinstance(module, nn.Identity)]
     classifier = [key for key in found if key not in expected and key.startswith(tuple(gone))]
     weights = {key: tensor for key, tensor in found.items() if key not in classifier}
-    _refuse_unfit(source, path, expected, weights)
-    _refuse_not_finite(source, path, weights)
+    _check_fit(source, path, expected, weights)
+    _check_finite(source, path, weights)
     return path, weights, classifier
 
 
 def _below(prefix: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without it; all of them where none does."""
+    """Return the tensors whose names begin with a prefix, without the prefix; all tensors if there are none."""
     below = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
     return below or found
 
 
-def _refuse_unfit(source: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def _check_fit(source: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     problems = {
         "missing": [key for key in expected if key not in found],
         "unexpected": [key for key in found if key not in expected],
@@ -123,7 +123,7 @@ def _refuse_unfit(source: str, path: Path, expected: Mapping[str, Tensor], found
         )
 
 
-def _refuse_not_finite(source: str, path: Path, weights: Mapping[str, Tensor]) -> None:
+def _check_finite(source: str, path: Path, weights: Mapping[str, Tensor]) -> None:
     bad = not_finite(weights)
     if bad:
         raise ConfigError(

@@ -1,7 +1,6 @@
-"""Weights from files that other programs wrote: recognise the content, unwrap the state dict, find the backbone's prefix."""
+"""Read weights that any program has saved: recognise the file, unwrap the state dict, find the prefix of the backbone."""
 
 import argparse
-import re
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -9,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-from ssl_core.checkpoint.store import is_checkpoint, load_tensors, read_state
+from ssl_core.checkpoint.store import CheckpointStore, archive_problem, load_tensors
 from ssl_core.errors import CheckpointError
 
 # Entries of a training checkpoint that hold the weights; DINO evaluates its teacher
@@ -29,18 +30,17 @@ BACKBONES = (
 )
 # What torch.compile, FSDP and activation checkpointing insert anywhere in a name
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_SAVE = "torch.save(model.state_dict(), FILE)"
-_START = 1024  # bytes that tell what a file is
+_SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by their names. No code in it is run.
+    """Return the tensors of a file by name. No code in it is run.
 
     Parameters
     ----------
     path : Path
-        A checkpoint of a run (with its ``.sha256``), a safetensors file, or a file of ``torch.save``: a state dict, or a
-        training checkpoint that holds one under one of :data:`WRAPPERS`, or as its only entry of tensors.
+        A checkpoint of a run, a safetensors file, or a file of ``torch.save``: a state dict, or a training checkpoint that
+        holds one under one of :data:`WRAPPERS`, or as its only entry of tensors.
 
     Raises
     ------
@@ -52,64 +52,58 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     problem = content_problem(path)
     if problem is not None:
         raise CheckpointError(f"{path.name}: {problem}")
-    if _is_safetensors(path):
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return _without_inserted(load_file(path))
-        except SafetensorError as error:
-            raise CheckpointError(f"{path.name}: not a whole safetensors file ({error}); fetch it again") from error
-    if is_checkpoint(path):
-        return read_state(path, torch.device("cpu"))["model"]
-    # Many training checkpoints keep their command line, which is plain data
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            state = load_tensors(path, torch.device("cpu"))
+        if _is_safetensors(path):
+            state = load_file(path)
+        else:
+            with torch.serialization.safe_globals(
+                [argparse.Namespace]
+            ):  # the command line in many checkpoints: plain data
+                state = load_tensors(path, torch.device("cpu"))
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name}: not a complete safetensors file ({error}); download it again") from error
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; fetch it again, or save the weights alone: {_SAVE}") from error
-    try:
-        return _without_inserted(_unwrapped(state))
-    except CheckpointError as error:
-        raise CheckpointError(f"{path.name}: {error}") from error
+        raise CheckpointError(f"{error}; download it again, or {_SAVE}") from error
+    if (
+        isinstance(state, dict) and state.get("format") == CheckpointStore.FORMAT
+    ):  # of a run: its CRCs are known to be right
+        problem = archive_problem(path)
+    if problem is None:
+        found = _unwrap(state)
+        if isinstance(found, Mapping):
+            return {_without_inserted(name): tensor for name, tensor in found.items()}
+        problem = found
+    raise CheckpointError(f"{path.name}: {problem}")
 
 
 def content_problem(path: Path) -> str | None:
-    """Return what a file holds in place of weights, from its first bytes; None where it may hold weights."""
-    if is_checkpoint(path):
-        return None  # its digest says whether it is whole
+    """Return what a file holds instead of weights, from its first bytes; None where it may hold weights."""
     with open(path, "rb") as file:
-        start = file.read(_START)
-    if not start:
-        return "the file is empty; fetch it again"
-    if start.startswith(b"version https://git-lfs"):
-        size = re.search(rb"size (\d+)", start)
-        of = f" (of {int(size[1]):,} bytes)" if size else ""
-        return (
-            f"a git-LFS pointer, not the weights{of}; run `git lfs pull` in its repository, or download the file itself"
-        )
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page, not weights; download the file itself"
+        start = file.read(100)
     if start.startswith(b"PK\x03\x04"):
-        return _archive_problem(path)
-    text = _text(start)
-    return None if text is None else f"a text file, not weights; it begins with {text[:40]!r}"
+        return None if zipfile.is_zipfile(path) else "truncated: its end is missing; download it again"
+    if start.isascii() and all(chr(byte).isprintable() or chr(byte).isspace() for byte in start):
+        return (
+            f"a text file, not weights; it begins with {' '.join(start.decode().split())[:40]!r}; download the file itself "
+            "(where it is a git-LFS pointer, with `git lfs pull`)"
+        )
+    return None
 
 
 def prefix_of(names: Collection[str], expected: Collection[str]) -> str:
-    """Return what stands before the backbone's names in a file: ``"module."``, say; an empty string where nothing does.
+    """Return the prefix of the backbone's names in a file, for example ``"module."``; an empty string for none.
 
     Parameters
     ----------
     names : collection of str
-        Those in the file.
+        Names in the file.
     expected : collection of str
-        Those of the backbone.
+        Names of the backbone.
 
     Raises
     ------
     CheckpointError
-        If several prefixes fit equally well and none of them is known as the backbone's.
+        If several prefixes fit equally well and none of them is in :data:`BACKBONES`.
 
     Examples
     --------
@@ -120,23 +114,24 @@ def prefix_of(names: Collection[str], expected: Collection[str]) -> str:
     hits: Counter[str] = Counter()
     for name in names:
         parts = name.split(".")
-        for n in range(len(parts)):
-            if ".".join(parts[n:]) in expected:
-                hits[".".join([*parts[:n], ""])] += 1
+        hits.update(".".join([*parts[:n], ""]) for n in range(len(parts)) if ".".join(parts[n:]) in expected)
     if not hits or hits[""] == max(hits.values()):
         return ""
     found = [prefix for prefix, count in hits.items() if count == max(hits.values())]
-    ranks = {prefix: min(map(_rank, prefix.split("."))) for prefix in found}
+    ranks = {
+        prefix: min(BACKBONES.index(part) if part in BACKBONES else len(BACKBONES) for part in prefix.split("."))
+        for prefix in found
+    }
     best = [prefix for prefix in found if ranks[prefix] == min(ranks.values())]
     if len(best) > 1:
         raise CheckpointError(
-            f"several modules fit the backbone: {', '.join(best[:4])}; keep one of them: save its state_dict()"
+            f"several modules fit the backbone: {', '.join(best[:4])}; save the state_dict() of one of them"
         )
     return best[0]
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return ``["conv1.weight (3 of 1,728)", ...]``: the tensors that hold NaN or infinity, and how many.
+    """Return the tensors that hold NaN or infinity, and how many: ``["conv1.weight (3 of 1,728)", ...]``.
 
     Examples
     --------
@@ -150,7 +145,7 @@ def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def first(names: Iterable[str], most: int = 3) -> str:
-    """Return the first names of many, and how many more there are.
+    """Return the first of many names, and how many more there are.
 
     Examples
     --------
@@ -161,12 +156,8 @@ def first(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(every[:most]) + (f" and {len(every) - most:,} more" if len(every) > most else "")
 
 
-def _rank(part: str) -> int:
-    return BACKBONES.index(part) if part in BACKBONES else len(BACKBONES)
-
-
-def _unwrapped(state: Any) -> Mapping[str, Tensor]:
-    """Return the state dict in what a file holds."""
+def _unwrap(state: Any) -> Mapping[str, Tensor] | str:
+    """Return the state dict in the content of a file, or what the file holds instead."""
     for _ in range(3):  # {"model": {"state_dict": ...}}
         if _is_state_dict(state):
             return state
@@ -177,52 +168,23 @@ def _unwrapped(state: Any) -> Mapping[str, Tensor]:
         if not known and len(others) != 1:
             break
         state = known[0] if known else others[0]
-    what = f"a {type(state).__name__}"
+    found = f"a {type(state).__name__}"
     if isinstance(state, Mapping):
-        what = f"the entries {first(map(repr, state))}" if state else "no entries"
-    raise CheckpointError(
-        f"expected a checkpoint with its .sha256 beside it, or names and their tensors, found {what}; save the weights "
-        f"alone: {_SAVE}"
-    )
+        found = f"the entries {first(map(repr, state))}" if state else "no entries"
+    return f"expected a checkpoint of a run, or tensors by name, found {found}; {_SAVE}"
 
 
 def _is_state_dict(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
 
 
-def _without_inserted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
-    for name, tensor in state.items():
-        for inserted in _INSERTED:
-            name = name.replace(inserted, "")
-        found[name] = tensor
-    return found
-
-
-def _archive_problem(path: Path) -> str | None:
-    """Return what is wrong with a zip archive, which is what ``torch.save`` writes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile:
-        return f"truncated: the end of the archive is missing ({path.stat().st_size:,} bytes are there); fetch it again"
-    if any(name.endswith("/constants.pkl") for name in names):
-        return "no state that is safe to load (a TorchScript program); save the state_dict() of its model"
-    if not any(name.endswith("/data.pkl") for name in names):
-        return f"a zip archive without tensors; it holds {first(names)}"
-    return None
+def _without_inserted(name: str) -> str:
+    for inserted in _INSERTED:
+        name = name.replace(inserted, "")
+    return name
 
 
 def _is_safetensors(path: Path) -> bool:
     """Return whether a file is a safetensors file by its name, or by the JSON that follows its first 8 bytes."""
     with open(path, "rb") as file:
         return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
-
-
-def _text(start: bytes) -> str | None:
-    """Return the first bytes of a text file as text; None for any other file."""
-    try:
-        text = start.decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    return " ".join(text.split()) if all(each.isprintable() or each.isspace() for each in text) else None

@@ -1,8 +1,11 @@
-"""Weights that are spread over the ranks (FSDP2, ``torch.distributed.fsdp.fully_shard``), for what one GPU cannot hold.
+"""Sharded weights (FSDP2, ``torch.distributed.fsdp.fully_shard``), for models that do not fit one GPU.
 
-Each rank keeps a part of every parameter, of its gradient and of what the optimizer knows of it; a module's parameters are
-whole only while it computes. A checkpoint holds whole tensors, under the names and in the order of an ordinary one, so that
-a run goes on at any number of ranks, sharded or not.
+Each rank holds a part of every parameter, its gradient and its optimizer state; the parameters of a module are whole only while
+it computes. A checkpoint holds whole tensors in the format of an unsharded one, so that a run resumes at any number of ranks.
+``torch.distributed.checkpoint.state_dict`` does not fit: it names optimizer state by parameter where other checkpoints number
+it, and it calls ``optimizer.step()`` before it loads, which a user-defined optimizer may count.
+
+``torch.distributed.tensor`` is imported in functions: it takes more than a second, and few runs are sharded.
 """
 
 from collections.abc import Iterator
@@ -11,24 +14,25 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from ssl_core.errors import ConfigError
 from ssl_core.modules.ema import Teacher
 
-BLOCK_PARAMETERS = 1_000_000  # of a block, from which on it is gathered by itself rather than with the module around it
-_CONTAINERS = (nn.ModuleList, nn.ModuleDict, Teacher)  # what is called are the modules in them
+BLOCK_PARAMETERS = 1_000_000  # smaller blocks are gathered together with the module that contains them
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, Teacher)  # the modules in them are called, not the container
 
 
 def shard(model: nn.Module, device: torch.device) -> None:
-    """Spread the parameters of ``model`` over the ranks, in place; modules stay the objects that they are.
+    """Shard the parameters of ``model`` over the ranks, in place.
 
-    Units are the modules that are assigned to the model (a loss calls them one by one, the model itself never), and in them
+    Units are the modules that are assigned to the model (a loss calls them one by one, never the model itself), and in them
     the larger blocks of a ``Sequential`` or a ``ModuleList``.
 
     Raises
     ------
     ConfigError
-        For a parameter that belongs to the model itself, where nobody could gather it.
+        For a parameter of the model itself, which no forward pass would gather.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -40,7 +44,7 @@ def shard(model: nn.Module, device: torch.device) -> None:
         )
     for (
         parameter
-    ) in model.parameters():  # fully_shard refuses channels_last; activations keep it, they come with the images
+    ) in model.parameters():  # fully_shard does not take channels_last; activations keep it, from the images
         parameter.data = parameter.data.contiguous()
     mesh = dist.device_mesh.init_device_mesh(device.type, (dist.get_world_size(),))
     for unit in _units(model):
@@ -58,7 +62,7 @@ def _units(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _blocks(unit: nn.Module) -> Iterator[nn.Module]:
-    """Give the larger elements of sequences in a unit, the innermost first, as ``fully_shard`` wants it."""
+    """Yield the larger elements of sequences in a unit, the innermost first, as ``fully_shard`` needs them."""
     for module in reversed(list(unit.modules())):
         if isinstance(module, nn.Sequential | nn.ModuleList):
             for block in module.children():
@@ -68,47 +72,40 @@ def _blocks(unit: nn.Module) -> Iterator[nn.Module]:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """Return a tensor as it is on one process; of a sharded one all ranks must ask."""
+    """Return the whole tensor of a sharded one; all ranks must call it."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def full_state(state: Any, keep: bool) -> Any:
-    """Return a nest of dicts, lists and tensors with whole tensors on the host. All ranks call it; one of them keeps it."""
-    if isinstance(state, dict):
-        return {key: full_state(value, keep) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(full_state(value, keep) for value in state)
-    if isinstance(state, Tensor) and hasattr(state, "full_tensor"):
-        full = full_tensor(state)
-        return full.cpu() if keep else None
-    return state
+    """Return nested dicts and lists with whole tensors in memory. All ranks call it; one of them keeps the tensors."""
+
+    def full(tensor: Tensor) -> Tensor | None:
+        if not hasattr(tensor, "full_tensor"):
+            return tensor
+        whole = tensor.full_tensor()
+        return whole.cpu() if keep else None
+
+    return tree_map_only(Tensor, full, state)
 
 
 def sharded_state(state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the parts ``model`` and ``optimizer`` of a checkpoint, spread as the weights are that they are for."""
+    """Return the parts ``model`` and ``optimizer`` of a checkpoint, sharded as the present weights are."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    known = model.state_dict()
-    knowledge = {
-        number: {
-            name: _like(value, parameters[number])
-            if getattr(value, "shape", None) == parameters[number].shape
-            else value
-            for name, value in values.items()
-        }
+    current = model.state_dict()
+    moments = {
+        number: {name: _shard_like(value, parameters[number]) for name, value in values.items()}
         for number, values in state["optimizer"]["state"].items()
     }
     return state | {
-        "model": {
-            name: _like(value, known[name]) if name in known else value for name, value in state["model"].items()
-        },
-        "optimizer": state["optimizer"] | {"state": knowledge},
+        "model": {name: _shard_like(value, current.get(name)) for name, value in state["model"].items()},
+        "optimizer": state["optimizer"] | {"state": moments},
     }
 
 
-def _like(tensor: Tensor, sharded: Any) -> Tensor:
-    """Return this rank's part of a whole tensor that every rank holds."""
-    if not hasattr(sharded, "placements"):
-        return tensor
+def _shard_like(value: Any, sharded: Any) -> Any:
+    """Return this rank's part of a whole tensor, where one of the same shape is sharded; any other value unchanged."""
+    if not hasattr(sharded, "placements") or getattr(value, "shape", None) != sharded.shape:
+        return value
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(tensor.detach().contiguous(), sharded.device_mesh, sharded.placements, src_data_rank=None)
+    return distribute_tensor(value.detach().contiguous(), sharded.device_mesh, sharded.placements, src_data_rank=None)

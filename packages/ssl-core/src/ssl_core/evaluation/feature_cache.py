@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import read_metadata, write_safetensors
-from ssl_core.checkpoint.store import CheckpointStore, digest_of, read_state
+from ssl_core.checkpoint.store import CheckpointStore, read_state, sha256_of
 from ssl_core.errors import CheckpointError, ConfigError, RunError
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES, collect_features, collect_view_features
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
@@ -52,7 +52,7 @@ def extract_features(
     run : RunFolder
         The run.
     checkpoint : Path, optional
-        One of its checkpoints. Default: the newest whole one.
+        One of its checkpoints. Default: the newest intact one.
     method, data
         As in :func:`ssl_core.run.load_config.read_config`.
     device : {"auto", "cpu", "cuda"}
@@ -69,7 +69,7 @@ def extract_features(
     kind, config = read_config(run, method, data)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     state = read_state(path, torch.device("cpu"))
-    digest = digest_of(path)
+    digest = sha256_of(path)
     plain, free = plain_config(config), resume_overridable_keys(config)
     kept = {key: value for key, value in (plain.get("data") or {}).items() if f"data.{key}" not in free}
     model = kind(config)

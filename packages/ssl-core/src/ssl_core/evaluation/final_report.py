@@ -16,7 +16,7 @@ from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import export_backbone
 from ssl_core.errors import warn_on_error
 from ssl_core.evaluation.online_metrics import collect_features
-from ssl_core.run.folder import write_atomically
+from ssl_core.run.atomic_file import write_atomically
 from ssl_core.training.session import RunSession
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 from ssl_eval.table import NOTHING

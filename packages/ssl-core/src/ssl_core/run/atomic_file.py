@@ -1,6 +1,7 @@
-"""A disk that refuses: whatever it was, the run says which file, how many bytes, and how many are free."""
+"""Atomic replacement of files, and one error for everything that a disk can refuse."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,20 +10,64 @@ from ssl_core.errors import DiskError
 
 
 @contextlib.contextmanager
-def translate_disk_errors(path: Path, needed: int) -> Iterator[None]:
-    """Turn what the operating system says of a write into one sentence.
+def replace_atomically(path: Path, needed: int) -> Iterator[Path]:
+    """Give a temporary path in the same folder; when the block ends, flush the file to the disk and rename it to ``path``.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file to create or replace. Readers see the old content or the new one.
     needed : int
-        Bytes that it was to have.
+        Bytes of the new content.
 
     Raises
     ------
     DiskError
-        If the block raises an ``OSError`` that is none yet.
+        If the disk is full, over quota, read-only or gone. The old content is unchanged, and no temporary file is left.
+    """
+    temporary = temporary_path(path)
+    try:
+        with translate_disk_errors(path, needed):
+            check_free_space(path, needed)
+            yield temporary
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_path(path: Path) -> Path:
+    """Return where the new content of a file is before it replaces the old one; a killed process may leave it."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Create or replace a small file. See :func:`replace_atomically`.
+
+    Raises
+    ------
+    DiskError
+        If the file cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with replace_atomically(path, len(data)) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def translate_disk_errors(path: Path, needed: int) -> Iterator[None]:
+    """Raise an ``OSError`` of the block as a :class:`~ssl_core.errors.DiskError`.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the block writes.
+    needed : int
+        Bytes of its content.
     """
     try:
         yield
@@ -33,26 +78,19 @@ def translate_disk_errors(path: Path, needed: int) -> Iterator[None]:
 
 
 def check_free_space(path: Path, needed: int) -> None:
-    """Raise before a byte is written, where it is clear that not all of them will fit.
-
-    Raises
-    ------
-    DiskError
-        If fewer bytes are free.
-    """
+    """Raise a :class:`~ssl_core.errors.DiskError` where fewer than ``needed`` bytes are free for ``path``."""
     free = _free(path)
     if free is not None and free < needed:
         raise disk_error(path, needed, "No space left on device")
 
 
 def disk_error(path: Path, needed: int, reason: str) -> DiskError:
-    """Return the error for a file that the disk refuses."""
+    """Return the error for a file that cannot be written."""
     free = _free(path)
-    if free is None:
-        there = "its folder is gone"
-    else:
-        there = f"{needed:,} bytes needed, {free:,} free"
-    return DiskError(f"'{path}' cannot be written: {reason} ({there}); mend that, and the same command goes on", reason)
+    there = "its folder is gone" if free is None else f"{needed:,} bytes needed, {free:,} free"
+    return DiskError(
+        f"'{path}' cannot be written: {reason} ({there}); fix this and rerun the same command to resume", reason
+    )
 
 
 def _free(path: Path) -> int | None:
@@ -60,3 +98,13 @@ def _free(path: Path) -> int | None:
         return shutil.disk_usage(path.parent).free
     except OSError:
         return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power failure."""
+    if os.name == "posix":  # Windows cannot open a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

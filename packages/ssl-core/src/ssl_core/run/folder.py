@@ -9,7 +9,6 @@ features; ``wandb.json``, ``wandb/`` and ``tensorboard/`` are there where these 
 else shows a run reads them.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,7 +20,7 @@ import yaml
 
 from ssl_core.config import Config
 from ssl_core.errors import RunFolderError
-from ssl_core.run.atomic_file import translate_disk_errors
+from ssl_core.run.atomic_file import temporary_path, write_atomically
 from ssl_eval.run_summary import TYPES, parse_object, wrong_types
 
 
@@ -90,7 +89,7 @@ class RunFolder:
 
     def _refuse_strangers(self, begun: bool) -> None:
         """Refuse a folder without ``config.yaml`` unless it is empty, or what a start that was killed has left."""
-        ours = {self.checkpoints.name, self.output.name, self.lock.name, _temporary(self.config).name}
+        ours = {self.checkpoints.name, self.output.name, self.lock.name, temporary_path(self.config).name}
         found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
         if begun or not found <= ours:
             raise RunFolderError(
@@ -167,33 +166,6 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``."""
         return [json.loads(line) for line in self.read_metrics_text().splitlines()]
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write ``content`` beside ``path``, make it safe on the disk, then take the name.
-
-    Raises
-    ------
-    DiskError
-        If the disk refuses; what was at ``path`` is as it was.
-    """
-    temporary = _temporary(path)
-    written = content.encode() if isinstance(content, str) else content
-    try:
-        with translate_disk_errors(path, len(written)):
-            with open(temporary, "wb") as file:
-                file.write(written)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
 
 
 def plain_config(config: Config) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Summary:
 
     def _sources(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return what is recorded of the user's classes; warn where a run is resumed with changed files."""
-        if not any(self.folder.checkpoints.glob("step_*.pt.sha256")):
+        if not any(self.folder.checkpoints.glob("step_*.pt")):
             return {}  # nothing was trained with other code
         facts: dict[str, Any] = {}
         for what in RECORDED:

@@ -50,7 +50,7 @@ def before(
         f"restarts={home}/restarts",
         f"all=({shlex.join(checkpoints)})",
         "checkpoints=${all[${SLURM_ARRAY_TASK_ID:-0}]}",
-        "newest() { ls \"$checkpoints\" 2>/dev/null | grep '^step_.*[.]sha256$' | tail -n 1; }",
+        "newest() { ls \"$checkpoints\" 2>/dev/null | grep '^step_.*[.]pt$' | tail -n 1; }",
         "begun=$(newest)",
         "give_up() {  # why",
         '  echo "ssl-launch: job $job is given up: $1" >&2',
