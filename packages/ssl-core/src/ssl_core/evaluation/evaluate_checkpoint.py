@@ -2,13 +2,15 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import shutil
-import struct
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.validation import check_values
@@ -16,9 +18,9 @@ from ssl_core.errors import DiskError
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
-from ssl_core.run.atomic_file import translate_disk_errors
+from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
-from ssl_core.run.folder import RunFolder, write_atomically
+from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_eval import Protocol, judge
 
@@ -101,7 +103,9 @@ def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> N
     """Write the hits, then the file that names them: both, or what was there before."""
     if hits is not None:
         document["hits"] = f"{path.parent.name}/{path.stem}_hits.npy"
-        write_atomically(run.path / document["hits"], _npy(hits))
+        file = io.BytesIO()
+        np.save(file, hits.numpy())
+        write_atomically(run.path / document["hits"], file.getvalue())
     try:
         write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
     except DiskError:
@@ -124,13 +128,6 @@ def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
         earlier["hits"] = f"{path.parent.name}/{label}_hits.npy"
         shutil.copyfile(run.path / hits, run.path / earlier["hits"])
     write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
-
-
-def _npy(hits: Any) -> bytes:
-    """Return which test samples the linear probe gets right, ``(M,) bool``, as ``numpy.save`` writes it, without numpy."""
-    header = f"{{'descr': '|b1', 'fortran_order': False, 'shape': ({len(hits)},), }}"
-    header = header.ljust(128 - 10 - 1) + "\n"  # what is before the data fills 128 bytes
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(hits.tolist())
 
 
 def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ssl_core.run.folder import RunFolder, write_atomically
+from ssl_core.run.atomic_file import write_atomically
+from ssl_core.run.folder import RunFolder
 
 PART = r"[\w=,.+-]*\w[\w=,.+-]*"  # with a letter or digit: not ".."
 NAME = re.compile(rf"{PART}(/{PART})*")

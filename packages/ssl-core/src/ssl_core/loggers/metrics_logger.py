@@ -1,7 +1,7 @@
-"""Metrics out of a run: ``metrics.jsonl`` first, then whoever else listens.
+"""Write metrics to ``metrics.jsonl``, then pass them to the sinks.
 
-A step has one line. What comes later at the same step (an evaluation after the last step of an epoch) is put into its line:
-the steps of the file strictly increase.
+Each step has one line. Values that are logged later at the same step (an evaluation after the last step of an epoch) are added
+to its line: the steps of the file strictly increase.
 """
 
 import contextlib
@@ -20,18 +20,17 @@ _FILES = "the run continues, and its own files hold all metrics"
 
 
 class Sink(Protocol):
-    """Something that shows metrics elsewhere. The files are the truth; a sink may fail without harm to the run.
+    """A destination of metrics besides the run folder: wandb, TensorBoard, or a user-defined class with these methods.
 
-    One that raises is reported in a warning and gets no more metrics; it is closed all the same.
+    A sink that shows images also has ``log_image(step: int, name: str, path: Path)``, where ``path`` is a PNG file. An
+    exception in a sink is a warning: the sink gets no more metrics, is closed at the end, and the run continues.
     """
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Take the metrics of one optimizer step."""
+        """Log the metrics of an optimizer step. May be called several times for a step, with different names."""
 
     def close(self) -> None:
-        """Finish."""
-
-    # A sink that shows images also has log_image(step: int, name: str, path: Path): ``path`` is a PNG file.
+        """Called once, at the end of the run."""
 
 
 class MetricsLogger:
@@ -42,9 +41,9 @@ class MetricsLogger:
     path : Path
         The file; one JSON object a line: ``step``, ``epoch``, then the values.
     sinks : list of Sink
-        Listeners.
+        Other destinations.
     writes : bool
-        False on all ranks but the main one: then nothing is written, only remembered.
+        False on all ranks but rank 0: then nothing is written, only the last values are kept.
     """
 
     def __init__(self, path: Path, sinks: list[Sink], writes: bool = True) -> None:
@@ -54,8 +53,8 @@ class MetricsLogger:
         self._failed: list[Sink] = []
         self.last: dict[str, float] = {}  # the last value of every name
         self._file: BinaryIO | None = None
-        self._line: dict[str, Any] = {}  # the last one
-        self._line_begins = 0  # at this byte
+        self._line: dict[str, Any] = {}  # the last line
+        self._line_begins = 0  # its position in bytes
 
     def __enter__(self) -> "MetricsLogger":
         return self
@@ -71,7 +70,7 @@ class MetricsLogger:
                 sink.close()
 
     def log(self, step: int, epoch: int, values: Mapping[str, Any]) -> None:
-        """Write the line of a step, or add to it; it is in the file, whole, when this returns.
+        """Write the line of a step, or add to it. The file holds the complete line when this returns.
 
         Raises
         ------
@@ -88,7 +87,7 @@ class MetricsLogger:
             self._line = {**self._line, "step": step, "epoch": epoch, **values}
             try:
                 self._write()
-            except OSError:  # the line as it was has its place, or there was none
+            except OSError:  # restore the line as it was
                 with contextlib.suppress(OSError):
                     file.seek(self._line_begins)
                     file.write(before)
@@ -108,7 +107,7 @@ class MetricsLogger:
                     sink.log_image(step, name, path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what of the file belongs to the state, once it is safe on the disk: its last line may still grow."""
+        """Return the size of the file and its last line, which may still grow, after flushing the file to the disk."""
         if not self.writes:
             return {"bytes": 0, "line": {}, "last": self.last}
         file = self._open()
@@ -117,7 +116,7 @@ class MetricsLogger:
         return {"bytes": self._line_begins, "line": dict(self._line), "last": dict(self.last)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put the file back to where the state was saved: what came after will be computed, and written, again."""
+        """Cut the file back to where the state was saved: later lines will be computed and written again."""
         self.last = dict(state["last"])
         if self.writes:
             file = self._open()
@@ -126,19 +125,19 @@ class MetricsLogger:
             found = file.seek(0, os.SEEK_END)
             if found < expected:
                 raise CheckpointError(
-                    f"'{self.path}' has {found:,} bytes, and {expected:,} when the state was saved: lines are lost; put the "
-                    "file back, or delete the run folder to begin anew"
+                    f"'{self.path}' has {found:,} bytes, and {expected:,} when the state was saved: lines are missing; "
+                    "restore the file, or delete the run folder to start again"
                 )
-            self._write()  # without what it grew by since
+            self._write()  # without what was added later
             file.truncate(expected)
 
     def _write(self) -> None:
-        """Write the last line where it begins. It only ever grows, in place: no reader finds it gone."""
+        """Write the last line at its position. It only grows, in place, so that a reader always finds it."""
         file = self._open()
         file.seek(self._line_begins)
         text = self._text()
         with translate_disk_errors(self.path, len(text)):
-            while text:  # a disk that is nearly full takes a part; then it says why
+            while text:  # a disk that is nearly full writes a part first, and then raises
                 text = text[file.write(text) :]
 
     def _text(self) -> bytes:
@@ -146,21 +145,21 @@ class MetricsLogger:
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            # Neither "a", which cannot write again what stands there, nor "w", which begins with nothing.
+            # Not "a", which cannot overwrite, and not "w", which empties the file
             with translate_disk_errors(self.path, 0):
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)  # closed in __exit__
             self._file.seek(0, os.SEEK_END)
-        if os.fstat(self._file.fileno()).st_nlink == 0:  # what is written now nobody will find
+        if os.fstat(self._file.fileno()).st_nlink == 0:  # the file has no name any more
             raise disk_error(self.path, len(self._text()), "it was removed while the run was writing it")
         return self._file
 
 
 def _number(name: str, value: Any) -> float:
-    """Return the value of a metric: a number as it is, a tensor or an array of one element as its number."""
+    """Return the value of a metric as a number; a tensor or an array must have one element."""
     if name in ("step", "epoch"):
         raise MethodError(
-            f"a metric is called {name!r}, which every line of metrics.jsonl has already: choose another name"
+            f"a metric is called {name!r}, which each line of metrics.jsonl already has: choose another name"
         )
     if isinstance(value, int | float):
         return value

@@ -40,15 +40,13 @@ class TensorBoardSink:
     def log(self, step: int, values: dict[str, float]) -> None:
         """Write the metrics of a step as scalars."""
         writer = self._open(step)
-        if (
-            not self._logged
-        ):  # the events of this step may be from before a resume, and are hidden: write the whole line
+        if not self._logged:  # the line may have values from before a resume, whose events are hidden now
             values = {**self.folder.read_metrics()[-1], **values}
             self._logged = True
         for name, value in values.items():
             if name != "step":
                 writer.add_scalar(name, value, step)
-        writer.flush()  # as metrics.jsonl does: what a checkpoint has passed is not lost when the run is killed
+        writer.flush()  # so that a killed run keeps the events before its checkpoint
 
     def log_image(self, step: int, name: str, path: Path) -> None:
         """Write a PNG file."""
@@ -62,7 +60,7 @@ class TensorBoardSink:
             self._writer = None
 
     def _open(self, step: int) -> Any:
-        """Return the writer. A resumed run hides the events of earlier processes from its first step on."""
+        """Return the writer, which hides events of earlier processes from this step on: the run was resumed before them."""
         if self._writer is None:
             self._writer = self._writer_class(str(self.folder.tensorboard), purge_step=step)
         return self._writer

@@ -1,19 +1,19 @@
-"""Images per second, of the last stretch and of the run."""
+"""Images per second, since the last call and over the run."""
 
 import time
 
 
 class Throughput:
-    """Counts images against the clock, over training steps only: evaluation and checkpoints do not count."""
+    """Measures images per second of training steps, without evaluation and checkpoints."""
 
     def __init__(self) -> None:
         self.images = 0  # of the run, in this process, over all ranks
-        self.seconds = 0.0  # in which they were trained on
+        self.seconds = 0.0  # of training
         self._stretch = 0
         self._clock = time.perf_counter()
 
     def restart(self) -> None:
-        """Begin a stretch of training now."""
+        """Start the clock; called before training and after each interruption."""
         self._stretch, self._clock = 0, time.perf_counter()
 
     def add(self, images: int) -> None:
@@ -21,7 +21,7 @@ class Throughput:
         self._stretch += images
 
     def rate(self) -> float:
-        """Close the stretch, return its images per second, and begin the next."""
+        """Return the images per second since the last call or restart."""
         seconds = time.perf_counter() - self._clock
         rate = self._stretch / seconds
         self.images, self.seconds = self.images + self._stretch, self.seconds + seconds
@@ -30,5 +30,5 @@ class Throughput:
 
     @property
     def mean(self) -> float | None:
-        """Images per second of all closed stretches; None before the first."""
+        """Images per second over the run in this process; None before the first call of rate()."""
         return round(self.images / self.seconds, 1) if self.seconds else None
