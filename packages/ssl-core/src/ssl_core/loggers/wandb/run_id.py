@@ -1,18 +1,18 @@
-"""The id of the wandb run that shows a run folder: kept in the folder, so that it moves with it."""
+"""The id of the wandb run that shows a run folder, kept in its ``wandb.json``."""
 
 import json
 import secrets
-from pathlib import Path
 from typing import Any
 
-from ssl_core.run.folder import RunFolder, write_atomically
+from ssl_core.run.atomic_file import write_atomically
+from ssl_core.run.folder import RunFolder
 
 
 def wandb_run_id(folder: RunFolder) -> str:
-    """Return the id in ``wandb.json``, or a new one where there is none yet.
+    """Return the id in ``wandb.json``, or a new one if there is none.
 
-    A moved folder stays the same wandb run. A copy, which is a folder that says it is another one that is still there,
-    becomes a run of its own: both may go on.
+    A moved folder keeps its id. A copy (the folder that it names still exists, with the same id) gets a new one, since both
+    may be trained further.
     """
     here = folder.path.resolve()
     known = _read(folder)
@@ -26,5 +26,4 @@ def wandb_run_id(folder: RunFolder) -> str:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    path: Path = folder.wandb_id
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(folder.wandb_id.read_text()) if folder.wandb_id.exists() else {}

@@ -1,4 +1,4 @@
-"""wandb as a sink: the run starts a process that uploads its folder (wandb_upload.py), and never waits for a network.
+"""wandb as a sink: the run starts a process that uploads its folder (upload.py), and never waits for a network.
 
 wandb in the process of the run was measured: with a server that does not answer, wandb's own exit handler held the run for
 another 30 s. A separate process can be killed.
@@ -18,7 +18,9 @@ from ssl_core.run.folder import RunFolder
 
 _message = logging.getLogger(__name__)
 PATIENCE = 3.5  # seconds that the end of a run waits for the upload
-LOGIN_SECONDS = 10.0  # that the look for a login may take: the time to import wandb
+LOGIN_SECONDS = 10.0  # limit for looking up the login: the time to import wandb
+# In a process: only wandb knows all places in which a login may be
+_LOOK_UP_LOGIN = "import sys, wandb; sys.exit(0 if wandb.login(prompt=False, verify=False) else 3)"
 
 
 class WandbSink:
@@ -53,32 +55,26 @@ class WandbSink:
         self._process: subprocess.Popen[str] | None = None
         self._relay = threading.Thread(target=self._relay_messages, daemon=True)
         self._warned = False
-        self._closed = False
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Start the upload at the first metrics: by then a resumed run has cut its file back to its checkpoint."""
-        if self._process is not None or self._closed:
+        if self._process is not None:
             return
-        try:
-            self.folder.wandb.mkdir(exist_ok=True)
-            with open(self.folder.wandb / "upload.log", "ab") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "ssl_core.loggers.wandb.upload", str(self.folder.path), self.mode],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    start_new_session=True,  # Ctrl-C and a closed terminal end the run, which then ends the upload
-                )
-        except OSError as error:
-            self._closed = True
-            self._warn(f"the upload cannot be started: {error}")
-        else:
-            self._relay.start()
+        self.folder.wandb.mkdir(exist_ok=True)
+        with open(self.folder.wandb / "upload.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ssl_core.loggers.wandb.upload", str(self.folder.path), self.mode],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C and a closed terminal end the run, which then ends the upload
+            )
+        self._relay.start()
 
     def close(self) -> None:
         """Wait ``PATIENCE`` seconds for the rest of the upload, then end it."""
-        process, self._closed = self._process, True
+        process = self._process
         if process is None or process.stdin is None:
             return
         try:
@@ -93,10 +89,9 @@ class WandbSink:
             self._relay.join(1.0)
             with contextlib.suppress(OSError):
                 process.stdin.close()
-            self._process = None
 
     def _relay_messages(self) -> None:
-        """Log what the upload reports: a level and a text in each line."""
+        """Log the messages of the upload: a level and a text in each line."""
         process = self._process
         assert process is not None
         assert process.stdout is not None
@@ -106,7 +101,6 @@ class WandbSink:
                 if level == "warning":
                     self._warn(text)
                 else:
-                    self._warned = False
                     _message.info("wandb: %s", text)
         if process.wait() and not self._warned:
             self._warn(f"the upload has ended with exit code {process.returncode}, see {self.folder.wandb}/upload.log")
@@ -121,17 +115,18 @@ class WandbSink:
 
 
 def _has_login() -> bool:
-    """Ask wandb, in a process of its own: only wandb knows all places in which a login may be."""
-    code = "import sys, wandb; sys.exit(0 if wandb.login(prompt=False, verify=False) else 3)"
     environment = os.environ | {
         "WANDB_SILENT": "true",
         "WANDB_MODE": "online",
     }  # silent: else it asks the server for a name
-    command = [sys.executable, "-c", code]
     try:
         found = subprocess.run(
-            command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=LOGIN_SECONDS
+            [sys.executable, "-c", _LOOK_UP_LOGIN],
+            env=environment,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=LOGIN_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return True  # not known: the upload finds out
+        return True  # unknown: the upload finds out
     return found.returncode != 3

@@ -1,4 +1,4 @@
-"""``ssl-core sync-wandb``: upload run folders to wandb, or what is missing of them there."""
+"""``ssl-core sync-wandb``: upload run folders to wandb, or the steps that are missing there."""
 
 import argparse
 import glob
@@ -8,6 +8,7 @@ import threading
 
 from ssl_core.loggers.wandb.upload import upload
 from ssl_core.run.folder import RunFolder
+from ssl_core.run.lock import is_worked_in
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Upload each folder; return 0 if everything has arrived, 1 if not, 2 if nothing could be tried."""
+    """Upload each folder; return 0 if everything has arrived, 1 if not, 2 if there is no login or no server."""
     if importlib.util.find_spec("wandb") is None:
         print("sync-wandb: wandb is not installed; pip install 'ssl-core[wandb]'", file=sys.stderr)
         return 2
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         code, sentence = _sync(RunFolder(path), arguments.timeout)
         print(f"{path}: {sentence}", file=sys.stderr if code else sys.stdout, flush=True)
         worst = max(worst, code)
-        if code == 2:  # no login or no server: the next folder would end in the same way
+        if code == 2:  # the next folder would end in the same way
             break
     return worst
 
@@ -36,13 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _sync(folder: RunFolder, timeout: float) -> tuple[int, str]:
     if not folder.config.is_file() or not folder.metrics.is_file():
         return 1, "not a run folder (config.yaml or metrics.jsonl is missing)"
-    ended, said = threading.Event(), []
+    if is_worked_in(folder.lock):
+        return 1, "the run is in progress; rerun this command after its end"
+    ended = threading.Event()
     ended.set()
+    messages: dict[str, list[str]] = {"info": [], "warning": []}
     try:
         folder.wandb.mkdir(exist_ok=True)
-        code = upload(
-            folder, "online", ended, lambda level, text: said.append((level, " ".join(text.split()))), timeout
-        )
+        code = upload(folder, "online", ended, lambda level, text: messages[level].append(text), timeout)
     except OSError as error:
         return 1, f"wandb: {error}"
-    return code, "wandb: " + "; ".join(text for level, text in said if level == ("warning" if code else "info"))
+    return code, "wandb: " + " ".join("; ".join(messages["warning" if code else "info"]).split())

@@ -1,11 +1,10 @@
 """Upload a run folder to wandb: its metrics, images and files.
 
-``python3 -m ssl_core.loggers.wandb.upload FOLDER MODE`` is the process beside a run (sink.py): it follows
-``metrics.jsonl`` until
-"finish" arrives on stdin. ``ssl-core sync-wandb`` uploads a folder once. Both send only what the server does not have.
+``python3 -m ssl_core.loggers.wandb.upload FOLDER MODE`` is the process that a run starts (sink.py): it follows
+``metrics.jsonl`` until "finish" arrives on stdin. ``ssl-core sync-wandb`` uploads a folder once. Both send only the steps that
+the server does not have.
 """
 
-import fcntl
 import glob
 import json
 import math
@@ -19,14 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ssl_core.loggers.wandb.run_id import wandb_run_id
 from ssl_core.run.folder import RunFolder
 from ssl_eval.run_record import ENDED_WELL
 
-ANSWER_SECONDS = 30.0  # that the server may take to answer, beside a run
-RETRY_SECONDS = 60.0  # until it is asked again
+ANSWER_SECONDS = 60.0  # limit for the answers of the server to a live run
 POLL_SECONDS = 0.5  # between two reads of metrics.jsonl
 Say = Callable[[str, str], None]  # level ("info" or "warning"), text
 
@@ -37,7 +35,7 @@ class Rows:
     Parameters
     ----------
     folder : RunFolder
-        ``metrics.jsonl``: its last line may still grow. Images are written before the next line is.
+        The run. The last line of ``metrics.jsonl`` may still grow; images are saved before the next line is written.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -47,18 +45,16 @@ class Rows:
         self._images: set[Path] = set()
 
     def read(self, finished: bool) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give (step, values) of the new rows, an image as its path; ``finished``: the last line no longer changes."""
+        """Yield (step, values) of the new rows, an image as its path; ``finished``: the last line no longer changes."""
         text = b""
         if self.folder.metrics.exists():
             with open(self.folder.metrics, "rb") as file:
                 file.seek(self._position)
                 text = file.read()
-        end = text.rfind(b"\n") + 1
-        if not finished:
-            end = text.rfind(b"\n", 0, max(end - 1, 0)) + 1
-        self._position += end
-        lines = [json.loads(line) for line in text[:end].splitlines()]
-        rows: list[tuple[int, dict[str, Any]]] = [(line.pop("step"), line) for line in lines]
+        lines = [line for line in text.splitlines(keepends=True) if line.endswith(b"\n") or not finished]
+        lines = lines if finished else lines[:-1]
+        self._position += sum(map(len, lines))
+        rows: list[tuple[int, dict[str, Any]]] = [(line.pop("step"), line) for line in map(json.loads, lines)]
         if rows or finished:
             last = math.inf if finished else rows[-1][0]
             for path in set(self.folder.images.rglob("step_*.png")) - self._images:
@@ -85,7 +81,7 @@ def upload(folder: RunFolder, mode: str, finished: threading.Event, say: Say, ti
     say : callable
         Takes a level and a message for the user.
     timeout : float, optional
-        Seconds for each request. Default: beside a run, wandb retries for as long as the run lasts.
+        Seconds for each request. Default: with a live run, wandb retries for as long as the run lasts.
 
     Returns
     -------
@@ -99,48 +95,40 @@ def upload(folder: RunFolder, mode: str, finished: threading.Event, say: Say, ti
         if mode == "online" and not wandb.login(prompt=False, verify=False):
             say("warning", "no login was found; run `wandb login`")
             return 2
-        with open(folder.wandb / ".lock", "a") as lock:
-            if not _lock(lock, waits=timeout is None):
-                say("warning", "another process uploads this run; wait for its end")
-                return 1
-            run = _start(wandb, folder, mode, finished, say, timeout)
-            if run is None:
-                return 2
-            say("info", f"the run is at {run.url if mode == 'online' else folder.wandb}")
-            rows = _follow(wandb, run, folder, finished)
-            _finish(wandb, run, folder)
-            return 0 if mode == "offline" else _check_arrival(wandb, run.path, len(rows.steps), say, timeout)
+        try:
+            run = wandb.init(**_options(wandb, folder, mode, timeout))
+        except wandb.Error as error:
+            say("warning", f"the server does not answer: {error}")
+            return 2
+        say("info", f"the run is at {run.url if mode == 'online' else folder.wandb}")
+        rows, over = Rows(folder), False
+        while not over:
+            over = finished.wait(POLL_SECONDS)
+            for step, values in rows.read(over):
+                if step >= run.starting_step:  # where the server has no steps yet
+                    run.log(
+                        {k: wandb.Image(str(v)) if isinstance(v, Path) else v for k, v in values.items()}, step=step
+                    )
+        _finish(wandb, run, folder, max(rows.steps, default=0))
+        return 0 if mode == "offline" else _check_arrival(wandb, run.path, len(rows.steps), say, timeout)
     except (wandb.Error, ValueError) as error:
         say("warning", str(error))
         return 1
 
 
-def _lock(lock: TextIO, waits: bool) -> bool:
-    """Return whether no other process uploads this folder; beside a run wait, as that of a killed run is about to end."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
-    return True
-
-
-def _start(
-    wandb: Any, folder: RunFolder, mode: str, finished: threading.Event, say: Say, timeout: float | None
-) -> Any | None:
-    """Return the wandb run; None if the server has not answered before the run has ended."""
+def _options(wandb: Any, folder: RunFolder, mode: str, timeout: float | None) -> dict[str, Any]:
+    """Return the arguments of ``wandb.init``."""
     identity, config = wandb_run_id(folder), folder.read_config()
-    for earlier in folder.wandb.glob(f"offline-run-*-{glob.escape(identity)}") if mode == "offline" else ():
-        shutil.rmtree(earlier)  # its content is in metrics.jsonl too
-    sys.argv = (
-        shlex.split(folder.read_summary().get("command", ""))[1:] or sys.argv[:1]
-    )  # what wandb shows as the command
+    if mode == "offline":
+        for earlier in folder.wandb.glob(f"offline-run-*-{glob.escape(identity)}"):
+            shutil.rmtree(earlier)  # its content is in metrics.jsonl too
+    # What wandb shows as the command
+    sys.argv = shlex.split(folder.read_summary().get("command", ""))[1:] or sys.argv[:1]
     os.environ["WANDB_PROGRAM"] = sys.argv[0]
-    settings = {"console": "off", "init_timeout": timeout or ANSWER_SECONDS}
+    settings: dict[str, Any] = {"console": "off", "init_timeout": timeout or ANSWER_SECONDS}
     if timeout is None:
         settings["x_stats_pid"] = os.getppid()  # processor and memory of the run
-    else:  # somebody waits for each request
+    else:
         settings["x_disable_stats"] = True
         limits = {
             "timeout_seconds": timeout,
@@ -150,45 +138,23 @@ def _start(
         }
         for request in ("file_stream", "file_transfer", "graphql"):
             settings |= {f"x_{request}_{name}": value for name, value in limits.items()}
-    options = {"dir": str(folder.path), "mode": mode, "resume": "allow" if mode == "online" else None}
-    warned = False
-    while True:
-        try:
-            return wandb.init(
-                project=config.get("log", {}).get("wandb_project"),
-                id=identity,
-                name=folder.path.resolve().name,
-                config=config,
-                allow_val_change=True,  # keys that may differ on resume
-                settings=wandb.Settings(**settings),
-                **options,
-            )
-        except wandb.Error as error:
-            wandb.teardown()  # else its service keeps the run in use
-            if not warned:
-                say("warning", f"the server does not answer: {error}")
-            warned = True
-            if finished.wait(RETRY_SECONDS):
-                return None
+    return {
+        "project": config.get("log", {}).get("wandb_project"),
+        "id": identity,
+        "name": folder.path.resolve().name,
+        "config": config,
+        "allow_val_change": True,  # keys that may differ on resume
+        "dir": str(folder.path),
+        "mode": mode,
+        "resume": "allow" if mode == "online" else None,
+        "settings": wandb.Settings(**settings),
+    }
 
 
-def _follow(wandb: Any, run: Any, folder: RunFolder, finished: threading.Event) -> Rows:
-    """Send the rows that the server does not have, until the run has ended."""
-    rows = Rows(folder)
-    over = False
-    while not over:
-        over = finished.wait(POLL_SECONDS)
-        for step, values in rows.read(over):
-            if step >= run.starting_step:
-                run.log({k: wandb.Image(str(v)) if isinstance(v, Path) else v for k, v in values.items()}, step=step)
-    last = max(rows.steps, default=0)
+def _finish(wandb: Any, run: Any, folder: RunFolder, last: int) -> None:
+    """Send the figure, the files and the status of the run."""
     if folder.curves.exists() and last >= run.starting_step:
         run.log({"curves": wandb.Image(str(folder.curves))}, step=last)
-    return rows
-
-
-def _finish(wandb: Any, run: Any, folder: RunFolder) -> None:
-    """Send the files of the run and its status."""
     for path in (folder.config, folder.summary, folder.table, folder.table_json, folder.diverged, folder.profile):
         if path.exists():  # as <run>/config.yaml: wandb has a config.yaml of its own
             run.save(str(path), base_path=str(folder.path.parent), policy="now")
@@ -200,7 +166,6 @@ def _finish(wandb: Any, run: Any, folder: RunFolder) -> None:
 
 def _check_arrival(wandb: Any, path: str, steps: int, say: Say, timeout: float | None) -> int:
     """Ask the server how many rows it has: wandb does not report an upload that has failed."""
-    found = -1
     for _ in range(10):
         found = wandb.Api(timeout=int(timeout or ANSWER_SECONDS)).run(path).historyLineCount
         if found >= steps:
