@@ -6,7 +6,6 @@ a store in which this rank has been before: all three are passed over, until the
 """
 
 import json
-import os
 import secrets
 import socket
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from ssl_core.errors import RunError
+from ssl_core.run.atomic_file import write_atomically
 
 ANSWER_SECONDS = 30.0  # that a published store has to answer in
 POLL_SECONDS = 0.05
@@ -59,9 +59,7 @@ def _open(path: Path, world_size: int, timeout: timedelta) -> dist.Store:
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     token = secrets.token_hex(16)
     store.set("token", token)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({"host": socket.gethostname(), "port": store.port, "token": token}))
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps({"host": socket.gethostname(), "port": store.port, "token": token}))
     last = time.monotonic() + timeout.total_seconds()
     missing = list(range(1, world_size))
     while missing and time.monotonic() < last:
