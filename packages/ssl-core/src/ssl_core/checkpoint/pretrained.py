@@ -106,7 +106,7 @@ def _below(prefix: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_fit(source: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    problems = {
+    keys = {
         "missing": [key for key in expected if key not in found],
         "unexpected": [key for key in found if key not in expected],
         "of another shape": [
@@ -115,11 +115,11 @@ def _check_fit(source: str, path: Path, expected: Mapping[str, Tensor], found: M
             if key in found and found[key].shape != tensor.shape
         ],
     }
-    said = [f"{problem}: {first(keys)}" for problem, keys in problems.items() if keys]
-    if said:
+    problems = [f"{problem}: {first(names)}" for problem, names in keys.items() if names]
+    if problems:
         raise ConfigError(
             f"model.init_from={source!r}: '{path}' does not fit the backbone of this run, and nothing is loaded; "
-            f"{'; '.join(said)}"
+            f"{'; '.join(problems)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Atomic replacement of files, and one error for everything that a disk can refuse."""
+"""Atomic replacement of files, and the error for a file that cannot be written."""
 
 import contextlib
 import os
