@@ -1,8 +1,10 @@
 """RunSession alone, without a model."""
 
 import json
+import logging
 
 import pytest
+import torch
 
 from ssl_core import ConfigError, RunFolder, RunFolderError
 from ssl_core.training.session import RunSession
@@ -75,3 +77,23 @@ def test_invalid_configuration_raises_before_data_is_opened(make_config):
     with pytest.raises(ConfigError, match=r"optim\.warmup_epochs=9\.0"):
         RunSession(config)
     assert config.data.opened == 0
+
+
+@pytest.mark.parametrize("level", [0, 30])
+def test_fit_restores_threads_and_log_level(make_config, tiny_model, level):
+    logger = logging.getLogger("ssl_core")
+    before = logger.level
+    logger.setLevel(level)
+    torch.set_num_threads(1)
+    try:
+        seen = []
+
+        class Looking(tiny_model):
+            def after_train_epoch(self):
+                seen.append((torch.get_num_threads(), logger.level))
+
+        Looking(make_config(optim__epochs=1, hardware__num_threads=2, log__level="error")).fit()
+        assert seen == [(2, 40)]
+        assert (torch.get_num_threads(), logger.level) == (1, level)
+    finally:
+        logger.setLevel(before)

@@ -25,6 +25,7 @@ from ssl_core.loggers.metrics_logger import Sink
 from ssl_core.modules.ema import Teacher
 from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
 from ssl_core.run.progress import Progress
+from ssl_core.run.result import RunResult
 from ssl_core.training.data_checks import checked_batches, training_batches
 from ssl_core.training.loss_module import LossModule, total_loss
 from ssl_core.training.method_checks import (
@@ -130,13 +131,14 @@ class BaseModel(nn.Module):
 
     # ------------------------------------------------------------------------------------------------------- the run
 
-    def fit(self) -> dict[str, float]:
+    def fit(self) -> RunResult:
         """Train and evaluate. Resume from the newest checkpoint if the run folder has one.
 
         Returns
         -------
-        dict
-            The last value of every metric, as in ``summary.json``.
+        RunResult
+            A dict: the last value of every metric, as in ``summary.json``. A notebook shows it as the final table and the
+            learning curves, which are computed then (``log.report``).
 
         Raises
         ------
@@ -156,7 +158,7 @@ class BaseModel(nn.Module):
         with RunSession(self.config) as run:
             return self.fit_in(run)
 
-    def fit_in(self, run: RunSession) -> dict[str, float]:
+    def fit_in(self, run: RunSession) -> RunResult:
         """Train and evaluate in an open session, as :meth:`fit` does."""
         self.use(run)
         self.before_run()
@@ -180,7 +182,7 @@ class BaseModel(nn.Module):
                 self.save_checkpoint()
         if run.early_stopping.reason:
             run.summary.note(stopped_early=run.early_stopping.reason)
-        return run.metrics.last
+        return RunResult(run.metrics.last, run.folder, type(self), self.config)
 
     @classmethod
     def from_run(

@@ -9,13 +9,20 @@ from typing import Any
 _message = logging.getLogger(__name__)
 
 
-class ConfigError(ValueError):
+class _OneLine:
+    """An error whose message is enough: a notebook shows it without a traceback, as the command line does."""
+
+    def _render_traceback_(self) -> list[str]:  # called by IPython
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(_OneLine, ValueError):
     """A key, a value or a combination that cannot be: the message names key, value and what is allowed."""
 
     exit_code = 2
 
 
-class RunError(RuntimeError):
+class RunError(_OneLine, RuntimeError):
     """A run that cannot go on, for a reason the message gives."""
 
     exit_code = 1

@@ -1,6 +1,7 @@
 """A table of accuracies: one object, shown in a terminal, in Markdown, in LaTeX, as CSV or as JSON."""
 
 import csv
+import html
 import io
 import json
 import math
@@ -123,6 +124,19 @@ class Table:
         lines = (textwrap.wrap(note, width, break_long_words=False, break_on_hyphens=False) for note in self.notes)
         notes = [line for note in lines for line in ["", *note]]
         return "\n".join([self.title, "", *table, *notes])
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for notebooks."""
+        header, *rows = ([html.escape(cell) for cell in row] for row in self._cells())
+        for row, column in self.best:
+            rows[row][column] = f"<strong>{rows[row][column]}</strong>"
+        head = "".join(f"<th>{cell}</th>" for cell in header)
+        body = "\n".join(f"<tr><th>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
+        notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in self.notes)
+        return (
+            f"<table>\n<caption>{html.escape(self.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+            f"<tbody>\n{body}\n</tbody>\n</table>\n{notes}"
+        )
 
     def to_csv(self) -> str:
         """Return comma-separated values for further computing: fractions as they are, deviation and n in columns."""

@@ -116,11 +116,11 @@ def replay(
             f"'{run.path}' is a run of {ranks} ranks and this is one of {session.distributed.world_size}: "
             f"torchrun --nproc-per-node={ranks} -m ssl_core.diagnostics.replay {run.path}"
         )
-    if "threads" in facts:
-        torch.set_num_threads(facts["threads"])  # sums depend on how they are split
     session.nan_guard.writes, session.nan_guard.every_steps = False, 1
     session.checkpoints.up_to = wanted
     with session:
+        if "threads" in facts:
+            torch.set_num_threads(facts["threads"])  # sums depend on how they are split
         if not 0 <= wanted < session.plan.total_steps:
             raise ConfigError(f"--step {wanted}: the run has the steps 0 to {session.plan.total_steps - 1}")
         model.use(session)

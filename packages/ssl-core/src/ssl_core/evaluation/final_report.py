@@ -7,6 +7,8 @@ the same samples: without the two baselines an accuracy says little.
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,9 @@ from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import export_backbone
 from ssl_core.errors import warn_on_error
 from ssl_core.evaluation.online_metrics import collect_features
+from ssl_core.evaluation.trained_model import load_trained_model
 from ssl_core.run.atomic_file import write_atomically
+from ssl_core.run.result import RunResult
 from ssl_core.training.session import RunSession
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 from ssl_eval.table import NOTHING
@@ -30,12 +34,12 @@ PIXELS = 32  # raw pixels are compared at this edge length at most
 Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
 
 
-def fit_and_report(model: BaseModel) -> dict[str, float]:
+def fit_and_report(model: BaseModel) -> RunResult:
     """Train, then write and print what ``log.report`` and ``log.export`` ask for: what :func:`ssl_launch.launch` does.
 
     Returns
     -------
-    dict
+    RunResult
         As :meth:`ssl_core.BaseModel.fit`.
     """
     lines: list[str] = []
@@ -54,6 +58,19 @@ def fit_and_report(model: BaseModel) -> dict[str, float]:
     return metrics
 
 
+def report_run(folder: str | Path, method: type[BaseModel], data: Any, device: str = "auto") -> list[str]:
+    """Write the final report of a run that has ended, from its newest checkpoint. See :func:`write_report`.
+
+    Parameters
+    ----------
+    folder, method, data, device
+        As in :func:`ssl_core.evaluation.trained_model.load_trained_model`.
+    """
+    model = load_trained_model(folder, method=method, data=data, device=device)
+    with model.run:
+        return write_report(model)
+
+
 @torch.no_grad()
 def write_report(model: BaseModel) -> list[str]:
     """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
@@ -67,7 +84,8 @@ def write_report(model: BaseModel) -> list[str]:
         return []
     try:
         learning_curves([model.run.folder.path], model.run.folder.curves)
-        model.run.metrics.log_image(model.progress.step, "curves", model.run.folder.curves)
+        if hasattr(model.run, "metrics"):  # in fit_and_report
+            model.run.metrics.log_image(model.progress.step, "curves", model.run.folder.curves)
         lines.append(str(model.run.folder.curves))
     except (ImportError, NothingToDraw) as error:
         lines.append(f"no figure: {error}")

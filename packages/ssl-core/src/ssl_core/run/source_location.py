@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.util
+import inspect
 import os
 import sys
+import textwrap
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -16,26 +18,41 @@ _KEPT = "_place_in_a_file"
 
 
 def source_of(kind: type) -> dict[str, Any]:
-    """Return what ``summary.json`` says of a class: ``{"class", "file", "sha256"}``; for ours, and without one, no file.
+    """Return what ``summary.json`` records of a class: ``{"class", "file", "sha256"}``; only the class for those of ssl_core.
 
-    ``"imports"`` holds the digests of the loaded modules below the folder of the file, by their paths in it.
+    ``"imports"`` holds the digests of the loaded modules below the folder of the file, by their paths in it. A class of a
+    notebook has ``"source"`` instead of the file: the text of its functions.
     """
     if kind.__module__.partition(".")[0] in OURS:
         return {"class": f"{kind.__module__}.{kind.__qualname__}"}
     kept = vars(kind).get(_KEPT)
     if kept is not None:
         return kept
-    codes = [each.__code__ for each in vars(kind).values() if isinstance(each, FunctionType)]
-    files = [Path(code.co_filename) for code in codes]
+    files = [Path(each.__code__.co_filename) for each in _own_functions(kind)]
     module: Any = sys.modules.get(kind.__module__)
     if getattr(module, kind.__qualname__, None) is kind and getattr(module, "__file__", None):
         files.append(Path(module.__file__))  # of a class without methods
     file = next((each.absolute() for each in files if each.is_file()), None)
     found: dict[str, Any] = {"class": kind.__qualname__}
     if file is None:
-        return found
+        source = _source_in_a_notebook(kind)
+        return {**found, "source": source} if source else found
     imports = _loaded_below(file)
     return {**found, "file": str(file), "sha256": _digest(file), **({"imports": imports} if imports else {})}
+
+
+def _own_functions(kind: type) -> list[FunctionType]:
+    """Return the functions of a class that are written in its module, without those that ``dataclasses`` adds."""
+    functions = [each for each in vars(kind).values() if isinstance(each, FunctionType)]
+    return [each for each in functions if each.__globals__.get("__name__") == kind.__module__]
+
+
+def _source_in_a_notebook(kind: type) -> str:
+    """Return the text of the functions of a class that is defined in a cell; empty if Python does not know it."""
+    try:
+        return "\n".join(textwrap.dedent(inspect.getsource(each)) for each in _own_functions(kind))
+    except OSError:
+        return ""
 
 
 def remember_source(kind: type) -> None:
@@ -115,6 +132,9 @@ def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
     """
     option = f"--{what} FILE.py:{record.get('class', 'Class')}"
     name, file = str(record.get("class", "")), str(record.get("file") or "")
+    in_notebook = getattr(sys.modules["__main__"], name, None)
+    if not file and getattr(in_notebook, "__module__", None) == "__main__":
+        return in_notebook
     if not file or "<" in name:
         raise ConfigError(
             f"'{run}': its {what} {name} stands in no file that it could be read from; say where: {option}"
@@ -180,6 +200,8 @@ def _differing(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
     """Return the files of a class as it is now that are not as they were."""
     imported, root = before.get("imports") or {}, Path(now.get("file") or "").parent
     changed = []
+    if now.get("source") and before.get("source") not in (None, now["source"]):
+        changed.append("the notebook")
     for path, digest in _recorded_files(now).items():
         was = before.get("sha256") if str(path) == now["file"] else imported.get(str(path.relative_to(root)))
         if was is not None and digest != was:

@@ -116,11 +116,8 @@ class RunSession:
         self.config, self.writes = config, writes
         if hardware.num_threads:
             check_parallelism("hardware.num_threads", hardware.num_threads)
-            torch.set_num_threads(hardware.num_threads)
         self.folder = RunFolder.of(config)
         self.distributed = ranks = Distributed(device or hardware.device, self.folder.rendezvous, hardware.strategy)
-        # Rank 0 logs for all ranks; the others log errors only
-        logging.getLogger("ssl_core").setLevel(log.level.upper() if ranks.is_main else logging.ERROR)
         self.precision = Precision(hardware.precision, ranks.device)
         self.checkpoints = CheckpointStore(self.folder.checkpoints, log.keep_checkpoints, config_hash(config))
         self.progress = Progress(between_epochs=optim.epochs == 0)  # epochs=0: evaluation only
@@ -140,6 +137,7 @@ class RunSession:
 
     def __enter__(self) -> "RunSession":
         with contextlib.ExitStack() as contexts:
+            self._set_threads_and_level(contexts)
             contexts.enter_context(self.distributed)
             self._open_data()
             self._contexts = contexts.pop_all()
@@ -149,6 +147,16 @@ class RunSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return self._contexts.__exit__(kind, error, trace)
+
+    def _set_threads_and_level(self, contexts: contextlib.ExitStack) -> None:
+        """Set the number of threads and the level of the log until the session ends: a notebook continues after it."""
+        if self.config.hardware.num_threads:
+            contexts.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(self.config.hardware.num_threads)
+        logger = logging.getLogger("ssl_core")
+        contexts.callback(logger.setLevel, logger.level)
+        # Rank 0 logs for all ranks; the others log errors only
+        logger.setLevel(self.config.log.level.upper() if self.distributed.is_main else logging.ERROR)
 
     def _open_data(self) -> None:
         config, ranks = self.config, self.distributed
@@ -196,7 +204,8 @@ class RunSession:
         self.profiler = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
         self.summary = Summary(self.folder, self.metrics, self.progress, self.throughput, self._facts(method), writes)
         self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
-        self.bar = ProgressBar.of(config, self.plan.batches_per_epoch, self.progress, ranks)
+        batches = config.optim.epochs * self.plan.batches_per_epoch
+        self.bar = ProgressBar(batches, config.optim.batch_size, config.log.progress and ranks.is_main)
         if self.writes:
             for part in (self.metrics, self.summary, self.stop, self.profiler, ranks.explained(), self.writer):
                 self._contexts.enter_context(part)
@@ -278,6 +287,7 @@ class RunSession:
         state = self.distributed.sharded_state(state, parts["model"], parts["optimizer"])
         for name, part in parts.items():
             part.load_state_dict(state[name])
+        self.bar.resume(self.progress.epoch * self.plan.batches_per_epoch + self.progress.batch)
         _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
         return True
 

@@ -84,7 +84,7 @@ class Triggers:
         """Raise :class:`Preempted` where a signal has arrived. Ask after the state is saved."""
         if self.stop_requested:
             name = self._stop.name or "a signal to another rank"
-            raise Preempted(f"{name} at step {self._progress.step}: saved; the same command goes on")
+            raise Preempted(f"{name} at step {self._progress.step}: the state is saved; rerun to resume")
 
     def saved(self) -> None:
         """A checkpoint is safe: the minutes to the next are counted from now."""

@@ -10,6 +10,7 @@ from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.methods import method_class
 from ssl_core.run.folder import plain_config
+from ssl_core.run.notebook import notebook_shell
 from ssl_core.run.source_location import remember_source
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.build_config import build_config, every_key
@@ -62,8 +63,14 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
     member in a process of its own, ``hydra.launcher.n_jobs`` at a time (``hydra/launcher=side_by_side``).
 
     A refused configuration ends the process with exit code 2 and one line; a run that cannot go on with the exit code
-    of its error (see ``ssl_core.errors``).
+    of its error (see ``ssl_core.errors``). In a notebook it raises a ConfigError that names what to call instead.
     """
+    if notebook_shell():
+        name = method.__name__ if isinstance(method, type) else "MyIdea"
+        raise ConfigError(
+            f"launch() reads the command line, and a notebook has none; call {name}(Config(...)).fit() instead, with Config "
+            "from ssl_core"
+        )
     for problem in (_problem_with_method(method), _problem_with_data(data)):
         if problem:
             exit_with_message(problem, ConfigError.exit_code)
