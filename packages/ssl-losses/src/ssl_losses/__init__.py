@@ -1,4 +1,4 @@
-"""ssl-losses: self-supervised losses, exact on one rank and on many. Needs torch and nothing else."""
+"""ssl-losses: self-supervised losses, exact on one rank and on many. The only dependency is torch."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Gradient accumulation: several micro-batches move the state of a loss as one large batch does."""
+"""Gradient accumulation: several micro-batches update the state of a loss as one large batch does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ Change = tuple[Tensor, ...]
 
 
 class AccumulatedState(nn.Module):
-    """Base class of a module with a state that each batch moves: a queue, a centre, a covariance.
+    """Base class of a module with a state that each batch updates: a queue, a centre, a covariance.
 
     In training mode, ``forward`` computes with the state as it is and then calls :meth:`change_state`, which moves it. Inside
     of :func:`accumulate_updates` the changes of the micro-batches are merged first, and applied once. A subclass implements
@@ -23,7 +23,7 @@ class AccumulatedState(nn.Module):
         self._pending: list[Change] = []  # of the micro-batches so far, one for each call in a micro-batch
 
     def change_state(self, *change: Tensor) -> None:
-        """Move the state by what a batch contributes, or keep it for the end of the optimizer step.
+        """Apply the update of a batch, or keep it for the end of the optimizer step.
 
         Parameters
         ----------
@@ -44,13 +44,13 @@ class AccumulatedState(nn.Module):
         return tuple(a + b for a, b in zip(first, second))
 
     def apply_change(self, *change: Tensor) -> None:
-        """Move the state."""
+        """Update the state."""
         raise NotImplementedError
 
 
 @contextmanager
 def accumulate_updates(module: nn.Module, last: bool) -> Iterator[None]:
-    """Let the losses in ``module`` keep the updates of a micro-batch, and apply them after the last one.
+    """Collect the state updates of the losses in ``module`` over micro-batches; apply them after the last one.
 
     Their states then move as with one batch that holds the samples of all micro-batches, in this order: once, by their mean or
     by all of their rows. Until then every micro-batch is computed with the state before the first one.

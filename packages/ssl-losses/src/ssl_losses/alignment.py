@@ -1,4 +1,4 @@
-"""Alignment: how far apart the views of a sample are on the sphere."""
+"""Alignment: the distance between the views of a sample on the sphere."""
 
 from itertools import combinations
 

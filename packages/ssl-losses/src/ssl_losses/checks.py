@@ -1,4 +1,4 @@
-"""What a loss refuses, in one line that says what was given and the way out."""
+"""Checks of the arguments of losses. Errors are one line with the value and the remedy."""
 
 import math
 
@@ -18,7 +18,7 @@ def check_embeddings(*embeddings: Tensor, views: int = 2, samples: int = 1, prob
 
     ``samples`` is the least number of samples in the global batch: with fewer a :class:`BatchSizeError` is raised.
     ``problem`` is what the caller has found wrong with its other arguments on this rank. The ranks agree before any of them
-    raises or goes on, so that a rank's bad batch does not leave the others waiting in a collective.
+    raises or continues, so that a rank's bad batch does not leave the others waiting in a collective.
     """
     agree_on(embeddings, problem_with_embeddings(embeddings, views) or problem)
     total = len(embeddings[0]) * world_size()

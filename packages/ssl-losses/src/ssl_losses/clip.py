@@ -1,4 +1,4 @@
-"""CLIP: each image finds its text, and each text its image."""
+"""CLIP: the contrastive loss between images and texts."""
 
 import math
 
@@ -33,7 +33,7 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
         ``(N, D)`` float, row i of both belongs together; any scale, rows are normalised here.
     logit_scale : float or Tensor
         t, above 0, the inverse of a temperature: a number or a scalar tensor, which gets a gradient. The paper learns
-        log t, from t = 1 / 0.07. What open_clip's models return as ``logit_scale`` goes in as it is.
+        log t, from t = 1 / 0.07. The ``logit_scale`` of open_clip's models can be passed directly.
 
     Returns
     -------

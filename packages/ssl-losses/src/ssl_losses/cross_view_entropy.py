@@ -1,4 +1,4 @@
-"""Cross-entropy from view to view: what a view's target says, another view of the same sample has to predict."""
+"""Cross-entropy between views: each view predicts the targets of the other views of the sample."""
 
 from collections.abc import Sequence
 

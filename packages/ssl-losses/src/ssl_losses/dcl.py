@@ -99,7 +99,7 @@ def dclw(z1: Tensor, z2: Tensor, temperature: float = 0.1, sigma: float = 0.5) -
 
 
 def _checked(z1: Tensor, z2: Tensor, temperature: float) -> list[Tensor]:
-    """Return the two views with rows of length 1, or refuse them."""
+    """Return the two views with rows of length 1, or raise ``ValueError``."""
     check_temperature(temperature)
     check_embeddings(z1, z2, samples=2)
     return [unit_rows(z) for z in widened((z1, z2))]

@@ -119,7 +119,7 @@ class DeepClusterV2Loss(nn.Module):
     prototypes : Tensor
         Buffer ``(H, K, D)``, unit rows: the centroids, which do not learn by gradient. Empty before the first clustering.
     assignments : Tensor
-        Buffer ``(H, num_samples)`` int64, -1 where there is none. Empty before the first clustering.
+        Buffer ``(H, num_samples)`` int64, -1 for no cluster. Empty before the first clustering.
     """
 
     memory: Tensor
@@ -215,7 +215,10 @@ class DeepClusterV2Loss(nn.Module):
         return None
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        for name in ("prototypes", "assignments"):  # empty or not, as stored; a shape that does not fit is then refused
+        for name in (
+            "prototypes",
+            "assignments",
+        ):  # empty or not, as stored; a shape that does not fit is then an error
             stored = state_dict.get(f"{prefix}{name}")
             if stored is not None and len(stored) in (0, self.num_clusterings):
                 buffer = getattr(self, name)

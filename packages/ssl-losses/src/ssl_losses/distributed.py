@@ -1,4 +1,4 @@
-"""The distributed contract of every loss, stated once.
+"""Collective operations with gradients, and the distributed contract of every loss.
 
 With an initialised process group the loss is that of the **global batch**, the rows of all ranks in the order of the
 ranks. Each rank returns the same value, and the parameter gradients *averaged over the ranks* (what
@@ -42,7 +42,7 @@ def gather_with_gradient(z: Tensor) -> Tensor:
 
 
 def all_reduce_with_gradient(x: Tensor) -> Tensor:
-    """Return the sum of ``x`` over the ranks, which must hold the same shape; ``x`` itself is left as it is."""
+    """Return the sum of ``x`` over the ranks, which must hold the same shape; ``x`` itself is not changed."""
     return x if world_size() == 1 else _AllReduce.apply(x)
 
 
@@ -71,7 +71,7 @@ def agree_on(tensors: Sequence[Tensor], problem: str | None = None) -> None:
     if problem:
         raise ValueError(problem)
     if smallest[0] == 0:
-        raise ValueError(f"another rank refused its batch, this one holds {_described(held)}; see that rank's error")
+        raise ValueError(f"another rank has an invalid batch, this one holds {_described(held)}; see that rank's error")
     if largest != smallest:
         raise ValueError(
             f"every rank must hold as many tensors of the same shape: they hold from {_described(smallest)} to "

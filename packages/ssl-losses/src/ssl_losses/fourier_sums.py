@@ -1,4 +1,4 @@
-"""Sums of cosines and sines at evenly spaced frequencies: an empirical characteristic function, in the memory of its input."""
+"""Sums of cosines and sines at evenly spaced frequencies: the empirical characteristic function, in O(N) memory."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-r"""Sums of softplus over the products of rows, in tiles: what a sigmoid loss asks of a similarity matrix, without the matrix.
+r"""Sums of softplus over the products of rows, in tiles: the sums of a sigmoid loss without its similarity matrix.
 
 .. math:: \ell_i = \sum_{k \notin E_i} \log(1 + \exp(q_i \cdot k_k))
 

@@ -1,4 +1,4 @@
-r"""Log-sum-exp over the products of rows, in tiles: what contrastive losses ask of a similarity matrix, without the matrix.
+r"""Log-sum-exp over the products of rows, in tiles: the sums of contrastive losses without the similarity matrix.
 
 .. math:: \ell_i = \log \sum_{k \notin E_i} \exp(\mathrm{scale} \cdot q_i \cdot k_k)
 

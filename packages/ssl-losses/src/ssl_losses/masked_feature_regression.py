@@ -31,7 +31,7 @@ def masked_feature_regression(
     Parameters
     ----------
     prediction : Tensor
-        ``(N, P, D)`` float, what the predictor says of each patch.
+        ``(N, P, D)`` float, the prediction for each patch.
     target : Tensor
         ``(N, P, D)`` float, the teacher's features; no gradient flows into them. For data2vec, the mean of its last blocks.
     mask : Tensor, optional

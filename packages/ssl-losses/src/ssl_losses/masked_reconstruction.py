@@ -26,7 +26,7 @@ def masked_reconstruction(
     Parameters
     ----------
     prediction : Tensor
-        ``(N, P, D)`` float, the pixels that the decoder says are in each patch.
+        ``(N, P, D)`` float, the decoded pixels of each patch.
     target : Tensor
         ``(N, P, D)`` float, the pixels that are: :func:`patchify` of the images.
     mask : Tensor

@@ -1,4 +1,4 @@
-"""The matching loss: each row of one set finds its partner among all ranks' rows of the other."""
+"""Cross-entropy of matching pairs: each row of one set against all ranks' rows of the other."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Moments of the global batch: each rank sums over its own rows, and only the sums travel."""
+"""Moments of the global batch: each rank sums over its own rows, and only the sums are communicated."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""The nearest of many rows, found in tiles: memory grows with the rows and not with their square."""
+"""Nearest-neighbour search in tiles, with memory linear in the number of rows."""
 
 import torch
 from torch import Tensor

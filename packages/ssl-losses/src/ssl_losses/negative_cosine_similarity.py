@@ -1,4 +1,4 @@
-"""Negative cosine similarity: what BYOL, SimSiam and FastSiam minimise."""
+"""Negative cosine similarity: the loss of BYOL, SimSiam and FastSiam."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def negative_cosine_similarity(
     Parameters
     ----------
     prediction : Tensor or sequence of Tensor
-        ``(N, D)`` float, what the predictor says of one view; or V of them, what it says of each.
+        ``(N, D)`` float, the prediction of one view; or V of them, one per view.
     target : Tensor or sequence of Tensor
         ``(N, D)`` float, the projection of the other view; or V of them, the projections in the order of the predictions.
     stop_gradient : bool

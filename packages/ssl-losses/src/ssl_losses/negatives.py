@@ -1,4 +1,4 @@
-"""The negatives of SimCLR and its kin: both views of all other samples of the global batch."""
+"""The negatives of SimCLR and similar losses: both views of all other samples of the global batch."""
 
 import torch
 from torch import Tensor

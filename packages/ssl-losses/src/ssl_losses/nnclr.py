@@ -27,7 +27,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     Parameters
     ----------
     p1, p2 : Tensor
-        ``(N, D)`` float, what the predictor says of each view's projection.
+        ``(N, D)`` float, the prediction of each view's projection.
     z1, z2 : Tensor
         ``(N, D)`` float, the projections. They only choose the neighbours, and get no gradient.
     support : Tensor
@@ -57,15 +57,15 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     check_embeddings(p1, p2, z1, z2, views=4, samples=2, problem=problem_with_queue(support, p1))
     p1, p2, z1, z2, rows = (unit_rows(x) for x in widened((p1, p2, z1.detach(), z2.detach(), support.detach())))
     if len(rows) == 0:
-        return mean_over_ranks(0 * (p1 + p2).sum())  # with a graph, so that the step goes on as every other one
+        return mean_over_ranks(0 * (p1 + p2).sum())  # with a graph, so that the step is like every other one
     scale = 1 / temperature
     losses = matching(_neighbours(z1, rows), p2, scale) + matching(_neighbours(z2, rows), p1, scale)
     return mean_over_ranks(losses.mean() / 2)
 
 
 def _neighbours(z: Tensor, support: Tensor) -> Tensor:
-    nobody = torch.empty(len(z), 0, dtype=torch.int64, device=z.device)
-    return support[nearest(z, support, excluded=nobody)]
+    none_excluded = torch.empty(len(z), 0, dtype=torch.int64, device=z.device)
+    return support[nearest(z, support, excluded=none_excluded)]
 
 
 class NNCLRLoss(nn.Module):

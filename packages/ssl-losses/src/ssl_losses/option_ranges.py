@@ -1,4 +1,4 @@
-"""Ranges of the options of losses: shares of a whole, counts, and what is above 0."""
+"""Checks of the options of losses: shares in 0..1, counts and positive numbers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Patches of images, and what a loss over masked patches refuses."""
+"""Patches of images, and checks for losses over masked patches."""
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 def check_patches(prediction: Tensor, target: Tensor, mask: Tensor | None) -> None:
     """Raise ``ValueError`` unless every rank holds float patches of one shape ``(N, P, D)`` and a mask of ``(N, P)``.
 
-    The ranks agree before any of them raises or goes on.
+    The ranks agree before any of them raises or continues.
     """
     agree_on((prediction, target), _problem(prediction, target, mask))
 

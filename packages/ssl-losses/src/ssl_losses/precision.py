@@ -17,7 +17,7 @@ def widened(embeddings: Sequence[Tensor]) -> list[Tensor]:
 
 
 def without_autocast(function: F) -> F:
-    """Let a loss compute as it is written, also inside of autocast."""
+    """Disable autocast inside a loss."""
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What MSN and PMSN share: anchors find the prototypes of their target, and all anchors together follow a prior."""
+"""Common part of MSN and PMSN: anchors predict the prototypes of their target, and their mean follows a prior."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def prototype_matching(
         sharpened = (of_target @ c.T / (temperature * target_sharpening)).log_softmax(1)
         targets = sinkhorn(sharpened, temperature=1.0, iterations=sinkhorn_iterations).repeat(len(anchors), 1)
     entropy = mean_over_ranks(F.cross_entropy(logits, targets))
-    # the mean of probabilities as a log-sum-exp of their logarithms: a prototype that nobody uses underflows otherwise, and
+    # the mean of probabilities as a log-sum-exp of their logarithms: an unused prototype underflows otherwise, and
     # its logarithm is minus infinity
     log_total = gather_with_gradient(logits.log_softmax(1).logsumexp(0, keepdim=True)).logsumexp(0)
     return entropy, log_total - math.log(len(logits) * world_size())

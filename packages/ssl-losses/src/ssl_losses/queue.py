@@ -1,4 +1,4 @@
-"""A queue of rows: a memory of embeddings that is longer than a batch."""
+"""A queue of the embeddings of earlier batches."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ssl_losses.precision import widened
 
 
 class Queue(AccumulatedState):
-    """The last ``size`` rows that were put in: first in, first out.
+    """The last ``size`` rows: first in, first out.
 
     It starts empty and grows; it never holds made-up rows. Its one buffer ``rows``, ``(K, D)`` with K at most ``size``, the
     oldest row first, is in the ``state_dict`` and the same on all ranks. Every update makes a new tensor (one copy of the
@@ -64,7 +64,7 @@ class Queue(AccumulatedState):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}rows")
-        if stored is not None:  # take its shape and type; one that is longer than this queue is then refused
+        if stored is not None:  # take its shape and type; a longer one is then an error
             self.rows = stored.new_empty((min(len(stored), self.size), *stored.shape[1:]), device=self.rows.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 

@@ -87,7 +87,7 @@ class RandomDirections(AccumulatedState):
     Attributes
     ----------
     step : Tensor
-        Buffer ``()`` int64, saved with the model, so that a resumed run goes on with the directions it would have had.
+        Buffer ``()`` int64, saved with the model, so that a resumed run has the directions of an uninterrupted one.
     """
 
     step: Tensor
@@ -101,7 +101,7 @@ class RandomDirections(AccumulatedState):
     @torch.no_grad()
     def forward(self, views: Sequence[Tensor]) -> Tensor:
         """Return this step's directions for embeddings ``(N, D)``, ``(D, K)`` float32."""
-        dimensions = views[0].shape[-1:].numel() if views else 1  # what is no embedding is refused by the loss
+        dimensions = views[0].shape[-1:].numel() if views else 1  # the loss reports other inputs
         return random_directions(dimensions, self.num_directions, self.seed, self.step)
 
     def advance(self) -> None:

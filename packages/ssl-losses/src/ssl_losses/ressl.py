@@ -65,11 +65,11 @@ def ressl(
     check_embeddings(student, teacher, problem=problem_with_queue(queue, student))
     s, t, rows = (unit_rows(z) for z in widened((student, teacher.detach(), queue.detach())))
     if len(rows) == 0:
-        return mean_over_ranks(0 * s.sum())  # with a graph, so that the step goes on as every other one
+        return mean_over_ranks(0 * s.sum())  # with a graph, so that the step is like every other one
     scale = 1 / student_temperature
     attended = _attended(t, rows, 1 / teacher_temperature)
-    nobody = torch.empty(len(s), 0, dtype=torch.int64, device=s.device)
-    return mean_over_ranks((logsumexp(s, rows, scale, excluded=nobody) - (s * attended).sum(1) * scale).mean())
+    none_excluded = torch.empty(len(s), 0, dtype=torch.int64, device=s.device)
+    return mean_over_ranks((logsumexp(s, rows, scale, excluded=none_excluded) - (s * attended).sum(1) * scale).mean())
 
 
 def _attended(queries: Tensor, rows: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Self-distillation, as DINO and iBOT share it: a student learns a teacher's outputs, centred and sharpened."""
+"""Self-distillation, the common part of DINO and iBOT: a student learns a teacher's outputs, centred and sharpened."""
 
 import torch
 from torch import Tensor

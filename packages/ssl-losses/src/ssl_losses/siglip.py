@@ -1,4 +1,4 @@
-"""SigLIP: for each pair of two views, or of an image and a text, whether they belong together."""
+"""SigLIP: a sigmoid loss over all pairs of two views, or of images and texts."""
 
 import math
 

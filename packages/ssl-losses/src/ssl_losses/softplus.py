@@ -1,4 +1,4 @@
-"""Softplus to the last digit."""
+"""Numerically exact softplus."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -43,7 +43,7 @@ def swav(
         ``(K, D)`` float, the same on all ranks; any scale, rows are normalised here. They learn from this loss.
     queues : sequence of Tensor
         For each global view, rows ``(L, D)`` of earlier batches that take part in the balance of its codes, the same on all
-        ranks; for batches that are small beside K. Any scale.
+        ranks; for batches that are small compared with K. Any scale.
     global_views : int
         T, the views that have codes; the paper's 2.
     temperature : float

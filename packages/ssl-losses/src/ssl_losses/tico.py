@@ -1,4 +1,4 @@
-"""TiCo: agreement, against the directions that a running covariance says are taken."""
+"""TiCo: agreement of two views, with a penalty on the directions of a running covariance."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def tico(z1: Tensor, z2: Tensor, covariance: Tensor, momentum: float = 0.9, cont
     z2 : Tensor
         ``(N, D)`` float, the other view; in the paper of a teacher, so without gradient.
     covariance : Tensor
-        ``(D, D)`` float, :math:`C_{t-1}`, the same on all ranks; zeros at the start. It stays as it is: :class:`TiCoLoss`
+        ``(D, D)`` float, :math:`C_{t-1}`, the same on all ranks; zeros at the start. It is not changed: :class:`TiCoLoss`
         keeps it up to date.
     momentum : float
         β, between 0 and 1: the share of the past in the covariance.

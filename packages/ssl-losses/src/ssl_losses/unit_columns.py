@@ -1,4 +1,4 @@
-"""Columns of length 1 over the global batch, and what a column without a direction becomes."""
+"""Normalisation of columns to length 1 over the global batch."""
 
 import torch
 from torch import Tensor

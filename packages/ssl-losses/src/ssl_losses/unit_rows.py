@@ -1,4 +1,4 @@
-"""Rows of length 1, and what a row without a direction becomes."""
+"""Normalisation of rows to length 1."""
 
 import torch
 from torch import Tensor

@@ -14,7 +14,7 @@ def distance_to_centroid(z: Tensor, global_views: int | None) -> Tensor:
 
 
 def problem_with_global_views(global_views: int | None, views: int) -> str | None:
-    """Return what is wrong if there are not as many views as ``global_views`` says."""
+    """Return what is wrong with ``global_views`` for this number of views, if anything."""
     if global_views is None or 1 <= global_views <= views:
         return None
     return f"global_views must be between 1 and the number of views, {views}, got {global_views}"

@@ -1,4 +1,4 @@
-"""VISReg: variance, invariance, and sketches: a sliced Wasserstein distance to an isotropic Gaussian."""
+"""VISReg: variance, invariance and a sliced Wasserstein distance to an isotropic Gaussian."""
 
 import torch
 from torch import Tensor, nn
