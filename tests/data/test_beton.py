@@ -217,7 +217,7 @@ def test_a_table_that_points_out_of_the_file_is_an_error(source, tmp_path):
 def test_a_file_that_is_cut_off_is_an_error(jpeg_file, tmp_path, left):
     path, whole = tmp_path / "short.beton", jpeg_file.read_bytes()
     path.write_bytes(whole[: int(left * len(whole)) if left < 1 else left])
-    with pytest.raises(ValueError, match=r"short.beton': (it is no .beton file|the file is damaged or cut off)"):
+    with pytest.raises(ValueError, match=r"short.beton': (it is not a .beton file|the file is damaged or cut off)"):
         BetonSource(path)
 
 
@@ -292,7 +292,7 @@ def test_another_version_of_the_format_is_an_error(source, tmp_path):
     path = tmp_path / "old.beton"
     write_beton(source, path)
     path.write_bytes(b"\1\0" + path.read_bytes()[2:])  # the header begins with the version
-    with pytest.raises(ValueError, match=r"old.beton': it is no .beton file of version 2 \(its version: 1\)"):
+    with pytest.raises(ValueError, match=r"old.beton': it is not a .beton file of version 2 \(its version: 1\)"):
         BetonSource(path)
 
 
@@ -329,7 +329,7 @@ def test_files_that_are_none_are_named(tmp_path, source):
     with pytest.raises(FileNotFoundError, match="no such file"):
         BetonSource(tmp_path / "nowhere.beton")
     (tmp_path / "text.beton").write_text("these are not the bytes of a data set" * 10)
-    with pytest.raises(ValueError, match=r"text.beton': it is no .beton file of version 2"):
+    with pytest.raises(ValueError, match=r"text.beton': it is not a .beton file of version 2"):
         BetonSource(tmp_path / "text.beton")
     with pytest.raises(ValueError, match="expected 'raw' or 'jpg'"):
         write_beton(source, tmp_path / "x.beton", mode="png")

@@ -248,7 +248,7 @@ def test_a_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"per_class": 10, "fraction": 0.5}, r"data.per_class=10: data.fraction=0.5 says it another way"),
+        ({"per_class": 10, "fraction": 0.5}, r"data.per_class=10 and data.fraction=0.5 are mutually exclusive"),
         ({"per_class": 2000}, r"data.per_class=2000: class \d has \d+ training images"),
         ({"label_noise": 1.5}, r"data.label_noise=1.5: expected a number"),
         ({"split": "unlabeled"}, r"data.split='unlabeled': expected 'train' for digits"),

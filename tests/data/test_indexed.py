@@ -123,7 +123,7 @@ def test_samples_that_cannot_be_read_are_named_or_replaced(noise):
     assert np.array_equal(source.image(1), noise[3])
     assert source.skipped == {1}
     with pytest.raises(
-        ValueError, match=r"sample 1, dataset\[1\], cannot be read, and its label lies beside its image"
+        ValueError, match=r"sample 1, dataset\[1\], cannot be read, and its label is stored with its image"
     ):
         IndexedSource(Broken((image, 0) for image in noise))
 
@@ -133,7 +133,7 @@ def test_samples_that_cannot_be_read_are_named_or_replaced(noise):
     [
         (iter([1]), {}, "with __len__ and __getitem__"),
         ([], {}, "at least one"),
-        ([{"x": 1, "y": 2}], {}, "which is the image of 'x', 'y'"),
+        ([{"x": 1, "y": 2}], {}, "several keys may be the image: 'x', 'y'"),
         ([{"image": 1}], {"image": "img"}, "a sample has no 'img', it has 'image'"),
         ([(torch.zeros(3, 8, 8), 0)], {}, r"expected a PIL image or \(H, W, C\) uint8.*without transforms"),
         ([(np.zeros((8, 8, 3), np.uint8), [0.5, 1])], {}, "expected one integer or name a label"),

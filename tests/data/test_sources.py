@@ -97,7 +97,7 @@ def test_images_beside_class_folders_and_hidden_names(folder):
     (folder / "cat" / "._0.png").write_bytes(b"what an Apple leaves on a stick")
     assert len(FolderSource(folder)) == 8
     save(folder / "bird.png", np.zeros((16, 16, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"'bird.png' lies beside the class folders and belongs to none"):
+    with pytest.raises(ValueError, match=r"'bird.png' is in no class folder"):
         FolderSource(folder)
 
 

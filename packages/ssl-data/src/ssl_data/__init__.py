@@ -1,4 +1,4 @@
-"""ssl-data: sources, views and loaders, the same on every machine.
+"""ssl-data: sources, views and loaders, reproducible on every machine.
 
 Names are loaded when they are first used, so that reading a configuration does not wait for torch or numba.
 """

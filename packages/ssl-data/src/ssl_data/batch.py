@@ -1,4 +1,4 @@
-"""What a loader gives."""
+"""The batch of a loader."""
 
 from typing import Any
 

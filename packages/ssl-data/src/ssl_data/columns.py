@@ -1,4 +1,4 @@
-"""The parameters of a view as tensors: a column for each name, views of one table."""
+"""The parameters of a view as tensors: one column per name."""
 
 import numpy as np
 import torch

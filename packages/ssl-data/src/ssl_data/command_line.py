@@ -16,7 +16,7 @@ _BY_NAME = [name for name in DATASETS if name not in ("ImageFolder", "Beton")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 1 for what the message says, 130 when interrupted."""
+    """Run the command; return its exit code: 1 for an error, 130 when interrupted."""
     options = _parser().parse_args(arguments)
     try:
         _write_beton(options)
@@ -53,7 +53,7 @@ def open_source(name: str, root: str, options: dict[str, Any]) -> "Source":
     Raises
     ------
     ValueError
-        If it is none of them.
+        For any other word.
     FileNotFoundError
         If the data set is not there.
     """

@@ -1,6 +1,6 @@
-"""How this package compiles: without the interpreter's lock, once, and again whenever its own sources change.
+"""Compilation with numba: without the interpreter's lock, cached on disk, and repeated when the sources change.
 
-numba keeps compiled code beside the file that it comes from, and looks at the date of that file alone: a function goes on
+numba keeps compiled code next to its source file, and looks at the date of that file alone: a function goes on
 with the old version of what it calls in another file. Our compiled code lies in a folder that is named by a digest of all
 the files that hold some.
 """
@@ -22,7 +22,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     """Return ``function`` as compiled code that is kept on the disk where a folder can be written, else in memory only."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # a division by zero is no branch
     before = _numba.CACHE_DIR
-    _numba.CACHE_DIR = str(_FOLDER)  # read when the function is decorated; nobody else's functions are meant
+    _numba.CACHE_DIR = str(_FOLDER)  # read when the function is decorated; functions of other packages are not affected
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write: compile in every process
@@ -32,7 +32,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def _folder() -> Path:
-    """Return where compiled code is kept: $NUMBA_CACHE_DIR, beside the package, or the user's cache."""
+    """Return where compiled code is kept: $NUMBA_CACHE_DIR, the folder of the package, or the user's cache."""
     digest = hashlib.sha256()
     for file in [*_FILES, *sorted(_HERE.glob("fused/*.py"))]:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

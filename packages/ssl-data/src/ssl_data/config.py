@@ -1,6 +1,6 @@
-"""The ``data`` group: which images, which views of them. No torch is imported before :meth:`DataConfig.open`.
+"""The ``data`` group: data set and views. No torch is imported before :meth:`DataConfig.open`.
 
-``metadata`` says what is allowed, as in ``ssl_core.config``: ``choices``, ``low``/``high`` (inclusive), ``above``/``below``
+``metadata`` has the allowed values, as in ``ssl_core.config``: ``choices``, ``low``/``high`` (inclusive), ``above``/``below``
 (exclusive), and ``resume="free"`` for keys that may differ when a run is resumed.
 """
 
@@ -56,7 +56,7 @@ class DataLoaders:
 
 @dataclass
 class DataConfig:
-    """Which images, and which views of them."""
+    """The ``data`` group: data set, views and their loading."""
 
     dataset: str = field(default="digits", metadata={"choices": DATASETS})  # digits are embedded; others are in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
@@ -99,7 +99,7 @@ class DataConfig:
         ValueError, FileNotFoundError
             The message begins with the key to change.
         """
-        self.check()  # all that can be refused is, before any data is opened
+        self.check()  # before any data is opened
         import torch
 
         from ssl_data.datasets import open_dataset
@@ -148,7 +148,7 @@ class DataConfig:
     def labelled_part(self, fraction: float, seed: int, views: str | list = "") -> "tuple[DataConfig, int]":
         """Return the configuration that trains with labels on a share of the images of each class, and how many these are.
 
-        Images are counted, none is read. Where those of ``split`` have no labels, the labelled ones beside them are meant.
+        Images are counted, none is read. If those of ``split`` have no labels, the labelled images of the data set are counted.
 
         Parameters
         ----------
@@ -223,7 +223,9 @@ class DataConfig:
                 said = " and ".join(f"{_SIGNS[key]} {limit:g}" for key, limit in limits.items())
                 raise ValueError(f"{name}={value!r}: expected a number {said}")
         if self.per_class and self.fraction < 1:
-            raise ValueError(f"data.per_class={self.per_class!r}: data.fraction={self.fraction!r} says it another way")
+            raise ValueError(
+                f"data.per_class={self.per_class!r} and data.fraction={self.fraction!r} are mutually exclusive"
+            )
         if isinstance(self.views, str):
             views(self.views)
         elif (

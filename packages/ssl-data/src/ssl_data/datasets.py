@@ -1,4 +1,4 @@
-"""Data sets by name: what a run trains on, what it tests on, and the labelled images beside unlabelled ones."""
+"""Data sets by name: training images, test images, and labelled images where the training images have no labels."""
 
 import shutil
 import socket
@@ -80,7 +80,7 @@ def _digits() -> Parts:
 
 
 def _own_files(root: Path, split: str, suffix: str, options: dict[str, Any]) -> Parts:
-    """``root/<split>`` and ``root/test`` (or ``val``): folders of images, or FFCV's files where ``suffix`` says so.
+    """``root/<split>`` and ``root/test`` (or ``val``): folders of images, or FFCV files if ``suffix`` is given.
 
     Where the images of ``split`` have no labels, those of ``root/train`` are the reference, if there are any.
     """

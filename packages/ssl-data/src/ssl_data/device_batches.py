@@ -1,4 +1,4 @@
-"""Batches made on the device that the model is on, from a source that is kept there."""
+"""Batches made on the device of the model, from a source that is kept there."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Batches made on the processor, by threads."""
+"""Batches made on the CPU, by threads."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ _FIRST = np.zeros(1, np.int64)
 
 
 class HostBatches:
-    """Says how the batches of a source are made on the processor; the threads that do it are the loader's.
+    """Makes the batches of a source on the CPU, in the threads of the loader.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class HostBatches:
             if shrink > 1:
                 image = source.shrunk(position, shrink)
                 expected = -(-height // shrink), -(-width // shrink)
-                if image.shape[:2] == expected:  # else another stands in, or it is raw
+                if image.shape[:2] == expected:  # else it is a replacement, or raw
                     return image, scaled_boxes(rows, shrink)
         image = np.ascontiguousarray(self._source.image(position))
         draw(*image.shape[:2])

@@ -1,4 +1,4 @@
-"""From a source to batches of views: the same ones on every machine."""
+"""The loader: batches of views from a source, equal on every machine."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ AHEAD = 2  # batches that are being made while one is used
 
 
 class Loader:
-    """Gives the batches of a source, epoch after epoch; its whole state is ``(epoch, step)``.
+    """Iterates over the batches of a source, one epoch per iteration; its whole state is ``(epoch, step)``.
 
     The global batch at a step is a pure function of (seed, epoch, step): the same samples and the same pixels for any
     number of threads and ranks.
@@ -142,7 +142,7 @@ class Loader:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The labels ``(M,) int64`` of all samples, in the order of the source; -1 where there is none."""
+        """The labels ``(M,) int64`` of all samples, in the order of the source; -1 for no label."""
         return self.source.labels if self._positions is None else self.source.labels[self._positions]
 
     def subset(self, positions: ArrayLike) -> "Loader":
@@ -166,7 +166,7 @@ class Loader:
         return fingerprint(self.source)
 
     def start(self, epoch: int, step: int = 0) -> "Loader":
-        """Let the next iteration begin at batch ``step`` of ``epoch``, at once; return the loader.
+        """Set the position of the next iteration to batch ``step`` of ``epoch``; return the loader.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Memory for batches, taken again once nobody holds it."""
+"""Reusable buffer pool for batch tensors."""
 
 import weakref
 from collections import defaultdict
@@ -13,7 +13,7 @@ _Blocks = list[NDArray[np.generic]]
 
 
 class Memory:
-    """Gives tensors whose memory comes back by itself when the last that looks at it is gone: views, slices, numpy's arrays.
+    """Allocates tensors whose memory is reused after the last reference is gone, also of views, slices and numpy arrays.
 
     Fresh memory costs a fifth of the work at 32 pixels: the system fills each page with zeros first.
     """
@@ -22,7 +22,7 @@ class Memory:
         self._free: defaultdict[tuple[tuple[int, ...], torch.dtype], _Blocks] = defaultdict(list)
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Return a tensor, float32 or bfloat16, with anything in it, whose memory nobody else holds."""
+        """Return a tensor, float32 or bfloat16, uninitialized, whose memory has no other reference."""
         free = self._free[shape, dtype]
         block = free.pop() if free else np.empty(shape, np.uint16 if dtype == torch.bfloat16 else np.float32)
         lent = block.view()  # an object of its own, which the tensor's storage keeps as long as it lives

@@ -1,4 +1,4 @@
-"""The order of an epoch, by counting as the views: a pure function of (seed, epoch) and the samples' ids."""
+"""The order of samples in an epoch: a pure function of (seed, epoch) and the sample ids."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,6 +1,6 @@
-"""The parameters of a view: a pure function of (seed, epoch, index, view), drawn by counting.
+"""The parameters of a view: a pure function of (seed, epoch, index, view), by a counter-based generator.
 
-They are the rows of a table of type :data:`PARAMETERS`; whoever makes the pixels (``ssl_data.reference``, ``ssl_data.fused``,
+They are the rows of a table of type :data:`PARAMETERS`; the executors (``ssl_data.reference``, ``ssl_data.fused``,
 ``ssl_data.device``) draws nothing himself.
 
 ============================  =================================================================================================

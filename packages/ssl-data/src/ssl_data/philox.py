@@ -1,4 +1,4 @@
-"""Random numbers by counting: Philox 4x32-10 (Salmon, Moraes, Dror & Shaw 2011, https://doi.org/10.1145/2063384.2063405).
+"""Counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror & Shaw 2011, https://doi.org/10.1145/2063384.2063405).
 
 A number is a pure function of a key and a counter; there is no state to share between threads or to save.
 """

@@ -1,4 +1,4 @@
-"""Batches made before they are asked for."""
+"""Prefetching of batches."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ Job = tuple[Batch, Sequence[Callable[[], None]]]  # a batch with empty places, a
 
 
 def made_ahead(jobs: Iterable[Job[Batch]], num_workers: int, ahead: int) -> Iterator[Batch]:
-    """Give the batch of each job when its calls are done; threads work up to ``ahead`` jobs beyond the one in hand.
+    """Yield the batch of each job when its calls are done; threads work up to ``ahead`` jobs ahead of it.
 
     The threads are gone when the last batch is taken, when the consumer stops early and when it is interrupted: calls that
     have not begun are dropped, those that have are waited for. An error in a call is raised when its batch is due.

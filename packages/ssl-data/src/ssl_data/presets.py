@@ -1,4 +1,4 @@
-"""Views by the names of the papers that published them, with their numbers.
+"""Presets of views by the name of the paper that published them.
 
 The numbers are those for photographs of 224 pixels. Views below 64 pixels are made as the papers make those of CIFAR: without
 the Gaussian blur (Chen et al. 2020, appendix B.9; Chen & He 2021, appendix D). What else a paper changes there is in its

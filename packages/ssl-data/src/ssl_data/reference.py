@@ -1,4 +1,4 @@
-"""The definition of a view: torchvision's functions, one image at a time, on float images in [0, 1]."""
+"""Reference implementation of views: torchvision's functions, one image at a time, on float images in [0, 1]."""
 
 import numpy as np
 import torch

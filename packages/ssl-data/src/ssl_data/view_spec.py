@@ -1,4 +1,4 @@
-"""What a view is: the augmentations of one view, with their numbers, as a value. No torch is imported here."""
+"""Specification of a view: its augmentations and their parameters. No torch is imported here."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -94,7 +94,7 @@ class ViewSpec:
         return self.rotation != 0 or self.translate != 0 or self.zoom != (1.0, 1.0) or self.shear != 0
 
     def statistics(self, channels: int) -> tuple[list[float], list[float]]:
-        """Return the mean and one over the deviation of each of ``channels``; refuse another number of them."""
+        """Return the mean and one over the deviation of each of ``channels``; raise for another number of them."""
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, channels):
                 raise ValueError(
@@ -126,7 +126,7 @@ def _expected(name: str) -> str:
 
 
 def _is(expected: str, value: Any) -> bool:
-    """Return whether a value is what :func:`_expected` says."""
+    """Return whether a value has the type that :func:`_expected` describes."""
     if expected == "a word":
         return isinstance(value, str)
     if expected == "a whole number":

@@ -1,4 +1,4 @@
-"""Views on the device that the model is on, from images that already lie there, a whole batch at a time.
+"""Views of a whole batch on the device of the model, from images that are already there.
 
 The same parameters and the same arithmetic as :mod:`ssl_data.reference`; operations are torch's, each over all samples, with
 the parameters of each sample. Nothing waits for the device: no shape and no branch depends on what was drawn.

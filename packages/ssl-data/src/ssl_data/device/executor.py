@@ -11,7 +11,7 @@ from ssl_data.view_spec import ViewSpec
 
 
 class DeviceView:
-    """A spec, ready to make its view of samples on a device.
+    """Makes the view of a spec on a device.
 
     Parameters
     ----------

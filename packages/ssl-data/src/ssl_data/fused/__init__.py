@@ -1,4 +1,4 @@
-"""Views at the speed of the processor: a sample goes through all operations of a view while it lies in the cache.
+"""Views on the CPU in one compiled pass: a sample stays in the cache for all operations of a view.
 
 The same parameters and the same arithmetic as :mod:`ssl_data.reference`, on float32 images in [0, 1], without the
 interpreter's lock: threads work side by side. Images are planes, ``(C, size * size)``, until the last step lays the channels

@@ -15,7 +15,7 @@ from ssl_data.view_spec import ViewSpec
 
 
 class FusedView:
-    """A spec, ready to make its view of samples of ``channels`` channels.
+    """Makes the view of a spec, for samples of ``channels`` channels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The last step: normalised, channels side by side, in the type that is asked for."""
+"""Last step of a view: normalisation, channels_last layout and conversion of the dtype."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Where stored samples come from: images by position, with labels and ids."""
+"""Sources of stored samples: images by position, with labels and ids."""
 
 from ssl_data.sources.array import ArraySource
 from ssl_data.sources.beton import BetonSource

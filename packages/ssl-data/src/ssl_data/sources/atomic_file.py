@@ -1,4 +1,4 @@
-"""A file that is there whole, or not at all."""
+"""Atomic writing of a file."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ _NOT_HERE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # a file system, or 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes its name, and the place of what had it, when the block ends without an error.
+    """Open a file for writing. It gets its name, replacing an existing file, when the block ends without an error.
 
     Until then it has no name at all where the system can do that (Linux, on local file systems): whatever ends the
     process, kill -9 included, takes the file with it. Elsewhere it is called ``.<name>.<process>.tmp``, and only errors

@@ -1,4 +1,4 @@
-"""The bands of an image: what 8-bit RGB can hold, and an error for what it cannot."""
+"""Conversion of images to 8-bit RGB, with an error for those that do not fit."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""FFCV's files: all samples in one, read through a memory map. Images that are JPEG need ``ssl-data[ffcv]``."""
+"""Reader of FFCV files through a memory map. JPEG images need ``ssl-data[ffcv]``."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ class BetonSource(StoredSource):
     ImportError
         Without ffcv, for images that are JPEG.
     FileNotFoundError, ValueError
-        If there is no such file, or it is no ``.beton`` file of this version, is cut off, or has no image field; or for an
+        If there is no such file, or it is not a ``.beton`` file of this version, is cut off, or has no image field; or for an
         unreadable sample.
     """
 
@@ -113,7 +113,7 @@ class BetonSource(StoredSource):
         if not self._raw[position]:
             return decode_jpeg(stored, height, width, shrink)
         if len(stored) != height * width * 3:
-            raise ValueError(f"{len(stored)} bytes are no {width} x {height} pixels")
+            raise ValueError(f"expected {width} x {height} pixels, got {len(stored)} bytes")
         return np.array(stored).reshape(height, width, 3)
 
     def _stored(self, position: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The layout of FFCV's files, version 2: header, fields, what each sample has of each field, images, table of allocations.
+"""The format of FFCV files, version 2: header, fields, a record per sample, images, table of allocations.
 
 Written out here, since to import FFCV compiles for several seconds; tests compare with FFCV's own reader and loader.
 """
@@ -40,7 +40,7 @@ _KINDS = {
 
 
 class Tables(NamedTuple):
-    """What a file says of its samples: ``images`` as IMAGE, ``labels`` ``(M,) int64`` or None, ``allocations``."""
+    """The tables of a file: ``images`` as IMAGE, ``labels`` ``(M,) int64`` or None, ``allocations``."""
 
     images: NDArray[np.void]
     labels: NDArray[np.int64] | None
@@ -58,16 +58,16 @@ def read_tables(path: Path) -> Tables:
     Raises
     ------
     ValueError
-        If it is no such file, of another version, without an image field, or cut off.
+        If it is not such a file, of another version, without an image field, or cut off.
     """
     header = _read(path, HEADER, 1, 0)
     if not len(header) or header["version"][0] != VERSION or not 0 < header["num_fields"][0] < 256:
         version = header["version"][0] if len(header) else "nothing"
-        raise ValueError(f"it is no .beton file of version {VERSION} (its version: {version}); write it again")
+        raise ValueError(f"it is not a .beton file of version {VERSION} (its version: {version}); write it again")
     (_, num_fields, _, count, table_start), position = header[0].item(), HEADER.itemsize
     fields = _read(path, FIELD, num_fields, position)
     if len(fields) < num_fields or not set(fields["kind"].tolist()) <= set(_KINDS):
-        raise ValueError("it is no .beton file, or has fields of a kind that FFCV does not know; write it again")
+        raise ValueError("it is not a .beton file, or has fields of a kind that FFCV does not know; write it again")
     kinds = fields["kind"].tolist()
     if IMAGE_KIND not in kinds:
         found = ", ".join(

@@ -1,4 +1,4 @@
-"""Writing FFCV's files.
+"""Writer of FFCV files.
 
 FFCV's own writer waits for ever when one of its processes dies (a bad image, a full disk), and leaves half a file behind.
 Here threads make the samples; FFCV's own loader reads the result in a test.
@@ -48,7 +48,7 @@ def write_beton(
     page_size: int = PAGE,
     progress: bool = False,
 ) -> None:
-    """Write a source as a ``.beton`` file; the name is taken only when the file is whole.
+    """Write a source as a ``.beton`` file; it is renamed to its name when it is complete.
 
     Parameters
     ----------
@@ -162,8 +162,6 @@ def _bar(name: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
     try:
         from tqdm import tqdm
     except ImportError as error:
-        raise ImportError(
-            "tqdm is not installed, which shows the progress: pip install tqdm, or say --quiet"
-        ) from error
+        raise ImportError("the progress bar needs tqdm: pip install tqdm, or pass --quiet") from error
     with tqdm(total=total, desc=name, unit=" images") as bar:
         yield bar.update

@@ -1,4 +1,4 @@
-"""A source seen through positions of another one."""
+"""A source with some samples of another one."""
 
 from typing import Any
 
@@ -48,6 +48,6 @@ class Derived:
 
     @property
     def jpeg(self) -> Any:
-        """The method of a source of files that gives a JPEG file's bytes; None where there is none."""
+        """The method of a source of files that returns a JPEG file's bytes; None if the source has none."""
         own = getattr(self._source, "jpeg", None)
         return own and (lambda position: own(int(self._positions[position])))

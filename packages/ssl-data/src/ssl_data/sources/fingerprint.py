@@ -1,4 +1,4 @@
-"""Fingerprints of stored samples: a resumed run compares them with those of its beginning.
+"""Fingerprints of stored samples, compared when a run is resumed.
 
 They depend on the data alone: neither on where it lies nor on when it was written, so that a copy has the same one.
 """

@@ -24,7 +24,7 @@ _message = logging.getLogger(__name__)
 class FolderSource(StoredSource):
     """Images in ``root/<class>/**``, the classes sorted by name; or images in ``root``, without labels.
 
-    They are given as ``(H, W, 3) uint8``, turned upright as their EXIF tag says. Every format that the installed Pillow
+    They are given as ``(H, W, 3) uint8``, turned upright by their EXIF tag. Every format that the installed Pillow
     decodes is read; :func:`ssl_data.sources.image_file.decode` lists the images that cannot be given as 8-bit colours
     without losing information, which count as unreadable. Symbolic links are followed, names that begin with a dot are left
     out. Other files in class folders (unknown extensions, pipes, sockets, devices) are ignored; their number is logged once.
@@ -35,7 +35,7 @@ class FolderSource(StoredSource):
         The folder.
     on_error : {"raise", "skip"}
         What an unreadable file does: ``raise`` names path and position; ``skip`` takes the next readable sample of its
-        class in its place (always the same one), says so in the log and keeps its position in ``skipped``.
+        class in its place (always the same one), logs it and keeps its position in ``skipped``.
     memory : int
         Bytes up to which images of one size are decoded once and kept; 0 decodes when an image is asked for (see
         :meth:`keep`).
@@ -49,7 +49,7 @@ class FolderSource(StoredSource):
     FileNotFoundError
         If the folder is missing or holds no image.
     ValueError
-        For an empty class folder, a folder that cannot be listed, images beside class folders, class folders that are called
+        For an empty class folder, a folder that cannot be listed, images next to class folders, class folders that are called
         as the parts of a data set are (train, test, ...), or an unreadable image.
     """
 
@@ -75,7 +75,7 @@ class FolderSource(StoredSource):
         return files_fingerprint(self.paths, self.root)
 
     def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
-        """Return the bytes of a JPEG file with its height and width, or None if it is none in colour and upright."""
+        """Return the bytes of a JPEG file with its height and width, or None if it is not an upright JPEG in colour."""
         return self._readable.read(position, lambda at: jpeg(self.paths[at]))
 
     def _read(self, position: int) -> NDArray[np.uint8]:
@@ -101,8 +101,7 @@ def _listed(root: Path, where: str) -> tuple[list[Path], NDArray[np.int64], list
             raise ValueError(f"{where}: the class folder {name!r} holds no image ({_KNOWN}){rest}")
     if classes and loose:
         raise ValueError(
-            f"{where}: '{loose[0]}' lies beside the class folders and belongs to none "
-            f"({len(loose)} such images); move it into one, or away"
+            f"{where}: '{loose[0]}' is in no class folder ({len(loose)} such images); move it into one, or remove it"
         )
     if classes and {name.lower() for name in classes} <= _PARTS:
         raise ValueError(
@@ -116,7 +115,7 @@ def _listed(root: Path, where: str) -> tuple[list[Path], NDArray[np.int64], list
 
 
 def _entries(root: Path, where: str) -> tuple[list[str], list[str]]:
-    """Return the names of the class folders of a folder, and of the images beside them, sorted."""
+    """Return the names of the class folders of a folder, and of the images next to them, sorted."""
     extensions = image_extensions()
     classes, images = [], []
     for entry in root.iterdir():

@@ -1,4 +1,4 @@
-"""The pixels of an image of any kind, in a file or opened by PIL."""
+"""Decoding of image files."""
 
 import os
 import struct
@@ -18,7 +18,7 @@ UNREADABLE = (
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-_ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
+_ORIENTATION = 0x0112  # the EXIF tag of the orientation
 
 
 def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
@@ -48,7 +48,7 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
 
 
 def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | None:
-    """Return the bytes of a JPEG file with its height and width, or None if it is none in colour and upright.
+    """Return the bytes of a JPEG file with its height and width, or None if it is not an upright JPEG in colour.
 
     Raises
     ------

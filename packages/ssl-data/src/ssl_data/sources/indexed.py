@@ -1,4 +1,4 @@
-"""Anything with ``__len__`` and ``__getitem__``: a data set of torch or of Hugging Face, a list, a class of one's own."""
+"""Anything with ``__len__`` and ``__getitem__``: a data set of torch or of Hugging Face, a list, a user-defined class."""
 
 import io
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ class IndexedSource(StoredSource):
         if self._channels in (0, array.shape[2]):
             return array
         if self._channels == 1:
-            raise ValueError("it has three channels, and the first image has one; say channels=3")
+            raise ValueError("it has three channels, and the first image has one; pass channels=3")
         return np.repeat(array, 3, axis=2)
 
     def _stored_labels(self) -> Any | None:
@@ -131,8 +131,8 @@ class IndexedSource(StoredSource):
                 labels.append(self._dataset[position][self._label_key])
             except UNREADABLE as error:
                 raise ValueError(
-                    f"{self._name}: sample {position}, {self._describe(position)}, cannot be read, and its label lies "
-                    f"beside its image: {error}"
+                    f"{self._name}: sample {position}, {self._describe(position)}, cannot be read, and its label is stored "
+                    f"with its image: {error}"
                 ) from error
         return labels
 
@@ -150,7 +150,7 @@ def _keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple
         image = image if image is not None else next((key for key in IMAGE_KEYS if key in sample), None)
         label = label if label is not None else next((key for key in LABEL_KEYS if key in sample), None)
         if image is None:
-            raise ValueError(f"{name}: which is the image of {', '.join(map(repr, sample))}? Say image=...")
+            raise ValueError(f"{name}: several keys may be the image: {', '.join(map(repr, sample))}; pass image=KEY")
     elif isinstance(sample, tuple | list):
         image = 0 if image is None else image
         label = 1 if label is None and len(sample) > 1 else label

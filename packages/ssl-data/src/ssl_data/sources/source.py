@@ -1,4 +1,4 @@
-"""What every source is."""
+"""The protocol of a source."""
 
 from typing import Protocol
 
@@ -20,7 +20,7 @@ class Source(Protocol):
     images : array or None
         ``(M, H, W, C) uint8`` where all samples lie in memory: then they are read without Python.
     labels : array
-        ``(M,) int64``; -1 where there is none.
+        ``(M,) int64``; -1 for no label.
     ids : array
         ``(M,) int64``: what the views' randomness is keyed on. A subset keeps the ids of its source.
     class_names : list of str

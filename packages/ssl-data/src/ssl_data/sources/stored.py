@@ -1,4 +1,4 @@
-"""What sources have in common whose images are read one by one: files, and data sets of others."""
+"""Base class of sources whose images are read one by one."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,9 +14,9 @@ _STRETCH = 64  # samples that a thread decodes in a row
 
 
 class StoredSource:
-    """Samples that are read when they are asked for, or all at once into memory; others stand in for unreadable ones.
+    """Samples that are read on demand or all at once into memory; unreadable ones can be replaced.
 
-    A child says how a sample is read and what a user knows it by.
+    A subclass defines how a sample is read and how it is named in messages.
     """
 
     def __init__(

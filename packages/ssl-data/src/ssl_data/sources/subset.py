@@ -1,4 +1,4 @@
-"""Some samples of a source."""
+"""Subsets of a source."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What stands in for a sample that cannot be read."""
+"""Replacement of unreadable samples."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ _message = logging.getLogger(__name__)
 
 
 class Substitutes:
-    """Reads the samples of a source, and takes another one of the class for one that cannot be read.
+    """Reads the samples of a source; replaces an unreadable one by another of its class.
 
     Which one is a function of the position alone, the next readable of its class in a ring: the same in each epoch, on
     each rank and after a restart. The views are drawn for the position that was asked for.
@@ -53,7 +53,7 @@ class Substitutes:
         self._lock = threading.Lock()  # several threads read
 
     def read(self, position: int, read: Callable[[int], Sample]) -> Sample:
-        """Return ``read(position)``, or what stands in for it.
+        """Return ``read(position)``, or its replacement.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from ssl_data.sources.stored import MEMORY
 
 
 class TorchvisionSource(IndexedSource):
-    """A data set of torchvision; what it holds in memory is used as it is (CIFAR, STL10, SVHN, the MNIST family).
+    """A data set of torchvision; images in memory are used without a copy (CIFAR, STL10, SVHN, the MNIST family).
 
     Where it has transforms, its samples are read one by one when they are needed, and must come out as images.
 
