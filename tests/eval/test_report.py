@@ -81,14 +81,14 @@ def test_unfinished_runs_are_shown_and_never_averaged(make_run):
     assert table.rows[3][3] is None
     notes = "\n".join(table.notes)
     assert "b: failed: DivergedError: loss is nan at step 9" in notes
-    assert "d: says running, but wrote nothing for 60 minutes" in notes
+    assert "d: status running, but nothing was written for 60 minutes" in notes
 
 
 @pytest.mark.usefixtures("tables_only")
 def test_the_same_seed_twice_is_said(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=1)
-    assert any("seed 1 stands in more than one run" in note for note in write_report([folder.parent]).tables[0].notes)
+    assert any("seed 1 is in more than one run" in note for note in write_report([folder.parent]).tables[0].notes)
 
 
 @pytest.mark.usefixtures("tables_only")

@@ -99,11 +99,11 @@ def test_a_torn_last_line_of_a_finished_run_is_damage(make_run):
     [
         ("summary.json", "{", "summary.json' is damaged"),
         ("summary.json", "[]", "is damaged: expected one JSON object, got list"),
-        ("config.yaml", "a: [", "config.yaml' is no YAML"),
+        ("config.yaml", "a: [", "config.yaml' is not valid YAML"),
         ("config.yaml", "- a", "must hold a mapping of keys to values, got list"),
-        ("config.yaml", "!!python/object/apply:os.system ['true']", "config.yaml' is no YAML"),
+        ("config.yaml", "!!python/object/apply:os.system ['true']", "config.yaml' is not valid YAML"),
         ("summary.json", "[" * 100_000, "is damaged: nested too deeply"),
-        ("config.yaml", "a: &a [*a]\nb: 2001-99-99", "config.yaml' is no YAML"),
+        ("config.yaml", "a: &a [*a]\nb: 2001-99-99", "config.yaml' is not valid YAML"),
         ("table.json", '{"title": "t"}', "table.json': a table needs"),
         ("table.json", '{"title": [], "columns": ["a"], "rows": []}', "table.json': the title.* must be text"),
         (
@@ -182,9 +182,9 @@ def test_wrong_type_in_an_evaluation_is_named(make_run, wrong):
 
 
 def test_a_folder_that_is_no_run_says_why(tmp_path):
-    with pytest.raises(ValueError, match="is no run: there is no such folder"):
+    with pytest.raises(ValueError, match="is not a run folder: it does not exist"):
         RunRecord(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"is no run: it has no config\.yaml"):
+    with pytest.raises(ValueError, match=r"is not a run folder: it has no config\.yaml"):
         RunRecord(tmp_path)
     (tmp_path / "config.yaml").write_text("a: 1")
     with pytest.raises(ValueError, match=r"none of metrics\.jsonl, summary\.json, checkpoints"):

@@ -1,7 +1,7 @@
-"""Features in, scores out; tables and figures from run folders.
+"""ssl-eval: evaluation of features, and tables and figures from run folders.
 
-Everything on features takes ``(N, D)`` tensors of anybody's features and needs torch alone. Accuracies are fractions in
-0..1 everywhere; tables and figures print them as percent. Names are loaded when they are first used, so that reading a run
+Functions on features take ``(N, D)`` tensors of any model and need only torch. Accuracies are fractions in
+0..1; tables and figures print them in percent. Names are loaded when they are first used, so that reading a run
 folder does not wait for torch.
 """
 

@@ -1,4 +1,4 @@
-"""Accuracy from scores: at once, by class, and counted batch after batch on any number of ranks."""
+"""Top-k accuracy: of all scores at once, per class, and accumulated over batches and ranks."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ SUM_TOLERANCE = 1e-2  # by which the sum of probabilities may differ from one; h
 
 
 def accuracy(scores: Tensor, labels: Tensor, topk: Sequence[int] = (1, 5)) -> tuple[float, ...]:
-    """Return the share of samples whose label is among the k highest scores, for each k.
+    """Return the top-k accuracy: the share of samples whose label is among the k highest scores, for each k.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How well two groupings of the same samples agree: clusters and classes, say."""
+"""Agreement of two groupings of the same samples, e.g. clusters and classes."""
 
 import math
 
@@ -55,7 +55,7 @@ def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
 
 
 def cluster_accuracy(assignments: Tensor, labels: Tensor) -> float:
-    """Return the accuracy of clusters ``(M,)`` under the best one-to-one naming of clusters by classes.
+    """Return the accuracy of clusters ``(M,)`` under the best one-to-one assignment of clusters to classes.
 
     Clusters beyond the number of classes have no name: their samples are wrong. The naming is the optimal assignment
     (Kuhn: The Hungarian method, 1955), as in Xie, Girshick & Farhadi: Unsupervised Deep Embedding, ICML 2016.

@@ -1,4 +1,4 @@
-"""Which row is the best, where the difference to every other one holds."""
+"""Selection of the best row of a table, if its difference to every other row is significant."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ssl_eval.welch import welch_test
 LEVEL = 0.05
 RULE = (
     f"Bold: the highest mean, if it differs from every other row with p < {LEVEL}; by Welch's test over runs where both rows "
-    "have at least two, by McNemar's exact test over test samples where both have one (which says nothing of other seeds)."
+    "have at least two, by McNemar's exact test over test samples where both have one (which does not cover other seeds)."
 )
 
 
@@ -34,7 +34,7 @@ class Contestant:
 
 
 def best_row(rows: Sequence[Contestant | None]) -> int | None:
-    """Return the number of the row with the highest mean if its difference to each other one holds; else None.
+    """Return the number of the row with the highest mean if its difference to each other row is significant; else None.
 
     Rows that are None, or have no value or one that is not in 0..1, take no part; a row alone is not the best of anything. To
     pass against every other row is one statement, that all tests have to allow, so their level needs no correction for
@@ -60,7 +60,7 @@ def best_row(rows: Sequence[Contestant | None]) -> int | None:
 
 
 def differs(first: Contestant, second: Contestant) -> bool:
-    """Say whether a difference holds; not where nothing tells how much runs, or test samples, deviate."""
+    """Return whether a difference is significant; False where the deviation over runs or test samples is unknown."""
     if min(len(first.values), len(second.values)) >= 2:
         values = [torch.tensor(row.values, dtype=torch.float64) for row in (first, second)]
         if all(bool((v == v[0]).all()) for v in values):

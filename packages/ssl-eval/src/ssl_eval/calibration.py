@@ -1,4 +1,4 @@
-"""Whether a classifier is right as often as it says."""
+"""Calibration of a classifier: reliability diagram, expected and maximum calibration error."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Reliability:
     Attributes
     ----------
     confidence, accuracy : Tensor
-        ``(bins,) float64``: means over the samples of a bin, NaN where there is none.
+        ``(bins,) float64``: means over the samples of a bin, NaN for an empty bin.
     count : Tensor
         ``(bins,) int64``: samples in each.
     """
@@ -38,7 +38,7 @@ class Reliability:
 
 @torch.no_grad()
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
-    """Sort predictions by their confidence and count how often each bin is right.
+    """Return the reliability diagram of predictions: accuracy by confidence, in bins of equal width.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The curve of offline accuracies over the checkpoints of a run, where several of them were evaluated."""
+"""Offline accuracies over the checkpoints of a run, if several were evaluated."""
 
 import torch
 
@@ -60,7 +60,7 @@ def _accuracies(steps: dict[str, Steps]) -> list[str]:
 
 
 def _tells_epochs(found: Steps) -> bool:
-    """Say whether each checkpoint is of another epoch."""
+    """Return whether each checkpoint is of another epoch."""
     epochs = [each[0].epoch for each in found.values()]
     return None not in epochs and len(set(epochs)) == len(epochs)
 

@@ -1,4 +1,4 @@
-"""What every function on features asks of its arguments, said once: the invariant, what was given, the way out."""
+"""Checks of the arguments of functions on features. Errors name the invariant, the value and the remedy."""
 
 import math
 from collections.abc import Sequence

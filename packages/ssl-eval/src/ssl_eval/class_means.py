@@ -12,7 +12,7 @@ from ssl_eval.vectors import unit_rows
 def nearest_class_mean(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, metric: str = "cosine"
 ) -> Tensor:
-    """Score each class by how near its mean feature is.
+    """Score each class by the similarity of its mean feature.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ FOLDER = "a run, or a folder of runs at any depth, or wandb:entity/project"
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, without the usage."""
+        """Print the error in one line, without the usage."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 

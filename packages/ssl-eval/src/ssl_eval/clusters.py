@@ -12,7 +12,7 @@ CHUNK_ROWS = 16384  # whose distances to all centres are in memory at a time
 
 @dataclass
 class Clusters:
-    """What :func:`kmeans` found.
+    """Result of :func:`kmeans`.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals by resampling the test set, and whether two runs differ."""
+"""Confidence intervals, and a paired test of two classifiers."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CHUNK_ELEMENTS = 2**22  # resampled at a time: 32 MiB
 
 @dataclass
 class PairedTest:
-    """What :func:`paired_test` found.
+    """Result of :func:`paired_test`.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ def bootstrap_interval(
     Parameters
     ----------
     values : Tensor
-        ``(M,)``, one a test sample: ``scores.argmax(1) == labels``, say.
+        ``(M,)``, one per test sample, e.g. ``scores.argmax(1) == labels``.
     confidence : float
         Share of the resampled means inside, in (0, 1).
     draws : int

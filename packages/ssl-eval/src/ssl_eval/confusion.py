@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrix and contingency table."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ MOST_CELLS = 2**28  # of a contingency table: 2 GiB
 
 
 def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return how many samples of each class (row) were given to each class (column).
+    """Return the confusion matrix: counts by label (row) and prediction (column).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Maps of an embedding in two dimensions: principal components, and t-SNE."""
+"""Projection of features to two dimensions: principal components and t-SNE."""
 
 import math
 
@@ -50,7 +50,7 @@ def principal_components(features: Tensor, num_components: int = 2) -> Tensor:
 
 @torch.no_grad()
 def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_components: int = 2) -> Tensor:
-    """Return a map in which near neighbours stay near (t-SNE, exact), ``(N, num_components) float64``.
+    """Return the exact t-SNE projection of features, ``(N, num_components) float64``.
 
     From the principal components, without a random number: the same features give the same map. Distances between clusters
     and their sizes mean nothing.

@@ -1,4 +1,4 @@
-"""An offline evaluation of a checkpoint, as it stands in ``<run>/eval/<name>.json``."""
+"""Reader of offline evaluations, ``<run>/eval/<name>.json``."""
 
 import math
 import re
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EvaluationRecord:
-    """What one evaluation found, read when the object is made.
+    """One offline evaluation of a checkpoint. The file is read at construction.
 
     The file holds an object with ``protocol`` (text), ``step`` (of the checkpoint) and ``metrics`` (name -> number, or
     ``{"mean", "std", "n"}`` over draws); accuracies are fractions. It may hold ``epoch``, ``dataset``, ``settings`` and what
@@ -66,7 +66,7 @@ class EvaluationRecord:
 
     @property
     def of_newest(self) -> bool:
-        """Whether it was made of the newest checkpoint that there was."""
+        """Whether the newest checkpoint of its time was evaluated."""
         return self.series == self.name
 
     @property
@@ -81,7 +81,7 @@ class EvaluationRecord:
 
     @cached_property
     def class_names(self) -> list[str]:
-        """The names of the classes, their numbers where the file does not say."""
+        """The names of the classes; their numbers if the file has no names."""
         names = self._part("per_class", dict, default={}).get("names")
         if names is None:
             per_class = self._part("per_class", dict, default={}).get("accuracy") or self.values.get("confusion") or []

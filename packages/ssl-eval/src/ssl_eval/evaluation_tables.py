@@ -1,4 +1,4 @@
-"""The tables of a report that come from offline evaluations: one for each protocol and data set."""
+"""Tables of offline evaluations: one for each protocol and data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,17 +147,17 @@ def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
 
 
 def _fine_tuning(settings: Any) -> str:
-    """Return how backbone and classifier were trained, as far as an evaluation says so."""
+    """Return how backbone and classifier were trained, as far as an evaluation records it."""
     how = settings.get("finetune") if isinstance(settings, dict) else None
-    said = "backbone and linear classifier trained on a share of the labels"
+    text = "backbone and linear classifier trained on a share of the labels"
     if not isinstance(how, dict):
-        return said
+        return text
     keys = [f"{key.replace('_', ' ')} {how[key]}" for key in ("lr", "layer_decay", "batch_size") if key in how]
-    return ", ".join([said, f"{how.get('epochs', '?')} epochs of {how.get('optimizer', '?')}", *keys, "last epoch"])
+    return ", ".join([text, f"{how.get('epochs', '?')} epochs of {how.get('optimizer', '?')}", *keys, "last epoch"])
 
 
 def _coverage_notes(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> list[str]:
-    """Say which runs were not evaluated, or not at their end, and whether all had the same settings."""
+    """Return notes on runs that were not evaluated, or not at their end, and on differing settings."""
     notes = []
     evaluations = [(group, protocol.of(group)) for group in groups]
     missing = [group.label for group, found in evaluations if not found]

@@ -14,7 +14,7 @@ SINGLE_LABEL_REGULARIZATION = 0.01  # with one label a class nothing can be held
 
 @dataclass
 class FewShotResult:
-    """What :func:`few_shot` found.
+    """Result of :func:`few_shot`.
 
     Attributes
     ----------
@@ -45,10 +45,10 @@ def few_shot(
     seed: int = 0,
     regularization: float | None = None,
 ) -> FewShotResult:
-    """Train :func:`ssl_eval.linear_probe` on a few samples of each class, several times, and test it.
+    """Return the accuracy of :func:`ssl_eval.linear_probe` trained on a few samples per class, over repeated draws.
 
     Labels are few, images are not: features are standardised with all training features. The draws differ in the
-    training samples; the test set is whole each time, so ``std`` says nothing about the choice of the test set.
+    training samples; the test set is whole each time, so ``std`` does not cover the choice of the test set.
 
     Parameters
     ----------

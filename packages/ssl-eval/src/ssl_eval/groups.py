@@ -1,4 +1,4 @@
-"""Runs put together that differ in nothing but the seed, told apart by what differs between their configurations."""
+"""Groups of runs that differ only in the seed, and the keys in which groups differ."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class RunGroup:
 
     @property
     def finished(self) -> bool:
-        """Whether all have ended as they should, or are baselines, which are as they are."""
+        """Whether all runs are finished or baselines."""
         return all(record.status in ENDED_WELL for record in self.records)
 
     @property
@@ -60,7 +60,7 @@ class RunGroup:
 
 
 def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]:
-    """Put finished runs together that differ in the seed alone; every other run stands for itself.
+    """Group finished runs that differ only in the seed; every other run is a group of its own.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]
     for settings, rows in together.items():
         for _, numbers in sorted(rows.items(), key=lambda row: (row[0] != "finished", row[1])):
             called = [names[number] for number in numbers]
-            if len(rows) == 1:  # the columns say what a name repeats, as that of a sweep's member does
+            if len(rows) == 1:  # the columns already have what is in the name of a sweep's run
                 called = list(dict.fromkeys(map(_without_settings, called)))
             label = _pattern(called)
             groups.append(RunGroup(label, dict(zip(keys, settings)), [records[number] for number in numbers]))
@@ -133,7 +133,7 @@ def as_text(value: Any) -> str:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return ``optim.lr`` -> ``lr`` where no other key ends so; ``name`` alone says nothing: ``model``."""
+    """Return ``optim.lr`` -> ``lr`` where no other key ends so; ``name`` alone is ambiguous: ``model``."""
     last = [key.split(".")[-1] for key in keys]
     short = {}
     for key, name in zip(keys, last):
@@ -144,7 +144,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def seed_of(record: RunRecord) -> Any:
-    """Return the seed as the summary or the configuration says."""
+    """Return the seed from the summary or the configuration."""
     if "seed" in record.summary:
         return record.summary["seed"]
     return next((value for key, value in flatten(record.config).items() if key.split(".")[-1] == "seed"), None)

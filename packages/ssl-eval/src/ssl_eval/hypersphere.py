@@ -1,4 +1,4 @@
-"""Alignment and uniformity: how embeddings lie on the sphere (Wang & Isola, ICML 2020, https://arxiv.org/abs/2005.10242)."""
+"""Alignment and uniformity of embeddings on the sphere (Wang & Isola, ICML 2020, https://arxiv.org/abs/2005.10242)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-r"""Text for LaTeX: whatever a run is called, the table compiles, with pdflatex and without packages for scripts."""
+r"""Escaping of text for LaTeX, so that any name of a run compiles with pdflatex."""
 
 import re
 import unicodedata
@@ -50,7 +50,7 @@ _WORDS = {
 _ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327\u0306\u0304\u030b\u0307", "`'^~\"rvcu=H.")
 )  # combining -> \
-# Greek as it stands in settings; the capitals that look Latin, and omicron, have no command of their own.
+# Greek letters in settings; the capitals that look Latin, and omicron, have no command of their own.
 _GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
@@ -58,7 +58,7 @@ _GREEK = (
 
 
 def escape(text: str) -> str:
-    r"""Return ``text`` so that LaTeX prints it as it is.
+    r"""Return ``text`` escaped for LaTeX.
 
     Accents become commands, Greek letters mathematics; a character that pdflatex may have no glyph for, which would stop the
     compilation, is printed by its number, ``[U+65E5]``. Line breaks become spaces.

@@ -1,4 +1,4 @@
-"""The linear probe: a classifier on frozen features, its regularisation chosen without the test set."""
+"""Linear probe: logistic regression on frozen features, with the regularisation chosen on held-out training samples."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ CHUNK_ROWS = 1024
 
 @dataclass
 class LinearProbeResult:
-    """What :func:`linear_probe` found.
+    """Result of :func:`linear_probe`.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class LinearProbeResult:
     iterations : int
         Of the last fit.
     converged : bool
-        False if ``max_iterations`` ended it (and a warning said so).
+        False if ``max_iterations`` was reached (with a warning).
     validation_losses : dict
         Regularisation -> mean cross-entropy of the held-out samples; empty where the regularisation was given.
     """
@@ -133,7 +133,7 @@ def linear_probe(
     features = train_features.to(computed_in(train_features, test_features))
     num_fitted = len(labels)
     if len(candidates) > 1:
-        # The held-out rows stand last, so that both parts are views of one copy.
+        # The held-out rows are last, so that both parts are views of one copy.
         fitted, held_out = hold_out(labels, validation_fraction, seed, "regularization=0.01")
         order, num_fitted = torch.cat([fitted, held_out]), len(fitted)
         features, labels = features[order], labels[order]

@@ -1,4 +1,4 @@
-"""A run while it goes on: only what is new in its files is read, and nothing in them is taken for granted."""
+"""Reader of a run in progress: reads only new parts of its files, and accepts damaged ones."""
 
 import math
 import time
@@ -9,12 +9,12 @@ from typing import Any
 from ssl_eval.metric_names import in_order, is_accuracy
 from ssl_eval.run_summary import is_count, is_number, parse_line, parse_object, wrong_types
 
-STALE_MINUTES = 10  # after which a run that says "running" and writes nothing is worth a word
+STALE_MINUTES = 10  # after which a run with status running that writes nothing is reported
 SHOWN_LOSSES = 200
 
 
 class LiveRun:
-    """What a run folder says at the moment.
+    """The present state of a run folder.
 
     Lines are written while they are read, so that one may be torn; the last one may still grow; a resumed run cuts its file. A
     file that is damaged, or gone, changes nothing: what was known stays. Values of a wrong type are left out.
@@ -80,13 +80,13 @@ class LiveRun:
 
     @property
     def status(self) -> str:
-        """As the summary says; ``silent`` for a running one that has written nothing for ten minutes."""
+        """The status of the summary; ``silent`` for a running one that has not written anything for ten minutes."""
         status = self.summary.get("status") or "unknown"
         return "silent" if status == "running" and self.silent_minutes > STALE_MINUTES else status
 
     @property
     def silent_minutes(self) -> float:
-        """Since a file was written."""
+        """Minutes since the last write."""
         times = []
         for name in ("metrics.jsonl", "summary.json", "config.yaml"):
             try:
@@ -109,13 +109,13 @@ class LiveRun:
 
     @property
     def epochs(self) -> int | None:
-        """How many it is to have."""
+        """Total number of epochs."""
         epochs = _group(self.config, "optim").get("epochs")
         return epochs if is_count(epochs) else None
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace so far; None before the first epoch is over, and for a run that does not go on."""
+        """Estimated from the pace so far; None before the end of the first epoch, and for a run that is not in progress."""
         if self.status != "running" or self.epochs is None or self._steps_per_epoch is None:
             return None
         seconds, steps = self.summary.get("wall_seconds"), self.summary.get("step")

@@ -15,7 +15,7 @@ WIDEST = 4096  # features above which nothing is factorised: it takes D² number
 
 @dataclass
 class Fit:
-    """A solution and how near to the minimum it is."""
+    """A solution and its distance from the minimum."""
 
     weight: Tensor  # (K, D)
     bias: Tensor  # (K,)
@@ -203,7 +203,7 @@ class HessianBound:
         return torch.cat([weight, 2 * vector[:, -1:]], 1)
 
     def fits(self, difference: Tensor, change: Tensor) -> bool:
-        """Say whether a multiple of B explains the last step better than a multiple of the identity.
+        """Return whether a multiple of B explains the last step better than a multiple of the identity.
 
         With s the step and y the change of the gradient, ``(yᵀB⁻¹y) (sᵀBs) / (sᵀy)²`` is one where y is a multiple of
         Bs, and larger otherwise. Where classes are separated the Hessian falls below the bound, unevenly, and the

@@ -1,4 +1,4 @@
-"""What a protocol takes of frozen features: from features to what ``eval/<name>.json`` holds."""
+"""Evaluation of frozen features by a protocol: the contents of ``eval/<name>.json``."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,12 +58,12 @@ class Features:
 
 @torch.no_grad()
 def judge(features: Features, protocol: Protocol) -> dict[str, Any]:
-    """Return the numbers of a protocol, as plain as JSON wants them; ``hits`` is a tensor.
+    """Evaluate features by a protocol. Return values for JSON; only ``hits`` is a tensor.
 
     Parameters
     ----------
     features : Features
-        Of the encoder that is judged.
+        Of the encoder to evaluate.
     protocol : Protocol
         What to take.
 
@@ -111,7 +111,7 @@ def label_free(
     seed: int = 0,
     measures: Sequence[str] = LABEL_FREE,
 ) -> dict[str, float]:
-    """Return the measures that need no label, by name; those of views where there are any.
+    """Return the label-free measures by name; those of views only if there are views.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _needs(name: str, part: str) -> bool:
 
 
 def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
-    """Return what the linear probe gives: accuracies, their interval, per class, confusion, calibration and hits."""
+    """Return the results of the linear probe: accuracies, their interval, per class, confusion, calibration and hits."""
     labels = features.test_labels
     scores = linear_probe(features.train, features.train_labels, features.test, labels, seed=protocol.seed).scores
     names = list(features.class_names) or [str(number) for number in range(scores.shape[1])]

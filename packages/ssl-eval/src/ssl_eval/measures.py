@@ -1,4 +1,4 @@
-"""The numbers that runs are judged by: those of an offline protocol where there is one, else those of training."""
+"""Selection of the metrics of a report: those of an offline protocol if there is one, else those of training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ssl_eval.groups import RunGroup
 from ssl_eval.metric_names import in_order, is_accuracy, readable
 
 ONLINE = "Protocol: online, kNN and probes as evaluated in training, last evaluation of each run."
-MAIN = ("linear", "probe", "knn")  # what stands for the quality of features, the first that there is
+MAIN = ("linear", "probe", "knn")  # the main accuracy is the first of these
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Measures:
     names : list of str
         In the order of a table.
     caption : str
-        The sentence that says where they come from.
+        Sentence on their source, for captions.
     protocol : OfflineProtocol, optional
         None for the metrics of training.
     """
@@ -35,7 +35,7 @@ class Measures:
 
     @property
     def main_accuracy(self) -> str | None:
-        """The accuracy that stands for the quality of the features; None without any."""
+        """The main accuracy; None if there is no accuracy."""
         for kind in MAIN:
             for name in self.accuracies:
                 if name.rpartition("/")[2].startswith(kind):
@@ -47,7 +47,7 @@ class Measures:
         return group.values(name) if self.protocol is None else values_of(self.protocol.of(group), name)
 
     def readable(self, name: str) -> str:
-        """Return the name as it is printed."""
+        """Return the printed form of a name."""
         return readable(name, len({each.rpartition("/")[0] for each in self.names}))
 
 

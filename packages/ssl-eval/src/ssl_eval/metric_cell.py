@@ -10,7 +10,7 @@ Cell = float | str | dict[str, float] | None
 
 
 def metric_cell(name: str, values: Sequence[float]) -> Cell:
-    """Return a metric of one run or several: in percent if its name stands for a fraction, else with four digits.
+    """Return a metric of one run or several: in percent if it is a fraction, else with four digits.
 
     Parameters
     ----------

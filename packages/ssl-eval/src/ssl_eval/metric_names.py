@@ -60,7 +60,7 @@ _PARTS = ((" labels", " labels a class"), (" percent", " % of labels"), ("top", 
 
 
 def is_accuracy(name: str) -> bool:
-    """Say whether the value is a fraction in 0..1, of hits among samples."""
+    """Return whether the value is a fraction in 0..1, of hits among samples."""
     dataset, _, metric = name.rpartition("/")
     return dataset != "train" and _kind(metric) in ACCURACIES and not metric.endswith("loss")
 
@@ -72,7 +72,7 @@ def is_percentage(name: str) -> bool:
 
 
 def is_label_free(name: str) -> bool:
-    """Say whether the value measures the features without their labels."""
+    """Return whether the value measures the features without their labels."""
     dataset, _, metric = name.rpartition("/")
     return dataset != "train" and _kind(metric) in LABEL_FREE
 

@@ -1,4 +1,4 @@
-"""The k nearest of many references: all pairs compared coarsely, few of them exactly, in bounded memory."""
+"""Exact k-nearest-neighbour search in bounded memory: coarse products of all pairs, exact ones of a few."""
 
 import math
 

@@ -11,7 +11,7 @@ LOST_OUTPUT = 74  # exit code of a command whose output was lost: EX_IOERR of sy
 class OutputStream:
     """A text stream that discards what it cannot write.
 
-    The first error is reported in one line on the other standard stream, except for a closed pipe: the reader (``head``, say)
+    The first error is reported in one line on the other standard stream, except for a closed pipe: the reader (e.g. ``head``)
     has seen enough. From then on everything goes to the null device, also what subprocesses and C libraries write.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The report as a page: one file that needs no network, with tables to sort and the figures inside."""
+"""The report as one HTML file with sortable tables and figures, which needs no network."""
 
 import base64
 from collections import Counter

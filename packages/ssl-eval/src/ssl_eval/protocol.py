@@ -1,6 +1,6 @@
-"""Which numbers are taken of frozen features, and how. No torch is imported here, so that a protocol is refused at once.
+"""Evaluation protocols. No torch is imported here, so that an invalid protocol is reported at once.
 
-``metadata`` says what a value may be, for whoever reads a protocol from outside: ``low`` (inclusive) and ``above`` (exclusive).
+``metadata`` has the allowed values of a field: ``low`` (inclusive) and ``above`` (exclusive).
 """
 
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Protocol:
-    """What :func:`ssl_eval.judge` takes of :class:`ssl_eval.Features`; ``False``, 0 or an empty list leaves a part out."""
+    """The metrics that :func:`ssl_eval.judge` computes; ``False``, 0 or an empty list omits one."""
 
     name: str = "standard"  # of eval/<name>.json
     knn: list[int] = field(default_factory=lambda: [20, 200])  # neighbours; where there are fewer images, all
@@ -27,7 +27,7 @@ class Protocol:
     seed: int = field(default=0, metadata={"low": 0})  # of held-out parts, draws and choices
 
     def check(self) -> None:
-        """Raise a ValueError that begins with the key, for what one key's metadata cannot say.
+        """Raise a ValueError that begins with the key, for conditions beyond the metadata of one key.
 
         Examples
         --------

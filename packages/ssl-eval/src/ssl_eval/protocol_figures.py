@@ -1,4 +1,4 @@
-"""The figures of an offline protocol: what its evaluations have numbers for."""
+"""The figures of an offline protocol."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
-    """Yield what one protocol has numbers for."""
+    """Yield the figures for which the evaluations have data."""
     yield from _per_class(named, protocol, suffix)
     for label, found in _top(named, "confusion"):
         counts = torch.stack([e.confusion for e in found if e.confusion is not None]).sum(0)
@@ -87,7 +87,7 @@ def _top(
 ) -> list[tuple[str, list[EvaluationRecord]]]:
     """Return label and the evaluations that have a part, of the settings with the highest accuracies, in their order.
 
-    Those of other classes than the first's are left out: they would not stand beside each other.
+    Those with other classes than the first are omitted: they cannot be compared.
     """
     having = {label: [e for e in found if _has(e, part)] for label, found in named.items()}
     classes = next((e.class_names for found in having.values() for e in found), [])
@@ -103,7 +103,7 @@ def _top(
 
 
 def _best(named: Mapping[str, Sequence[EvaluationRecord]], part: str, most: int = MOST_NAMED) -> str:
-    """Return what a caption says of the settings that are left out: nothing where all that have a part are shown."""
+    """Return the note of a caption on omitted settings; empty if all are shown."""
     having = sum(any(_has(evaluation, part) for evaluation in found) for found in named.values())
     return f"; the {most} best of {having} settings" if having > most else ""
 
@@ -127,7 +127,7 @@ def _pooled(found: Sequence[EvaluationRecord]) -> Reliability:
 
 
 def _unnamed(named: dict[str, T]) -> dict[str, T]:
-    """Return a setting that stands alone without its name: there is nothing to tell it from."""
+    """Return a single setting without its name."""
     return {"": next(iter(named.values()))} if len(named) == 1 else named
 
 

@@ -1,4 +1,4 @@
-"""Rank correlation: whether one number orders runs as another does."""
+"""Rank correlation of two measures."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Retrieval: whether the nearest images are of the same class."""
+"""Retrieval: recall@k and mean average precision by cosine similarity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def retrieval(
     gallery_labels: Tensor | None = None,
     ks: Sequence[int] = (1, 5, 10),
 ) -> RetrievalResult:
-    """Rank a gallery by cosine similarity to each query, and see where the images of its class stand.
+    """Rank a gallery by cosine similarity to each query; return recall@k and mean average precision of its class.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def retrieval(
 
     Notes
     -----
-    Of equal similarities the lower index stands first. Memory: 2**23 similarities at a time, with their order and what is
+    Of equal similarities the lower index is first. Memory: 2**23 similarities at a time, with their order and what is
     counted along it about 200 MB, whatever M; N up to 2**23.
 
     References

@@ -1,4 +1,4 @@
-"""The report over runs: what differs, what came out, how sure it is; as files, in a folder that is never half written."""
+"""The report over runs: tables, figures and a page, in a folder that is never half written."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ MANIFEST = ".files"  # what a report consists of: the next one removes what it d
 
 @dataclass
 class Report:
-    """What :func:`write_report` made.
+    """Result of :func:`write_report`.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     """Compare all runs in and under ``folders``: tables, figures and a page.
 
     Finished runs that differ in the seed alone are one row, mean ± sample deviation; every run that has not finished is
-    a row of its own with its status. Columns are what differs between the configurations (seed, log and numbers of
+    a row of its own with its status. Columns are the keys that differ between the configurations (seed, log and numbers of
     processes aside). The best is bold only where the difference holds, by the rule under the table.
 
     Parameters
@@ -70,10 +70,10 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     Raises
     ------
     ImportError
-        Without PyYAML, or without wandb where that is asked for. (Without matplotlib there is no figure; the result says so.)
+        Without PyYAML, or without wandb where that is asked for. (Without matplotlib there is no figure; see ``no_figure``.)
     ValueError
         If a path does not exist, or there is no run that can be read. Nothing is written then. Other paths without a run,
-        and damaged runs beside others, are left out and named in :attr:`Report.left_out` and under the first table.
+        and damaged runs among others, are left out and named in :attr:`Report.left_out` and under the first table.
     OSError
         If ``out`` cannot be written.
     """
@@ -104,20 +104,22 @@ def _write(folders: Sequence[Path], out: Path) -> Report:
     figures = drawings(groups, list(offline))
 
     out.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".report-", dir=out))
+    temporary = Path(tempfile.mkdtemp(prefix=".report-", dir=out))
     try:
         for name, text in texts.items():
-            (beside / name).write_text(text, encoding="utf-8")
-        drawn, no_figure = _draw(figures, beside)
+            (temporary / name).write_text(text, encoding="utf-8")
+        drawn, no_figure = _draw(figures, temporary)
         if drawn:
-            (beside / "figures.tex").write_text(_figures_latex(drawn), encoding="utf-8")
-        shown = [Figure(d.name, d.caption, (beside / f"{d.name}.png").read_bytes()) for d in drawn]
-        (beside / "index.html").write_text(page(records, tables, every_run(groups), shown, no_figure), encoding="utf-8")
-        return Report(tables, _replace(out, beside), no_figure, skipped + damaged)
+            (temporary / "figures.tex").write_text(_figures_latex(drawn), encoding="utf-8")
+        shown = [Figure(d.name, d.caption, (temporary / f"{d.name}.png").read_bytes()) for d in drawn]
+        (temporary / "index.html").write_text(
+            page(records, tables, every_run(groups), shown, no_figure), encoding="utf-8"
+        )
+        return Report(tables, _replace(out, temporary), no_figure, skipped + damaged)
     except OSError as error:  # of a full disk it has no name of a file
         raise OSError(error.errno, error.strerror or str(error), str(out)) from error
     finally:
-        shutil.rmtree(beside)
+        shutil.rmtree(temporary)
 
 
 def _read(runs: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
@@ -163,15 +165,17 @@ def _figures_latex(drawn: Sequence[Drawing]) -> str:
     return "\n".join(parts)
 
 
-def _replace(out: Path, beside: Path) -> list[Path]:
+def _replace(out: Path, temporary: Path) -> list[Path]:
     """Move the files of a whole report to their place, remove those of an earlier one that do not belong to it."""
     manifest = out / MANIFEST
     before = manifest.read_text(encoding="utf-8").split("\n") if manifest.is_file() else []
-    written = sorted(path.name for path in beside.iterdir())
-    (beside / MANIFEST).write_text("\n".join(sorted({*written, *before})), encoding="utf-8")
-    os.replace(beside / MANIFEST, manifest)  # first, so that what is stopped half-way can be tidied by the next report
+    written = sorted(path.name for path in temporary.iterdir())
+    (temporary / MANIFEST).write_text("\n".join(sorted({*written, *before})), encoding="utf-8")
+    os.replace(
+        temporary / MANIFEST, manifest
+    )  # first, so that what is stopped half-way can be tidied by the next report
     for name in written:
-        os.replace(beside / name, out / name)
+        os.replace(temporary / name, out / name)
     for name in set(before) - set(written) - {""}:
         (out / Path(name).name).unlink(missing_ok=True)
     return [out / name for name in written]

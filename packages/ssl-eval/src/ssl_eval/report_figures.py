@@ -1,4 +1,4 @@
-"""The figures of a report: what can be drawn of these runs, each with its caption."""
+"""The figures of a report, each with its caption."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,7 +23,7 @@ LEAST_VALUES = 3  # of a swept parameter
 
 
 def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> list[Drawing]:
-    """Return every figure that these runs have numbers for, learning curves first."""
+    """Return every figure for which these runs have data, learning curves first."""
     labels = group_labels(groups)
     trained = [group for group in groups if not group.is_baseline]
     curves = {counted(label, len(g.records)): g.records for label, g in zip(labels, groups) if not g.is_baseline}
@@ -55,7 +55,7 @@ def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -
 
 
 def group_labels(groups: Sequence[RunGroup]) -> list[str]:
-    """Return what differs of each group, or its name where nothing does; what two would share has the name as well."""
+    """Return a label of each group: the values that differ, and its name where these are empty or ambiguous."""
     short = short_names(list(groups[0].settings))
     labels = []
     for group in groups:
@@ -125,7 +125,7 @@ def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]
 
 
 def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]:
-    """Yield how measures without labels go with the accuracy, where there are enough settings."""
+    """Yield label-free measures against the accuracy, if there are enough settings."""
     accuracy = measures.main_accuracy
     if accuracy is None:
         return
@@ -152,7 +152,7 @@ def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Dra
 
 
 def _unique(found: Sequence[Drawing]) -> list[Drawing]:
-    """Number names that stand twice."""
+    """Number equal names."""
     seen: dict[str, int] = {}
     for drawing in found:
         seen[drawing.name] = seen.get(drawing.name, 0) + 1

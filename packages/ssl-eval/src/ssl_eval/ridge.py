@@ -1,4 +1,4 @@
-"""The ridge probe: least squares on the classes in closed form, its regularisation chosen by leaving each sample out."""
+"""The ridge probe: least squares in closed form, with the regularisation chosen by leave-one-out validation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CHUNK_ROWS = 8192  # converted to float64 at a time
 
 @dataclass
 class RidgeProbeResult:
-    """What :func:`ridge_probe` found.
+    """Result of :func:`ridge_probe`.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A run as it stands in its folder, read and never written."""
+"""Reader of run folders."""
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -12,15 +12,15 @@ from ssl_eval.table import Table
 
 STATUSES = ("running", "finished", "failed", "preempted", "baseline")
 ENDED_WELL = ("finished", "baseline")  # a baseline is a backbone that was never trained here
-FILES = ("metrics.jsonl", "summary.json", "checkpoints")  # one of them beside config.yaml makes a folder a run
+FILES = ("metrics.jsonl", "summary.json", "checkpoints")  # a run folder has config.yaml and one of these
 
 
 class RunRecord:
-    """What one run folder says, read when the object is made.
+    """One run folder. Metrics and summary are read at construction.
 
     The folder holds ``config.yaml``, ``metrics.jsonl`` (one JSON object a line: ``step``, ``epoch``, then values named
     ``train/...`` or ``<dataset>/...``), ``summary.json`` and, at the end of a run, ``table.json``. Whoever writes such a
-    folder can be read; nothing of ours needs to be installed.
+    folder can be read; ssl-core is not needed.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ class RunRecord:
     lines : list of dict
         The objects of ``metrics.jsonl`` in order.
     summary : dict
-        ``summary.json``, empty where there is none.
+        ``summary.json``, empty if it does not exist.
 
     Raises
     ------
     ValueError
-        If the folder is no run, or a file in it is damaged or holds a value of a wrong type: the message names the file, and
+        If it is not a run folder, or a file in it is damaged or holds a value of a wrong type: the message names the file, and
         the line or the key. The last line of a run that has not finished may be torn; it is left out.
     """
 
@@ -49,11 +49,13 @@ class RunRecord:
         self.path = Path(path)
         self.name = self.path.resolve().name
         if not self.path.is_dir():
-            raise ValueError(f"'{self.path}' is no run: there is no such folder")
+            raise ValueError(f"'{self.path}' is not a run folder: it does not exist")
         if not (self.path / "config.yaml").is_file():
-            raise ValueError(f"'{self.path}' is no run: it has no config.yaml")
+            raise ValueError(f"'{self.path}' is not a run folder: it has no config.yaml")
         if not is_run(self.path):
-            raise ValueError(f"'{self.path}' is no run: beside config.yaml it has none of {', '.join(FILES)}")
+            raise ValueError(
+                f"'{self.path}' is not a run folder: besides config.yaml it has none of {', '.join(FILES)}"
+            )
         self.summary: dict[str, Any] = self._read_json("summary.json") or {}
         for problem in wrong_types(self.summary).values():
             raise ValueError(f"'{self.path / 'summary.json'}': {problem}")
@@ -63,13 +65,13 @@ class RunRecord:
     def status(self) -> str:
         """``running``, ``finished``, ``failed``, ``preempted`` or ``baseline``; ``unknown`` without a summary.
 
-        A run that was killed could not say so and stays ``running``.
+        A killed run keeps the status ``running``.
         """
         return self.summary.get("status") or "unknown"
 
     @property
     def epoch(self) -> int:
-        """Epochs finished, as the summary or the last line says, whichever is later."""
+        """Finished epochs, the maximum of the summary and the last line."""
         return max([self.summary.get("epoch") or 0, *(line["epoch"] for line in self.lines)])
 
     @property
@@ -88,7 +90,7 @@ class RunRecord:
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
-        """Optimizer steps of an epoch as the lines show it; None before the first epoch is over."""
+        """Optimizer steps per epoch, from the lines; None before the end of the first epoch."""
         # A line of epoch e was written at e * steps_per_epoch or later, at the end of an epoch just there.
         return min((line["step"] / line["epoch"] for line in self.lines if line["epoch"] > 0), default=None)
 
@@ -106,7 +108,7 @@ class RunRecord:
         ImportError
             Without PyYAML.
         ValueError
-            If it is no YAML, or no mapping.
+            If it is not YAML, or not a mapping.
         """
         try:
             import yaml
@@ -120,14 +122,14 @@ class RunRecord:
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
             repr(config)  # an alias may hold itself: then nesting never ends
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no date
-            raise ValueError(f"'{path}' is no YAML: {' '.join(str(error).split())}") from error
+            raise ValueError(f"'{path}' is not valid YAML: {' '.join(str(error).split())}") from error
         if not isinstance(config, dict):
             raise ValueError(f"'{path}' must hold a mapping of keys to values, got {type(config).__name__}")
         return config
 
     @cached_property
     def table(self) -> Table | None:
-        """The table of the end of the run; None where there is none (yet)."""
+        """The final table of the run; None if it does not exist (yet)."""
         values = self._read_json("table.json")
         if values is None:
             return None
@@ -175,7 +177,7 @@ class RunRecord:
 
 
 def is_run(folder: Path) -> bool:
-    """Say whether a folder holds ``config.yaml`` and something that only a run writes."""
+    """Return whether a folder holds ``config.yaml`` and something that only a run writes."""
     return (folder / "config.yaml").is_file() and any((folder / name).exists() for name in FILES)
 
 
@@ -212,7 +214,7 @@ def find_runs_among(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]
         if not path.is_dir():
             skipped.append(f"'{path}' is not a folder")
         elif not runs:
-            skipped.append(f"'{path}' holds no run: no folder in it has config.yaml beside one of {', '.join(FILES)}")
+            skipped.append(f"'{path}' holds no run: no folder in it has config.yaml and one of {', '.join(FILES)}")
         for run in runs:
             found.setdefault(run.resolve(), run)
     if skipped and not found:
@@ -221,8 +223,8 @@ def find_runs_among(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]
 
 
 def _did_you_mean(folder: Path) -> str:
-    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    near = close_name(folder.name, [each.name for each in beside if each.is_dir()])
+    siblings = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    near = close_name(folder.name, [each.name for each in siblings if each.is_dir()])
     return f"; did you mean '{folder.parent / near}'?" if near else ""
 
 

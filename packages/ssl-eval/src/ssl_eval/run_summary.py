@@ -1,4 +1,4 @@
-"""The types of the values in ``summary.json`` and ``metrics.jsonl``, for all who read a run folder. Imports no torch."""
+"""The types of the values in ``summary.json`` and ``metrics.jsonl``, used by every reader of a run folder. Imports no torch."""
 
 import json
 from collections.abc import Callable

@@ -58,7 +58,7 @@ def final_tables(groups: Sequence[RunGroup]) -> list[Table]:
 
 
 def every_run(groups: Sequence[RunGroup]) -> Table:
-    """Return one row for each run: where it is, its settings, its seed, how it stands, and what went wrong."""
+    """Return one row for each run: path, settings, seed, status and error."""
     keys = list(groups[0].settings)
     settings = short_names(keys)
     columns = ["folder", *(settings[key] for key in keys), "seed", "status", "epoch", "minutes", "error"]
@@ -156,7 +156,7 @@ def _notes(groups: Sequence[RunGroup], left_out: Sequence[str], metrics: Sequenc
         notes.append(f"Differing as well, and settled by the columns: {', '.join(left_out)}.")
     for group in groups:
         for seed in group.repeated_seeds():
-            notes.append(f"{group.label}: seed {seed} stands in more than one run; the deviation says too little.")
+            notes.append(f"{group.label}: seed {seed} is in more than one run, so the deviation is too small.")
         for name in metrics:
             count = len(group.values(name))
             if 0 < count < len(group.records):
@@ -169,7 +169,7 @@ def _notes(groups: Sequence[RunGroup], left_out: Sequence[str], metrics: Sequenc
 def _trouble(record: RunRecord, label: str) -> list[str]:
     minutes = (time.time() - record.last_written) / 60
     if record.status == "running" and minutes > STALE_MINUTES:
-        return [f"{label}: says running, but wrote nothing for {minutes:.0f} minutes; it may have been killed."]
+        return [f"{label}: status running, but nothing was written for {minutes:.0f} minutes; it may have been killed."]
     if record.summary.get("error"):
         return [f"{label}: {record.status}: {' '.join(str(record.summary['error']).split())}"]
     return []

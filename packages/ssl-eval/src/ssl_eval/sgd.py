@@ -1,4 +1,4 @@
-"""The linear probe as most papers train it: SGD with a grid of learning rates, all of them trained at once."""
+"""Linear probe by SGD with a grid of learning rates, trained simultaneously: the protocol of most papers."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MOMENTUM = 0.9
 
 @dataclass
 class SGDProbeResult:
-    """What :func:`sgd_probe` found.
+    """Result of :func:`sgd_probe`.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ def sgd_probe(
 
     The protocol of MoCo, SimCLR, DINO and MAE on features that are extracted once: standardised with the mean and the
     deviation of the training part (MAE's batch normalisation without parameters), weights from zero. All learning rates see
-    the same batches in one pass: their weights stand side by side in one matrix. The best on held-out training samples is
+    the same batches in one pass: their weights are concatenated in one matrix. The best on held-out training samples is
     trained again on all of them. The test samples take part in nothing but the score, unlike in those papers, which report
     the best of the grid on the test set.
 

@@ -1,4 +1,4 @@
-"""A sieve for nearest neighbours: coarse products of all pairs tell which few can be near, and never one too few."""
+"""Prefilter of the nearest-neighbour search: coarse products with error bounds, which never lose a neighbour."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ssl_eval.vectors import Vectors
 
-GROUP = 32  # columns of which the highest stands for all at first
+GROUP = 32  # columns of which only the maximum is compared at first
 
 
 @dataclass
 class Queries:
-    """Rounded queries, and what rounding took away."""
+    """Rounded queries and their rounding errors."""
 
     rows: Tensor  # (Q, D + parts): less the centre, and ones for the parts of the bias
     length: Tensor  # (Q,) of the rows less the centre
@@ -25,7 +25,7 @@ class Queries:
 
 @dataclass
 class Pairs:
-    """The pairs that come through."""
+    """The pairs that pass the filter."""
 
     rows: Tensor  # (n,) int64, rising: queries
     columns: Tensor  # (n,) int64, rising within a row: references
@@ -34,7 +34,7 @@ class Pairs:
 
 
 class Sieve:
-    r"""Lets through whatever can be among the k nearest references of a query, and little else.
+    r"""Selects the pairs that can be among the k nearest references of a query, and few others.
 
     With a centre c taken from a query, q, and from a reference, r, their similarity is :math:`q \cdot r + b_r` up to a
     number that depends on the query alone: :math:`b_r = c \cdot r` for the cosine of rows of length one,

@@ -18,7 +18,7 @@ def eigenvalues(features: Tensor, centered: bool = True) -> Tensor:
     Parameters
     ----------
     features : Tensor
-        ``(N, D)``. Summed in float64 by chunks of rows: beside them, memory is ``D * D`` numbers.
+        ``(N, D)``. Summed in float64 by chunks of rows; additional memory: ``D * D`` numbers.
     centered : bool
         False takes the second moment ``features.T @ features / N`` instead: its eigenvalues are the squared singular values
         of the features, divided by N.
@@ -217,7 +217,7 @@ def lidar(views: Tensor, delta: float = 1e-4) -> float:
     if int(failed):
         check_even("views", views.flatten(0, 1))
         raise ValueError(
-            f"delta={delta} is lost in rounding beside a variance of {float(within.diagonal().max()):.3g} within an image; "
+            f"delta={delta} is lost in rounding against a variance of {float(within.diagonal().max()):.3g} within an image; "
             "rescale the embeddings, or pass a larger delta"
         )
     half = torch.linalg.solve_triangular(factor, between, upper=False)

@@ -1,4 +1,4 @@
-"""Student's t distribution, by quadrature: what intervals and tests of a few repetitions are made of."""
+"""Student's t distribution by quadrature, for intervals and tests of a few repetitions."""
 
 import math
 

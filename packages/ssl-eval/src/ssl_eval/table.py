@@ -1,4 +1,4 @@
-"""A table of accuracies: one object, shown in a terminal, in Markdown, in LaTeX, as CSV or as JSON."""
+"""A table of accuracies, shown in a terminal or a notebook, as Markdown, LaTeX, CSV or JSON."""
 
 import csv
 import html
@@ -40,7 +40,7 @@ class Table:
     Raises
     ------
     ValueError
-        If a row has another length than ``columns``, or a value is none of the above.
+        If a row has another length than ``columns``, or a value of another type.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class Table:
         )
 
     def is_numeric(self, column: int) -> bool:
-        """Say whether all cells of a column are numbers or nothing, and at least one is a number."""
+        """Return whether all cells of a column are numbers or nothing, and at least one is a number."""
         cells = [shown(row[column]) for row in self.rows]
         return any(map(_is_number, cells)) and all(_is_number(cell) or cell == NOTHING for cell in cells)
 
@@ -219,7 +219,7 @@ def _are_texts(values: Any) -> bool:
 
 
 def _aligned(column: Sequence[str]) -> list[str]:
-    """Return a heading and its cells padded on the left, so that numbers stand under each other, deviations too."""
+    """Return a heading and its cells padded on the left, so that numbers and deviations are aligned."""
     heading, *cells = column
     numbers = [cell.split(" ± ")[0] for cell in cells if _is_number(cell)]
     if not numbers or any(not _is_number(cell) and cell != NOTHING for cell in cells):
@@ -237,7 +237,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _markdown(text: str) -> str:
-    """Return text that Markdown prints as it is: a run may have any name."""
+    """Return text escaped for Markdown: a run may have any name."""
     return re.sub(r"([\\`*_<>\[\]|&~])", r"\\\1", re.sub(r"\s*\n\s*", " ", text))
 
 

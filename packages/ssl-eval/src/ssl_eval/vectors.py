@@ -1,4 +1,4 @@
-"""Features as they are compared: of length one for the cosine, made so as they are read, for a copy takes memory."""
+"""Features for comparison; for the cosine, rows are normalised when they are read, which saves a copy."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Runs of wandb, read through its public API and written as run folders: whatever reads folders reads them then."""
+"""Import of wandb runs: read through the public API and written as run folders."""
 
 import io
 import json
@@ -29,14 +29,14 @@ STATUSES = {
 
 @contextmanager
 def as_folders(folders: Iterable[str | Path]) -> Iterator[list[Path]]:
-    """Give ``folders`` with a temporary folder of run folders in place of each ``wandb:entity/project``.
+    """Yield ``folders`` with each ``wandb:entity/project`` replaced by a temporary folder of run folders.
 
     Raises
     ------
     ImportError
         If wandb is asked for and not installed.
     ValueError
-        If it is no ``wandb:entity/project``, nobody is logged in, or there is no such project, or no run in it.
+        If it is not ``wandb:entity/project``, without a login, or if the project does not exist or has no run.
     """
     with ExitStack() as stack:
         paths = []
@@ -51,14 +51,14 @@ def as_folders(folders: Iterable[str | Path]) -> Iterator[list[Path]]:
 
 
 def is_wandb(folder: str | Path) -> bool:
-    """Say whether it names a project of wandb instead of a folder."""
+    """Return whether a path names a wandb project instead of a folder."""
     return str(folder).startswith(PREFIX)
 
 
 def fetch(name: str, into: Path) -> list[Path]:
     """Write each run of ``wandb:entity/project`` as a run folder; return the folders, in the order in which they began.
 
-    Names without a slash have none of our groups: a loss becomes ``train/loss``, any other number ``run/<name>``.
+    Names without a slash have no group: a loss becomes ``train/loss``, any other number ``run/<name>``.
     """
     entity, slash, project = name.removeprefix(PREFIX).partition("/")
     if not slash or not entity or not project or "/" in project:
@@ -68,7 +68,7 @@ def fetch(name: str, into: Path) -> list[Path]:
     except ImportError as error:
         raise ImportError(f"'{name}': reading runs of wandb needs it: pip install wandb") from error
     try:
-        with _nobody_to_ask():
+        with _no_prompt():
             runs = list(wandb.Api(timeout=TIMEOUT_SECONDS).runs(f"{entity}/{project}", lazy=False))
             folders = [_write(run, into) for run in runs]
     except (wandb.Error, ValueError, OSError, TimeoutError) as error:
@@ -92,8 +92,8 @@ def fetch_again(places: Iterable[tuple[str | Path, Path]]) -> None:
 
 
 @contextmanager
-def _nobody_to_ask() -> Iterator[None]:
-    """Keep wandb from asking for a key in the terminal: without one it says how to log in."""
+def _no_prompt() -> Iterator[None]:
+    """Keep wandb from prompting for a key; without one its error explains how to log in."""
     before = sys.stdin
     sys.stdin = io.StringIO()
     try:
@@ -136,7 +136,7 @@ def _write(run: Any, into: Path) -> Path:
 
 
 def _lines(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return our lines: steps increase, one line each; an epoch that is not said is the one before."""
+    """Return lines of metrics.jsonl: one per step, increasing; a missing epoch is that of the line before."""
     lines: dict[int, dict[str, Any]] = {}
     epoch = 0
     for row in history:

@@ -1,4 +1,4 @@
-"""``ssl-eval watch``: running experiments in the terminal, by plain ANSI codes."""
+"""``ssl-eval watch``: a live list of runs in the terminal, by plain ANSI codes."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ class Watch:
             run.update()
 
     def lines(self, width: int, height: int | None = None, colour: bool = False) -> list[str]:
-        """Return the view, no line wider and no more of them than there is room for."""
+        """Return the lines of the list, cut to the size of the terminal."""
         runs = sorted(
             self.runs.values(), key=lambda run: ORDER.index(run.status) if run.status in ORDER else len(ORDER)
         )
@@ -221,7 +221,7 @@ def _table(rows: Sequence[dict[str, str]], width: int, colour: bool) -> list[str
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person says them.
+    """Return a duration in words, e.g. minutes and seconds.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Whether two settings differ, by a few runs of each."""
+"""Welch's test: the difference of two settings with a few runs each."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ssl_eval.student import student_quantile, student_tail
 
 @dataclass
 class WelchTest:
-    """What :func:`welch_test` found.
+    """Result of :func:`welch_test`.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
         raise ValueError(f"the variances do not fit into float64, rescale the numbers: {in_one_line(first)}")
     if sum(errors) == 0 or sum(errors) ** 2 == 0:
         raise ValueError(
-            "neither set deviates from its mean, which says nothing of further runs: "
+            "both sets have a variance of 0, for which the test is not defined: "
             f"{in_one_line(first)}, {in_one_line(second)}"
         )
     freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (first, second)))

@@ -1,1 +1,1 @@
-"""Figures for a column of a paper: each function draws plain numbers, ``style.save`` writes what it drew."""
+"""Figures of the width of a paper column. Each function draws plain numbers; ``style.save`` writes the figure."""

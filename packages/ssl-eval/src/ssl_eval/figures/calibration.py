@@ -1,4 +1,4 @@
-"""The reliability diagram: how often a prediction is right, against how sure it is."""
+"""Reliability diagram: accuracy against confidence."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

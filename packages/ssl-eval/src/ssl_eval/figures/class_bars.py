@@ -1,4 +1,4 @@
-"""The accuracy of each class: bars for few classes, dots on lines for many."""
+"""Figure of the accuracy per class: bars for few classes, dots for many."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

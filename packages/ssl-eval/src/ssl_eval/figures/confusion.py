@@ -1,4 +1,4 @@
-"""Which classes are taken for which, as a figure: with numbers for few classes, as a picture for many."""
+"""Figure of the confusion matrix: with numbers for few classes, as an image for many."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure":
     classes = len(names)
     figure = Figure((COLUMN_INCHES, 0.9 * COLUMN_INCHES), layout="constrained")
     ax = figure.subplots()
-    # The square root shows a mistake of one percent beside a diagonal of a hundred.
+    # The square root makes errors of one percent visible next to a diagonal of a hundred.
     picture = ax.imshow(share.tolist(), cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
@@ -61,7 +61,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure":
 
 
 def worst_confusions(counts: Tensor, names: Sequence[str], most: int = 3) -> list[str]:
-    """Return the largest shares beside the diagonal as text: ``8 as 1 (6.2 %)``.
+    """Return the largest off-diagonal shares as text: ``8 as 1 (6.2 %)``.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How well measures without labels foretell the accuracy, over the settings of a sweep."""
+"""Accuracy against label-free measures, over the settings of a sweep."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-FEW_POINTS = 15  # of a line, up to which each gets a marker; else they stand some distance apart
+FEW_POINTS = 15  # of a line, up to which each gets a marker; longer lines have some markers
 MOST_NAMED = 7  # groups with a colour of their own, the best ones; others are grey and without a name
 LOSS = "train/loss"
 
@@ -26,7 +26,7 @@ Point = tuple[float, float, float]  # x, mean, deviation
 
 @dataclass
 class Panel:
-    """One pair of axes: what stands at the ordinate, and its lines by label."""
+    """One pair of axes: the label of its y axis, and its lines by label."""
 
     title: str
     lines: dict[str, list[Point]]
@@ -36,7 +36,7 @@ def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     """Draw training loss and accuracies against the epoch.
 
     One run, or one group of runs, has its accuracies in one panel; several have one panel for each accuracy. Where runs
-    stand in a group, the line is their mean and the band one sample deviation on either side, at the epochs that all of
+    are in a group, the line is their mean and the band one sample deviation on either side, at the epochs that all of
     them have reached. Of more than seven groups the best seven are named, the others grey.
 
     Parameters
@@ -92,7 +92,7 @@ def time_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
 
 
 def curves_figure(panels: Mapping[str, Mapping[str, list[Point]]], x_label: str) -> "Figure":
-    """Return curves that are computed already: title of a panel -> label of a line -> its points.
+    """Return a figure of given curves: title of a panel -> label of a line -> its points.
 
     Of more than seven labels those that end highest in the last panel are named. Each panel has all labels, some without
     points; a panel alone may have any number of lines.

@@ -1,4 +1,4 @@
-"""The 2-D map of an embedding: each sample a point, each class a colour and a marker, named where it lies."""
+"""Figure of a 2D projection: each sample is a point, each class a colour and a marker, labelled in place."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> "Figure":
-    """Return the maps side by side.
+    """Return the projections side by side.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The spectrum of the features: how the variance falls from direction to direction."""
+"""Figure of the spectrum of the features."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ LEAST = 1e-12  # of the largest eigenvalue; what is below is rounding
 
 
 def spectrum_figure(groups: Mapping[str, list[Tensor]]) -> "Figure":
-    """Return eigenvalues over the largest one, against their number, both logarithmic.
+    """Return eigenvalues over the largest one, against their index, both logarithmic.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How all figures look: a column of a paper, colours for every eye, lines that can be told apart in grey as well."""
+"""Style of all figures: the width of a paper column, colour-blind safe colours, lines that differ in grey as well."""
 
 import os
 from collections.abc import Iterator
@@ -38,18 +38,18 @@ STYLE: Any = {  # matplotlib's rcParams
     "lines.markersize": 3.0,
     "savefig.dpi": 300,
     "savefig.facecolor": "white",  # a README may have a dark page
-    "pdf.fonttype": 42,  # TrueType: publishers refuse matplotlib's default Type 3
+    "pdf.fonttype": 42,  # TrueType: publishers reject matplotlib's default Type 3
     "text.parse_math": False,  # a run may have a dollar in its name
 }
 
 
 class NothingToDraw(ValueError):
-    """No run has what the figure shows yet."""
+    """No run has the data of the figure yet."""
 
 
 @contextmanager
 def paper() -> Iterator[None]:
-    """Draw, and save, as it is done here.
+    """Use the style of this module for drawing and saving.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def legend_above(figure: "Figure", handles: dict[str, Any], width: float) -> Non
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write the file beside itself and rename it: a reader never sees half a figure. No date inside: equal runs, equal file."""
+    """Write the file atomically, under a temporary name. It has no date: equal runs give equal files."""
     # Once, and not for each format: to find its layout a figure is drawn; and with any engine, if it be "none", once more.
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()

@@ -65,7 +65,7 @@ def sweep_figure(
 
 
 def _is_near(value: float, finished: Sequence[float]) -> bool:
-    """Say whether a value can be shown without pushing the finished ones together."""
+    """Return whether a value can be shown without pushing the finished ones together."""
     low, high = finished[0], finished[-1]
     if is_geometric([each for each in finished if each > 0]):
         return value == 0 or min(each for each in finished if each > 0) / 10 <= value <= 10 * high
@@ -73,7 +73,7 @@ def _is_near(value: float, finished: Sequence[float]) -> bool:
 
 
 def is_geometric(values: Sequence[float]) -> bool:
-    """Say whether positive values are spaced by factors rather than by differences, over a factor of four at least.
+    """Return whether positive values are spaced by factors rather than by differences, over a factor of four at least.
 
     Examples
     --------
@@ -92,13 +92,13 @@ def _unevenness(values: Sequence[float]) -> float:
 
 
 def _scale(ax: "Axes", values: list[float]) -> None:
-    """Choose the axis, and mark the values themselves where there are few."""
+    """Set the scale of the axis; a few values are its ticks."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     positive = [value for value in values if value > 0]
     if is_geometric(values):
         ax.set_xscale("log")
-    elif values[0] == 0 and is_geometric(positive):  # a weight decay of 0 beside 1e-5, 1e-4
+    elif values[0] == 0 and is_geometric(positive):  # e.g. a weight decay of 0, 1e-5, 1e-4
         ax.set_xscale("symlog", linthresh=positive[0])
     if len(values) <= 8:
         ax.xaxis.set_major_locator(FixedLocator(values))
