@@ -522,7 +522,7 @@ def test_a_run_on_images_without_labels_ends_with_a_figure_and_no_table(make_con
     fit_and_report(Contrastive(config))
     folder = RunFolder.of(config)
     assert capsys.readouterr().out.splitlines() == [
-        "no table: there are no labelled images to judge by",
+        "no table: there are no labelled images to evaluate",
         str(folder.curves),
     ]
     assert summary(config)["status"] == "finished"

@@ -136,7 +136,7 @@ class LogConfig:
     wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
     tensorboard: bool = option(False, resume="free")  # also write TensorBoard events into <run>/tensorboard
     level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
-    progress: bool = option(True, resume="free")  # a progress bar, where there is a terminal
+    progress: bool = option(True, resume="free")  # a progress bar, on a terminal or in a notebook
 
     def check(self) -> None:
         """Raise a ConfigError for an impossible folder or an unknown measure. Called before any data is opened."""

@@ -1,7 +1,7 @@
-"""The end of a run: one table and one figure.
+"""The final report of a run: one table and one figure.
 
-The table judges the trained backbone beside the same backbone untrained and beside raw pixels, all by the same probes on
-the same samples: without the two baselines an accuracy says little.
+The table compares the trained backbone with two baselines, the same backbone untrained and raw pixels, by the same probes on
+the same samples.
 """
 
 import json
@@ -28,7 +28,7 @@ from ssl_eval.table import NOTHING
 _message = logging.getLogger(__name__)
 
 LABELS_PER_CLASS = 10
-DRAWS = 5  # of the few labels
+DRAWS = 5  # random choices of the labels
 COLUMNS = ("kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class")
 PIXELS = 32  # raw pixels are compared at this edge length at most
 Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
@@ -75,11 +75,11 @@ def report_run(folder: str | Path, method: type[BaseModel], data: Any, device: s
 def write_report(model: BaseModel) -> list[str]:
     """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
 
-    A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote that gives the reason. If
-    none can be computed there is no table.
+    A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote. If no cell can be
+    computed, there is no table.
     """
     judged = model.num_classes > 1 and model.run.loaders.evaluation
-    lines = _table(model) if judged else ["no table: there are no labelled images to judge by"]
+    lines = _table(model) if judged else ["no table: there are no labelled images to evaluate"]
     if not model.run.distributed.is_main:
         return []
     try:
@@ -93,7 +93,7 @@ def write_report(model: BaseModel) -> list[str]:
 
 
 def _table(model: BaseModel) -> list[str]:
-    """Judge the three encoders, which takes all ranks; write the table and return it and its path."""
+    """Evaluate the three encoders on all ranks; write the table and return it and its path."""
     rows: list[list[object]] = []
     missing: dict[str, None] = {}  # footnotes, in the order of the table
     untrained = _untrained(model)
@@ -135,7 +135,7 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def _untrained(model: BaseModel) -> Callable[[Tensor], Tensor]:
-    """Return the encoder as it was before the first step: the same seed makes the same weights."""
+    """Return the encoder before training: the same seed gives the same weights."""
     fresh = type(model)(model.config)
     fresh.use(model.run)
     fresh.build()
