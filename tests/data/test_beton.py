@@ -146,7 +146,7 @@ def test_hundreds_of_epochs_leak_neither_threads_nor_memory(jpeg_file):
 
 
 @needs_ffcv
-def test_a_batch_that_is_held_is_never_overwritten(jpeg_file):
+def test_batch_that_is_held_is_never_overwritten(jpeg_file):
     """FFCV's own loader hands out its ring of buffers."""
     loader = Loader(BetonSource(jpeg_file, memory=0), views("simclr", size=16), batch_size=4, num_workers=2)
     held = list(loader)
@@ -168,7 +168,7 @@ def damage(path, position, kind):
 
 @needs_ffcv
 @pytest.mark.parametrize("kind", ["truncated", "no image"])
-def test_a_damaged_sample_is_named_or_replaced(jpeg_file, tmp_path, kind):
+def test_damaged_sample_is_named_or_replaced(jpeg_file, tmp_path, kind):
     path = tmp_path / "damaged.beton"
     path.write_bytes(jpeg_file.read_bytes())
     damage(path, 5, kind)
@@ -203,7 +203,7 @@ def test_damage_anywhere_is_an_error_of_ours_or_other_pixels(tmp_path, photograp
     assert all("damaged.beton" in message for message in messages)
 
 
-def test_a_table_that_points_out_of_the_file_is_an_error(source, tmp_path):
+def test_table_that_points_out_of_the_file_is_an_error(source, tmp_path):
     path = tmp_path / "table.beton"
     write_beton(source, path)
     whole = path.read_bytes()
@@ -214,7 +214,7 @@ def test_a_table_that_points_out_of_the_file_is_an_error(source, tmp_path):
 
 @needs_ffcv
 @pytest.mark.parametrize("left", [0, 10, 3000, 0.5, 0.999])
-def test_a_file_that_is_cut_off_is_an_error(jpeg_file, tmp_path, left):
+def test_file_that_is_cut_off_is_an_error(jpeg_file, tmp_path, left):
     path, whole = tmp_path / "short.beton", jpeg_file.read_bytes()
     path.write_bytes(whole[: int(left * len(whole)) if left < 1 else left])
     with pytest.raises(ValueError, match=r"short.beton': (it is not a .beton file|the file is damaged or cut off)"):
@@ -297,7 +297,7 @@ def test_another_version_of_the_format_is_an_error(source, tmp_path):
 
 
 @needs_ffcv
-def test_the_tables_are_those_that_ffcv_itself_reads(jpeg_file, tmp_path):
+def test_tables_are_those_that_ffcv_itself_reads(jpeg_file, tmp_path):
     """Oracle: FFCV's own reader, and its writer with other fields beside the image."""
     from ffcv.fields import BytesField, FloatField, IntField, JSONField, NDArrayField, RGBImageField
     from ffcv.reader import Reader
@@ -335,7 +335,7 @@ def test_files_that_are_none_are_named(tmp_path, source):
         write_beton(source, tmp_path / "x.beton", mode="png")
 
 
-def test_without_ffcv_raw_images_are_read_and_jpeg_says_how_to_install_it(tmp_path, source, monkeypatch):
+def test_without_ffcv_raw_images_are_read_and_jpeg_raises(tmp_path, source, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     turbojpeg.cache_clear()
     write_beton(source, tmp_path / "raw.beton")

@@ -27,7 +27,7 @@ def test_digits_are_those_of_scikit_learn():
         assert label in theirs.target[found]
 
 
-def test_the_loaders_of_a_run():
+def test_loaders_of_a_run():
     loaders = DataConfig(dataset="FakeData", views="simclr").open(64, seed=0)
     assert loaders.num_classes == 10
     assert loaders.image_shape == (3, 32, 32)
@@ -46,7 +46,7 @@ def test_cifar10_as_class_folders(cifar10_folder):
     assert list(loaders.evaluation) == ["cifar10"]
 
 
-def test_the_executor_is_a_key():
+def test_executor_is_a_key():
     fused, device = (
         DataConfig(executor=executor, views="simclr").open(64, seed=0, world_size=2, rank=1)
         for executor in ("auto", "device")
@@ -60,7 +60,7 @@ def test_the_executor_is_a_key():
     assert next(iter(DataConfig(dtype="bfloat16").open(64, seed=0).reference))[0][0].dtype == torch.float32
 
 
-def test_the_device_is_chosen_by_what_fits(monkeypatch):
+def test_device_is_chosen_by_what_fits(monkeypatch):
     """What torch would say on a machine with a GPU; this one has none."""
     source = ArraySource(np.zeros((1000, 32, 32, 3), np.uint8))
     unread = ArraySource(np.zeros((4, 32, 32, 3), np.uint8))
@@ -76,7 +76,7 @@ def test_the_device_is_chosen_by_what_fits(monkeypatch):
         DataConfig(executor="device")._device(unread)
 
 
-def test_a_preset_can_be_changed_by_a_mapping():
+def test_preset_can_be_changed_by_a_mapping():
     """As it stands in YAML: lists for pairs."""
     mapping = yaml.safe_load("{preset: dino, num_local: 1, crop_scale: [0.5, 1.0], rotation: 10}")
     specs = DataConfig(views=[mapping, {"flip": 0.5}], dataset="FakeData").open(32, seed=0).train.views
@@ -142,12 +142,12 @@ def test_own_views_by_mappings():
         ),
     ],
 )  # fmt: skip
-def test_bad_input_names_the_key(options, error, message):
+def test_invalid_input_names_the_key(options, error, message):
     with pytest.raises(error, match=message):
         DataConfig(**options).open(8, seed=0)
 
 
-def test_without_a_network_the_error_says_what_to_do(tmp_path, monkeypatch):
+def test_without_a_network_the_error_names_the_remedy(tmp_path, monkeypatch):
     """Oracle: torchvision's own download, to an address that nobody listens at."""
     from torchvision.datasets import CIFAR10
 

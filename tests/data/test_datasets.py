@@ -59,7 +59,7 @@ def test_cifar(tmp_path, monkeypatch, name, key, names):
     assert opened.class_names[3] == "class 3"
 
 
-def test_a_pickle_that_is_not_torchvisions_own_is_never_loaded(tmp_path):
+def test_pickle_that_is_not_torchvisions_own_is_never_loaded(tmp_path):
     """CIFAR's files are pickles, which can name any function to call: their checksums are compared before."""
 
     class Attack:
@@ -76,7 +76,7 @@ def test_a_pickle_that_is_not_torchvisions_own_is_never_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST", "EMNIST"])
-def test_the_mnist_family(tmp_path, name):
+def test_mnist_family(tmp_path, name):
     folder = tmp_path / name / "raw"
     folder.mkdir(parents=True)
     train, test = images(8, 28, ()), images(5, 28, ())
@@ -131,7 +131,7 @@ def test_stl10_without_labels_trains_on_them_and_keeps_labelled_images_for_refer
 
 
 @pytest.mark.parametrize("split", ["", "unlabeled"])
-def test_the_labelled_part_is_that_of_the_labelled_images(stl10, split):
+def test_labelled_part_is_that_of_the_labelled_images(stl10, split):
     """As many of each class as were chosen for training on that share; crops and flips, but no others where flips are wrong."""
     root, parts = stl10
     config = DataConfig(dataset="STL10", root=str(root), download=False, split=split, per_class=1 if not split else 0)
@@ -172,7 +172,7 @@ def write_folder(root, count):
     return batch
 
 
-def test_unlabelled_folders_beside_labelled_ones(tmp_path):
+def test_unlabelled_folders_next_to_labelled_ones(tmp_path):
     labelled = write_folder(tmp_path / "train" / "a", 4)
     write_folder(tmp_path / "val" / "a", 3)
     loose = write_folder(tmp_path / "unlabeled", 6)
@@ -233,7 +233,7 @@ def test_label_noise_is_symmetric_and_seeded():
     assert (noisy(labels, 5, 1.0, seed=0) != labels).all()
 
 
-def test_a_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():
+def test_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():
     plain, noise = (DataConfig(dataset="digits", label_noise=share).open(32, seed=0) for share in (0.0, 0.4))
     wrong = noise.train.source.labels != plain.train.source.labels
     assert 0.3 < wrong.mean() < 0.5
@@ -254,6 +254,6 @@ def test_a_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():
         ({"split": "unlabeled"}, r"data.split='unlabeled': expected 'train' for digits"),
     ],
 )
-def test_impossible_parts_are_refused(options, message):
+def test_impossible_parts_raise(options, message):
     with pytest.raises(ValueError, match=message):
         DataConfig(dataset="digits", **options).open(32, seed=0)

@@ -43,7 +43,7 @@ def test_it_gives_the_batches_of_the_processor(source, options):
         assert steps == len(on_host)
 
 
-def test_a_subset_keeps_its_ids_and_so_its_views():
+def test_subset_keeps_its_ids_and_so_its_views():
     whole = array_source()
     part = Subset(whole, np.arange(7, 47, 2))
     on_host, on_device = (next(iter(make(part, shuffle=False, device=device))) for device in (None, "cpu"))
@@ -62,7 +62,7 @@ def test_it_starts_anywhere_as_if_it_had_never_stopped(source):
         assert all(torch.equal(a, b) for a, b in zip(ours[0], theirs[0]))
 
 
-def test_a_batch_that_is_held_is_never_overwritten(source):
+def test_batch_that_is_held_is_never_overwritten(source):
     iterator = iter(make(source, device="cpu"))
     held = next(iterator)
     kept = [held[0][0].clone(), held[1].clone()]
@@ -83,7 +83,7 @@ def test_bfloat16_is_float32_rounded(source, device):
 
 
 @pytest.mark.parametrize("device", [None, "cpu"])
-def test_the_parameters_of_the_views_are_returned(source, device):
+def test_parameters_of_the_views_are_returned(source, device):
     loader = make(source, device=device, seed=3, return_parameters=True).start(2, 1)
     images, _, indices, parameters = next(iter(loader))
     assert len(parameters) == len(images) == 2
@@ -122,7 +122,7 @@ def test_images_that_may_not_be_written_are_taken_as_well():
     assert len(next(iter(make(source, device="cpu")))[1]) == 8
 
 
-def test_what_is_not_in_memory_is_refused(tmp_path):
+def test_source_that_is_not_in_memory_raises(tmp_path):
     from PIL import Image
 
     (tmp_path / "a").mkdir()

@@ -169,7 +169,7 @@ def test_views_are_channels_last(executor, noise):
     assert executor(noise, spec, drawn(noise, spec)).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_device_executor_never_waits_for_the_device(noise):
+def test_device_executor_never_waits_for_the_device(noise):
     """Oracle: torch's fake tensors, which have no values: whatever asks for one raises."""
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 

@@ -145,12 +145,12 @@ def test_samples_that_cannot_be_read_are_named_or_replaced(noise):
         ),
     ],
 )
-def test_what_is_no_image_or_label_is_said(dataset, options, message):
+def test_invalid_image_or_label_raises(dataset, options, message):
     with pytest.raises(ValueError, match=message):
         IndexedSource(dataset, **options)
 
 
-def test_a_loader_takes_it_like_any_source(hugging_face, noise):
+def test_loader_takes_it_like_any_source(hugging_face, noise):
     from ssl_data import ArraySource
 
     options = {"views": views("simclr", size=32), "batch_size": 3, "num_workers": 2}

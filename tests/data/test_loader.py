@@ -38,7 +38,7 @@ def test_shapes_types_and_memory_format(source):
     assert torch.equal(labels, indices % 5)
 
 
-def test_an_epoch_sees_each_sample_once_and_each_epoch_has_its_own_order(source):
+def test_epoch_sees_each_sample_once_and_each_epoch_has_its_own_order(source):
     loader = make(source, drop_last=False)
     first, second = ([i for batch in loader for i in batch[2].tolist()] for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(50))
@@ -51,7 +51,7 @@ def test_threads_do_not_change_a_pixel(source):
     assert equal(drain(make(source, num_workers=1)), drain(make(source, num_workers=3)))
 
 
-def test_a_batch_that_several_calls_make_is_the_one_that_one_call_makes():
+def test_batch_that_several_calls_make_is_the_one_that_one_call_makes():
     images = np.random.default_rng(2).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
     cut, small = (make(ArraySource(images), batch_size=size, num_workers=2) for size in (600, 100))
     assert len(cut._batches.job(np.arange(600), 0)[1]) > 1
@@ -60,7 +60,7 @@ def test_a_batch_that_several_calls_make_is_the_one_that_one_call_makes():
     assert all(torch.equal(whole[0][view], torch.cat([part[0][view] for part in parts])) for view in (0, 1))
 
 
-def test_the_batch_size_does_not_change_a_view(source):
+def test_batch_size_does_not_change_a_view(source):
     small, large = drain(make(source, batch_size=5)), drain(make(source, batch_size=10))
     joined = [torch.cat([a[0][0], b[0][0]]) for a, b in zip(small[::2], small[1::2])]
     assert all(torch.equal(a, b[0][0]) for a, b in zip(joined, large))
@@ -90,7 +90,7 @@ def test_ranks_share_the_same_global_batches(source, world_size, drop_last):
     assert equal(alone, together(ranks))
 
 
-def test_a_run_that_is_resized_goes_on_with_the_same_stream(source):
+def test_resized_run_continues_the_same_stream(source):
     """From one rank to four at a step boundary, to two in the next epoch, and back to one."""
     loader = make(source)
     alone = [drain(loader), drain(loader), drain(loader)]
@@ -134,12 +134,12 @@ def test_it_starts_anywhere_as_if_it_had_never_stopped(source, epoch, step):
     assert equal(drain(resumed), through[epoch + 1])
 
 
-def test_the_seed_changes_order_and_views(source):
+def test_seed_changes_order_and_views(source):
     a, b = drain(make(source, seed=0)), drain(make(source, seed=1))
     assert not torch.equal(a[0][2], b[0][2])
 
 
-def test_a_batch_that_is_held_is_never_overwritten(source):
+def test_batch_that_is_held_is_never_overwritten(source):
     iterator = iter(make(source))
     held = next(iterator)
     kept = held[0][0].clone()
@@ -160,7 +160,7 @@ def test_early_breaks_leave_no_thread_behind(source):
     assert threading.active_count() == before
 
 
-def test_an_error_in_the_background_reaches_the_consumer(tmp_path, source):
+def test_error_in_the_background_reaches_the_consumer(tmp_path, source):
     from PIL import Image
 
     (tmp_path / "a").mkdir()
@@ -173,7 +173,7 @@ def test_an_error_in_the_background_reaches_the_consumer(tmp_path, source):
         drain(loader)
 
 
-def test_what_stands_in_for_a_bad_file_is_the_same_for_all_workers_and_ranks(tmp_path, source):
+def test_replacement_is_the_same_for_all_workers_and_ranks(tmp_path, source):
     from PIL import Image
 
     (tmp_path / "a").mkdir()
@@ -217,7 +217,7 @@ def test_images_of_different_sizes_give_the_same_views_as_from_memory(tmp_path, 
         ({"rank": 2, "world_size": 2}, "rank < world_size"),
     ],
 )
-def test_impossible_batches_are_refused(source, options, message):
+def test_impossible_batches_raise(source, options, message):
     with pytest.raises(ValueError, match=message):
         make(source, **options)
 

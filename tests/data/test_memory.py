@@ -8,7 +8,7 @@ from ssl_data import ArraySource, Loader, views
 from ssl_data.memory import KEPT, Memory
 
 
-def test_memory_that_nobody_holds_is_used_again():
+def test_unreferenced_memory_is_reused():
     memory = Memory()
     tensor = memory.empty((5, 4), torch.float32)
     first = tensor.data_ptr()
@@ -51,7 +51,7 @@ def test_no_more_than_a_few_blocks_wait():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_kept_of_batches_stays_as_it_was(dtype):
+def test_kept_batches_do_not_change(dtype):
     source = ArraySource(np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), dtype=np.uint8))
     loader = Loader(source, views("simclr", size=16), batch_size=8, num_workers=2, dtype=dtype)
     kept, copies, places = [], [], set()

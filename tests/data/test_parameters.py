@@ -81,7 +81,7 @@ def test_parameters_keep_to_their_ranges():
     assert set(drawn["order"]) == set(range(24))
 
 
-def test_what_is_not_applied_has_its_neutral_value():
+def test_omitted_operations_have_neutral_parameters():
     spec = ViewSpec(size=32, jitter=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
     drawn = sample_parameters(spec, 0, 0, np.arange(1000), 0, 32, 32)
     names = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0}

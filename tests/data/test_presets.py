@@ -42,7 +42,7 @@ def test_evaluation_resizes_to_256_and_cuts_out_224():
     assert views("evaluation", size=32) == [ViewSpec(size=32, resize=32)]
 
 
-def test_the_blur_of_224_pixels_has_the_papers_kernel():
+def test_blur_of_224_pixels_has_the_papers_kernel():
     """Grill et al. 2020, appendix B: a kernel of 23 by 23, sigma from 0.1 to 2.0."""
     first = views("byol", size=224)[0]
     assert (first.blur_kernel_size, first.blur_sigma) == (23, (0.1, 2.0))
@@ -83,6 +83,6 @@ def test_unknown_preset_and_operation_name_the_nearest():
         {"blur": 0.5, "size": 1},
     ],
 )  # fmt: skip
-def test_impossible_numbers_are_refused(wrong):
+def test_impossible_numbers_raise(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ViewSpec(**wrong)

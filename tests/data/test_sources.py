@@ -27,7 +27,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_arrays_of_the_wrong_kind_say_how_to_convert():
+def test_arrays_of_the_wrong_kind_name_the_conversion():
     with pytest.raises(ValueError, match=r"transpose\(0, 2, 3, 1\)"):
         ArraySource(np.zeros((4, 3, 8, 8), np.uint8))
     with pytest.raises(ValueError, match="uint8"):
@@ -48,7 +48,7 @@ def test_arrays_of_the_wrong_kind_say_how_to_convert():
         (["1", "2", "3", "4"], "expected one integer or name a label"),
     ],
 )
-def test_labels_that_would_change_are_refused(labels, shown):
+def test_labels_that_would_change_raise(labels, shown):
     images = np.zeros((4, 8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match=shown):
         ArraySource(images, labels)
@@ -75,7 +75,7 @@ def test_class_folders_are_sorted_and_small_images_are_kept(folder):
     assert np.array_equal(source.image(5), np.asarray(Image.open(folder / "dog" / "1.png")))
 
 
-def test_a_folder_without_classes_has_no_labels(folder):
+def test_folder_without_classes_has_no_labels(folder):
     source = FolderSource(folder / "cat")
     assert source.labels.tolist() == [-1] * 4
     assert source.class_names == []
@@ -92,7 +92,7 @@ def test_missing_and_empty_folders_are_named(tmp_path):
         FolderSource(tmp_path / "cats")
 
 
-def test_images_beside_class_folders_and_hidden_names(folder):
+def test_images_next_to_class_folders_and_hidden_names(folder):
     (folder / ".thumbnails").mkdir()
     (folder / "cat" / "._0.png").write_bytes(b"what an Apple leaves on a stick")
     assert len(FolderSource(folder)) == 8
@@ -167,7 +167,7 @@ def damaged(kind, whole):
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "truncated", "header"])
-def test_a_bad_file_is_named_or_replaced_by_the_next_of_its_class(folder, kind):
+def test_bad_file_is_named_or_replaced_by_the_next_of_its_class(folder, kind):
     bad = folder / "cat" / "3.png"
     bad.write_bytes(damaged(kind, bad.read_bytes()))
     with pytest.raises(ValueError, match=r"sample 3, '.*cat/3.png', cannot be read: .*; repair or remove it"):
@@ -187,7 +187,7 @@ def test_no_damaged_format_goes_unnoticed(tmp_path, extension, kind, noise):
         FolderSource(tmp_path, memory=0).image(0)
 
 
-def test_what_stands_in_does_not_depend_on_what_was_read_before(folder):
+def test_replacement_does_not_depend_on_the_order_of_reads(folder):
     for number in (1, 2):
         (folder / "cat" / f"{number}.png").write_bytes(b"")
     forwards, backwards = (FolderSource(folder, "skip", memory=0, skip_limit=0.5) for _ in range(2))
@@ -212,7 +212,7 @@ def test_skipping_is_counted_reported_once_and_has_a_limit(folder, caplog):
         source.image(0)
 
 
-def test_a_class_that_cannot_be_read_at_all_is_an_error(folder):
+def test_class_that_cannot_be_read_at_all_is_an_error(folder):
     for number in range(4):
         (folder / "cat" / f"{number}.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"no sample of the class of 0, '.*0.png', can be read"):
@@ -249,7 +249,7 @@ def test_modes_of_pil_become_rgb(tmp_path):
     assert np.array_equal(images[5], np.rot90(base, -1))
 
 
-def test_floating_point_images_are_refused(tmp_path):
+def test_floating_point_images_raise(tmp_path):
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "0.tif")
     with pytest.raises(ValueError, match=r"0\.tif', cannot be read: its pixels are floating-point"):
         FolderSource(tmp_path)
@@ -286,7 +286,7 @@ _TWELVE = _RANDOM.integers(0, 4096, (8, 8, 3)).astype("<u2")
     ],
     ids=["rgbx", "rgba", "13", "5", "12 bits", "12-bit rgb", "32 bits", "png", "pages"],
 )
-def test_images_that_would_lose_information_are_refused(tmp_path, content, message):
+def test_images_that_would_lose_information_raise(tmp_path, content, message):
     path = tmp_path / "0.tif"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -310,7 +310,7 @@ def test_frames_of_animations_are_not_dropped(tmp_path):
     assert decode(tmp_path / "one.gif").shape == (8, 8, 3)
 
 
-def test_an_enormous_image_is_refused(tmp_path, monkeypatch):
+def test_enormous_image_raises(tmp_path, monkeypatch):
     save(tmp_path / "a" / "0.png", np.zeros((40, 40, 3), np.uint8))
     for limit in (1000, 700):  # PIL itself warns at the first and raises at the second
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -320,7 +320,7 @@ def test_an_enormous_image_is_refused(tmp_path, monkeypatch):
                 FolderSource(tmp_path)
 
 
-def test_a_fraction_is_balanced_seeded_and_keeps_the_ids():
+def test_fraction_is_balanced_seeded_and_keeps_the_ids():
     labels = np.repeat(np.arange(4), 50)
     part = chosen(labels, fraction=0.2, imbalance=1.0, seed=0)
     assert np.bincount(labels[part]).tolist() == [10] * 4
@@ -331,7 +331,7 @@ def test_a_fraction_is_balanced_seeded_and_keeps_the_ids():
     assert len(source) == 40
 
 
-def test_an_imbalance_is_an_exponential_tail():
+def test_imbalance_is_an_exponential_tail():
     """Oracle: Cui et al. 2019, n_k = n * r ** (k / (K - 1))."""
     labels = np.repeat(np.arange(5), 100)
     counts = np.bincount(labels[chosen(labels, 1.0, 0.01, seed=0)])

@@ -77,7 +77,7 @@ def test_jpeg_files_are_stored_as_they_are_if_they_are_upright_and_in_colour(tmp
         assert np.abs(written.image(position) - expected).mean() < 2, position
 
 
-def test_a_sample_that_no_page_holds_is_named(tmp_path):
+def test_sample_that_no_page_holds_is_named(tmp_path):
     large = ArraySource(np.zeros((2, 900, 900, 3), np.uint8))
     with pytest.raises(
         ValueError, match=r"sample 0 takes 2,430,000 bytes, a page of the file 2,097,152: set page_size"
@@ -88,7 +88,7 @@ def test_a_sample_that_no_page_holds_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("nameless", [True, False])
-def test_an_error_leaves_what_was_there(tmp_path, source, monkeypatch, nameless):
+def test_error_leaves_what_was_there(tmp_path, source, monkeypatch, nameless):
     if not nameless:
         monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     path = tmp_path / "out" / "x.beton"
@@ -139,7 +139,7 @@ def test_killed_in_the_middle_it_leaves_nothing_behind(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, noise):
+def test_full_disk_is_reported_and_leaves_nothing(tmp_path, noise):
     """A limit on the size of files stands for the disk's: the system refuses to write in the same way."""
     (tmp_path / "out").mkdir()
     np.savez(tmp_path / "x.npz", images=np.repeat(noise, 200, axis=0))  # 15 MB, behind a page of headers
@@ -162,7 +162,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, noise):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_command_converts_folders_archives_data_sets_and_files(tmp_path, source, noise, capfd):
+def test_command_converts_folders_archives_data_sets_and_files(tmp_path, source, noise, capfd):
     folder = tmp_path / "folder" / "cat"
     folder.mkdir(parents=True)
     for number in range(4):
@@ -191,7 +191,7 @@ def test_the_command_converts_folders_archives_data_sets_and_files(tmp_path, sou
     assert "1 of them replaced" in capfd.readouterr().out
 
 
-def test_the_command_is_named_ssl_data():
+def test_command_is_named_ssl_data():
     project = tomllib.loads((Path(__file__).parents[2] / "packages" / "ssl-data" / "pyproject.toml").read_text())[
         "project"
     ]
@@ -199,7 +199,7 @@ def test_the_command_is_named_ssl_data():
     assert getattr(importlib.import_module(module), function) is main
 
 
-def test_the_command_names_what_it_cannot_read(tmp_path, capsys):
+def test_command_names_what_it_cannot_read(tmp_path, capsys):
     for name, message in (
         ("nowhere", "SOURCE='nowhere': expected a folder"),
         (str(tmp_path), "no class folder and no image in it"),
@@ -230,7 +230,7 @@ def test_labels_with_a_fraction_are_not_written(tmp_path, source):
     assert not (tmp_path / "x.beton").exists()
 
 
-def test_an_archive_with_a_pickle_is_refused_unread(tmp_path, capsys):
+def test_archive_with_a_pickle_raises_unread(tmp_path, capsys):
     class Attack:
         def __reduce__(self):
             return open, (str(tmp_path / "it ran"), "w")

@@ -28,7 +28,7 @@ def test_per_class_accuracy_averages_to_scikit_learns_balanced_accuracy(scored):
     assert float(per_class_accuracy(scores, labels).mean()) == pytest.approx(expected)
 
 
-def test_a_class_without_samples_has_no_accuracy():
+def test_class_without_samples_has_no_accuracy():
     values = per_class_accuracy(torch.eye(3), torch.tensor([0, 1, 0]))
     assert values[:2].tolist() == [0.5, 1.0]
     assert math.isnan(values[2])
@@ -88,7 +88,7 @@ def test_counts_of_ranks_add_up_to_those_of_one(scored, num_ranks):
     assert total.counts[0] == 500
 
 
-def test_a_batch_without_samples_counts_nothing():
+def test_batch_without_samples_counts_nothing():
     counter = AccuracyCounter(topk=(1,))
     counter.update(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
     assert counter.counts.tolist() == [0, 0]
@@ -115,6 +115,6 @@ def test_a_batch_without_samples_counts_nothing():
         (torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), (1,), "1 of 2 rows.*diverged"),
     ],
 )
-def test_accuracy_refuses_what_it_cannot_count(scores, labels, topk, message):
+def test_accuracy_of_invalid_scores_raises(scores, labels, topk, message):
     with pytest.raises(ValueError, match=message):
         accuracy(scores, labels, topk=topk)

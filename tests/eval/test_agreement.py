@@ -68,7 +68,7 @@ def test_agreement_equals_scikit_learns(generator):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
-def test_the_assignment_costs_what_scipys_costs(generator, n):
+def test_assignment_costs_what_scipys_costs(generator, n):
     for cost in (torch.randn(n, n, generator=generator), torch.randint(0, 3, (n, n), generator=generator)):
         rows, columns = scipy.optimize.linear_sum_assignment(cost.numpy())
         ours = best_assignment(cost)
@@ -130,7 +130,7 @@ def test_reliability_equals_scikit_learns_calibration_curve(generator):
     assert ours.largest_error == pytest.approx(gap.max(), rel=1e-6)
 
 
-def test_a_certain_classifier_that_is_right_has_no_error():
+def test_certain_classifier_that_is_right_has_no_error():
     assert reliability(torch.eye(3), torch.arange(3)).expected_error == 0.0
 
 
@@ -143,7 +143,7 @@ def test_bootstrap_interval_is_near_scipys(generator):
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(3, 9), (0, 0), (40, 41), (0, 12), (700, 600)])
-def test_the_paired_test_equals_scipys_binomial_test(only_first, only_second):
+def test_paired_test_equals_scipys_binomial_test(only_first, only_second):
     first = torch.tensor([True] * only_first + [False] * only_second + [True] * 50)
     second = torch.tensor([False] * only_first + [True] * only_second + [True] * 50)
     result = paired_test(first, second)
@@ -155,7 +155,7 @@ def test_the_paired_test_equals_scipys_binomial_test(only_first, only_second):
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
-def test_the_interval_of_a_mean_equals_scipys(generator, n):
+def test_interval_of_a_mean_equals_scipys(generator, n):
     values = torch.rand(n, generator=generator, dtype=torch.float64)
     peer = scipy.stats.t.interval(0.95, n - 1, loc=values.mean(), scale=scipy.stats.sem(values))
     assert mean_interval(values) == pytest.approx(peer, rel=1e-7)
@@ -179,6 +179,6 @@ def test_the_interval_of_a_mean_equals_scipys(generator, n):
         (lambda: paired_test(torch.ones(3).bool(), torch.ones(4).bool()), "3 and 4"),
     ],
 )
-def test_what_cannot_be_is_refused(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -26,7 +26,7 @@ def row(*values, hits=None):
         ([row(0.90, 0.90), row(0.95, 0.95)], None),  # no deviation known of either
     ],
 )
-def test_best_is_named_only_where_the_difference_holds(rows, best):
+def test_best_is_named_only_if_the_difference_is_significant(rows, best):
     assert best_row(rows) == best
 
 

@@ -48,7 +48,7 @@ def test_tsne_is_as_good_a_map_as_scikit_learns(make_features):
     assert torch.equal(ours, tsne(features, perplexity=20))
 
 
-def test_duplicates_and_what_cannot_be():
+def test_duplicates_and_invalid_positions():
     assert torch.isfinite(tsne(torch.ones(30, 3), perplexity=5, iterations=20)).all()
     with pytest.raises(ValueError, match="a third of the 30 samples"):
         tsne(torch.rand(30, 3), perplexity=20)

@@ -51,12 +51,12 @@ def test_everything_comes_as_tensors(tmp_path, full_evaluation):
         ({"per_class": [1]}, "per_class", "'per_class' must be of type dict"),
     ],
 )
-def test_what_is_not_what_it_should_be_is_named(tmp_path, values, part, message):
+def test_damaged_evaluation_is_named(tmp_path, values, part, message):
     with pytest.raises(ValueError, match=r"standard\.json'.*" + message):
         getattr(record(tmp_path, **values), part or "values")
 
 
-def test_a_damaged_file_is_named_and_nothing_is_written(make_run):
+def test_damaged_file_is_named_and_nothing_is_written(make_run):
     folder = make_run("one", evaluation={"metrics": {"linear": 0.5}})
     (folder / "eval" / "standard.json").write_text('{"protocol":')
     with pytest.raises(ValueError, match=r"eval/standard\.json' is damaged"):
@@ -92,7 +92,7 @@ def evaluated(make_run, name, values, **more):
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_table_of_a_protocol_has_means_and_a_best_that_holds(make_run, tmp_path):
+def test_table_of_a_protocol_has_means_and_a_significant_best(make_run, tmp_path):
     evaluated(make_run, "low", (0.90, 0.91, 0.92), changes={"optim.lr": 1})
     evaluated(make_run, "high", (0.95, 0.96, 0.97), changes={"optim.lr": 2})
     make_run("failed", status="failed", done=2, changes={"optim.lr": 3}, evaluation={"metrics": {"linear": 0.99}})
@@ -138,13 +138,13 @@ def test_single_runs_are_compared_over_test_samples(make_run, tmp_path, wrong, b
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_an_evaluation_of_an_older_state_is_said(make_run):
+def test_evaluation_of_an_older_state_is_noted(make_run):
     folder = make_run("one", evaluation={"metrics": {"linear": 0.5}, "step": 8})
     assert any("evaluated at step 8, the run is at step 24" in note for note in write_report([folder]).tables[1].notes)
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_every_checkpoint_that_was_evaluated_has_a_row_and_the_last_one_stands_for_its_run(make_run, tmp_path):
+def test_every_evaluated_checkpoint_has_a_row(make_run, tmp_path):
     for seed in (0, 1):
         earlier = {8: {"linear": 0.5 + 0.1 * seed}, 16: {"linear": 0.7}}
         evaluation = {"metrics": {"linear": 0.8 + 0.1 * seed}}

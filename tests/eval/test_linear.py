@@ -52,7 +52,7 @@ def test_float32_reaches_the_objective_of_float64(make_features):
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])
-def test_the_objective_ends_within_the_tolerance_of_the_minimum(make_features, tolerance):
+def test_objective_ends_within_the_tolerance_of_the_minimum(make_features, tolerance):
     features, labels = make_features(500, width=32, separation=1.0)
     features = (features - features.mean(0)) / features.std(0)
     minimum = LogisticRegression(features, labels, 4).fit(1e-3, tolerance=1e-12)
@@ -121,7 +121,7 @@ def test_constant_and_repeated_features_change_nothing(make_features):
     assert abs(repeated.accuracy - linear_probe(train, labels, test, test_labels).accuracy) < 0.03
 
 
-def test_the_test_set_chooses_nothing(make_features):
+def test_test_set_chooses_nothing(make_features):
     train, labels = make_features(300)
     test, test_labels = make_features(100, seed=1)
     honest = linear_probe(train, labels, test, test_labels)
@@ -177,7 +177,7 @@ def test_stopping_early_warns(make_features):
         ({"test_features": torch.full((50, 16), math.nan)}, "test_features must be finite"),
     ],
 )
-def test_linear_probe_refuses_what_it_cannot_do(make_features, change, message):
+def test_linear_probe_with_invalid_arguments_raises(make_features, change, message):
     features, labels = make_features(50)
     arguments = {
         "train_features": features,
@@ -214,7 +214,7 @@ def test_few_shot_draws_are_those_of_the_seed(make_features):
     assert few_shot(*data, labels_per_class=5, draws=4, seed=1).accuracies != result.accuracies
 
 
-def test_a_fraction_of_the_labels_is_drawn_class_by_class(make_features, monkeypatch):
+def test_fraction_of_the_labels_is_drawn_class_by_class(make_features, monkeypatch):
     train, labels = make_features(210)
     labels[:10] = 3  # unbalanced
     drawn = []
@@ -233,7 +233,7 @@ def test_a_fraction_of_the_labels_is_drawn_class_by_class(make_features, monkeyp
     assert drawn[-1].tolist() == [1, 1, 1, 1]
 
 
-def test_few_shot_uses_the_labels_it_says_and_no_others(make_features):
+def test_few_shot_uses_only_its_drawn_labels(make_features):
     train, labels = make_features(400, separation=3.0)
     test, test_labels = make_features(200, separation=3.0, seed=1)
     one, many = (few_shot(train, labels, test, test_labels, labels_per_class=n) for n in (1, 50))
@@ -253,7 +253,7 @@ def test_few_shot_uses_the_labels_it_says_and_no_others(make_features):
         ({"draws": 0}, "draws=0: expected 1 or more"),
     ],
 )
-def test_few_shot_refuses_what_it_cannot_do(make_features, change, message):
+def test_few_shot_with_invalid_arguments_raises(make_features, change, message):
     features, labels = make_features(40)
     with pytest.raises(ValueError, match=message):
         few_shot(features, labels, features, labels, **change)

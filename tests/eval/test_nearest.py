@@ -126,7 +126,7 @@ def test_exact_ties_rank_by_index(k, block):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_a_collapsed_encoder_gives_the_first_references(metric):
+def test_collapsed_encoder_gives_the_first_references(metric):
     for row in (torch.ones(5), torch.zeros(5), torch.randn(5, generator=torch.Generator().manual_seed(0))):
         _, indices = nearest(row.expand(3000, 5), row.expand(10, 5), 4, metric)
         assert torch.equal(indices, torch.arange(4).expand(10, 4))
@@ -171,7 +171,7 @@ def test_precision_that_users_allow_for_their_networks_is_not_used(make_features
         torch.set_float32_matmul_precision("highest")
 
 
-def test_a_pair_is_compared_alike_wherever_it_stands():
+def test_similarity_of_a_pair_does_not_depend_on_position():
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(3, 77, generator=generator)
     references = rows[torch.randint(3, (5000,), generator=generator)]

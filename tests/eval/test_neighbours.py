@@ -70,7 +70,7 @@ def test_of_equally_near_references_the_lower_index_votes(reference_chunk):
     torch.testing.assert_close(votes, brute_force(train, labels, test, 7, 0.07, "euclidean", 5))
 
 
-def test_a_collapsed_encoder_scores_no_better_than_its_first_references():
+def test_collapsed_encoder_scores_no_better_than_its_first_references():
     labels = torch.tensor([2, 1, 1, 0, 0, 0])
     votes = knn(torch.ones(6, 4), labels, torch.ones(3, 4), k=3)
     torch.testing.assert_close(votes, torch.tensor([[0.0, 2 / 3, 1 / 3]]).expand(3, 3))
@@ -152,7 +152,7 @@ def test_num_classes_adds_empty_columns(make_features):
         ({"test_features": torch.zeros(50, 16, device="meta")}, "move both to one device"),
     ],
 )
-def test_knn_refuses_what_it_cannot_do(make_features, change, message):
+def test_knn_with_invalid_arguments_raises(make_features, change, message):
     train, labels = make_features(50)
     arguments = {"train_features": train, "train_labels": labels, "test_features": train} | change
     with pytest.raises(ValueError, match=message):

@@ -71,7 +71,7 @@ def test_sgd_probe_is_near_the_minimum_that_the_linear_probe_finds(make_features
     assert torch.equal(ours.scores, again.scores)
 
 
-def test_a_learning_rate_that_diverges_is_not_chosen(make_features):
+def test_learning_rate_that_diverges_is_not_chosen(make_features):
     train, labels = make_features(100, 8)
     kwargs = {"epochs": 20, "batch_size": 16, "weight_decay": 1.0}
     assert sgd_probe(train, labels, train, labels, lrs=(0.01, 1e8), **kwargs).lr == 0.01
@@ -79,7 +79,7 @@ def test_a_learning_rate_that_diverges_is_not_chosen(make_features):
         sgd_probe(train, labels, train, labels, lrs=(1e8, 1e9), **kwargs)
 
 
-def test_the_test_set_takes_no_part_in_any_choice(make_features):
+def test_test_set_takes_no_part_in_any_choice(make_features):
     train, labels = make_features(200, 8)
     test, test_labels = make_features(50, 8, seed=1)
     for probe, chosen in ((ridge_probe, "regularization"), (sgd_probe, "lr")):
@@ -119,7 +119,7 @@ def test_nearest_class_mean_equals_its_definition(make_features, metric):
         (lambda x, y: sgd_probe(x, y, x[:, :3], y), "same width"),
     ],
 )
-def test_what_cannot_be_is_refused(make_features, call, message):
+def test_invalid_arguments_raise(make_features, call, message):
     features, labels = make_features(60, 5)
     with pytest.raises(ValueError, match=message):
         call(features, labels)

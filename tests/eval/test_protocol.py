@@ -18,7 +18,7 @@ def features(make_features):
     return Features(train, labels, test, test_labels, class_names=list("abcdef"))
 
 
-def test_the_standard_protocol(features):
+def test_standard_protocol(features):
     data = features.train, features.train_labels, features.test, features.test_labels
     result = judge(features, Protocol())
     metrics = result["metrics"]
@@ -100,7 +100,7 @@ def _columns_and_row(table):
     return table.columns, list(map(shown, row))
 
 
-def test_a_collapsed_encoder_is_judged_and_not_refused(features):
+def test_collapsed_encoder_is_evaluated(features):
     features.train, features.test = torch.ones_like(features.train), torch.ones_like(features.test)
     metrics = judge(features, Protocol())["metrics"]
     assert metrics["rankme"] == pytest.approx(1, abs=1e-4)
@@ -116,7 +116,7 @@ def test_a_collapsed_encoder_is_judged_and_not_refused(features):
         ({"test_labels": torch.zeros(90)}, "test_labels must be integers"),
     ],
 )
-def test_bad_features_are_refused(features, change, message):
+def test_bad_features_raise(features, change, message):
     for name, value in change.items():
         setattr(features, name, value)
     with pytest.raises(ValueError, match=message):
@@ -141,7 +141,7 @@ PROBES = {"linear", "linear_sgd", "ridge", "class_means", "linear_10_percent", "
         ),
     ],
 )
-def test_what_the_labels_allow_is_computed(features, change, omitted, reason):
+def test_metrics_follow_from_the_labels(features, change, omitted, reason):
     expected = judge(features, EVERYTHING)["metrics"]
     for name, value in change.items():
         setattr(features, name, value)

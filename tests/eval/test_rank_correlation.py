@@ -20,12 +20,12 @@ def test_rank_correlations_are_scipys(n, levels):
     assert kendall(first, second) == pytest.approx(stats.kendalltau(first, second).statistic)
 
 
-def test_a_constant_has_no_correlation():
+def test_constant_has_no_correlation():
     assert math.isnan(spearman(torch.ones(3), torch.arange(3)))
     assert math.isnan(kendall(torch.ones(3), torch.arange(3)))
 
 
 @pytest.mark.parametrize("second", [torch.ones(2), torch.tensor([1.0, 2.0, math.nan]), torch.ones(3, 1)])
-def test_what_cannot_be_ranked_together_is_refused(second):
+def test_invalid_rank_correlation_raises(second):
     with pytest.raises(ValueError, match="must be"):
         spearman(torch.arange(3.0), second)

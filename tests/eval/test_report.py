@@ -28,7 +28,7 @@ def groups_of(*folders):
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_a_sweeps_members_are_called_without_what_the_columns_say(make_run):
+def test_names_of_sweep_runs_omit_the_columns(make_run):
     """The names that ssl-launch gives; where a run has not finished, its whole name tells it from the others."""
     for lr in (1, 2):
         for seed in (0, 1):
@@ -85,14 +85,14 @@ def test_unfinished_runs_are_shown_and_never_averaged(make_run):
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_the_same_seed_twice_is_said(make_run):
+def test_repeated_seed_is_noted(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=1)
     assert any("seed 1 is in more than one run" in note for note in write_report([folder.parent]).tables[0].notes)
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_a_metric_that_some_runs_lack_is_said(make_run):
+def test_metric_that_some_runs_lack_is_noted(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=2)
     text = (folder / "metrics.jsonl").read_text()
@@ -133,7 +133,7 @@ def test_columns_are_named_as_short_as_they_stay_different(make_run):
 
 
 @pytest.mark.usefixtures("tables_only")
-def test_many_differences_leave_out_what_others_settle_and_say_so(make_run):
+def test_columns_settled_by_others_are_omitted_and_noted(make_run):
     many = {f"model.option_{i}": i for i in range(MOST_COLUMNS)}
     folders = [
         make_run("a"),
@@ -198,7 +198,7 @@ def test_report_again_is_the_same_report(make_run):
 
 
 @pytest.mark.parametrize("arguments", [["report"], [], ["report", "nowhere"], ["reprot", "x"], ["report", "."]])
-def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path, monkeypatch, capsys):
+def test_invalid_input_is_one_line_and_exit_code_2(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:
         code = main(arguments)
@@ -218,7 +218,7 @@ def test_command_ends_with_its_exit_code(tmp_path):
     assert result.stderr == "ssl-eval report: 'nowhere': there is no such folder\n"
 
 
-def test_a_damaged_run_alone_stops_the_report_before_anything_is_written(make_run, capsys):
+def test_damaged_run_alone_stops_the_report_before_anything_is_written(make_run, capsys):
     folder = make_run("bad")
     (folder / "summary.json").write_text("{")
     assert main(["report", str(folder.parent)]) == 2
@@ -240,7 +240,7 @@ def test_a_damaged_run_alone_stops_the_report_before_anything_is_written(make_ru
         ("eval/standard.json", '{"protocol": "standard", "step": 24, "metrics": {"knn": 0.5}, "spectrum": 7}'),
     ],
 )
-def test_a_damaged_run_is_left_out_and_named(make_run, capsys, name, text):
+def test_damaged_run_is_left_out_and_named(make_run, capsys, name, text):
     make_run("good", evaluation={"metrics": {"knn_20": 0.5}})
     folder = make_run("bad", changes={"optim.lr": 3}, evaluation={"metrics": {"knn_20": 0.5}})
     (folder / name).write_text(text)
@@ -270,14 +270,14 @@ def test_files_and_folders_without_runs_are_skipped(make_run, capsys):
     assert main(["report", str(file)]) == 2
 
 
-def test_a_place_that_cannot_be_written_is_one_line(make_run, capsys):
+def test_place_that_cannot_be_written_is_one_line(make_run, capsys):
     folder = make_run("one")
     (folder / "report").write_text("a file is in the way")
     assert main(["report", str(folder)]) == 2
     assert "report': File exists" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_earlier_report_whole(make_run, tmp_path, capsys):
+def test_full_disk_is_one_line_and_leaves_the_earlier_report_whole(make_run, tmp_path, capsys):
     """A file system of 2 MiB in memory; mounts need root, and the test is skipped, visibly, where they are refused."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -299,7 +299,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_earlier_report_whole(make_run, t
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_a_failing_figure_leaves_the_earlier_report_whole(make_run, monkeypatch):
+def test_failing_figure_leaves_the_earlier_report_whole(make_run, monkeypatch):
     folder = make_run("one")
     write_report([folder])
     before = {path: path.read_bytes() for path in (folder / "report").iterdir()}
@@ -326,7 +326,7 @@ def test_without_matplotlib_there_are_tables_and_a_hint(make_run, monkeypatch, c
     assert "no figure: figures need matplotlib" in capsys.readouterr().err
 
 
-def test_without_yaml_the_report_says_what_to_install(make_run, monkeypatch, capsys):
+def test_without_yaml_the_package_is_named(make_run, monkeypatch, capsys):
     folder = make_run("one")
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert main(["report", str(folder)]) == 2
@@ -400,7 +400,7 @@ def test_runs_in_their_first_epoch_are_drawn_against_steps(make_run, monkeypatch
     assert loss.get_lines()[0].get_xdata().tolist() == [1, 2, 3, 4]
 
 
-def test_a_figure_with_nothing_in_it_is_refused(make_run, capsys):
+def test_figure_with_nothing_in_it_raises(make_run, capsys):
     folder = make_run("one", status="running", done=0)
     with pytest.raises(NothingToDraw, match="none of the 1 runs"):
         learning_curves([folder], folder / "x.png")
@@ -411,7 +411,7 @@ def test_a_figure_with_nothing_in_it_is_refused(make_run, capsys):
     assert "no curve to draw" in (folder / "report" / "index.html").read_text()
 
 
-def test_a_run_whose_loss_is_not_a_number_is_drawn(make_run):
+def test_run_whose_loss_is_not_a_number_is_drawn(make_run):
     folder = make_run("one", status="failed", done=2)
     with open(folder / "metrics.jsonl", "a") as file:
         file.write(json.dumps({"step": 9, "epoch": 2, "train/loss": float("nan")}) + "\n")

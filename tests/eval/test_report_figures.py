@@ -58,7 +58,7 @@ def test_all_figures_are_written_in_both_formats_and_into_the_page(make_run, ful
     assert f"the {MOST_CLASSES // 2} lowest" in drawn["per_class"].caption
 
 
-def test_a_report_removes_the_figures_of_an_earlier_one(make_run):
+def test_report_removes_the_figures_of_an_earlier_one(make_run):
     folder = make_run("one", done=0, status="running", evaluation={"metrics": {}, "spectrum": [2.0, 1.0]})
     write_report([folder])
     (folder / "report" / "mine.txt").write_text("kept")
@@ -68,7 +68,7 @@ def test_a_report_removes_the_figures_of_an_earlier_one(make_run):
     assert "spectrum.png" not in names
 
 
-def test_a_swept_parameter_is_found_with_its_spacing(sweep, make_run):
+def test_swept_parameter_is_found_with_its_spacing(sweep, make_run):
     failed = make_run("wild", changes={"optim.lr": 10.0}, status="failed", done=1)
     figures = found(*sweep, failed)
     assert "1 that have not finished (crosses)" in figures["accuracy_against_lr"].caption
@@ -101,7 +101,7 @@ def test_spacing(values, geometric):
     assert is_geometric(values) is geometric
 
 
-def test_a_sweep_from_zero_has_a_readable_axis(make_run):
+def test_sweep_from_zero_has_a_readable_axis(make_run):
     folders = [make_run(f"w{i}", changes={"optim.lr": value}) for i, value in enumerate((0.0, 1e-5, 1e-4, 1e-3))]
     with paper():
         figure = found(*folders)["accuracy_against_lr"].draw()
@@ -196,7 +196,7 @@ def test_of_many_groups_the_best_seven_are_named(make_run):
     assert [text.get_text() for text in legend.get_texts()] == [*(f"m{i}" for i in range(2, 9)), "2 others"]
 
 
-def test_a_dollar_in_a_name_is_a_dollar(make_run, tmp_path):
+def test_dollar_in_a_name_is_a_dollar(make_run, tmp_path):
     """matplotlib would read it as mathematics, and stop."""
     folders = [make_run(name, changes={"model.name": name}) for name in ("$\\frac$", "_a")]
     with paper():
@@ -214,7 +214,7 @@ def test_classes_without_samples_leave_a_gap(make_run, full_evaluation):
     assert torch.tensor([bar.get_height() for bar in bars]).isnan().tolist() == [True, *[False] * 9]
 
 
-def test_a_run_far_off_does_not_push_the_others_together(sweep, make_run, tmp_path):
+def test_run_far_off_does_not_push_the_others_together(sweep, make_run, tmp_path):
     failed = make_run("wild", changes={"optim.lr": 1e9}, status="failed", done=1)
     with paper():
         figure = found(*sweep, failed)["accuracy_against_lr"].draw()

@@ -37,7 +37,7 @@ def test_record_reads_the_folder(make_run):
     assert record.table.rows == [["trained", 0.9]]
 
 
-def test_a_run_that_has_just_begun_is_a_run(make_run):
+def test_run_that_has_just_begun_is_a_run(make_run):
     folder = make_run("begun", status="running", done=0)
     (folder / "metrics.jsonl").unlink()
     (folder / "summary.json").unlink()
@@ -55,7 +55,7 @@ def test_metrics_without_lines_are_those_of_the_summary(make_run):
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "preempted"])
-def test_a_torn_last_line_of_an_unfinished_run_is_left_out(make_run, status):
+def test_torn_last_line_of_an_unfinished_run_is_left_out(make_run, status):
     folder = make_run("torn", status=status, done=3)
     whole = RunRecord(folder).lines
     with open(folder / "metrics.jsonl", "a") as file:
@@ -77,7 +77,7 @@ def test_a_torn_last_line_of_an_unfinished_run_is_left_out(make_run, status):
         (24, "\0\0\0", "line 24 is damaged"),
     ],
 )
-def test_a_damaged_line_is_named_with_its_number(make_run, number, line, message):
+def test_damaged_line_is_named_with_its_number(make_run, number, line, message):
     folder = make_run("damaged", status="running")
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     lines[number - 1] = line
@@ -86,7 +86,7 @@ def test_a_damaged_line_is_named_with_its_number(make_run, number, line, message
         RunRecord(folder)
 
 
-def test_a_torn_last_line_of_a_finished_run_is_damage(make_run):
+def test_torn_last_line_of_a_finished_run_is_damage(make_run):
     folder = make_run("torn")
     with open(folder / "metrics.jsonl", "a") as file:
         file.write('{"step": 25, "ep')
@@ -119,7 +119,7 @@ def test_a_torn_last_line_of_a_finished_run_is_damage(make_run):
         ("table.json", '{"title": "", "columns": ["a"], "rows": [[{"mean": [], "n": 2}]]}', "needs mean, std and n"),
     ],
 )
-def test_a_damaged_file_is_named(make_run, name, text, message):
+def test_damaged_file_is_named(make_run, name, text, message):
     folder = make_run("damaged")
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -181,7 +181,7 @@ def test_wrong_type_in_an_evaluation_is_named(make_run, wrong):
         record.check()
 
 
-def test_a_folder_that_is_no_run_says_why(tmp_path):
+def test_folder_that_is_not_a_run_raises(tmp_path):
     with pytest.raises(ValueError, match="is not a run folder: it does not exist"):
         RunRecord(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"is not a run folder: it has no config\.yaml"):

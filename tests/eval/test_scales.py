@@ -107,7 +107,7 @@ def test_scale_changes_no_result(name, scale):
 
 @pytest.mark.parametrize(("scale", "size"), [(1e200, r"e\+200"), (1e-200, "e-200")])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_what_overflows_float64_is_named(name, scale, size):
+def test_overflow_of_float64_is_named(name, scale, size):
     with pytest.raises(ValueError, match=rf"must be between 1e-120 and 1e120.*{size} in row \d+"):
         FUNCTIONS[name](features_of(1.0).double() * scale)
 

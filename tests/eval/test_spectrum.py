@@ -66,14 +66,14 @@ def test_alignment_and_uniformity_equal_their_formulas_over_scipys_distances(mak
     assert uniformity(features) == pytest.approx(np.log(np.exp(-2 * pdist(a.numpy()) ** 2).mean()), rel=1e-9)
 
 
-def test_half_precision_features_are_judged_as_the_numbers_they_are(make_features):
+def test_half_precision_features_equal_their_float_values(make_features):
     features, _ = make_features(200, 8)
     half = features.to(torch.bfloat16)
     for measure in (*SPECTRAL.values(), uniformity):
         assert measure(half) == pytest.approx(measure(half.double()), rel=1e-3)
 
 
-def test_a_collapsed_representation_is_told_from_one_that_is_not(make_features):
+def test_collapsed_representation_is_told_from_one_that_is_not(make_features):
     features, _ = make_features(500, 32)
     collapsed = torch.outer(torch.rand(500), torch.ones(32)).double() + 1e-6 * features
     assert rankme(collapsed) < 1.01 < 10 < rankme(features)
@@ -84,7 +84,7 @@ def test_a_collapsed_representation_is_told_from_one_that_is_not(make_features):
 
 
 @pytest.mark.parametrize("measure", [*SPECTRAL.values(), uniformity, eigenvalues])
-def test_nan_is_refused_with_the_row(measure):
+def test_nan_raises_with_the_row(measure):
     features = torch.rand(20, 4)
     features[7, 2] = torch.nan
     with pytest.raises(ValueError, match="first is row 7"):
@@ -104,6 +104,6 @@ def test_nan_is_refused_with_the_row(measure):
         (lambda: alpha_req(torch.rand(50, 30), first=5, last=5), "first < last"),
     ],
 )
-def test_what_cannot_be_is_refused(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -88,12 +88,12 @@ def test_paths_in_notes_are_never_broken():
         (["a", [0.5]], "got list"),
     ],
 )
-def test_table_refuses_cells_that_it_cannot_show(row, message):
+def test_table_with_invalid_cells_raises(row, message):
     with pytest.raises(ValueError, match=message):
         Table("t", ["", "x"], [row])
 
 
-def test_incomplete_dict_is_refused():
+def test_incomplete_dict_raises():
     with pytest.raises(ValueError, match="got no columns, rows"):
         Table.from_dict({"title": "t"})
 
@@ -151,7 +151,7 @@ def test_latex_compiles(tmp_path):
     assert "Missing character" not in (tmp_path / "paper.log").read_text(errors="replace")
 
 
-def test_best_cells_stand_out_everywhere(table):
+def test_best_cells_are_marked_in_every_format(table):
     table.best = [(0, 2), (1, 1)]
     assert table.to_text().splitlines()[2:7] == [
         "                kNN   10 labels      lr",

@@ -73,7 +73,7 @@ with as_folders([name]) as (folder,):
 """
 
 
-def test_a_project_is_reported_on_like_folders(tmp_path):
+def test_project_is_reported_on_like_folders(tmp_path):
     """Three seeds on two pages, one that crashed, one with a name that no file may have; beside a folder."""
     runs = [run(f"seed{seed}", final=0.9 + 0.01 * seed, seed=seed) for seed in range(3)]
     runs += [run("../etc/passwd", state="crashed", lr=9.0), run("seed0", lr=3.0, final=0.5, history=[])]
@@ -111,7 +111,7 @@ for folder in fetch("wandb:somebody/digits", Path(".")):
     assert json.loads(old.splitlines()[-1]) == {"step": 8, "epoch": 2, "digits/knn": 0.9, "train/loss": 0.625}
 
 
-def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path):
+def test_server_that_does_not_answer_is_one_line(tmp_path):
     code = """
 import ssl_eval.wandb_runs
 from ssl_eval.cli import main
@@ -129,7 +129,7 @@ print(main(["report", "wandb:somebody/digits"]))
     assert not (tmp_path / "report").exists()
 
 
-def test_what_cannot_be_read_is_said_in_one_line(tmp_path):
+def test_unreadable_project_is_one_line(tmp_path):
     code = """
 import os
 from ssl_eval.cli import main
@@ -149,12 +149,12 @@ print(codes + [main(["report", name]) for name in ("wandb:somebody/nowhere", "wa
 
 
 @pytest.mark.parametrize("name", ["wandb:", "wandb:project", "wandb:/project", "wandb:a/b/c"])
-def test_a_name_that_is_none_is_refused(name, capsys):
+def test_unknown_name_raises(name, capsys):
     assert main(["report", name]) == 2
     assert capsys.readouterr().err == f"ssl-eval report: '{name}': expected wandb:entity/project\n"
 
 
-def test_without_wandb_it_says_what_to_install(monkeypatch):
+def test_without_wandb_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match="pip install wandb"):
         write_report(["wandb:somebody/digits"])

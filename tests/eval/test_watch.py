@@ -48,7 +48,7 @@ def test_only_what_is_new_is_read_and_a_torn_line_waits(run):
     assert (live.step, list(live.losses)) == (2, [8.0, 7.0])
 
 
-def test_the_last_line_may_grow_in_place(run):
+def test_last_line_may_grow_in_place(run):
     live = LiveRun(run)
     live.update()
     (run / "metrics.jsonl").write_text(line(1, epoch=1, **{"digits/knn": 0.5}))
@@ -56,7 +56,7 @@ def test_the_last_line_may_grow_in_place(run):
     assert (live.epoch, live.accuracy, len(live.losses)) == (1, 0.5, 1)
 
 
-def test_a_resumed_run_cuts_its_file(run):
+def test_resumed_run_cuts_its_file(run):
     append(run, line(2) + line(3) + line(4))
     live = LiveRun(run)
     live.update()
@@ -75,7 +75,7 @@ def test_damage_is_passed_over(run, text):
     assert (live.step, live.status) == (2, "running")
 
 
-def test_a_run_without_lines_or_configuration_is_shown(make_run):
+def test_run_without_lines_or_configuration_is_shown(make_run):
     folder = make_run("new", status="running", done=0)
     (folder / "metrics.jsonl").unlink()
     (folder / "config.yaml").write_text("{")
@@ -97,7 +97,7 @@ def test_time_left_is_at_the_pace_so_far(run):
     assert live.seconds_left is None
 
 
-def test_a_run_that_writes_nothing_is_called_silent(run):
+def test_run_that_writes_nothing_is_called_silent(run):
     for path in (run / "metrics.jsonl", run / "summary.json", run / "config.yaml"):
         os.utime(path, (time.time() - 3600,) * 2)
     view = Watch([run])
@@ -141,7 +141,7 @@ def test_more_runs_than_lines_are_counted(make_run, tmp_path):
     assert lines[-1] == "and 5 more"
 
 
-def test_a_name_cannot_act_on_the_terminal(make_run, tmp_path):
+def test_name_cannot_act_on_the_terminal(make_run, tmp_path):
     make_run("\x1b[2Jgone\x07")
     out = io.StringIO()
     assert watch([tmp_path], stream=out) == 0
@@ -159,7 +159,7 @@ def test_without_a_terminal_it_prints_once(make_run, capsys):
     ("arguments", "problem"),
     [(["nowhere"], "there is no such folder"), ([".", "--every", "0"], "--every 0.0: expected")],
 )
-def test_what_cannot_be_watched_is_said_in_one_line(arguments, problem, tmp_path, monkeypatch, capsys):
+def test_invalid_folder_of_watch_is_one_line(arguments, problem, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["watch", *arguments]) == 2
     printed, error = capsys.readouterr()

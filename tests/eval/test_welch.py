@@ -35,6 +35,6 @@ def test_welch_is_scipys(sizes):
         ([0.9, 0.9], [0.8, 0.8], "both sets have a variance of 0"),
     ],
 )
-def test_welch_refuses_what_says_nothing(first, second, message):
+def test_welch_without_variance_raises(first, second, message):
     with pytest.raises(ValueError, match=message):
         welch_test(torch.tensor(first), torch.tensor(second))

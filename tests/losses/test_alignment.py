@@ -51,7 +51,7 @@ def test_views_that_coincide_get_no_gradient(alpha):
     assert not a.grad.any()
 
 
-def test_an_alpha_of_zero_is_refused():
+def test_alpha_of_zero_raises():
     for alpha in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="alpha must be finite and above 0, got"):
             AlignmentLoss(alpha=alpha)

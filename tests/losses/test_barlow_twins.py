@@ -21,6 +21,6 @@ def test_shift_and_scale_of_a_dimension_hardly_change_anything():
     assert barlow_twins(3 * a + 1, b).item() == pytest.approx(barlow_twins(a, b).item(), rel=1e-4)
 
 
-def test_a_negative_weight_is_refused():
+def test_negative_weight_raises():
     with pytest.raises(ValueError, match=r"redundancy must be finite and at least 0, got -1\.0"):
         barlow_twins(*pair(), redundancy=-1.0)

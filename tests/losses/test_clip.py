@@ -17,7 +17,7 @@ def plain(images, texts, scale):
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-def test_a_tensor_as_scale_learns():
+def test_tensor_as_scale_learns():
     """Oracle: autograd through the whole matrix. What a model of open_clip returns is such a tensor."""
     ours, theirs = ([*(z.clone().requires_grad_() for z in pair()), torch.tensor(2.0).double()] for _ in range(2))
     for inputs, function in ((ours, clip), (theirs, plain)):
@@ -31,7 +31,7 @@ def test_value_worked_out_by_hand():
     assert clip(eye, eye, 1.0).item() == pytest.approx(math.log(1 + 2 / math.e))
 
 
-def test_the_learned_scale_stays_below_the_papers_limit():
+def test_learned_scale_stays_below_the_papers_limit():
     criterion = CLIPLoss(logit_scale=1000.0)
     criterion(*pair()).backward()
     assert criterion.log_scale.exp().item() == pytest.approx(100)
@@ -45,13 +45,13 @@ def test_evaluation_leaves_the_scale_alone():
 
 
 @pytest.mark.parametrize("logit_scale", [0.0, -1.0, float("inf")])
-def test_an_illegal_scale_is_refused(logit_scale):
+def test_illegal_scale_raises(logit_scale):
     with pytest.raises(ValueError, match=f"logit_scale must be finite and above 0, got {logit_scale}"):
         clip(*pair(), logit_scale=logit_scale)
     with pytest.raises(ValueError, match="logit_scale must be finite and above 0"):
         CLIPLoss(logit_scale=logit_scale)
 
 
-def test_the_function_compiles_without_a_graph_break():
+def test_function_compiles_without_a_graph_break():
     compiled = torch.compile(clip, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*pair(), logit_scale=10.0), clip(*pair(), logit_scale=10.0))

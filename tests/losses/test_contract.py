@@ -147,7 +147,7 @@ def assert_unchanged(name, arguments):
 
 
 @with_invariance("order")
-def test_the_order_of_the_samples_changes_nothing(name):
+def test_order_of_the_samples_changes_nothing(name):
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
     assert_unchanged(name, leaf_arguments(name, order)[0])
 
@@ -158,12 +158,12 @@ def test_swapping_the_views_changes_nothing(name):
 
 
 @with_invariance("scale")
-def test_the_scale_of_each_view_changes_nothing(name):
+def test_scale_of_each_view_changes_nothing(name):
     assert_unchanged(name, leaf_arguments(name, change=lambda view, z: z * [7, 0.1, 3][view % 3])[0])
 
 
 @with_invariance("rotation")
-def test_a_rotation_of_all_views_changes_nothing(name):
+def test_rotation_of_all_views_changes_nothing(name):
     rotation = torch.linalg.qr(rows(0, WIDTH)[:WIDTH])[0]
     assert_unchanged(name, leaf_arguments(name, change=lambda view, z: z @ rotation)[0])
 
@@ -225,7 +225,7 @@ def refusal_of(name, batch):
 
 
 @every_loss
-def test_a_degenerate_batch_is_finite_or_refused_with_the_reason(name):
+def test_degenerate_batch_is_finite_or_refused_with_the_reason(name):
     messages = [refusal_of(name, batch) for batch in DEGENERATE]
     messages = [message for message in messages if message is not None]
     needs = load(name).needs
@@ -235,7 +235,7 @@ def test_a_degenerate_batch_is_finite_or_refused_with_the_reason(name):
 
 
 @every_loss
-def test_integers_are_refused(name):
+def test_integers_raise(name):
     arguments, _ = leaf_arguments(name)
     leaves, spec = tree_flatten(arguments)
     for position, leaf in enumerate(leaves):
@@ -246,7 +246,7 @@ def test_integers_are_refused(name):
 
 
 @loss_of_several_tensors
-def test_lengths_that_differ_are_refused_with_both(name):
+def test_lengths_that_differ_raise_with_both(name):
     arguments, _ = leaf_arguments(name)
     leaves, spec = tree_flatten(arguments)
     for position in tensors_in(arguments):
@@ -256,7 +256,7 @@ def test_lengths_that_differ_are_refused_with_both(name):
 
 
 @loss_with_temperature
-def test_an_illegal_temperature_is_refused_with_its_name(name):
+def test_illegal_temperature_raises_with_its_name(name):
     for option in temperatures(name):
         for value in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match=f"{option} must be .* got {value}"):
@@ -307,7 +307,7 @@ def test_evaluation_leaves_the_state_alone(name):
 
 
 @loss_with_state
-def test_a_loaded_state_goes_on_as_if_nothing_had_happened(name):
+def test_loaded_state_continues_as_uninterrupted(name):
     loss, other = module(name), module(name)
     for _ in range(2):
         loss(*leaf_arguments(name)[0])

@@ -50,10 +50,10 @@ def test_positives_that_are_far_apart_weigh_more():
     assert dclw(a, b, 1.0).item() == pytest.approx(math.log(6) - weight / 2)
 
 
-def test_an_illegal_sigma_is_refused():
+def test_illegal_sigma_raises():
     with pytest.raises(ValueError, match=r"sigma must be finite and at least 1e-06, got 0\.0"):
         dclw(*pair(), sigma=0.0)
 
 
-def test_the_smallest_sigma_is_finite():
+def test_smallest_sigma_is_finite():
     assert dclw(*pair(), sigma=1e-6).isfinite()

@@ -44,14 +44,14 @@ def test_no_assigned_sample_at_all_is_a_loss_of_0():
     assert not z.grad.any()
 
 
-def test_training_before_the_first_clustering_is_refused():
+def test_training_before_the_first_clustering_raises():
     loss = loss_over()
     with pytest.raises(ValueError, match=r"no clusters yet; call cluster\(\) first"):
         loss(torch.arange(6), *views(2))
     assert not loss.memory.any()
 
 
-def test_an_epoch_trains_on_the_features_of_the_one_before():
+def test_epoch_trains_on_the_features_of_the_one_before():
     loss = loss_over(samples=12)
     for start in (0, 6):
         loss.update(torch.arange(start, start + 6), *views(3, seed=start))
@@ -70,7 +70,7 @@ def test_an_epoch_trains_on_the_features_of_the_one_before():
     torch.testing.assert_close(loss.memory[0, 3:9], F.normalize(views(3, seed=9)[0]))
 
 
-def test_a_sample_that_was_not_seen_has_no_assignment():
+def test_sample_that_was_not_seen_has_no_assignment():
     loss = loss_over(samples=8)
     loss.update(torch.tensor([0, 2, 3, 5, 6, 7]), *views(2))
     loss.cluster()
@@ -89,7 +89,7 @@ def test_clustering_does_not_disturb_a_loss_that_is_yet_to_be_differentiated():
 
 
 @pytest.mark.parametrize("clustered", [False, True])
-def test_a_state_loads_into_a_new_module_clustered_or_not(clustered):
+def test_state_loads_into_a_new_module_clustered_or_not(clustered):
     loss, other = loss_over(samples=6), loss_over(samples=6)
     loss.update(torch.arange(6), *views(2))
     if clustered:
@@ -98,7 +98,7 @@ def test_a_state_loads_into_a_new_module_clustered_or_not(clustered):
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in loss.state_dict().items())
 
 
-def test_a_state_of_another_shape_is_refused():
+def test_state_of_another_shape_raises():
     loss = loss_over(samples=6)
     loss.update(torch.arange(6), *views(2))
     loss.cluster()
@@ -107,7 +107,7 @@ def test_a_state_of_another_shape_is_refused():
             other.load_state_dict(loss.state_dict())
 
 
-def test_illegal_arguments_are_refused():
+def test_illegal_arguments_raise():
     loss = loss_over()
     with pytest.raises(ValueError, match=r"from 0 to num_samples - 1 = 19, got 15 to 20"):
         loss.update(torch.arange(15, 21), *views(2))

@@ -27,7 +27,7 @@ def test_three_steps_are_those_of_lightly():
         torch.testing.assert_close(ours.center, theirs.center.flatten())
 
 
-def test_the_schedule_of_the_temperature_is_the_callers():
+def test_schedule_of_the_temperature_is_the_callers():
     student, teacher = views(2), views(2, seed=1)
     loss = DINOLoss(num_prototypes=7, teacher_temperature=0.04).eval()
     assert torch.equal(
@@ -35,7 +35,7 @@ def test_the_schedule_of_the_temperature_is_the_callers():
     )
 
 
-def test_a_view_does_not_learn_from_itself():
+def test_view_does_not_learn_from_itself():
     student, teacher = views(2), views(2, seed=1)
     student[0].requires_grad_()
     dino(student, [teacher[0], torch.zeros(6, 7)], torch.zeros(7)).backward()
@@ -44,7 +44,7 @@ def test_a_view_does_not_learn_from_itself():
     torch.testing.assert_close(student[0].grad, expected / 0.1 / 6 / 2)
 
 
-def test_the_centre_moves_after_the_loss_and_takes_every_teachers_view():
+def test_centre_moves_after_the_loss_and_takes_every_teachers_view():
     teacher = [torch.full((3, 2), 1.0), torch.full((3, 2), 3.0)]
     loss = DINOLoss(num_prototypes=2, center_momentum=0.75)
     student = [torch.ones(3, 2), -torch.ones(3, 2)]
@@ -63,19 +63,19 @@ def test_sinkhorn_balances_all_teachers_views_together():
     assert not loss.state_dict()
 
 
-def test_a_student_that_is_sure_of_the_teachers_prototype_has_no_loss():
+def test_student_that_is_sure_of_the_teachers_prototype_has_no_loss():
     sure = 100 * torch.eye(4)
     assert dino([sure, sure], [sure, sure], torch.zeros(4)).item() == pytest.approx(0, abs=1e-6)
     assert dino([0 * sure] * 2, [sure] * 2, torch.zeros(4)).item() == pytest.approx(math.log(4))
 
 
 @pytest.mark.parametrize(("students", "teachers"), [(1, 1), (3, 0), (0, 2)])
-def test_views_without_a_pair_are_refused(students, teachers):
+def test_views_without_a_pair_raise(students, teachers):
     with pytest.raises(ValueError, match=f"got {teachers} of the teacher and {students} of the student"):
         dino(views(students), views(teachers), torch.zeros(7))
 
 
-def test_illegal_options_are_refused():
+def test_illegal_options_raise():
     with pytest.raises(ValueError, match="centering must be one of 'mean', 'sinkhorn', got 'median'"):
         DINOLoss(7, centering="median")
     with pytest.raises(ValueError, match=r"center_momentum must be between 0 and 1, got 1\.5"):
@@ -86,7 +86,7 @@ def test_illegal_options_are_refused():
         DINOLoss(num_prototypes=5)(views(2), views(2))
 
 
-def test_an_update_by_hand_is_that_of_forward_and_checked_as_well():
+def test_update_by_hand_is_that_of_forward_and_checked_as_well():
     loss, other = DINOLoss(num_prototypes=7), DINOLoss(num_prototypes=7)
     loss(views(2), views(2, seed=1))
     other.update(views(2, seed=1))

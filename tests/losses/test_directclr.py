@@ -10,7 +10,7 @@ from views import pair
 from ssl_losses import DirectCLRLoss, directclr, nt_xent
 
 
-def test_the_loss_is_the_authors_cross_entropy():
+def test_loss_is_the_authors_cross_entropy():
     """Oracle: torch's cross-entropy over the other view, both ways, as in the authors' code."""
     a, b = (F.normalize(r[:, :3]) for r in pair())
     logits = a @ b.T / 0.1
@@ -38,7 +38,7 @@ def test_value_worked_out_by_hand():
     assert directclr(eye, eye, dim=4, temperature=1.0).item() == pytest.approx(math.log(math.e + 3) - 1)
 
 
-def test_the_other_dimensions_are_free():
+def test_other_dimensions_are_free():
     r1, r2 = pair()
     r1.requires_grad_()
     value = directclr(r1, r2, dim=3)
@@ -49,7 +49,7 @@ def test_the_other_dimensions_are_free():
     assert directclr(r1, other, dim=3).item() == value.item()
 
 
-def test_a_dim_out_of_range_is_refused():
+def test_dim_out_of_range_raises():
     with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
         DirectCLRLoss(dim=0)
     with pytest.raises(ValueError, match="dim=6 is more than the D=5 dimensions"):

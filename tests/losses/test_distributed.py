@@ -60,13 +60,13 @@ def test_all_ranks_hold_the_same_state_to_the_bit(results, name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_uneven_batches_are_refused_on_every_rank(results, name):
+def test_uneven_batches_raise_on_every_rank(results, name):
     for found in results:
         assert "every rank must hold" in found[name]["uneven"]
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_bad_batch_of_one_rank_is_refused_on_every_rank(results, name):
+def test_bad_batch_of_one_rank_raises_on_every_rank(results, name):
     first, *others = (found[name]["one bad"] for found in results)
     assert "floating point, got torch.int64" in first
     for other in others:

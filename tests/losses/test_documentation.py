@@ -28,7 +28,7 @@ def test_readme_examples():
         exec("\n".join(line[3:] for line in block.splitlines()), {})
 
 
-def test_the_table_of_the_readme_has_every_loss():
+def test_table_of_the_readme_has_every_loss():
     text = README.read_text()
     for name in ssl_losses.LOSSES:
         assert f"``{name}``" in text
@@ -51,13 +51,13 @@ def written(function):
 
 
 @pytest.mark.parametrize("name", ssl_losses.LOSSES)
-def test_the_api_page_has_the_signatures(name):
+def test_api_page_has_the_signatures(name):
     function, module = getattr(ssl_losses, name), ssl_losses.LOSSES[name]
     options = "()" if module.__init__ is nn.Module.__init__ else written(module)
     entry = f"``{name}{written(function)}``\n    ``{module.__name__}{options}``,\n    called as ``{written(module.forward)}``"
     assert entry in API.read_text()
 
 
-def test_the_api_page_has_every_public_name():
+def test_api_page_has_every_public_name():
     text = API.read_text()
     assert [name for name in ssl_losses.__all__ if not re.search(rf"\b{name}\b", text)] == []

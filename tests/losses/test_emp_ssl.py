@@ -45,6 +45,6 @@ def test_gradients_are_finite_where_the_products_are_singular():
     assert z.grad.isfinite().all()
 
 
-def test_bad_options_are_refused():
+def test_bad_options_raise():
     with pytest.raises(ValueError, match=r"distortion must be finite and above 0, got 0\.0"):
         emp_ssl(*pair(), distortion=0.0)

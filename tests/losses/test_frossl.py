@@ -37,13 +37,13 @@ def test_values_worked_out_by_hand():
     assert frossl(ones, ones).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_the_scale_of_each_dimension_changes_nothing():
+def test_scale_of_each_dimension_changes_nothing():
     a, b = pair()
     scale = torch.tensor([0.01, 0.1, 1, 10, 100], dtype=torch.float64)
     assert frossl(a * scale, b / scale).item() == pytest.approx(frossl(a, b).item(), rel=1e-9)
 
 
-def test_a_dimension_that_is_zero_leaves_the_others():
+def test_dimension_that_is_zero_leaves_the_others():
     a, b = pair()
     zero = torch.zeros(16, 1, dtype=torch.float64)
     wider = [torch.cat([z, zero], 1).requires_grad_() for z in (a, b)]
@@ -53,7 +53,7 @@ def test_a_dimension_that_is_zero_leaves_the_others():
     assert all(z.grad.isfinite().all() for z in wider)
 
 
-def test_a_view_that_is_zero_counts_as_collapsed():
+def test_view_that_is_zero_counts_as_collapsed():
     a, b = pair()
     alone = frossl(a, 0 * b, invariance=0.0).item()
     assert alone == pytest.approx(frossl(a, a, invariance=0.0).item() / 2, rel=1e-10)

@@ -102,7 +102,7 @@ def test_labels_and_a_scaled_loss():
     assert_near(found, 1024 * flat_gradient(encoder))
 
 
-def test_a_target_is_embedded_once():
+def test_target_is_embedded_once():
     student, teacher, (a, b) = encoder_with(), encoder_with(), batch()
     calls = []
     teacher.register_forward_hook(lambda *_: calls.append(1))
@@ -130,7 +130,7 @@ def test_ranks_are_one_process_on_the_concatenated_batch(tmp_path):
         assert_near(torch.cat([g.flatten() for g in found["gradients"]]), flat_gradient(images, texts, criterion))
 
 
-def test_bad_arguments_are_refused():
+def test_bad_arguments_raise():
     encoder, (a, b) = encoder_with(), batch()
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
         grad_cache(encoder, [a, b], nt_xent, chunk_size=0)

@@ -18,7 +18,7 @@ def test_it_is_the_mean_squared_error_of_the_cosines():
     assert gram_anchoring(student, teacher).item() == pytest.approx(F.mse_loss(ours, theirs).item(), rel=1e-12)
 
 
-def test_the_teacher_may_be_wider():
+def test_teacher_may_be_wider():
     assert 0 < gram_anchoring(patches(0), patches(1, width=9)).item() < 4
 
 
@@ -34,7 +34,7 @@ def test_images_do_not_mix():
     assert gram_anchoring(student, teacher).item() == pytest.approx(sum(alone) / 3, rel=1e-12)
 
 
-def test_bad_input_is_refused_with_both_shapes():
+def test_invalid_input_raises_with_both_shapes():
     with pytest.raises(ValueError, match=r"same patches, got shapes \(3, 4, 6\) and \(3, 2, 6\).*student's grid"):
         gram_anchoring(patches(0), patches(1)[:, :2])
     with pytest.raises(ValueError, match=r"student must be \(N, P, D\) and not empty, got shape \(3, 4\)"):

@@ -52,7 +52,7 @@ def test_no_masked_patch_at_all_is_a_loss_of_0_that_moves_nothing(mask, centerin
     assert loss.center is None or not loss.center.any()
 
 
-def test_an_image_with_few_masked_patches_counts_as_much_as_one_with_many(mask):
+def test_image_with_few_masked_patches_counts_as_much_as_one_with_many(mask):
     """Only one patch has any loss; alone in its image it makes a third of the mean over 4 images less than among 6."""
     sure = 100 * torch.eye(5)[torch.zeros(4, 6, dtype=torch.int64)]
     for image, masked in enumerate((1, 4, 6)):
@@ -61,14 +61,14 @@ def test_an_image_with_few_masked_patches_counts_as_much_as_one_with_many(mask):
         assert ibot(student, sure, mask, torch.zeros(5)).item() == pytest.approx(math.log(5) / masked / 4, rel=1e-5)
 
 
-def test_the_schedule_of_the_temperature_is_the_callers(mask):
+def test_schedule_of_the_temperature_is_the_callers(mask):
     arguments = patches(0), patches(1), mask
     loss = IBOTLoss(num_prototypes=5).eval()
     expected = IBOTLoss(num_prototypes=5, teacher_temperature=0.04)(*arguments)
     assert torch.equal(loss(*arguments, teacher_temperature=0.04), expected)
 
 
-def test_masks_that_do_not_fit_are_refused_with_the_way_out(mask):
+def test_masks_that_do_not_fit_raise_with_the_remedy(mask):
     z, rows = patches(0), patches(0)[mask.flatten(1)]
     center = torch.zeros(5)
     with pytest.raises(ValueError, match=r"bool.*got torch.float32; mask.bool\(\)"):
@@ -83,7 +83,7 @@ def test_masks_that_do_not_fit_are_refused_with_the_way_out(mask):
         ibot(z, rows, mask, center)
 
 
-def test_an_update_by_hand_is_that_of_forward_and_checked_as_well(mask):
+def test_update_by_hand_is_that_of_forward_and_checked_as_well(mask):
     loss, other = IBOTLoss(num_prototypes=5), IBOTLoss(num_prototypes=5)
     loss(patches(0), patches(1), mask)
     other.update(patches(1))

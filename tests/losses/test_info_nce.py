@@ -40,7 +40,7 @@ def test_value_worked_out_by_hand():
     assert info_nce(eye[:2], eye[:2], eye[2:], 1.0).item() == pytest.approx(math.log(math.e + 2) - 1)
 
 
-def test_the_positive_is_never_among_the_negatives():
+def test_positive_is_never_among_the_negatives():
     """The key is enqueued after the loss: a queue of exactly one batch holds the batch before and not this one."""
     loss = InfoNCELoss(temperature=1.0, queue_size=2).double()
     eye = torch.eye(4, dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_keys_and_queue_count_as_constants():
     assert rows.grad is None
 
 
-def test_without_a_negative_the_loss_is_zero_and_the_step_goes_on():
+def test_without_a_negative_the_loss_is_zero_and_the_step_continues():
     loss, (query, key) = InfoNCELoss(), pair()
     query.requires_grad_()
     value = loss(query, key)
@@ -97,7 +97,7 @@ def test_degenerate_batches_are_finite_with_a_filled_queue(make):
         assert query.grad.isfinite().all()
 
 
-def test_a_queue_of_another_width_is_refused_with_both():
+def test_queue_of_another_width_raises_with_both():
     query, key = pair()
     with pytest.raises(ValueError, match=r"D of the embeddings \(16, 5\), got shape \(7, 3\)"):
         info_nce(query, key, torch.ones(7, 3))

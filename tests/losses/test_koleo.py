@@ -37,7 +37,7 @@ def test_more_views_are_the_mean_and_never_each_others_neighbours():
     assert koleo(a, a).item() == pytest.approx(koleo(a).item())
 
 
-def test_the_neighbour_is_pushed_as_well():
+def test_neighbour_is_pushed_as_well():
     """Three rows on a circle, the third far away: it has a neighbour, and is nobody's."""
     angles = torch.tensor([0.0, 0.1, 3.0], dtype=torch.float64, requires_grad=True)
     koleo(torch.stack([angles.cos(), angles.sin()], dim=1)).backward()
@@ -63,6 +63,6 @@ def test_one_coinciding_pair_leaves_the_others_their_gradient():
     assert z.grad[1:-1].any()
 
 
-def test_one_row_has_no_neighbour_and_is_refused():
+def test_one_row_has_no_neighbour_and_raises():
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         koleo(torch.ones(1, 3))

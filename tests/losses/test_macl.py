@@ -35,7 +35,7 @@ def test_without_its_weight_and_temperature_it_is_nt_xent():
     assert macl(eye, eye, 1.0, alpha=0.0).item() == pytest.approx(weight * nt_xent(eye, eye, 1.0).item())
 
 
-def test_the_gradient_does_not_fade_where_nt_xents_does():
+def test_gradient_does_not_fade_where_nt_xents_does():
     """At P = 1 to the last digit: NT-Xent's gradient is 0, MACL's is that of the similarities."""
     eye = torch.eye(4).requires_grad_()
     off = torch.eye(4) + 0.01
@@ -55,7 +55,7 @@ def test_opposite_views_are_finite(alpha):
         assert a.grad.isfinite().all()
 
 
-def test_options_out_of_range_are_refused():
+def test_options_out_of_range_raise():
     with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 2"):
         MACLLoss(alpha=2.0)
     with pytest.raises(ValueError, match=r"a_0 must be between 0 and 1, got -0\.5"):

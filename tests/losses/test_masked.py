@@ -34,7 +34,7 @@ def test_patches_of_images_that_are_not_square_come_row_by_row():
 
 
 @pytest.mark.parametrize(("shape", "size"), [((1, 3, 8, 7), 2), ((1, 3, 8, 8), 3), ((3, 8, 8), 2), ((1, 3, 8, 8), 0)])
-def test_images_that_do_not_divide_are_refused(shape, size):
+def test_images_that_do_not_divide_raise(shape, size):
     with pytest.raises(ValueError, match=rf"divisible by patch_size={size}, got shape \({shape[0]}, "):
         patchify(torch.zeros(shape), size)
 
@@ -75,7 +75,7 @@ LOSSES = [masked_reconstruction, masked_feature_regression]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_what_is_not_masked_does_not_matter(loss, mask):
+def test_unmasked_patches_do_not_matter(loss, mask):
     prediction, target = randn(3, 6, 8).requires_grad_(), randn(3, 6, 8, seed=1)
     value = loss(prediction, target, mask)
     (gradient,) = torch.autograd.grad(value, prediction)
@@ -85,7 +85,7 @@ def test_what_is_not_masked_does_not_matter(loss, mask):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_mask_over_a_grid_is_that_over_its_patches(loss, mask):
+def test_mask_over_a_grid_is_that_over_its_patches(loss, mask):
     prediction, target = randn(3, 6, 8), randn(3, 6, 8, seed=1)
     assert torch.equal(loss(prediction, target, mask.view(3, 2, 3)), loss(prediction, target, mask))
 
@@ -100,13 +100,13 @@ def test_no_masked_patch_at_all_is_a_loss_of_0(loss, mask):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_constant_target_is_0_when_normalised(loss, mask):
+def test_constant_target_is_0_when_normalised(loss, mask):
     zeros = torch.zeros(3, 6, 8)
     assert loss(zeros, torch.full((3, 6, 8), 7.0), mask).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_masks_that_do_not_fit_are_refused_with_the_way_out(loss, mask):
+def test_masks_that_do_not_fit_raise_with_the_remedy(loss, mask):
     z = torch.zeros(3, 6, 8)
     with pytest.raises(ValueError, match=r"bool.*got torch.int64; mask.bool\(\) converts"):
         loss(z, z, mask.long())
@@ -118,7 +118,7 @@ def test_masks_that_do_not_fit_are_refused_with_the_way_out(loss, mask):
         loss(z[:, :, 0], z, mask)
 
 
-def test_illegal_options_are_refused(mask):
+def test_illegal_options_raise(mask):
     z = torch.zeros(3, 6, 1)
     with pytest.raises(ValueError, match="distance must be one of 'squared', 'absolute', got 'l2'"):
         masked_reconstruction(z, z, mask, distance="l2")

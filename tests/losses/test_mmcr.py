@@ -44,7 +44,7 @@ def test_repeated_and_zero_singular_values_have_finite_gradients(batch):
     assert z.grad.abs().max() < 10
 
 
-def test_an_embedding_that_is_not_finite_makes_the_loss_nan():
+def test_embedding_that_is_not_finite_makes_the_loss_nan():
     """As it does every other loss; the decomposition by itself would raise torch's LinAlgError."""
     a, b = pair()
     for value in (math.nan, math.inf):

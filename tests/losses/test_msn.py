@@ -60,7 +60,7 @@ def test_pmsn_with_a_flat_law_is_msn(prototypes):
     torch.testing.assert_close(pmsn(*arguments, exponent=0.0), msn(*arguments, sinkhorn_iterations=0))
 
 
-def test_the_mean_assignment_follows_the_prior():
+def test_mean_assignment_follows_the_prior():
     """One sample on the first of two prototypes and one on the second: uniform is right for MSN, not for a steep law."""
     z, options = torch.eye(2), {"temperature": 0.01}
     assert msn([z], z, torch.eye(2), **options).item() == pytest.approx(0, abs=1e-6)
@@ -70,7 +70,7 @@ def test_the_mean_assignment_follows_the_prior():
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_prototype_that_nobody_uses_has_a_finite_gradient(function):
+def test_unused_prototype_has_a_finite_gradient(function):
     """Its mean assignment underflows to 0 in float32: 0 · log 0 on probabilities is NaN in the backward pass."""
     prototypes = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
     z = torch.tensor([[1.0, 0.1], [1.0, -0.1]], requires_grad=True)
@@ -82,7 +82,7 @@ def test_a_prototype_that_nobody_uses_has_a_finite_gradient(function):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_illegal_arguments_are_refused(function, prototypes):
+def test_illegal_arguments_raise(function, prototypes):
     (target,) = views(1)
     with pytest.raises(ValueError, match="at least 2 views, got 1"):
         function([], target, prototypes)

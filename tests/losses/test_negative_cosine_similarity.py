@@ -55,7 +55,7 @@ def test_targets_of_views_are_constants():
     assert all(z.grad is None for z in targets)
 
 
-def test_other_numbers_of_predictions_and_targets_are_refused():
+def test_other_numbers_of_predictions_and_targets_raise():
     with pytest.raises(ValueError, match="a target for each prediction, got 4 predictions and 3 targets"):
         negative_cosine_similarity(views(0), views(1)[:3])
     with pytest.raises(ValueError, match="got 1 predictions and 4 targets"):

@@ -26,7 +26,7 @@ def test_lightly_finds_the_same_neighbours():
     torch.testing.assert_close(found, F.normalize(bank(z)))
 
 
-def test_the_loss_is_that_of_the_papers_pseudocode():
+def test_loss_is_that_of_the_papers_pseudocode():
     """Oracle: torch's cross-entropy of the neighbours' logits, both ways.
 
     lightly 1.6 has no NNCLR loss of its own: its examples feed neighbours and predictions to NT-Xent, which adds the
@@ -50,7 +50,7 @@ def test_value_worked_out_by_hand():
     assert nnclr(eye, eye, eye, eye, eye, 1.0).item() == pytest.approx(math.log(math.e + 3) - 1)
 
 
-def test_a_neighbour_is_never_the_sample_itself():
+def test_neighbour_is_never_the_sample_itself():
     """The support set takes this batch in after the search: on the second step the neighbours are of the first."""
     loss = NNCLRLoss(temperature=1.0).double()
     first, second = torch.eye(4, dtype=torch.float64).split(2)
@@ -68,7 +68,7 @@ def test_projections_and_support_set_count_as_constants():
     assert rows.grad is None
 
 
-def test_without_a_neighbour_the_loss_is_zero_and_the_step_goes_on():
+def test_without_a_neighbour_the_loss_is_zero_and_the_step_continues():
     loss, (p, z) = NNCLRLoss(), pair()
     p.requires_grad_()
     value = loss(p, p, z, z)

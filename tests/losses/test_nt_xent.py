@@ -23,7 +23,7 @@ def test_value_worked_out_by_hand():
     assert nt_xent(eye, eye, 1.0).item() == pytest.approx(math.log(math.e + 6) - 1)
 
 
-def test_one_sample_has_no_negative_and_is_refused():
+def test_one_sample_has_no_negative_and_raises():
     one = torch.randn(1, 4)
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
         nt_xent(one, one)

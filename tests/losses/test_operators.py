@@ -9,7 +9,7 @@ import torch
 from ssl_losses.logsumexp import logsumexp
 
 
-def test_the_first_loss_does_not_wait_for_an_import_of_the_compiler():
+def test_first_loss_does_not_wait_for_an_import_of_the_compiler():
     """``torch.library.custom_op`` would import torch._dynamo and sympy here: seconds."""
     code = """
 import sys, torch, ssl_losses
@@ -22,7 +22,7 @@ print("torch._dynamo" in sys.modules, "sympy" in sys.modules)
 
 
 @pytest.mark.parametrize("wanted", ["queries", "keys"])
-def test_a_gradient_that_nobody_wants_is_left_out_and_the_other_is_right(wanted):
+def test_unneeded_gradient_is_skipped_and_the_other_is_right(wanted):
     """Oracle: torch.logsumexp of the whole matrix."""
     queries, keys = torch.randn(2, 6, 3, dtype=torch.float64)
     x = (queries if wanted == "queries" else keys).requires_grad_()

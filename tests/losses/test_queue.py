@@ -15,7 +15,7 @@ def numbered(first, last):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 5, 8, 11])
-def test_the_last_rows_stay_whatever_the_batch(batch):
+def test_last_rows_stay_whatever_the_batch(batch):
     """Oracle: a slice of all rows so far. Batches that divide the queue, that do not, and that are larger."""
     queue = Queue(8)
     for step in range(6):
@@ -40,7 +40,7 @@ def test_it_keeps_copies_without_gradient():
     assert queue.rows.eq(1).all()
 
 
-def test_an_update_leaves_alone_what_a_backward_pass_still_needs():
+def test_update_leaves_alone_what_a_backward_pass_still_needs():
     """Were the rows overwritten in place, autograd would refuse the backward pass."""
     queue = Queue(2)
     queue.update(torch.ones(2, 3))
@@ -58,7 +58,7 @@ def test_half_precision_rows_are_kept_in_float32():
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])
-def test_a_saved_queue_goes_on_where_it_was_empty_growing_or_full(steps):
+def test_saved_queue_continues_empty_growing_or_full(steps):
     queue, fresh = Queue(7), Queue(7)
     for step in range(steps):
         queue.update(numbered(3 * step, 3 * step + 3).double())
@@ -72,7 +72,7 @@ def test_a_saved_queue_goes_on_where_it_was_empty_growing_or_full(steps):
     assert torch.equal(fresh.rows, queue.rows)
 
 
-def test_a_file_holds_the_rows_and_nothing_more():
+def test_file_holds_the_rows_and_nothing_more():
     """A slice of a larger tensor would be saved with all of it."""
     queue = Queue(100)
     for step in range(3):
@@ -80,7 +80,7 @@ def test_a_file_holds_the_rows_and_nothing_more():
     assert queue.rows.untyped_storage().nbytes() == 100 * 4
 
 
-def test_a_saved_queue_replaces_a_longer_one():
+def test_saved_queue_replaces_a_longer_one():
     queue, used = Queue(7), Queue(7)
     queue.update(numbered(0, 2))
     used.update(numbered(0, 7))
@@ -88,14 +88,14 @@ def test_a_saved_queue_replaces_a_longer_one():
     assert torch.equal(used.rows, queue.rows)
 
 
-def test_a_saved_queue_that_is_longer_is_refused_with_both_sizes():
+def test_saved_queue_that_is_longer_raises_with_both_sizes():
     queue = Queue(7)
     queue.update(numbered(0, 7))
     with pytest.raises(RuntimeError, match=r"\[7, 1\].*\[4, 1\]"):
         Queue(4).load_state_dict(queue.state_dict())
 
 
-def test_a_copy_has_rows_of_its_own():
+def test_copy_has_rows_of_its_own():
     queue = Queue(4)
     queue.update(numbered(0, 2))
     other = copy.deepcopy(queue)
@@ -103,7 +103,7 @@ def test_a_copy_has_rows_of_its_own():
     assert len(queue.rows) == 2
 
 
-def test_bad_sizes_and_rows_are_refused():
+def test_bad_sizes_and_rows_raise():
     with pytest.raises(ValueError, match="queue_size must be at least 1, got 0"):
         Queue(0)
     queue = Queue(4)
@@ -113,7 +113,7 @@ def test_bad_sizes_and_rows_are_refused():
 
 
 @pytest.mark.parametrize("make", [InfoNCELoss, NNCLRLoss, ReSSLLoss])
-def test_an_update_by_hand_is_checked_as_forward_is(make):
+def test_update_by_hand_is_checked_as_forward_is(make):
     loss = make(queue_size=4)
     with pytest.raises(ValueError, match=r"must be \(N, D\), got shape \(3,\)"):
         loss.update(torch.ones(3))

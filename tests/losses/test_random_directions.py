@@ -41,7 +41,7 @@ def test_torch_s_generator_has_no_part_in_it():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_loaded_step_goes_on():
+def test_loaded_step_continues():
     one, other = RandomDirections(4, seed=5), RandomDirections(4, seed=5)
     views = [torch.zeros(2, 3)]
     for _ in range(3):
@@ -51,6 +51,6 @@ def test_a_loaded_step_goes_on():
     assert torch.equal(one(views), other(views))
 
 
-def test_no_directions_are_refused():
+def test_no_directions_raise():
     with pytest.raises(ValueError, match="num_directions must be at least 1, got 0"):
         RandomDirections(0)

@@ -39,7 +39,7 @@ def test_value_worked_out_by_hand():
     assert ressl(torch.ones(2, 2, dtype=torch.float64), eye, eye).item() == pytest.approx(math.log(2))
 
 
-def test_the_least_value_is_the_teachers_entropy():
+def test_least_value_is_the_teachers_entropy():
     """At equal temperatures a student that repeats the teacher cannot do better."""
     student, teacher = pair()
     same, other = (ressl(z, teacher, queue(), 0.1, 0.1) for z in (teacher, student))
@@ -48,7 +48,7 @@ def test_the_least_value_is_the_teachers_entropy():
     assert other > same
 
 
-def test_a_row_is_never_compared_with_itself():
+def test_row_is_never_compared_with_itself():
     """The queue takes this batch in after the loss: the teacher's second batch is orthogonal to all of the queue."""
     loss = ReSSLLoss().double()
     first, second = torch.eye(4, dtype=torch.float64).split(2)
@@ -65,7 +65,7 @@ def test_teacher_and_queue_count_as_constants():
     assert rows.grad is None
 
 
-def test_without_a_relation_the_loss_is_zero_and_the_step_goes_on():
+def test_without_a_relation_the_loss_is_zero_and_the_step_continues():
     loss, (student, teacher) = ReSSLLoss(), pair()
     student.requires_grad_()
     value = loss(student, teacher)

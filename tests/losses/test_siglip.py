@@ -86,7 +86,7 @@ def test_sums_of_softplus_are_exact_far_beyond_torchs_threshold():
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-30)
 
 
-def test_options_out_of_range_are_refused():
+def test_options_out_of_range_raise():
     with pytest.raises(ValueError, match="logit_scale must be finite and above 0, got 0"):
         SigLIPLoss(logit_scale=0.0)
     with pytest.raises(ValueError, match="logit_bias must be finite, got nan"):

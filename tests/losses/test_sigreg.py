@@ -41,7 +41,7 @@ def test_of_normal_embeddings_it_is_the_same_for_any_batch_size(samples):
     assert sigreg(*z, directions=directions, regularization=1.0).item() == pytest.approx(1.053, rel=0.06)
 
 
-def test_a_step_towards_the_gradient_makes_embeddings_more_normal():
+def test_step_towards_the_gradient_makes_embeddings_more_normal():
     z = (torch.rand(256, 5, generator=torch.Generator().manual_seed(0)) * 5 - 2.5).requires_grad_()
     loss = SIGRegLoss(regularization=1.0, num_slices=64)
     optimizer = torch.optim.Adam([z], lr=0.1)
@@ -69,7 +69,7 @@ def test_function_compiles_without_a_graph_break():
     torch.testing.assert_close(torch.autograd.grad(compiled, views), torch.autograd.grad(eager, views))
 
 
-def test_bad_input_is_refused():
+def test_invalid_input_raises():
     views = pair()
     with pytest.raises(ValueError, match=r"directions must be .* of the embeddings \(16, 5\), got shape \(4, 7\)"):
         sigreg(*views, directions=torch.ones(4, 7))

@@ -28,7 +28,7 @@ def test_without_iterations_it_is_the_softmax(scores):
     torch.testing.assert_close(sinkhorn(scores, 0.3, iterations=0), (scores / 0.3).softmax(1))
 
 
-def test_the_order_of_the_samples_is_that_of_their_assignments(scores):
+def test_order_of_the_samples_is_that_of_their_assignments(scores):
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(sinkhorn(scores[order], 0.3), sinkhorn(scores, 0.3)[order])
 
@@ -52,7 +52,7 @@ def test_assignments_are_those_of_log_sum_exps_throughout(scores, temperature, i
     torch.testing.assert_close(sinkhorn(scores, temperature, iterations), logits.exp(), rtol=1e-9, atol=1e-12)
 
 
-def test_a_sample_far_below_the_others_is_assigned_as_well(scores):
+def test_sample_far_below_the_others_is_assigned_as_well(scores):
     """Its exponentials are all 0 beside the largest: on the matrix itself its row would be 0 / 0."""
     scores[3] -= 1e4
     assert sinkhorn(scores.float())[3].sum().item() == pytest.approx(1)
@@ -74,7 +74,7 @@ def test_no_sample_has_no_assignments():
     assert sinkhorn(torch.empty(0, 5)).shape == (0, 5)
 
 
-def test_options_out_of_range_are_refused(scores):
+def test_options_out_of_range_raise(scores):
     with pytest.raises(ValueError, match=r"temperature must be .* got 0"):
         sinkhorn(scores, temperature=0)
     with pytest.raises(ValueError, match=r"\(N, K\) float, got torch.float64 of shape \(5,\)"):

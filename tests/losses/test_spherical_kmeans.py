@@ -41,7 +41,7 @@ def test_clusters_that_lie_apart_are_found():
     assert len({(int(a), int(b)) for a, b in zip(best, labels)}) == 3
 
 
-def test_an_iteration_never_lowers_the_cosines():
+def test_iteration_never_lowers_the_cosines():
     rows = unit_rows(200, dimensions=8)
     totals = []
     for iterations in range(8):
@@ -51,7 +51,7 @@ def test_an_iteration_never_lowers_the_cosines():
     assert totals[-1] > totals[0] + 1
 
 
-def test_a_centroid_without_rows_stays():
+def test_centroid_without_rows_stays():
     """Both rows of the first direction start as centroids; the rows all go to the first of the two."""
     rows = torch.eye(2)[[0, 0, 0]]
     centroids, assignments = spherical_kmeans(rows, 2)
@@ -65,7 +65,7 @@ def test_opposite_rows_leave_their_centroid_where_it_was():
     assert centroids.norm().item() == pytest.approx(1)
 
 
-def test_the_draw_of_the_first_centroids_can_be_repeated():
+def test_draw_of_the_first_centroids_can_be_repeated():
     rows = unit_rows(40)
     first, again = (spherical_kmeans(rows, 5, generator=generator()) for _ in range(2))
     assert torch.equal(first[0], again[0])
@@ -73,6 +73,6 @@ def test_the_draw_of_the_first_centroids_can_be_repeated():
 
 
 @pytest.mark.parametrize("clusters", [0, 4])
-def test_more_clusters_than_rows_are_refused(clusters):
+def test_more_clusters_than_rows_raise(clusters):
     with pytest.raises(ValueError, match=f"{clusters} clusters need at least as many rows, got 3"):
         spherical_kmeans(unit_rows(3), clusters)

@@ -9,7 +9,7 @@ from views import pair
 from ssl_losses import nt_xent, supcon
 
 
-def test_a_label_for_each_sample_makes_it_nt_xent():
+def test_label_for_each_sample_makes_it_nt_xent():
     a, b = pair()
     assert supcon([a, b], torch.arange(16)).item() == pytest.approx(nt_xent(a, b).item(), rel=1e-10)
 
@@ -27,7 +27,7 @@ def test_labels_are_names_not_numbers():
     assert torch.equal(supcon([a, b], labels), supcon([a, b], renamed))
 
 
-def test_an_embedding_without_a_positive_adds_nothing():
+def test_embedding_without_a_positive_adds_nothing():
     """One view, a pair and a sample alone: the mean over three of which one is 0."""
     z = torch.eye(4, dtype=torch.float64)[[0, 0, 1]]
     pair_alone = math.log(math.e + 1) - 1
@@ -42,6 +42,6 @@ def test_an_embedding_without_a_positive_adds_nothing():
         (torch.zeros(16), r"labels must be integers, got torch\.float32; labels\.long\(\)"),
     ],
 )
-def test_wrong_labels_are_refused(labels, message):
+def test_wrong_labels_raise(labels, message):
     with pytest.raises(ValueError, match=message):
         supcon(pair(), labels)

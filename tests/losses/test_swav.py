@@ -39,13 +39,13 @@ def test_value_with_queues_is_that_of_lightly(prototypes):
     torch.testing.assert_close(swav(*views(4), prototypes=prototypes, queues=queues), expected.squeeze())
 
 
-def test_a_single_global_view_is_predicted_by_the_others(prototypes):
+def test_single_global_view_is_predicted_by_the_others(prototypes):
     scores = [unit(z) @ unit(prototypes).T for z in views(3)]
     expected = LightlySwaVLoss()(scores[:1], scores[1:]).squeeze()
     torch.testing.assert_close(swav(*views(3), prototypes=prototypes, global_views=1), expected)
 
 
-def test_the_length_of_the_prototypes_does_not_matter(prototypes):
+def test_length_of_the_prototypes_does_not_matter(prototypes):
     torch.testing.assert_close(swav(*views(3), prototypes=7 * prototypes), swav(*views(3), prototypes=prototypes))
 
 
@@ -60,7 +60,7 @@ def test_prototypes_learn_and_codes_do_not():
     torch.testing.assert_close(loss.prototypes.grad, directions.grad)
 
 
-def test_a_queue_holds_earlier_batches_only_and_only_when_asked():
+def test_queue_holds_earlier_batches_only_and_only_when_asked():
     loss = SwAVLoss(num_prototypes=4, dimensions=5, queue_size=20)
     without = SwAVLoss(num_prototypes=4, dimensions=5)
     without.prototypes = loss.prototypes
@@ -71,7 +71,7 @@ def test_a_queue_holds_earlier_batches_only_and_only_when_asked():
     assert not torch.equal(loss(*views(3, seed=1)), without(*views(3, seed=1)))
 
 
-def test_a_queue_shares_the_prototypes_that_a_batch_crowds():
+def test_queue_shares_the_prototypes_that_a_batch_crowds():
     """All samples of a batch want the first prototype; balanced by itself, the batch may not keep it."""
     crowd = torch.eye(4)[:1].repeat(3, 1) + 0.01 * torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     others = torch.eye(4)[1:].repeat_interleave(3, 0)
@@ -81,7 +81,7 @@ def test_a_queue_shares_the_prototypes_that_a_batch_crowds():
     assert together < 0.01 < 1 < alone
 
 
-def test_illegal_arguments_are_refused(prototypes):
+def test_illegal_arguments_raise(prototypes):
     with pytest.raises(ValueError, match="at least global_views=3 views, got 2"):
         swav(*views(2), prototypes=prototypes, global_views=3)
     with pytest.raises(ValueError, match="a queue for each of global_views=2 views, got 1"):
@@ -96,7 +96,7 @@ def test_illegal_arguments_are_refused(prototypes):
         SwAVLoss(queue_size=-1)
 
 
-def test_an_update_by_hand_is_that_of_forward_and_checked_as_well():
+def test_update_by_hand_is_that_of_forward_and_checked_as_well():
     loss, other = (SwAVLoss(num_prototypes=4, dimensions=5, queue_size=20) for _ in range(2))
     loss(*views(3))
     other.update(*views(3))

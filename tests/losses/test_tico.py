@@ -51,7 +51,7 @@ def test_update_alone_moves_the_covariance():
     torch.testing.assert_close(loss.covariance, 0.1 * rows.T @ rows / 16)
 
 
-def test_the_covariance_keeps_its_digits_under_autocast():
+def test_covariance_keeps_its_digits_under_autocast():
     loss, (a, _) = TiCoLoss(5), pair()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss.update(a.float())
@@ -59,7 +59,7 @@ def test_the_covariance_keeps_its_digits_under_autocast():
     torch.testing.assert_close(loss.covariance, (0.1 * rows.T @ rows / 16).float(), rtol=1e-5, atol=1e-7)
 
 
-def test_a_covariance_of_another_width_is_refused_with_both():
+def test_covariance_of_another_width_raises_with_both():
     with pytest.raises(ValueError, match=r"\(16, 5\), got shape \(6, 6\); build the loss for as many dimensions"):
         TiCoLoss(6).double()(*pair())
     with pytest.raises(ValueError, match=r"momentum must be between 0 and 1, got 1\.5"):

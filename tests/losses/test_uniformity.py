@@ -11,7 +11,7 @@ from ssl_losses import UniformityLoss, uniformity
 
 
 @pytest.mark.parametrize("t", [0.5, 2.0])
-def test_the_authors_formula_agrees(t):
+def test_authors_formula_agrees(t):
     """Oracle: torch.pdist, as in the authors' README; all N (N - 1) / 2 distances at once."""
     z = F.normalize(pair()[0]).requires_grad_()
     ours, theirs = uniformity(z, t=t), torch.pdist(z).pow(2).mul(-t).exp().mean().log()
@@ -40,7 +40,7 @@ def test_one_view_is_enough_and_more_are_the_mean():
     assert uniformity(a, b).item() == pytest.approx((uniformity(a).item() + uniformity(b).item()) / 2)
 
 
-def test_bad_input_is_refused():
+def test_invalid_input_raises():
     with pytest.raises(ValueError, match="t must be finite and above 0, got 0"):
         UniformityLoss(t=0.0)
     with pytest.raises(ValueError, match="at least 1 views, got 0"):
@@ -49,6 +49,6 @@ def test_bad_input_is_refused():
         uniformity(torch.ones(1, 3))
 
 
-def test_an_infinite_t_is_refused():
+def test_infinite_t_raises():
     with pytest.raises(ValueError, match="t must be finite and above 0, got inf"):
         uniformity(pair()[0], t=math.inf)

@@ -23,14 +23,14 @@ def test_values_worked_out_by_hand():
     assert vibcreg(square[:, [0, 0]], square[:, [0, 0]]).item() == pytest.approx(200)
 
 
-def test_the_scale_of_each_dimension_does_not_change_correlations():
+def test_scale_of_each_dimension_does_not_change_correlations():
     a, b = pair()
     scale = torch.tensor([0.01, 0.1, 1, 10, 100], dtype=torch.float64)
     options = {"invariance": 0.0, "variance": 0.0}
     assert vibcreg(a * scale, b / scale, **options).item() == pytest.approx(vibcreg(a, b, **options).item(), rel=1e-9)
 
 
-def test_a_dimension_of_rounding_errors_counts_as_constant():
+def test_dimension_of_rounding_errors_counts_as_constant():
     """The sum of 0.1 over 7 samples rounds: noise of 1e-9 divided by its own size would have gradients of 1e9."""
     z = pair()[0].float()[:7]
     z[:, 0] = 0.1

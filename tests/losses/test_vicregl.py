@@ -75,12 +75,12 @@ def test_alpha_leaves_the_cells_out_or_the_whole_images():
     assert both == pytest.approx(0.25 * whole + 0.75 * local, rel=1e-12)
 
 
-def test_a_map_with_fewer_cells_than_matches_keeps_all():
+def test_map_with_fewer_cells_than_matches_keeps_all():
     few = views([(2, 2), (2, 2)])
     assert vicregl(*few, num_matches=(20, 20)).item() == vicregl(*few, num_matches=(4, 4)).item()
 
 
-def test_bad_input_is_refused():
+def test_invalid_input_raises():
     embeddings, maps, locations = views([(3, 3), (3, 3)])
     for arguments, message in (
         ((embeddings, maps[:1], locations), "an embedding, a map and the locations of its cells, got 2, 1 and 2"),

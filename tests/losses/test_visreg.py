@@ -47,7 +47,7 @@ def test_gradient_does_not_vanish_at_collapse():
     assert norms[sigreg, 1e-5] < 0.01 * norms[sigreg, 1e-2]
 
 
-def test_a_step_towards_the_gradient_makes_embeddings_more_normal():
+def test_step_towards_the_gradient_makes_embeddings_more_normal():
     z = (torch.rand(256, 5, generator=torch.Generator().manual_seed(0)) * 3).requires_grad_()
     loss = VISRegLoss(regularization=1.0, num_slices=64)
     optimizer = torch.optim.Adam([z], lr=0.05)
@@ -59,7 +59,7 @@ def test_a_step_towards_the_gradient_makes_embeddings_more_normal():
     assert (torch.cov(z.T) - torch.eye(5)).abs().max() < 0.15
 
 
-def test_the_scale_changes_the_scale_term_alone():
+def test_scale_changes_the_scale_term_alone():
     directions = random_directions(5, 64, seed=0, step=torch.tensor(0)).double()
     z = pair()[0] - pair()[0].mean(0)
     shape = {"directions": directions, "regularization": 1.0, "scale": 0.0, "center": 0.0}
@@ -76,7 +76,7 @@ def test_function_compiles_without_a_graph_break():
     torch.testing.assert_close(torch.autograd.grad(compiled, views), torch.autograd.grad(eager, views))
 
 
-def test_bad_input_is_refused():
+def test_invalid_input_raises():
     with pytest.raises(ValueError, match=r"directions must be .* of the embeddings \(16, 5\), got shape \(4, 7\)"):
         visreg(*pair(), directions=torch.ones(4, 7))
     with pytest.raises(ValueError, match=r"shape must be finite and at least 0, got -1\.0"):

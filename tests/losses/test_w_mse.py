@@ -27,7 +27,7 @@ def test_values_worked_out_by_hand():
     assert w_mse(a, -a).item() == pytest.approx(4)
 
 
-def test_a_sub_batch_that_is_too_small_is_refused():
+def test_sub_batch_that_is_too_small_raises():
     with pytest.raises(ValueError, match="whitening_size must be at least 2, got 0"):
         w_mse(*pair(), whitening_size=0)
     with pytest.raises(ValueError, match="D=20 dimensions needs more samples than that in a sub-batch, got 16"):
