@@ -1,7 +1,6 @@
 """Names of run folders: short, readable, the same for the same run and different for different runs."""
 
 import itertools
-import random
 import re
 
 from ssl_launch.hydra_app.build_config import every_key
@@ -45,8 +44,7 @@ def test_keys_of_ours_are_unique_without_their_group():
     assert len(set(names)) == len(keys)
 
 
-def test_long_names_keep_whole_settings():
-    keys = ["optim.lr", "optim.weight_decay", "optim.momentum", "optim.epochs", "data.size", "hardware.seed"]
-    overrides = [f"{key}={random.Random(0).random():.3f}" for key in keys]
+def test_long_names_keep_the_short_settings():
+    overrides = ["optim.lr=0.1", "model.backbone_options.width=64", "optim.weight_decay=0.0001", "hardware.seed=3"]
     name = name_of(["simclr_cifar10_sgd"], overrides)
-    assert re.fullmatch(r"simclr_cifar10_sgd-epochs=0\.844,lr=0\.844-[0-9a-f]{8}", name)
+    assert re.fullmatch(r"simclr_cifar10_sgd-lr=0\.1,seed=3-[0-9a-f]{8}", name)

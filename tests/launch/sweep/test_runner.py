@@ -104,7 +104,7 @@ def test_members_run_side_by_side_and_a_sweep_started_again_does_what_is_left(sc
     code, out, err = run(script, *arguments, WAIT_FOR_SIBLINGS="2")
     assert code == 1, err
     assert err == "1 of 3 runs of the sweep did not finish; what each said is in its output.log\n"
-    folders = {path.name.partition("optim.lr=")[2].partition(",")[0]: path for path in out_folder(script).glob("*/")}
+    folders = {path.name.partition("lr=")[2].partition(",")[0]: path for path in out_folder(script).glob("*/")}
     assert {lr: summary(path)["status"] for lr, path in folders.items()} == {
         "0.1": "finished", "0.2": "finished", "1e_30": "failed",
     }  # fmt: skip

@@ -11,7 +11,7 @@ from ssl_data.config import DataConfig
 
 MAX_LENGTH = 60  # characters
 NUM_DIGITS = 8  # of the hash
-_ORDER = ("model", "optim", "data", "hardware")  # what is left out of a long name first stands last
+_ORDER = ("model", "optim", "data", "hardware")
 _ELSEWHERE = "data.root"  # may differ on resume, e.g. on the disk of a node: the last folder is enough
 
 
@@ -33,7 +33,8 @@ def name_of(parts: list[str], overrides: list[str]) -> str:
     """Return a name of at most 60 characters for a recipe and its overrides.
 
     Keys appear without their group, model and optim first. The order of the overrides and their ``+`` or ``++`` do not
-    matter, and ``log.*`` is left out. Where something is shortened, a hash of the whole keeps the name unique.
+    matter, and ``log.*`` is left out. If the name is too long, the longest settings are left out; a hash of the whole keeps
+    a shortened name unique.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def name_of(parts: list[str], overrides: list[str]) -> str:
         return name
     whole = _joined(parts, [f"{key}={values[key]}" for key in keys])
     while settings and len(_joined(parts, settings)) > MAX_LENGTH - NUM_DIGITS - 1:
-        settings.pop()
+        settings.remove(max(settings, key=len))  # short ones, such as lr and seed, stay
     shortened = re.sub(r"[^\w=.,~-]+", "_", _joined(parts, settings), flags=re.ASCII)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:NUM_DIGITS]
     return f"{shortened[: MAX_LENGTH - NUM_DIGITS - 1]}-{digest}"
