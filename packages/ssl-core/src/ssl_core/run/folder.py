@@ -12,7 +12,6 @@ else shows a run reads them.
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
