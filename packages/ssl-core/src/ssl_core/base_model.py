@@ -5,8 +5,7 @@ be overridden. The mechanism (ranks, run folder, checkpoints, metrics, signals) 
 :class:`~ssl_core.training.session.RunSession`.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,58 +16,30 @@ from torch import Tensor, nn
 from ssl_core.batch import Batch
 from ssl_core.checkpoint.pretrained import load_backbone
 from ssl_core.config import Config, ModelConfig
-from ssl_core.errors import ConfigError, MethodError
-from ssl_core.evaluation.online_metrics import OnlineMetrics, names_of_evaluation
+from ssl_core.evaluation.features import extract
 from ssl_core.evaluation.online_probes import OnlineProbes
-from ssl_core.loggers.images import save_image
-from ssl_core.loggers.metrics_logger import Sink
+from ssl_core.loggers.sinks import Sink, configured_sinks
 from ssl_core.modules.ema import Teacher
 from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
 from ssl_core.run.progress import Progress
 from ssl_core.run.result import RunResult
-from ssl_core.training.data_checks import checked_batches, training_batches
+from ssl_core.training import method_checks as check
 from ssl_core.training.loss_module import LossModule, total_loss
-from ssl_core.training.method_checks import (
-    check_forward,
-    check_modules,
-    check_optimizer,
-    check_schedule,
-    checked_step,
-    explained_loss,
-    representation_widths,
-)
-from ssl_core.training.seeding import seed_everything, seed_step
+from ssl_core.training.seeding import seed_everything
 from ssl_core.training.session import RunSession
+from ssl_core.training.trained_run import load_weights, open_trained_run
 from ssl_core.training.unsaved_state import UnsavedState
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
-
-_message = logging.getLogger(__name__)
 
 
 class BaseModel(nn.Module):
     """A self-supervised method and its training run.
 
-    Subclasses define ``initialize_modules``, ``forward`` and ``compute_loss``. :meth:`fit` trains.
-
     Parameters
     ----------
     config : Config
         The five groups of keys. ``config.model`` is an instance of the class's ``config_class``.
-
-    Attributes
-    ----------
-    data : Batch
-        The batch on the device: ``data[0]`` the list of V views, each ``(N, C, H, W) float``; ``data[1]`` the labels
-        ``(N,) int64``, -1 for none; ``data[2]`` the sample ids ``(N,) int64``.
-    num_classes : int
-        Number of classes K of the training data.
-    image_shape : tuple of int
-        ``(C, H, W)`` of one view.
-    progress : Progress
-        Counters: ``epoch``, ``batch``, ``step``.
-    run : RunSession
-        Ranks, precision, run folder, loaders, metrics and everything else that is not the model.
 
     Notes
     -----
@@ -79,36 +50,26 @@ class BaseModel(nn.Module):
     config_class: type[ModelConfig] = ModelConfig
 
     config: Config
-    run: RunSession
-    progress: Progress
-    data: Batch
-    num_classes: int
-    image_shape: tuple[int, int, int]
+    run: RunSession  # ranks, precision, run folder, loaders, metrics: everything that is not the model
+    progress: Progress  # counters: epoch, batch, step
+    data: Batch  # on the device: V views (N, C, H, W) float, labels (N,) int64 with -1 for none, sample ids (N,) int64
+    num_classes: int  # K of the training data
+    image_shape: tuple[int, int, int]  # (C, H, W) of one view
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
     probes: OnlineProbes
 
-    # Modules with a meaning to the loop, where a method has them
-    backbone: Any
+    backbone: Any  # modules with a meaning to the loop, if a method has them
     projector: Any
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
-        if config is None:  # fit and launch report that it is missing
-            return
-        if not isinstance(config.model, self.config_class):
-            raise ConfigError(
-                f"model={type(config.model).__name__}(...): {type(self).__name__} expects a {self.config_class.__name__}"
-            )
-        self.config = config
+        if config is not None:  # else fit and launch report that it is missing
+            check.check_config_class(self, config)
+            self.config = config
 
     def __setattr__(self, name: str, value: Any) -> None:
-        taken = name in _RESERVED or (isinstance(value, nn.Module) and name in _ATTRIBUTES)
-        if taken and (isinstance(value, nn.Module) or not callable(value)):
-            raise MethodError(
-                f"{type(self).__name__}.{name} = {type(value).__name__}(...): '{name}' is used by BaseModel; choose another "
-                "name"
-            )
+        check.check_name(self, BaseModel, name, value)
         super().__setattr__(name, value)
 
     # ----------------------------------------------------------------------------------- the three functions to write
@@ -124,21 +85,19 @@ class BaseModel(nn.Module):
     def compute_loss(self) -> Tensor | dict[str, Tensor]:
         """Return the loss of ``self.data``: a scalar, or a dict of scalars by name.
 
-        Each entry of a dict is logged; the loss is the sum of those that have a gradient. The names that the run logs itself
-        (``ssl_core.training.method_checks.RESERVED_TERMS``) are not allowed.
+        Each entry of a dict is logged; the loss is the sum of those that have a gradient. The names in
+        ``ssl_core.training.method_checks.RESERVED_TERMS`` are not allowed.
         """
         raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
 
     # ------------------------------------------------------------------------------------------------------- the run
 
     def fit(self) -> RunResult:
-        """Train and evaluate. Resume from the newest checkpoint if the run folder has one.
+        """Train and evaluate; resume if the run folder has a checkpoint. Return the last value of every metric.
 
-        Returns
-        -------
-        RunResult
-            A dict: the last value of every metric, as in ``summary.json``. A notebook shows it as the final table and the
-            learning curves, which are computed then (``log.report``).
+        The result is a dict; a notebook shows it as the final table and the learning curves (``log.report``).
+
+        After an error in an evaluation the same command only evaluates. An error in a sink is a warning.
 
         Raises
         ------
@@ -146,15 +105,8 @@ class BaseModel(nn.Module):
             Before data is opened.
         DivergedError, CheckpointError, Preempted
             The run cannot continue; ``summary.json`` has the reason.
-
-        Notes
-        -----
-        A checkpoint is written before each evaluation. Any exception in training or in an evaluation ends the run as
-        "failed"; after one in an evaluation the same command only evaluates. An exception in a sink is a warning.
         """
-        if not hasattr(self, "config"):
-            name = type(self).__name__
-            raise ConfigError(f"{name}() has no configuration: expected {name}(Config(...)).fit(), or launch({name})")
+        check.check_configured(self)
         with RunSession(self.config) as run:
             return self.fit_in(run)
 
@@ -162,9 +114,7 @@ class BaseModel(nn.Module):
         """Train and evaluate in an open session, as :meth:`fit` does."""
         self.use(run)
         self.before_run()
-        run.begin(type(self))
-        if run.distributed.is_main:
-            run.metrics.sinks += self.make_sinks()
+        run.begin(type(self), self.make_sinks)
         self.initialize()
         if not run.triggers.is_over:
             run.summary.begin()
@@ -180,9 +130,7 @@ class BaseModel(nn.Module):
             self.progress.between_epochs = False
             if run.triggers.is_over:
                 self.save_checkpoint()
-        if run.early_stopping.reason:
-            run.summary.note(stopped_early=run.early_stopping.reason)
-        return RunResult(run.metrics.last, run.folder, type(self), self.config)
+        return run.end(type(self))
 
     @classmethod
     def from_run(
@@ -199,7 +147,7 @@ class BaseModel(nn.Module):
         checkpoint : "newest" or int
             The newest intact checkpoint, or the step of one.
         data : optional
-            The dataclass of the data group, where the run used a user-defined one that is no longer in its file.
+            The dataclass of user-defined data that is no longer in its file.
         device : {"auto", "cpu", "cuda"}
             Device of the model.
 
@@ -208,9 +156,17 @@ class BaseModel(nn.Module):
         RunError, ConfigError
             If the folder is not a run, has no such checkpoint, or its class is not found.
         """
-        from ssl_core.evaluation.trained_model import load_trained_model  # imports this module
-
-        return load_trained_model(folder, checkpoint, None if cls is BaseModel else cls, data, device)
+        kind, run, state = open_trained_run(folder, checkpoint, None if cls is BaseModel else cls, data, device)
+        model: BaseModel = kind(run.config)
+        model.use(run)
+        model.initialize_modules()  # without build(): loading a model does not seed the process
+        run.precision.place(model)
+        run.widths = check.representation_widths(model)
+        model.initialize_probes()
+        load_weights(model, state["model"])
+        model.probes.load_state_dict(state["probes"])
+        model.progress.load_state_dict(state["progress"])
+        return model.eval()
 
     def use(self, run: RunSession) -> None:
         """Attach a session that knows the data: the number of classes and the shape of an image."""
@@ -223,47 +179,38 @@ class BaseModel(nn.Module):
     def make_sinks(self) -> list[Sink]:
         """Return the sinks besides ``metrics.jsonl``: wandb and TensorBoard, if ``log`` asks for them. Called on rank 0 only.
 
-        Override it to add one: ``return [*super().make_sinks(), MySink()]``. A sink has ``log(step, values)`` and ``close()``,
-        and ``log_image(step, name, path)`` if it shows images.
+        Override it to add a :class:`~ssl_core.loggers.metrics_logger.Sink`: ``return [*super().make_sinks(), MySink()]``.
         """
-        sinks: list[Sink] = []
-        if self.config.log.wandb != "off":
-            from ssl_core.loggers.wandb.sink import WandbSink
-
-            sinks.append(WandbSink(self.run.folder, self.config.log))
-        if self.config.log.tensorboard:
-            from ssl_core.loggers.tensorboard import TensorBoardSink
-
-            sinks.append(TensorBoardSink(self.run.folder))
-        return sinks
+        return configured_sinks(self.run.folder, self.config.log)
 
     # -- 1. INITIALIZATION
 
     def initialize(self) -> None:
         """Build the model, then probes, optimizer and schedule; then load the newest checkpoint."""
+        run = self.run
         self.build()
         self.initialize_weights()
-        self.run.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
-        self.run.freeze.begin(self)
+        run.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
+        run.freeze.begin(self)
+        run.widths = check.representation_widths(self)
         self.initialize_probes()
-        check_forward(self)
-        self.run.distributed.shard(self)
-        self.run.loss = self.run.distributed.wrap(LossModule.of(self, self.config.hardware.compile))
-        if self.config.optim.monitor is not None:
-            self.run.early_stopping.check(self.metric_names())
+        run.set_metric_names(check.check_forward(self))
+        run.distributed.shard(self)
+        run.loss = run.distributed.wrap(LossModule.of(self, self.config.hardware.compile))
+        run.early_stopping.check(self.metric_names())
         self.initialize_optimizer()
-        check_optimizer(self)
+        check.check_optimizer(self)
         keep_initial_rates(self.optimizer)  # now, so that the groups of a checkpoint have the same keys
         self.initialize_scheduler()
-        check_schedule(self)
+        check.check_schedule(self)
         self.load_checkpoint()
-        self.run.unsaved_state = UnsavedState(self)
+        run.unsaved_state = UnsavedState(self)
 
     def build(self) -> None:
         """Seed, create the modules and move them to the device: the model before anything is loaded or trained."""
         self.seed_everything()
         self.initialize_modules()
-        check_modules(self)
+        check.check_modules(self)
         self.run.precision.place(self)
 
     def seed_everything(self) -> None:
@@ -273,23 +220,16 @@ class BaseModel(nn.Module):
     def initialize_weights(self) -> None:
         """Load the backbone's weights from ``model.init_from``, unless the run resumes. Teachers copy them."""
         source = self.config.model.init_from
-        if self.config.log.export and not hasattr(self, "backbone"):
-            raise ConfigError(f"log.export=true: {type(self).__name__} has no module called backbone to export")
-        if not source or self.run.checkpoints.all():
-            return
-        self.run.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
-        for teacher in self.teachers():
-            teacher.restart()
+        if source and not self.run.checkpoints.all():
+            self.run.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
+            for teacher in self.teachers():
+                teacher.restart()
 
     def initialize_probes(self) -> None:
         """Create an online linear probe for each representation that :meth:`encode` returns."""
-        widths = representation_widths(self)
-        place = self.run.distributed.device, self.run.precision.dtype
-        self.probes = OnlineProbes(widths, self.num_classes, self.config.optim.probe_lr, *place)
-        for name in widths:
-            module = getattr(self, name, None)
-            if isinstance(module, nn.Module):
-                self.probes.watch(name, module)
+        run, lr = self.run, self.config.optim.probe_lr
+        self.probes = OnlineProbes(run.widths, self.num_classes, lr, run.distributed.device, run.precision.dtype)
+        self.probes.watch_modules(self)
 
     def initialize_optimizer(self) -> None:
         """Set ``self.optimizer`` for all parameters that require a gradient."""
@@ -312,11 +252,7 @@ class BaseModel(nn.Module):
 
         The terms of a loss, ``train/<term>``, need not be among them.
         """
-        config, prediction = self.config, check_forward(self)
-        names = names_of_evaluation(
-            representation_widths(self), prediction, self.num_classes, config.log.knn_samples > 0, config.log.label_free
-        )
-        return {"train/loss", *(f"{dataset}/{name}" for dataset in self.run.loaders.evaluation for name in names)}
+        return self.run.metric_names
 
     def teachers(self) -> list[Teacher]:
         """Return the teachers among the modules."""
@@ -338,53 +274,39 @@ class BaseModel(nn.Module):
 
     def train_epoch(self) -> None:
         """Train on one pass over the data, from batch ``progress.batch`` on."""
-        run, progress, seed = self.run, self.progress, self.config.hardware.seed
+        run, progress = self.run, self.progress
         self.before_train_epoch()
         self.train()
         run.freeze.set_mode(progress.epoch)
         self.probes.forget()  # features of an evaluation that was overridden without torch.no_grad()
         run.throughput.restart()
         teachers = self.teachers()
-        run.loaders.train.start(progress.epoch, progress.batch)
-        batches = training_batches(run.loaders.train, self.num_classes)
-        while progress.batch < run.plan.batches_per_epoch:
-            run.profiler.begin("data")
-            self.data = run.to_device(next(batches))
-            run.profiler.begin("other")
-            seed_step(seed, progress.epoch, progress.batch, run.distributed.rank)
+        for self.data in run.batches.training():  # on the device, from the saved position; seeds each step
             self.before_train_step()
-            run.weights_moved = checked_step(self, progress.step, self.train_step(self.data))
+            run.weights_moved = check.checked_step(self, progress.step, self.train_step(self.data))
             run.profiler.begin("other")
             if run.weights_moved:
                 for teacher in teachers:
                     teacher.follow(progress.step, run.plan.total_steps)
             self.after_train_step()
-            if run.weights_moved:
-                run.unsaved_state.check(self)  # once, after the first optimizer step
             progress.batch += 1
             run.end_batch()
-            if run.weights_moved and run.triggers.checkpoint_due_in_epoch:
-                self.save_checkpoint()
-                run.triggers.raise_if_stopped()
+            if run.weights_moved:
+                run.unsaved_state.check(self)  # once, after the first optimizer step
+                if run.triggers.checkpoint_due_in_epoch:
+                    self.save_checkpoint()
+                    run.triggers.raise_if_stopped()
         self.after_train_epoch()
 
     def train_step(self, batch: Batch) -> bool:
-        """Compute loss and gradients of one batch; step the optimizer after the last batch of an accumulation.
-
-        Returns
-        -------
-        bool
-            Whether the optimizer has stepped.
-        """
+        """Compute the gradients of one batch; after the last batch of an accumulation, step the optimizer and return True."""
         run, precision = self.run, self.run.precision
         last, divisor = run.plan.accumulation(self.progress.batch)
         run.profiler.begin("forward")
-        with explained_loss(self):
+        with check.explained_loss(self):
             terms = self.compute_gradients(last, divisor)
         run.profiler.begin("probes")
-        probe_losses = self.probes.train_step(
-            self.data.labels, run.distributed
-        )  # of all batches where the loss joined them
+        probe_losses = self.probes.train_step(self.data.labels, run.distributed)  # of all batches that the loss joined
         run.throughput.add(len(batch.labels) * run.distributed.world_size)
         if not last:
             return False
@@ -401,7 +323,7 @@ class BaseModel(nn.Module):
         self.progress.step += 1
         run.profiler.begin("logging")
         if run.triggers.log_due(self.progress.batch + 1 == run.plan.batches_per_epoch):
-            run.log_step(terms, total_loss(terms), probe_losses, norm, self.optimizer.param_groups)
+            run.log_step(terms, probe_losses, norm, self.optimizer)
         return True
 
     def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
@@ -409,7 +331,6 @@ class BaseModel(nn.Module):
 
         The losses of the batches of an optimizer step are averaged, which is right for a loss that is a mean over samples.
         The state of a loss (a center, a queue) moves once per optimizer step, as with one large batch.
-        :class:`~ssl_core.methods.joint_embedding.JointEmbedding` overrides this for losses that compare samples.
 
         Parameters
         ----------
@@ -449,22 +370,16 @@ class BaseModel(nn.Module):
         run.nan_guard.check_weights(self.named_parameters())
         self.eval()
         run.distributed.share_buffers(self)
-        run.online_metrics = OnlineMetrics(self.num_classes, self.probes, run.distributed, self.config.log.label_free)
-        reference = run.reference_sample if self.config.log.knn_samples else None
-        run.online_metrics.fill(reference, run.loaders.train, self.features, self.stop_aware)
+        run.begin_evaluation(self.probes, self.features, self.save_checkpoint)
         values: dict[str, float] = {}
-        for name, loader in run.loaders.evaluation.items():
-            for batch in self.stop_aware(checked_batches(loader, name, self.num_classes, True)):
-                self.data = run.to_device(batch)
+        for name in run.loaders.evaluation:
+            for self.data in run.stop_aware(run.batches.evaluation(name)):  # on a signal: save and stop
                 self.before_eval_step()
                 self.eval_step(self.data)
                 self.after_eval_step()
-            found = run.online_metrics.compute() | run.collapse.compute()
-            values |= {f"{name}/{metric}": value for metric, value in found.items()}
+            values |= {f"{name}/{metric}": value for metric, value in run.online_metrics.compute().items()}
         self.after_eval_epoch()
-        if values:
-            run.metrics.log(self.progress.step, self.progress.epoch, values)
-            _message.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        run.log_evaluation(values)
         return values
 
     def eval_step(self, batch: Batch) -> None:
@@ -473,7 +388,6 @@ class BaseModel(nn.Module):
             prediction, representations = self.forward(batch.views[0]), self.encode(batch.views[0])
         self.run.nan_guard.check_outputs({"prediction": prediction, **representations})
         self.run.online_metrics.add(prediction, representations, batch.labels)
-        self.run.collapse.add(representations)
 
     def encode(self, x: Tensor) -> dict[str, Tensor]:
         """Return the representations to evaluate: ``{"backbone": (N, D), "projector": (N, E)}``.
@@ -483,9 +397,7 @@ class BaseModel(nn.Module):
         if not hasattr(self, "backbone"):
             return {"output": self.forward(x).flatten(1)}
         features = self.backbone(x).flatten(1)
-        if not hasattr(self, "projector"):
-            return {"backbone": features}
-        return {"backbone": features, "projector": self.projector(features)}
+        return {"backbone": features} | ({"projector": self.projector(features)} if hasattr(self, "projector") else {})
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -494,7 +406,7 @@ class BaseModel(nn.Module):
             return widened(list(self.encode(x.to(self.run.distributed.device, self.run.precision.dtype)).values()))[0]
 
     def extract(self, images: Tensor | Iterable[Any], batch_size: int = 256) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the features of images in evaluation mode, on the CPU.
+        """Return features ``(N, D)`` in evaluation mode, on the CPU; of a loader, features and labels ``(N,) int64``.
 
         Parameters
         ----------
@@ -502,49 +414,17 @@ class BaseModel(nn.Module):
             Images ``(N, C, H, W)``, normalized as in training; or a loader of batches ``(views, labels, ids)``.
         batch_size : int
             Images at a time, for a tensor.
-
-        Returns
-        -------
-        Tensor or tuple
-            Features ``(N, D)``; for a loader, features and labels ``(N,) int64``.
         """
-        from ssl_core.evaluation.trained_model import extract  # imports this module
+        return extract(self, self.features, images, batch_size)
 
-        training = self.training
-        self.eval()
-        try:
-            return extract(self.features, images, batch_size)
-        finally:
-            self.train(training)
-
-    def stop_aware(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Yield the batches of an evaluation. On a stop signal save and raise; the resumed run repeats the evaluation."""
-        for batch in batches:
-            if self.run.triggers.stop_requested:
-                self.save_checkpoint()
-                self.run.triggers.raise_if_stopped()
-            yield batch
-
-    # -- CHECKPOINTS
+    # -- CHECKPOINTS AND IMAGES
 
     def parts(self) -> dict[str, Any]:
         """Return everything that has a state, by its name in a checkpoint."""
-        run = self.run
-        return {
-            "progress": self.progress,
-            "ranks": run.distributed,
-            "model": self,
-            "optimizer": self.optimizer,
-            "probes": self.probes,
-            "precision": run.precision,
-            "early_stopping": run.early_stopping,
-            "collapse": run.collapse,
-            "logger": run.metrics,
-        }
+        return {"model": self, "optimizer": self.optimizer, "probes": self.probes, **self.run.parts()}
 
     def save_checkpoint(self) -> None:
-        """Save the state of all :meth:`parts`."""
-        self.run.nan_guard.check_weights(self.named_parameters())
+        """Save the state of all :meth:`parts`, if the weights are finite."""
         self.run.save(self.parts())
 
     def load_checkpoint(self) -> None:
@@ -554,8 +434,7 @@ class BaseModel(nn.Module):
     def log_image(self, name: str, image: Any) -> None:
         """Save an image as ``<run>/images/<name>/step_<n>.png`` and show it in wandb and TensorBoard.
 
-        Call it from any hook, also on all ranks: only rank 0 saves. In a replay it does nothing. It waits for the device, so
-        call it every few hundred steps, not at each.
+        Call it from any hook, also on all ranks: only rank 0 saves. It waits for the device: call it every few hundred steps.
 
         Parameters
         ----------
@@ -563,17 +442,6 @@ class BaseModel(nn.Module):
             For example ``"views"`` or ``"eval/reconstruction"``.
         image : Tensor, array or matplotlib figure
             ``(C, H, W)``, ``(H, W, C)`` or ``(H, W)``, C = 1, 3 or 4: ``uint8``, or floating point in [0, 1].
-
-        Raises
-        ------
-        ValueError
-            For another shape or dtype, or a name that is not a relative path.
         """
-        metrics = getattr(getattr(self, "run", None), "metrics", None)  # set in fit() only
-        if metrics is not None and metrics.writes:
-            path = save_image(self.run.folder, self.progress.step, name, image)
-            metrics.log_image(self.progress.step, name, path)
-
-
-_ATTRIBUTES = {"config", "run", "progress", "data", "num_classes", "image_shape", "optimizer", "schedule", "probes"}
-_RESERVED = {name for name in vars(BaseModel) if not name.startswith("__")} - {"config_class", "forward"}
+        if hasattr(self, "run"):  # set in fit() only
+            self.run.log_image(name, image)

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import read_metadata, write_safetensors
 from ssl_core.checkpoint.store import CheckpointStore, read_state, sha256_of
-from ssl_core.errors import CheckpointError, ConfigError, RunError
-from ssl_core.evaluation.online_metrics import VIEW_SAMPLES, collect_features, collect_view_features
+from ssl_core.errors import ConfigError, RunError
+from ssl_core.evaluation.features import collect_features, collect_view_features
+from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
+from ssl_core.training.trained_run import load_weights
 from ssl_eval import Features
 from ssl_eval.checks import check_features
 
@@ -105,10 +109,7 @@ def extract_features(
 def features_of(model: BaseModel, weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
     """Return the features of an opened model (data, precision, ranks) with these weights, on each evaluation set."""
     model.build()
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:  # torch lists the keys
-        raise CheckpointError(f"the checkpoint does not fit its method: {' '.join(str(error).split())}") from error
+    load_weights(model, weights)
     model.eval()
     train = _labelled_or_all(
         *collect_features(model.run.loaders.reference, model.features, model.run.distributed, labelled=False)
@@ -146,9 +147,6 @@ def _write(file: Path, found: dict[str, Features]) -> None:
 
 def _read(file: Path) -> dict[str, Features] | None:
     """Return features that were kept, or None where there are none; a damaged file counts as none."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not file.exists():
         return None
     try:

@@ -17,8 +17,7 @@ from torch import Tensor
 from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import export_backbone
 from ssl_core.errors import warn_on_error
-from ssl_core.evaluation.online_metrics import collect_features
-from ssl_core.evaluation.trained_model import load_trained_model
+from ssl_core.evaluation.features import collect_features
 from ssl_core.run.atomic_file import write_atomically
 from ssl_core.run.result import RunResult
 from ssl_core.training.session import RunSession
@@ -64,9 +63,9 @@ def report_run(folder: str | Path, method: type[BaseModel], data: Any, device: s
     Parameters
     ----------
     folder, method, data, device
-        As in :func:`ssl_core.evaluation.trained_model.load_trained_model`.
+        As in :meth:`ssl_core.BaseModel.from_run`; the class of the method.
     """
-    model = load_trained_model(folder, method=method, data=data, device=device)
+    model = method.from_run(folder, data=data, device=device)
     with model.run:
         return write_report(model)
 

@@ -1,4 +1,4 @@
-"""The metrics of one evaluation: accuracy of the prediction, of each probe, and of kNN; exact on any number of ranks."""
+"""The metrics of an evaluation: accuracy of the prediction, of each probe and of kNN, exact on any number of ranks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.batch import views_of
+from ssl_core.diagnostics.collapse import CollapseDetector
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError
+from ssl_core.evaluation.features import collect_features, collect_view_features, full_size_views
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_eval import AccuracyCounter, knn, label_free
 from ssl_eval.metric_names import OF_VIEWS
@@ -43,26 +44,34 @@ def names_of_evaluation(
 
 
 class OnlineMetrics:
-    """Counts hits, sample by sample; counts are added over the ranks, so that nothing is averaged twice.
+    """Counts correct predictions; counts are summed over the ranks, so that accuracies are exact.
 
     Parameters
     ----------
     num_classes : int
         K.
-    probes : Probes
-        The online probes, used as they are.
+    probes : OnlineProbes
+        The online probes.
     distributed : Distributed
         For the sums over the ranks.
+    collapse : CollapseDetector
+        Gets the representations, too.
     label_free : sequence of str
         Measures of the first representation of all images (:data:`ssl_eval.metric_names.LABEL_FREE`), labelled or not.
     """
 
     def __init__(
-        self, num_classes: int, probes: OnlineProbes, distributed: Distributed, label_free: Sequence[str] = ()
+        self,
+        num_classes: int,
+        probes: OnlineProbes,
+        distributed: Distributed,
+        collapse: CollapseDetector,
+        label_free: Sequence[str] = (),
     ) -> None:
         self.num_classes = num_classes
         self.probes = probes
         self.distributed = distributed
+        self.collapse = collapse
         self.label_free = label_free
         self._features: list[Tensor] = []  # of the first representation, where they are measured
         self._counters: dict[str, AccuracyCounter] = {}
@@ -102,6 +111,7 @@ class OnlineMetrics:
 
     def add(self, prediction: Tensor, representations: Mapping[str, Tensor], labels: Tensor) -> None:
         """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""
+        self.collapse.add(representations)
         if self.label_free:
             self._features.append(widened([next(iter(representations.values()))])[0])
         known = labels >= 0
@@ -120,9 +130,9 @@ class OnlineMetrics:
             self._count("knn", votes, labels)
 
     def compute(self) -> dict[str, float]:
-        """Return the share of samples that each got right, and the label-free measures, over all ranks; begin anew.
+        """Return the accuracies and the label-free measures over all ranks, and reset the counts.
 
-        The kNN's bank and the views stay.
+        The bank of the kNN and the views are kept.
         """
         values: dict[str, float] = {}
         for name, counter in self._counters.items():
@@ -134,54 +144,12 @@ class OnlineMetrics:
             features = self.distributed.gather(torch.cat(self._features))
             values |= label_free(features, self._views, measures=self.label_free)
             self._features = []
-        return values
+        return values | self.collapse.compute()
 
     def _count(self, name: str, scores: Tensor, labels: Tensor) -> None:
         if name not in self._counters:
             self._counters[name] = AccuracyCounter(topk=(1,), device=labels.device)
         self._counters[name].update(scores, labels)
-
-
-def collect_features(
-    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, labelled: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Return features ``(M, D)`` and labels ``(M,)`` of the images of all ranks; by default of the labelled ones only.
-
-    The rows stand in the order of the samples' ids, whatever the number of ranks.
-    """
-    rows: list[Tensor] = []
-    labels: list[Tensor] = []
-    ids: list[Tensor] = []
-    for views, label, index in loader:
-        known = label >= 0 if labelled else torch.ones_like(label, dtype=torch.bool)
-        rows.append(features(views_of(views)[0])[known.to(distributed.device)])
-        labels.append(label[known])
-        ids.append(index[known])
-    features_of_all, labels_of_all = _of_all_ranks(distributed, None, ids, rows, labels)
-    return features_of_all, labels_of_all
-
-
-def collect_view_features(
-    loader: Iterable[Any], features: Callable[[Tensor], Tensor], distributed: Distributed, limit: int
-) -> Tensor | None:
-    """Return features ``(n, V, D)`` of the V views of n training images, ``limit`` at most; None where an image has one view.
-
-    The images stand in the order of their ids; they are those of the first batches, whatever the number of ranks.
-    """
-    rows: list[Tensor] = []
-    ids: list[Tensor] = []
-    seen = torch.zeros((), dtype=torch.int64)
-    for views, _, index in loader:
-        alike = _alike(views)
-        if len(alike) < 2:
-            return None
-        rows.append(torch.stack([features(view) for view in alike], 1))
-        ids.append(index)
-        seen += len(index)
-        if distributed.sum(seen) >= limit:  # asked of all, for all have to stop at the same batch
-            break
-    [gathered] = _of_all_ranks(distributed, limit, ids, rows)
-    return gathered if len(gathered) > 1 else None
 
 
 def compares_views(label_free: Sequence[str]) -> bool:
@@ -191,20 +159,6 @@ def compares_views(label_free: Sequence[str]) -> bool:
 
 def check_number_of_views(loader: Iterable[Any], label_free: Sequence[str]) -> None:
     """Raise a ConfigError if an image of the loader has one view, and a measure asks for several. Looks at the first batch."""
-    if compares_views(label_free) and len(_alike(next(iter(loader))[0])) < 2:
+    if compares_views(label_free) and len(full_size_views(next(iter(loader))[0])) < 2:
         name = next(name for name in label_free if name in OF_VIEWS)
         raise ConfigError(f"log.label_free: {name!r} compares the views of an image, and data.views gives one of each")
-
-
-def _alike(views: Sequence[Tensor]) -> list[Tensor]:
-    """Return the views that are as large as the first: without the small ones of a multi-crop."""
-    views = views_of(views)
-    return [view for view in views if view.shape == views[0].shape]
-
-
-def _of_all_ranks(
-    distributed: Distributed, limit: int | None, ids: list[Tensor], *columns: list[Tensor]
-) -> list[Tensor]:
-    """Return what the batches of all ranks gave, each column in the order of the samples' ids, ``limit`` of them at most."""
-    order = torch.argsort(distributed.gather(torch.cat(ids).to(distributed.device)))[:limit]
-    return [distributed.gather(torch.cat(column).to(distributed.device))[order] for column in columns]

@@ -58,9 +58,16 @@ class OnlineProbes:
         return name in self._seen
 
     def watch(self, name: str, module: nn.Module) -> None:
-        """Remember what ``module`` gives in training, detached, until the next :meth:`train_step`."""
+        """Keep the outputs of ``module`` in training, detached, until the next :meth:`train_step`."""
         if name in self._seen:
             module.register_forward_hook(lambda module, _, output: self._remember(name, output))
+
+    def watch_modules(self, model: nn.Module) -> None:
+        """Watch the modules of a model that have the name of a representation, e.g. ``backbone``."""
+        for name in self._seen:
+            module = getattr(model, name, None)
+            if isinstance(module, nn.Module):
+                self.watch(name, module)
 
     def _remember(self, name: str, output: Tensor) -> None:
         # Not module.training: a frozen backbone is in evaluation mode, and watched all the same

@@ -1,55 +1,48 @@
-"""The configuration of a run, read back from its folder: what a replay, an evaluation or a resumption begins with.
+"""Read the configuration of a run from its folder, for a replay, an evaluation or a resumption.
 
-Nothing in the file names code. The method is one of ``ssl_core.methods.METHODS``, or the class that the caller gives; the data
-is a class that the caller gives, or one that an installed package offers as an entry point of the group ``ssl_core.data``
-(ssl-data does), never imported by name from here.
+Nothing in the file names code. The method is one of ``ssl_core.methods.METHODS`` or a class that the caller gives. The data is
+a class that the caller gives, or one that an installed package offers as an entry point of the group ``ssl_core.data``
+(ssl-data does).
 """
 
 import dataclasses
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssl_core.config import GROUPS, Config
 from ssl_core.config.validation import build_dataclass, validation_errors
 from ssl_core.errors import ConfigError
-from ssl_core.methods import METHODS, method_class
 from ssl_core.run.folder import RunFolder
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 ENTRY_POINTS = "ssl_core.data"
 
 
-def read_config(
-    folder: RunFolder, method: "type[BaseModel] | None" = None, data: Any = None
-) -> "tuple[type[BaseModel], Config]":
-    """Return the method's class and the configuration of a run, checked as strictly as a new one.
+def read_config(folder: RunFolder, method: type | None = None, data: Any = None) -> tuple[Any, Config]:
+    """Return the class of a run's method and the configuration, validated as a new one.
 
-    ``log.folder`` and ``log.run`` are those of the folder as it is found, wherever it has been moved to.
+    ``log.folder`` and ``log.run`` are set to the present place of the folder.
 
     Parameters
     ----------
     folder : RunFolder
-        Of the run.
+        The run folder.
     method : type, optional
-        One's own :class:`ssl_core.BaseModel`. Default: the one of ``ssl_core.methods`` that ``model.name`` names.
+        A user-defined :class:`ssl_core.BaseModel`. Default: the method of ``ssl_core.methods`` called ``model.name``.
     data : optional
-        The dataclass of the data group, or a data configuration itself. Default: what an installed package offers.
+        The dataclass of the data group, or a data configuration. Default: the dataclass of an installed package.
 
     Raises
     ------
     RunFolderError
-        If the folder has no ``config.yaml``, or it is no plain YAML.
+        If the folder has no ``config.yaml``, or it is not plain YAML.
     ConfigError
-        Naming key, value and what is allowed; a method or data that has to be given.
+        For an invalid value, or a method or data that has to be given.
     """
     plain = folder.read_config()
     model = plain.get("model")
     name = model.get("name") if isinstance(model, dict) else None
-    if method is None and name not in METHODS:
-        raise ConfigError(f"model.name={name!r}: none of ours; say which class it is, e.g. --method FILE.py:{name}")
-    kind = method or method_class(str(name))
+    kind: Any = method or _shipped_method(name)
     groups: dict[str, Any] = {**GROUPS, "model": kind.config_class}
     if data is None:
         data = _installed_data(plain.get("data"))
@@ -68,6 +61,16 @@ def read_config(
     return kind, config
 
 
+def _shipped_method(name: Any) -> Any:
+    """Return a method of ``ssl_core.methods``, loaded by name as installed data is: the methods import BaseModel."""
+    methods = import_module("ssl_core.methods")
+    if str(name) not in methods.METHODS:
+        raise ConfigError(
+            f"model.name={name!r}: not a method of ssl_core; name its class, e.g. --method FILE.py:{name}"
+        )
+    return methods.method_class(str(name))
+
+
 def _installed_data(keys: Any) -> Any:
     """Return the installed dataclass that has all of these keys."""
     if isinstance(keys, dict):
@@ -76,6 +79,5 @@ def _installed_data(keys: Any) -> Any:
             if keys.keys() <= {field.name for field in dataclasses.fields(kind)}:
                 return kind
     raise ConfigError(
-        f"data={keys!r}: no installed package has such a data configuration; say which class it is, e.g. "
-        "--data FILE.py:MyData"
+        f"data={keys!r}: no installed package has such a data configuration; name its class, e.g. --data FILE.py:MyData"
     )

@@ -3,6 +3,7 @@
 import base64
 import json
 from html import escape
+from importlib import import_module
 
 from ssl_core.config import Config
 from ssl_core.errors import warn_on_error
@@ -38,11 +39,11 @@ class RunResult(dict[str, float]):
     def _repr_html_(self) -> str:
         """Return table, figure and metrics as HTML. Errors of the report are warnings."""
         if self._reports and self._report_is_outdated():
-            from ssl_core.evaluation.final_report import report_run  # imports BaseModel, which returns a RunResult
-
             self._reports = False  # at most once
             with warn_on_error("the final report could not be written", "the run itself is finished"):
-                report_run(self.folder.path, self._method, self._data, self._device)
+                # By name: the report imports BaseModel, which returns a RunResult
+                report = import_module("ssl_core.evaluation.final_report")
+                report.report_run(self.folder.path, self._method, self._data, self._device)
         parts = []
         if self.folder.table_json.is_file():
             parts.append(Table.from_dict(json.loads(self.folder.table_json.read_text()))._repr_html_())

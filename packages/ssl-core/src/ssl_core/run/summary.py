@@ -3,12 +3,11 @@
 import logging
 import os
 import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 from ssl_core.errors import Preempted
-from ssl_core.loggers.metrics_logger import MetricsLogger
-from ssl_core.loggers.throughput import Throughput
 from ssl_core.run.environment import environment
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.git import record_code
@@ -30,8 +29,12 @@ class Summary:
     ----------
     folder : RunFolder
         Where.
-    logger, progress, throughput
-        Whose last values and counters are written.
+    progress : Progress
+        The counters.
+    metrics : callable
+        Returns the last value of every metric.
+    images_per_second : callable
+        Returns the throughput of this process; None before it is known.
     facts : dict
         What is known from the start: seed, device, precision, ranks.
     writes : bool
@@ -41,17 +44,17 @@ class Summary:
     def __init__(
         self,
         folder: RunFolder,
-        logger: MetricsLogger,
         progress: Progress,
-        throughput: Throughput,
+        metrics: Callable[[], Mapping[str, float]],
+        images_per_second: Callable[[], float | None],
         facts: dict[str, Any],
         writes: bool = True,
     ) -> None:
         self.folder = folder
-        self.logger = logger
         self.progress = progress
         self.writes = writes
-        self.throughput = throughput
+        self._metrics = metrics
+        self._images_per_second = images_per_second
         self.ending = "finished"  # the status of a run that has gone as it should
         self._had_finished = False  # before this process
         self._facts = facts
@@ -133,9 +136,9 @@ class Summary:
                     "status": status,
                     "epoch": self.progress.epoch,
                     "step": self.progress.step,
-                    "metrics": self.logger.last,
+                    "metrics": self._metrics(),
                     "wall_seconds": round(seconds, 3),
-                    "images_per_second": self.throughput.mean or self._rate_before,
+                    "images_per_second": self._images_per_second() or self._rate_before,
                     **self._facts,
                     **more,
                 }

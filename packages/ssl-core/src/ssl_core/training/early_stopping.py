@@ -1,4 +1,4 @@
-"""When a run may end before its last epoch: a metric that has stopped to improve. No torch is imported."""
+"""When a run may end before its last epoch: a metric that has stopped to improve."""
 
 import logging
 import math

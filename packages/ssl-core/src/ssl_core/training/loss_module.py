@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -38,7 +39,7 @@ class LossModule(nn.Module):
         return loss_terms(self.model.compute_loss(), self._name) if view is None else self.model.embed(view)
 
 
-def total_loss(terms: dict[str, Tensor]) -> Tensor:
+def total_loss(terms: Mapping[str, Tensor]) -> Tensor:
     """Return the sum of the terms that have a gradient, at least in float32. The other terms are only logged."""
     trained = [term for term in terms.values() if term.requires_grad]
     first, *others = widened(trained or list(terms.values()))

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -97,14 +98,65 @@ def _given(model: Any) -> str:
     )
 
 
-def check_modules(module: nn.Module) -> None:
-    """Raise a MethodError for a parameter that waits for its first input to know its shape."""
-    for name, parameter in module.named_parameters():
+def check_configured(model: Any) -> None:
+    """Raise a ConfigError for a model without a configuration."""
+    if not hasattr(model, "config"):
+        name = type(model).__name__
+        raise ConfigError(f"{name}() has no configuration: expected {name}(Config(...)).fit(), or launch({name})")
+
+
+def check_config_class(model: Any, config: Any) -> None:
+    """Raise a ConfigError if ``config.model`` is not of the method's ``config_class``."""
+    if not isinstance(config.model, model.config_class):
+        raise ConfigError(
+            f"model={type(config.model).__name__}(...): {type(model).__name__} expects a {model.config_class.__name__}"
+        )
+
+
+def check_name(model: Any, base: type, name: str, value: Any) -> None:
+    """Raise a MethodError if a module, or a value, is assigned to a name that the base class uses.
+
+    Parameters
+    ----------
+    model : BaseModel
+        The method.
+    base : type
+        ``BaseModel``. Its methods are reserved for callables, its attributes for anything but modules.
+    name, value
+        The assignment.
+    """
+    methods, attributes = _reserved_names(base)
+    is_module = isinstance(value, nn.Module)
+    if (name in methods and (is_module or not callable(value))) or (is_module and name in attributes):
+        raise MethodError(
+            f"{type(model).__name__}.{name} = {type(value).__name__}(...): '{name}' is used by BaseModel; choose another name"
+        )
+
+
+@cache
+def _reserved_names(base: type) -> tuple[frozenset[str], frozenset[str]]:
+    methods = {name for name in vars(base) if not name.startswith("__")} - {"config_class", "forward"}
+    return frozenset(methods), frozenset(base.__annotations__.keys() - {"config_class", "backbone", "projector"})
+
+
+def check_modules(model: Any) -> None:
+    """Raise an error for modules that the loop cannot train or export.
+
+    Raises
+    ------
+    MethodError
+        For a parameter that gets its shape from the first batch.
+    ConfigError
+        If ``log.export`` asks for a backbone and there is none.
+    """
+    for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise MethodError(
-                f"{type(module).__name__}.initialize_modules() made '{name}' lazy, and its shape is needed before the first "
+                f"{type(model).__name__}.initialize_modules() made '{name}' lazy, and its shape is needed before the first "
                 "batch: give the module its input's size (self.image_shape is known)"
             )
+    if model.config.log.export and not hasattr(model, "backbone"):
+        raise ConfigError(f"log.export=true: {type(model).__name__} has no module called backbone to export")
 
 
 def check_optimizer(model: Any) -> None:

@@ -6,14 +6,14 @@ bar. It answers questions (``session.triggers.evaluation_due``) and never calls 
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ssl_core.batch import Batch, to_device
 from ssl_core.checkpoint.async_writer import CheckpointWriter
 from ssl_core.checkpoint.pretrained import find_weights
 from ssl_core.checkpoint.store import CheckpointStore
@@ -21,9 +21,11 @@ from ssl_core.config import Config
 from ssl_core.diagnostics.collapse import CollapseDetector
 from ssl_core.diagnostics.nan_guard import NanGuard
 from ssl_core.distributed.ranks import Distributed
-from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views
-from ssl_core.evaluation.reference_sample import ReferenceSample
-from ssl_core.loggers.metrics_logger import MetricsLogger
+from ssl_core.evaluation.features import Features
+from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views, names_of_evaluation
+from ssl_core.evaluation.online_probes import OnlineProbes
+from ssl_core.loggers.images import save_image
+from ssl_core.loggers.metrics_logger import MetricsLogger, Sink
 from ssl_core.loggers.profiler import Profiler
 from ssl_core.loggers.progress_bar import ProgressBar
 from ssl_core.loggers.throughput import Throughput
@@ -31,15 +33,19 @@ from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_ove
 from ssl_core.run.lock import RunLock
 from ssl_core.run.processor import check_parallelism
 from ssl_core.run.progress import Progress
+from ssl_core.run.result import RunResult
 from ssl_core.run.signals import StopSignal
 from ssl_core.run.source_location import source_of
 from ssl_core.run.summary import Summary
+from ssl_core.training.batches import Batches
 from ssl_core.training.data_checks import check_loaders
 from ssl_core.training.data_protocol import Loaders
 from ssl_core.training.data_record import record_data
 from ssl_core.training.early_stopping import EarlyStopping
 from ssl_core.training.freeze import Freeze
 from ssl_core.training.precision import Precision, check_torch_state
+from ssl_core.training.reference_sample import ReferenceSample
+from ssl_core.training.step_metrics import step_metrics
 from ssl_core.training.step_plan import StepPlan
 from ssl_core.training.triggers import Triggers
 from ssl_core.training.unsaved_state import UnsavedState
@@ -64,12 +70,8 @@ class RunSession:
 
     Attributes
     ----------
-    loaders : Loaders
-        From ``with`` on. See ``ssl_core.training.data_protocol``.
-    plan : StepPlan
-        Batches and optimizer steps of the run.
-    metrics : MetricsLogger
-        From :meth:`begin` on, as ``summary``, ``throughput``, ``profiler`` and ``bar``.
+    folder, lock, distributed, precision, checkpoints, progress, stop, early_stopping, triggers, nan_guard, collapse, freeze
+        After construction. The other attributes follow below.
 
     Raises
     ------
@@ -77,23 +79,10 @@ class RunSession:
         For an invalid configuration, or a run folder that holds another run.
     """
 
-    # Available after construction
-    folder: RunFolder
-    lock: RunLock
-    distributed: Distributed
-    precision: Precision
-    checkpoints: CheckpointStore
-    progress: Progress
-    stop: StopSignal
-    early_stopping: EarlyStopping
-    triggers: Triggers
-    nan_guard: NanGuard
-    collapse: CollapseDetector
-    freeze: Freeze
     # Available inside `with`
     loaders: Loaders
     reference_sample: ReferenceSample
-    plan: StepPlan
+    plan: StepPlan  # batches and optimizer steps of the run
     num_classes: int
     image_shape: tuple[int, int, int]
     # Available after begin()
@@ -103,9 +92,15 @@ class RunSession:
     summary: Summary
     writer: CheckpointWriter
     bar: ProgressBar
+    batches: Batches
     # Set by the training loop
+    widths: dict[str, int]  # name of a representation -> its width D
+    metric_names: set[str]  # that optim.monitor may have
     loss: Any  # the loss module, compiled and wrapped for the ranks
     online_metrics: OnlineMetrics  # of the evaluation in progress
+    stop_aware: Callable[
+        [Iterable[Any]], Iterator[Any]
+    ]  # yields batches of the evaluation; on a signal saves and raises
     unsaved_state: UnsavedState
     weights_moved = False  # whether the last batch ended with an optimizer step
 
@@ -176,13 +171,15 @@ class RunSession:
             warmup_epochs=config.optim.warmup_epochs,
         )
 
-    def begin(self, method: type) -> None:
+    def begin(self, method: type, make_sinks: Callable[[], list[Sink]] = list) -> None:
         """Lock and create the run folder, then open metrics, summary, signals, profiler and checkpoint writer.
 
         Parameters
         ----------
         method : type
             The class that is trained, for ``summary.json``.
+        make_sinks : callable
+            Returns the sinks of the metrics. Called on rank 0 only.
 
         Raises
         ------
@@ -202,7 +199,18 @@ class RunSession:
         self.throughput = Throughput()
         size = f"{config.optim.batch_size} images, {ranks.device}, {self.precision.name}"
         self.profiler = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
-        self.summary = Summary(self.folder, self.metrics, self.progress, self.throughput, self._facts(method), writes)
+        self.batches = Batches(
+            loaders=self.loaders, plan=self.plan, progress=self.progress, distributed=ranks, dtype=self.precision.dtype,
+            seed=config.hardware.seed, begin_phase=self.profiler.begin,
+        )  # fmt: skip
+        self.summary = Summary(
+            self.folder,
+            self.progress,
+            lambda: self.metrics.last,
+            lambda: self.throughput.mean,
+            self._facts(method),
+            writes,
+        )
         self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
         batches = config.optim.epochs * self.plan.batches_per_epoch
         self.bar = ProgressBar(batches, config.optim.batch_size, config.log.progress and ranks.is_main)
@@ -210,6 +218,14 @@ class RunSession:
             for part in (self.metrics, self.summary, self.stop, self.profiler, ranks.explained(), self.writer):
                 self._contexts.enter_context(part)
         self._contexts.enter_context(self.bar)
+        if ranks.is_main:
+            self.metrics.sinks += make_sinks()
+
+    def end(self, method: type) -> RunResult:
+        """Record why the run has stopped early, if it has; return the last value of every metric."""
+        if self.early_stopping.reason:
+            self.summary.note(stopped_early=self.early_stopping.reason)
+        return RunResult(self.metrics.last, self.folder, method, self.config)
 
     def _facts(self, method: type) -> dict[str, Any]:
         """Return what ``summary.json`` records at the start of the run."""
@@ -228,39 +244,82 @@ class RunSession:
             **{name: list(getattr(loaders, name)) for name in ("mean", "std") if hasattr(loaders, name)},
         }
 
-    # ------------------------------------------------------------------------------------------- what the loop hands over
-
-    def log_step(
-        self, terms: Mapping[str, Tensor], total: Tensor, probes: Mapping[str, Tensor], norm: Tensor, groups: list[Any]
-    ) -> None:
-        """Write one line of ``train/...`` metrics, means over the ranks. The only place that waits for the device.
+    def begin_evaluation(self, probes: OnlineProbes, features: Features, save: Callable[[], None]) -> None:
+        """Create the metrics of an evaluation, and extract the features that it compares with.
 
         Parameters
         ----------
-        terms, total
-            The terms of the loss by name, and their sum. Scalars.
-        probes
-            Loss of each online probe by name.
-        norm
-            Norm of the gradients before clipping.
-        groups
-            Parameter groups of the optimizer, for learning rate and weight decay.
+        probes, features
+            The online probes, and a function of images ``(N, C, H, W)`` that returns features ``(N, D)``.
+        save : callable
+            Writes a checkpoint when a signal stops the evaluation.
         """
-        values = {"train/loss": total.detach(), "train/grad_norm": norm}
-        if len(terms) > 1:
-            values |= {f"train/{name}": term.detach() for name, term in terms.items()}
-        values |= {f"train/probe_{name}_loss": value for name, value in probes.items()}
-        means = self.distributed.mean(torch.stack([value.double() for value in values.values()])).tolist()
-        line = dict(zip(values, means)) | {"train/lr": groups[0]["lr"]}
-        if self.config.optim.weight_decay_end is not None:
-            line["train/weight_decay"] = max(group["weight_decay"] for group in groups)
+        log = self.config.log
+        self.stop_aware = partial(self.triggers.stop_aware, save=save)
+        self.online_metrics = OnlineMetrics(self.num_classes, probes, self.distributed, self.collapse, log.label_free)
+        reference = self.reference_sample if log.knn_samples else None
+        self.online_metrics.fill(reference, self.loaders.train, features, self.stop_aware)
+
+    def end_batch(self) -> None:
+        """Advance progress bar and profiler; raise if a background checkpoint has failed."""
+        self.bar.advance()
+        self.profiler.end_batch()
+        self.writer.raise_if_failed()
+
+    # ------------------------------------------------------------------------------------------------------ metrics
+
+    def set_metric_names(self, prediction: Tensor) -> None:
+        """Set the names of the metrics that are known before training, from an output of ``forward``."""
+        log = self.config.log
+        names = names_of_evaluation(self.widths, prediction, self.num_classes, log.knn_samples > 0, log.label_free)
+        self.metric_names = {
+            "train/loss",
+            *(f"{dataset}/{name}" for dataset in self.loaders.evaluation for name in names),
+        }
+
+    def log_evaluation(self, values: Mapping[str, float]) -> None:
+        """Write the metrics of an evaluation, if there are any."""
+        if values:
+            self.metrics.log(self.progress.step, self.progress.epoch, values)
+            line = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+            _message.info("epoch %d: %s", self.progress.epoch, line)
+
+    def log_image(self, name: str, image: Any) -> None:
+        """Save an image and show it in the sinks, on rank 0. Does nothing before :meth:`begin` and in a replay."""
+        if hasattr(self, "metrics") and self.metrics.writes:
+            path = save_image(self.folder, self.progress.step, name, image)
+            self.metrics.log_image(self.progress.step, name, path)
+
+    def log_step(
+        self, terms: Mapping[str, Tensor], probes: Mapping[str, Tensor], norm: Tensor, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Write one line of ``train/...`` metrics; see :func:`~ssl_core.training.step_metrics.step_metrics`."""
+        line = step_metrics(terms, probes, norm, optimizer.param_groups, self.distributed)
+        if self.config.optim.weight_decay_end is None:
+            del line["train/weight_decay"]
         line["train/images_per_second"] = self.throughput.rate()
         self.early_stopping.check(line, logged=True)
         self.metrics.log(self.progress.step, self.progress.epoch, line)
         self.bar.show(self.progress.epoch, line["train/loss"])
 
+    # -------------------------------------------------------------------------------------------------- checkpoints
+
+    def parts(self) -> dict[str, Any]:
+        """Return the objects of the session that have a state, by name."""
+        return {
+            "progress": self.progress,
+            "ranks": self.distributed,
+            "precision": self.precision,
+            "early_stopping": self.early_stopping,
+            "collapse": self.collapse,
+            "logger": self.metrics,
+        }
+
     def save(self, parts: Mapping[str, Any]) -> None:
-        """Write a checkpoint of the state of all parts, atomically, on rank 0."""
+        """Write a checkpoint of the state of all parts, atomically, on rank 0. The weights have to be finite."""
+        self.nan_guard.check_weights(parts["model"].named_parameters())
+        if not self.writes:
+            return
         state = self.distributed.state_of(parts)
         if self.distributed.is_main:
             self.writer.save(self.progress.step, state)
@@ -290,13 +349,3 @@ class RunSession:
         self.bar.resume(self.progress.epoch * self.plan.batches_per_epoch + self.progress.batch)
         _message.info("resumed from %s: epoch %d, step %d", path, self.progress.epoch, self.progress.step)
         return True
-
-    def to_device(self, batch: Sequence[Any]) -> Batch:
-        """Return a loader's batch on the device of this rank."""
-        return to_device(batch, self.distributed.device, self.precision.dtype)
-
-    def end_batch(self) -> None:
-        """Advance progress bar and profiler; raise if a background checkpoint has failed."""
-        self.bar.advance()
-        self.profiler.end_batch()
-        self.writer.raise_if_failed()

@@ -1,6 +1,8 @@
 """What is due when: the answers to "an evaluation now? a checkpoint? stop?", which are the same on all ranks."""
 
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ssl_core.config import Config
 from ssl_core.distributed.ranks import Distributed
@@ -85,6 +87,20 @@ class Triggers:
         if self.stop_requested:
             name = self._stop.name or "a signal to another rank"
             raise Preempted(f"{name} at step {self._progress.step}: the state is saved; rerun to resume")
+
+    def stop_aware(self, batches: Iterable[Any], save: Callable[[], None]) -> Iterator[Any]:
+        """Yield the batches of an evaluation. On a stop signal call ``save`` and raise; a resumed run repeats the evaluation.
+
+        Raises
+        ------
+        Preempted
+            After ``save``.
+        """
+        for batch in batches:
+            if self.stop_requested:
+                save()
+                self.raise_if_stopped()
+            yield batch
 
     def saved(self) -> None:
         """A checkpoint is safe: the minutes to the next are counted from now."""

@@ -1,0 +1,87 @@
+"""Features of images: of a tensor, of a loader, and of the loaders of all ranks together."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_core.batch import views_of
+from ssl_core.distributed.ranks import Distributed
+
+Features = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> features (N, D)
+
+
+@torch.no_grad()
+def extract(
+    model: nn.Module, features: Features, images: Tensor | Iterable[Any], batch_size: int
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Return the features of images ``(N, C, H, W)``, or features and labels of a loader, on the CPU.
+
+    The model is in evaluation mode meanwhile.
+    """
+    training = model.training
+    model.eval()
+    try:
+        if isinstance(images, Tensor):
+            return torch.cat([features(part).cpu() for part in images.split(batch_size)])
+        found = [(features(views_of(views)[0]).cpu(), labels.cpu()) for views, labels, _ in images]
+        return torch.cat([rows for rows, _ in found]), torch.cat([labels for _, labels in found])
+    finally:
+        model.train(training)
+
+
+def collect_features(
+    loader: Iterable[Any], features: Features, distributed: Distributed, labelled: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return features ``(M, D)`` and labels ``(M,)`` of the images of all ranks; by default of the labelled ones only.
+
+    The rows are in the order of the samples' ids, whatever the number of ranks.
+    """
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    ids: list[Tensor] = []
+    for views, label, index in loader:
+        known = label >= 0 if labelled else torch.ones_like(label, dtype=torch.bool)
+        rows.append(features(views_of(views)[0])[known.to(distributed.device)])
+        labels.append(label[known])
+        ids.append(index[known])
+    features_of_all, labels_of_all = _of_all_ranks(distributed, None, ids, rows, labels)
+    return features_of_all, labels_of_all
+
+
+def collect_view_features(
+    loader: Iterable[Any], features: Features, distributed: Distributed, limit: int
+) -> Tensor | None:
+    """Return features ``(n, V, D)`` of the V views of n training images, ``limit`` at most; None where an image has one view.
+
+    The images are in the order of their ids; they are those of the first batches, whatever the number of ranks.
+    """
+    rows: list[Tensor] = []
+    ids: list[Tensor] = []
+    seen = torch.zeros((), dtype=torch.int64)
+    for views, _, index in loader:
+        alike = full_size_views(views)
+        if len(alike) < 2:
+            return None
+        rows.append(torch.stack([features(view) for view in alike], 1))
+        ids.append(index)
+        seen += len(index)
+        if distributed.sum(seen) >= limit:  # all ranks have to stop at the same batch
+            break
+    [gathered] = _of_all_ranks(distributed, limit, ids, rows)
+    return gathered if len(gathered) > 1 else None
+
+
+def full_size_views(views: Sequence[Tensor]) -> list[Tensor]:
+    """Return the views of the size of the first one: without the small views of a multi-crop."""
+    views = views_of(views)
+    return [view for view in views if view.shape == views[0].shape]
+
+
+def _of_all_ranks(
+    distributed: Distributed, limit: int | None, ids: list[Tensor], *columns: list[Tensor]
+) -> list[Tensor]:
+    """Return the columns of all ranks in the order of the samples' ids, at most ``limit`` rows."""
+    order = torch.argsort(distributed.gather(torch.cat(ids).to(distributed.device)))[:limit]
+    return [distributed.gather(torch.cat(column).to(distributed.device))[order] for column in columns]
