@@ -188,7 +188,9 @@ def test_what_cannot_be_shown_is_one_sentence(make_config, tiny_model, toy_data,
         replay(tiny_model, path, data=toy_data)
     with pytest.raises(ConfigError, match="--step 12: the run has the steps 0 to 11"):
         replay(tiny_model, path, 12, toy_data)
-    with pytest.raises(ConfigError, match=r"model\.name='tiny': none of ours; say which class it is, e\.g\. --method"):
+    with pytest.raises(
+        ConfigError, match=r"model\.name='tiny': not a method of ssl_core; name its class, e\.g\. --method"
+    ):
         replay(None, path, 1, toy_data)
     with pytest.raises(ConfigError, match=r"data=\{'views': 2, 'opened': 1\}: no installed package has such"):
         replay(tiny_model, path, 1)

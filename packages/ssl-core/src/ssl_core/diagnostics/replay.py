@@ -1,55 +1,54 @@
-"""A step of a run once more: ``python3 -m ssl_core.diagnostics.replay FOLDER`` shows where a run has diverged, and from what.
+"""Repeat a step of a run: ``python3 -m ssl_core.diagnostics.replay FOLDER`` shows where a run diverged, and why.
 
     python3 -m ssl_core.diagnostics.replay outputs/mine                              # the step at which it diverged
     python3 -m ssl_core.diagnostics.replay outputs/mine --step 1200                  # any other
     python3 -m ssl_core.diagnostics.replay outputs/mine --method my_idea.py:MyIdea   # a method whose file has moved
     torchrun --nproc-per-node=2 -m ssl_core.diagnostics.replay outputs/mine          # of a run of two ranks
 
-The run is trained on from its last checkpoint before the step, as it was: everything random is a function of seed, epoch and
-batch. Evaluations are left out, but for the one in which the run has diverged, and nothing is written into the folder. Exit
-code 0: shown, and the same as recorded; 1: another outcome than recorded; else that of the error (``ssl_core.errors``).
+The run is continued from its last checkpoint before the step; everything random is a function of seed, epoch and batch.
+Evaluations are skipped, except the one in which the run diverged, and nothing is written into the folder. Exit code 0: the
+outcome equals the recorded one; 1: it does not; else that of the error (``ssl_core.errors``).
 """
 
 import argparse
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ssl_core.base_model import BaseModel
 from ssl_core.batch import Batch
-from ssl_core.diagnostics.step_inspection import StepInspection, inspect_step
+from ssl_core.diagnostics.step_inspection import StepInput, StepInspection, inspect_step
 from ssl_core.errors import ConfigError, DivergedError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.source_location import RECORDED, class_of_run
+from ssl_core.training.batches import Batches
 from ssl_core.training.session import RunSession
 from ssl_eval.output_stream import protect_output
 
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
-
-# With the record
+# Entries of diverged.json that are compared
 COMPARED = ("during", "epoch", "batch", "step", "term", "value", "rank", "parameters", "terms", "samples")
 
 
 @dataclass
 class Replay:
-    """A step that was taken again."""
+    """A repeated step."""
 
     step: int
-    began: int  # the step from which the run was trained on
-    is_main: bool  # whether this rank is the one that prints
+    began: int  # the step of the checkpoint
+    is_main: bool  # whether this rank prints
     batches: list[StepInspection] = field(default_factory=list)  # of the step, on all ranks; several if it accumulates
-    record: dict[str, Any] | None = None  # what diverged.json says of this step
-    found: dict[str, Any] | None = None  # what the same record says now; None: it did not diverge
+    record: dict[str, Any] | None = None  # diverged.json, if it is of this step
+    found: dict[str, Any] | None = None  # the same record of the replay; None: it did not diverge
 
     @property
     def differences(self) -> list[str]:
-        """Return which entries of the record are not, bit by bit, what was found now."""
+        """Return the entries of the record that the replay did not reproduce bit by bit."""
         if self.record is None:
             return []
         known = [key for key in COMPARED if key in self.record]
@@ -73,33 +72,57 @@ class Replay:
         return "\n".join(lines)
 
 
+@dataclass(kw_only=True)
+class RecordedBatches(Batches):
+    """The training batches of a session; records the inputs of one optimizer step, and raises after it."""
+
+    step: int
+    state: Callable[[], dict[str, Any]]  # the state dict of the model
+    recorded: list[StepInput] = field(
+        default_factory=list
+    )  # several if the step accumulates; each has a copy of the model
+
+    def training(self) -> Iterator[Batch]:
+        """Yield the rest of an epoch, up to the end of the step."""
+        for batch in super().training():
+            if self.progress.step > self.step:
+                raise StepDone
+            if self.progress.step == self.step:
+                self.recorded.append(copy.deepcopy(StepInput(self.progress, self.state(), batch)))
+            yield batch
+
+
+class StepDone(Exception):
+    """The recorded step is complete."""
+
+
 def replay(
-    model_class: "type[BaseModel] | None", folder: str | Path, step: int | None = None, data: Any = None
+    model_class: type[BaseModel] | None, folder: str | Path, step: int | None = None, data: Any = None
 ) -> Replay:
-    """Take one optimizer step of a run again and look into it. Writes nothing.
+    """Repeat one optimizer step of a run and inspect it. Writes nothing.
 
     Parameters
     ----------
     model_class : type or None
-        The :class:`ssl_core.BaseModel` of the run. None: the one of ``ssl_core.methods`` that its ``model.name`` names.
+        The :class:`ssl_core.BaseModel` of the run. None: the method of ``ssl_core.methods`` called ``model.name``.
     folder : str or Path
         The run folder.
     step : int, optional
-        Optimizer steps before it, as ``diverged.json`` counts them. Default: the step at which the run diverged.
+        Number of the optimizer step, from 0, as in ``diverged.json``. Default: the step at which the run diverged.
     data : optional
-        The dataclass of the data group, or a data configuration. Default: what an installed package offers.
+        The dataclass of the data group, or a data configuration. Default: the dataclass of an installed package.
 
     Returns
     -------
     Replay
-        ``print`` it.
+        ``str()`` of it is the report.
 
     Raises
     ------
     ConfigError
         If there is no such step, or the run had another number of ranks.
     RunError
-        If the folder is none, or none of its checkpoints is whole.
+        If the folder is not a run, or has no intact checkpoint.
     """
     run = RunFolder(folder)
     kind, config = read_config(run, model_class, data)
@@ -125,65 +148,42 @@ def replay(
             raise ConfigError(f"--step {wanted}: the run has the steps 0 to {session.plan.total_steps - 1}")
         model.use(session)
         session.begin(kind)
+        batches = RecordedBatches(step=wanted, state=model.state_dict, **vars(session.batches))
+        session.batches = batches
         model.initialize()
         found = Replay(wanted, model.progress.step, session.distributed.is_main)
         found.record = record if record and record["step"] == wanted else None
         try:
-            _train_up_to(model, found)
+            try:
+                _train_up_to(model, wanted)
+            finally:  # also of a step that diverges
+                own = [inspect_step(model, each) for each in batches.recorded]
+            session.nan_guard.check_weights(model.named_parameters())
+            if found.record is not None and found.record["during"] == "evaluation":
+                model.eval_epoch()
         except DivergedError as error:
             if error.record["step"] != wanted:
                 raise
             found.found = error.record
-        found.batches = [each for of_a_rank in session.distributed.collect(found.batches) for each in of_a_rank]
+        found.batches = [each for of_a_rank in session.distributed.collect(own) for each in of_a_rank]
     return found
 
 
-def _train_up_to(model: "BaseModel", found: Replay) -> None:
-    """Train to the end of the step that is looked for, epoch by epoch as ``fit`` does, but for evaluations and files."""
-    progress, train_step, before_train_step = model.progress, model.train_step, model.before_train_step
-
-    def stop_behind() -> None:
-        if progress.step > found.step:
-            raise _Behind
-        before_train_step()
-
-    def watched(batch: Batch) -> bool:
-        if progress.step < found.step:
-            return train_step(batch)
-        state, data, stands = copy.deepcopy(model.state_dict()), copy.deepcopy(batch), copy.copy(progress)
-        try:
-            return train_step(batch)
-        finally:  # the step itself comes first, as it was; then it is looked at
-            now, model.progress = model.progress, stands
-            found.batches.append(inspect_step(model, state, data))
-            model.progress = now
-
-    for name, stand_in in (
-        ("before_train_step", stop_behind), ("train_step", watched), ("save_checkpoint", lambda: None)
-    ):  # fmt: skip
-        setattr(model, name, stand_in)  # of this one model, for this one walk
-    progress.between_epochs = False
+def _train_up_to(model: BaseModel, step: int) -> None:
+    """Train to the end of a step, epoch by epoch as ``fit`` does, without evaluations."""
+    model.progress.between_epochs = False
     try:
-        while progress.step <= found.step and progress.epoch < model.config.optim.epochs:
+        while model.progress.step <= step and model.progress.epoch < model.config.optim.epochs:
             model.train_epoch()
-            progress.end_epoch()
-    except _Behind:
+            model.progress.end_epoch()
+    except StepDone:
         pass
-    model.run.nan_guard.check_weights(model.named_parameters())
-    if found.record is not None and found.record["during"] == "evaluation":
-        model.eval_epoch()
-
-
-class _Behind(Exception):
-    """The step is done."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be the command line."""
+    """Run the command line."""
     protect_output()
-    parser = argparse.ArgumentParser(
-        "python3 -m ssl_core.diagnostics.replay", description="Take one step of a run again."
-    )
+    parser = argparse.ArgumentParser("python3 -m ssl_core.diagnostics.replay", description="Repeat one step of a run.")
     parser.add_argument("folder", help="the run folder")
     parser.add_argument("--step", type=int, help="the optimizer step; default: the one at which the run diverged")
     parser.add_argument("--method", metavar="FILE.py:Class", help="the method, where its file has moved")

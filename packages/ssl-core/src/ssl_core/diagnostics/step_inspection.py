@@ -1,25 +1,33 @@
-"""One training batch under the magnifying glass: what went in, where the first value that is not finite came out."""
+"""Inspect one training batch: its inputs, and the first module whose output is not finite."""
 
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ssl_core.base_model import BaseModel
 from ssl_core.batch import Batch
+from ssl_core.run.progress import Progress
 from ssl_core.training.seeding import seed_step
-
-if TYPE_CHECKING:
-    from ssl_core.base_model import BaseModel
 
 LARGEST = 5  # weights that are named
 
 
 @dataclass
+class StepInput:
+    """What one batch of a step begins with."""
+
+    progress: Progress
+    state: dict[str, Any]  # of the model
+    batch: Batch
+
+
+@dataclass
 class StepInspection:
-    """What is to be seen in one batch on one rank."""
+    """Inputs, loss and gradients of one batch on one rank."""
 
     epoch: int
     batch: int
@@ -52,26 +60,28 @@ class StepInspection:
         return "\n".join(f"{name:<10} {text}" for name, text in rows)
 
 
-def inspect_step(model: "BaseModel", state: dict[str, Any], data: Batch) -> StepInspection:
-    """Compute the loss and the gradients of one batch again, watching every module; leave the model as it was.
+def inspect_step(model: BaseModel, step: StepInput) -> StepInspection:
+    """Compute the loss and the gradients of one batch again, watching every module; restore the model afterwards.
 
-    The gradients are this rank's, before they are averaged; nothing is compiled, so that every module can be watched.
+    The gradients are those of this rank, before they are averaged. Nothing is compiled, so that every module can be watched.
 
     Parameters
     ----------
     model : BaseModel
-        Standing at the batch (``progress``).
-    state : dict
-        The model's ``state_dict`` before the batch, as a copy.
-    data : list
-        The batch, as the loop gives it to ``train_step``.
+        A model in a session that reads.
+    step : StepInput
+        The batch, with counters and weights from before it.
     """
-    progress, after, standing = model.progress, copy.deepcopy(model.state_dict()), model.data
-    views = [f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in data[0]]
-    model.load_state_dict(state)
-    model.data = data
+    progress = step.progress
+    before = model.progress, model.data, copy.deepcopy(model.state_dict())
+    views = [
+        f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in step.batch.views
+    ]
+    model.load_state_dict(step.state)
+    model.progress, model.data = progress, step.batch
+    ids = step.batch.ids.tolist()
     seed_step(model.config.hardware.seed, progress.epoch, progress.batch, model.run.distributed.rank)
-    type(model).before_train_step(model)  # not a stand-in on the instance
+    model.before_train_step()
     watch = _Watch()
     with watch.on(model), model.run.precision.autocast():
         loss = model.compute_loss()
@@ -83,15 +93,15 @@ def inspect_step(model: "BaseModel", state: dict[str, Any], data: Batch) -> Step
     largest = sorted(
         ((p.detach().abs().max().item(), name) for name, p in parameters.items() if p.numel()), reverse=True
     )
-    model.load_state_dict(after)
-    model.data = standing
+    model.progress, model.data = before[0], before[1]
+    model.load_state_dict(before[2])
     model.probes.forget()
     return StepInspection(
         epoch=progress.epoch,
         batch=progress.batch,
         step=progress.step,
         rank=model.run.distributed.rank,
-        samples=torch.as_tensor(data[2]).tolist(),
+        samples=ids,
         views=views,
         terms={name: term.item() for name, term in terms.items()},
         module=watch.found,
