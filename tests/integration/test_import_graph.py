@@ -159,3 +159,106 @@ def test_nothing_reads_code_from_data(name):
                 if called in safe:
                     option, value = safe[called]
                     assert given.get(option) == str(value), f"{path}:{call.lineno}: {called} without {option}={value}"
+
+
+# The levels of ssl-core, from the lowest: a file imports only its own level and lower ones
+LEVELS = [
+    ["errors", "batch", "schedules"],
+    ["config"],
+    ["run"],
+    ["backbones", "modules", "distributed", "optimizers"],
+    ["checkpoint", "loggers"],
+    ["diagnostics", "evaluation"],
+    ["training"],
+    ["base_model"],
+    ["methods"],
+    [
+        "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.final_report", "evaluation.fine_tuning",
+        "diagnostics.replay", "diagnostics.step_inspection", "cli",
+    ],
+]  # fmt: skip
+# Config.check() looks up model.backbone
+EXCEPTIONS = {("config.schema", "backbones")}
+
+
+def edges(package):
+    """Return ``{module: {imported module}}`` within a package, by name below it. Imports in functions and for types count."""
+    source = PACKAGES / package / "src" / package.replace("-", "_")
+    prefix = source.name + "."
+    paths = {".".join(path.relative_to(source).with_suffix("").parts): path for path in source.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in paths.items() if name != "__init__"}
+    found = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(prefix.rstrip(".")):
+                target = (node.module + ".").removeprefix(prefix).rstrip(".")
+                for alias in node.names:
+                    below = f"{target}.{alias.name}".lstrip(".")
+                    found[name].add(below if below in modules else target)
+            elif isinstance(node, ast.Import):
+                found[name] |= {
+                    alias.name.removeprefix(prefix) for alias in node.names if alias.name.startswith(prefix)
+                }
+    return {name: targets & modules.keys() - {name} for name, targets in found.items()}
+
+
+def circle(graph):
+    """Return the modules of an import circle, or an empty list."""
+    done = set()
+
+    def visit(name, path):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name not in done:
+            for target in sorted(graph[name]):
+                if found := visit(target, [*path, name]):
+                    return found
+            done.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := visit(name, []))), [])
+
+
+def level(module):
+    parts = module.split(".")
+    for name in (".".join(parts[:2]), parts[0]):
+        for number, group in enumerate(LEVELS):
+            if name in group:
+                return number
+    raise AssertionError(f"{module} is in no level: add it to LEVELS")
+
+
+def test_core_imports_lower_levels_only():
+    upward = [
+        f"{name} imports {target}"
+        for name, targets in edges("ssl-core").items()
+        for target in sorted(targets)
+        if level(target) > level(name) and (name, target) not in EXCEPTIONS
+    ]
+    assert upward == []
+
+
+def test_core_has_no_import_circle():
+    graph = edges("ssl-core")
+    for name, target in EXCEPTIONS:
+        graph[name] -= {target, *(each for each in graph[name] if each.startswith(f"{target}."))}
+    assert circle(graph) == []
+
+
+def test_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+LOCAL_IMPORTS = 18  # in functions of ssl-core, of packages that are not optional; lower it when one goes
+
+
+def test_imports_are_at_the_top():
+    declared = {"torch", "numpy", "PIL", "yaml", "safetensors", "tqdm", *OURS}
+    local = [
+        f"{path.name}: {module}"
+        for path in sources("ssl-core")
+        for module, top in imports(path)
+        if not top and module in declared
+    ]
+    assert len(local) <= LOCAL_IMPORTS, local

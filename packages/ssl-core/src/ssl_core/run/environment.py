@@ -8,7 +8,6 @@ import socket
 import sys
 from typing import Any
 
-from ssl_core.distributed.launch_environment import LaunchEnvironment
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.git import git_state, uncommitted_patch
 from ssl_core.run.processor import processor_features, processor_name
@@ -86,7 +85,7 @@ def environment_diff(summary: dict[str, Any], now: dict[str, Any] | None = None)
     return said
 
 
-def environment_diff_of_run(run: RunFolder) -> list[str]:
+def environment_diff_of_run(run: RunFolder, ranks: int) -> list[str]:
     """Return all that is not as it was when a run began, for a process that is to go on with it.
 
     Beside :func:`what_differs`: ranks, uncommitted changes, the device, and the number of threads, which is to be set to the
@@ -95,7 +94,7 @@ def environment_diff_of_run(run: RunFolder) -> list[str]:
     import torch
 
     summary, own = run.read_summary(), torch.get_num_threads()
-    said = environment_diff(summary, {"ranks": LaunchEnvironment.read().world_size})
+    said = environment_diff(summary, {"ranks": ranks})
     kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
     if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
         said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")

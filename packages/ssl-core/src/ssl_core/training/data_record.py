@@ -1,19 +1,17 @@
 """The record of the data that a run is trained on: in ``summary.json`` and in each checkpoint, compared on resume."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ssl_core.checkpoint.store import CheckpointStore
+from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError, RunFolderError
 from ssl_core.run.folder import RunFolder
-
-if TYPE_CHECKING:
-    from ssl_core.checkpoint.store import CheckpointStore
-    from ssl_core.distributed.ranks import Distributed
 
 Record = dict[str, dict[str, Any]]  # name of a part, such as "train" -> num_samples, class_names, digests
 
 
-def record_data(loaders: Any, folder: RunFolder, checkpoints: "CheckpointStore", ranks: "Distributed") -> Record:
+def record_data(loaders: Any, folder: RunFolder, checkpoints: CheckpointStore, ranks: Distributed) -> Record:
     """Return the record of the data, on every rank; empty where the loaders have no ``fingerprint()``.
 
     Raises

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ssl_core.distributed.launch_environment import LaunchEnvironment
 from ssl_core.errors import ConfigError
 from ssl_core.run.environment import environment_diff_of_run
 from ssl_core.run.folder import RunFolder
@@ -94,7 +95,8 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     if os.path.isdir(summary.get("directory", "")):
         os.chdir(summary["directory"])  # relative paths of the configuration begin there, and git is asked there
     if os.environ.get("RANK", "0") == "0":
-        said = "; ".join(environment_diff_of_run(run)) or "versions, code, processor and threads are as they were"
+        differences = environment_diff_of_run(run, LaunchEnvironment.read().world_size)
+        said = "; ".join(differences) or "versions, code, processor and threads are as they were"
         print(f"'{path}': {said}", file=sys.stderr, flush=True)
     # sums depend on how they are split
     threads = summary.get("threads", config.hardware.num_threads)
