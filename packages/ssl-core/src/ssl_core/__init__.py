@@ -1,4 +1,4 @@
-"""ssl-core: one's own method in three functions, trained, resumed, logged and probed.
+"""ssl-core: self-supervised methods of three functions, trained, resumed, logged and evaluated.
 
 Names are loaded when they are first used, so that reading a configuration does not wait for torch.
 """
