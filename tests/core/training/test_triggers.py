@@ -100,7 +100,7 @@ def test_a_signal_on_any_rank_saves_and_stops_all(make):
     stop.name = signal.SIGUSR1.name
     assert here.stop_requested
     assert here.checkpoint_due_in_epoch
-    with pytest.raises(Preempted, match="SIGUSR1 at step 7: saved"):
+    with pytest.raises(Preempted, match="SIGUSR1 at step 7: the state is saved"):
         here.raise_if_stopped()
     assert there.checkpoint_due_in_epoch
     with pytest.raises(Preempted, match="a signal to another rank at step 7"):
