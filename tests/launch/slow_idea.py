@@ -1,8 +1,8 @@
-"""A method for the tests on a real SLURM that waits to be interrupted, and ends as it is told to.
+"""A method for the tests on a real SLURM that waits to be interrupted, and ends in a chosen way.
 
-SLOW_HOLD: steps that take until somebody stops the run, or lets it go on, each of them once, e.g. "15 25".
-SLOW_DEAF: a step that takes longer than SLURM waits, once.
-SLOW_END: what happens at step 5 to the runs of some seeds, e.g. "1=raise 2=diverge 3=kill 4=leave".
+SLOW_HOLD: steps that last until the run is stopped or released, each of them once, e.g. "15 25".
+SLOW_DEAF: a step that lasts longer than the notice of SLURM, once.
+SLOW_END: how the runs of some seeds end at step 5, e.g. "1=raise 2=diverge 3=kill 4=leave".
 """
 
 import os
@@ -18,7 +18,7 @@ from ssl_launch import launch
 
 
 class Slow(BaseModel):
-    """A classifier with something random in it; each rank writes down the steps that it has made."""
+    """A classifier with dropout; each rank writes the numbers of its steps to a file."""
 
     def initialize_modules(self):
         channels, height, width = self.image_shape
@@ -34,12 +34,12 @@ class Slow(BaseModel):
             ends = dict(each.split("=") for each in os.environ.get("SLOW_END", "").split())
             match ends.get(str(self.config.hardware.seed)):
                 case "raise":
-                    raise ValueError("a mistake of one's own")
+                    raise ValueError("error of the user")
                 case "diverge":
                     return loss * torch.nan
                 case "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
-                case "leave":  # as one that is told to stop, and has not saved anything yet
+                case "leave":  # like a run that is stopped before it has saved anything
                     os._exit(Preempted.exit_code)
         return loss
 

@@ -1,13 +1,15 @@
-"""A command that submits slow_idea.py to a real SLURM, and the oracle of all of them: the same run, never stopped."""
+"""A command that submits slow_idea.py to a real SLURM, and the oracle: the same run without interruption."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
+import yaml
 
 IDEA = Path(__file__).with_name("slow_idea.py")
 EPOCHS, STEPS = 6, 10
@@ -20,16 +22,16 @@ RUN = [
 
 
 class Submitted:
-    """A command that submits, and waits for what it has submitted.
+    """A command that submits and waits.
 
     Parameters
     ----------
     cluster : SlurmCluster
-        Where.
+        The cluster.
     folder : Path
-        ``log.folder``. What the command says is beside it: ``errors``.
+        ``log.folder``. The output of the command is in ``errors``, next to it.
     arguments, environment
-        More of the command, and for it.
+        Further arguments and environment variables of the command.
     """
 
     def __init__(self, cluster, folder, *arguments, **environment):
@@ -46,35 +48,36 @@ class Submitted:
         return self
 
     def __exit__(self, kind, *_):
-        """Wait for the command; end it, and its jobs, if the test has failed."""
+        """Wait for the command. If the test has failed, end it and its jobs."""
         if kind is not None:
             subprocess.run(["scancel", *{path.name for path in self.folder.glob(".submitit/[0-9]*")}])
             self.process.terminate()
         self.process.wait(timeout=300)
 
-    def run(self, part=""):
-        """Return the only run, or the one whose name has a part."""
-        [found] = [path.parent for path in self.folder.glob("*/config.yaml") if part in path.parent.name]
+    def run(self, seed=0):
+        """Return the run folder of a seed."""
+        configs = {path.parent: yaml.safe_load(path.read_text()) for path in self.folder.glob("*/config.yaml")}
+        [found] = [folder for folder, config in configs.items() if config["hardware"]["seed"] == seed]
         return found
 
     def jobs(self):
-        """Return the numbers of the jobs in this folder, as they were submitted."""
+        """Return the numbers of the jobs in this folder, in the order of submission."""
         return sorted((path.name for path in self.folder.glob(".submitit/[0-9]*") if path.is_dir()), key=int)
 
     def job(self, element=""):
         [found] = [path.name for path in self.folder.glob(f".submitit/*{element}") if path.is_dir()]
         return found
 
-    def steps(self, part=""):
-        """Return the steps that rank 0 of a run has made, in all attempts."""
-        return [int(line) for line in (self.run(part) / "steps_0").read_text().split()]
+    def steps(self, seed=0):
+        """Return the steps of rank 0 of a run, over all restarts."""
+        return [int(line) for line in (self.run(seed) / "steps_0").read_text().split()]
 
-    def state(self, step, part=""):
-        """Return what the checkpoint of a step holds."""
-        return torch.load(self.run(part) / "checkpoints" / f"step_{step:08d}.pt", weights_only=True)
+    def state(self, step, seed=0):
+        """Return the checkpoint of a step."""
+        return torch.load(self.run(seed) / "checkpoints" / f"step_{step:08d}.pt", weights_only=True)
 
     def until_held(self, step, ranks=1):
-        """Wait until a run waits in a step for somebody to stop it."""
+        """Wait until a run waits in a step."""
         self.until(lambda: len(list(self.folder.glob(f"*/held_{step}_*"))) >= ranks)
 
     def until_submitted(self):
@@ -82,15 +85,15 @@ class Submitted:
         self.until(lambda: "submitted job" in self.errors.read_text())
 
     def until(self, condition):
-        """Wait, while the command does."""
+        """Wait for a condition while the command runs."""
         end = time.monotonic() + 250
         while not condition():
             assert self.process.poll() is None, self.errors.read_text()
             assert time.monotonic() < end, self.log()
             time.sleep(0.1)
 
-    def go_on(self, step):
-        """Let a run that waits in a step go on."""
+    def release(self, step):
+        """Let a run that waits in a step continue."""
         for held in self.folder.glob(f"*/held_{step}_*"):
             held.rename(held.with_name(f"passed{held.name}"))
 
@@ -99,15 +102,23 @@ class Submitted:
         said = self.cluster.settled("sacct", "-X", "-n", "-P", "-j", job, "-o", "State,ExitCode")
         return said.splitlines()[0].split("|")
 
-    def summary(self, part=""):
-        return json.loads((self.run(part) / "summary.json").read_text())
+    def summary(self, seed=0):
+        return json.loads((self.run(seed) / "summary.json").read_text())
 
     def log(self, job=""):
         return "\n".join(path.read_text() for path in sorted(self.folder.glob(f".submitit/*{job}/*_log.*")))
 
 
-def never_stopped(folder, ranks):
-    """The oracle: the same script in a step of SLURM's that nobody stops."""
+def sync_wandb(run, server):
+    """Upload a run folder with the command of CLUSTER.rst."""
+    page = Path(__file__).parents[2] / "packages" / "ssl-launch" / "CLUSTER.rst"
+    program = re.search(r"^ +(\S+) sync-wandb ", page.read_text(), re.MULTILINE)[1]
+    command = [Path(sys.executable).with_name(program), "sync-wandb", run]
+    subprocess.run(command, env={**os.environ, **server.environment}, check=True, timeout=250)
+
+
+def uninterrupted(folder, ranks):
+    """Return the final state of the same script in a SLURM step without interruption."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = ["srun", f"--ntasks={ranks}", sys.executable, IDEA, f"++log.folder={folder}", *RUN]
     subprocess.run(command, check=True, env=environment, timeout=250, capture_output=True)

@@ -1,7 +1,6 @@
-"""The command lines of the README and of CLUSTER.rst on a real SLURM: what it was asked for, and what came of it.
+"""The command lines of the README and of CLUSTER.rst on a real SLURM.
 
-The blocks run as they stand, made small by overrides at their end. The cluster has one node: where a block asks for two, it
-is given one.
+Each block runs unchanged, with overrides at its end that make it small. The cluster has one node: ``nodes=2`` becomes 1.
 """
 
 import json
@@ -27,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def blocks():
-    """Return the blocks of the page under their heading; a line that goes on is one line."""
+    """Return the code blocks of the page by heading, with continuation lines joined."""
     found, heading = {}, ""
     page = (ROOT / "packages" / "ssl-launch" / "CLUSTER.rst").read_text()
     for part in re.split(r"\n(?=[^\n]+\n-+\n)", page):
@@ -41,12 +40,11 @@ def blocks():
 PAGE = blocks()
 SUBMIT, FILE = PAGE["Submit"]
 [SWEEP] = PAGE["Sweeps"]
-EVALUATE, EVAL = PAGE["Evaluate when the training is done"]
+EVALUATE, EVAL = PAGE["Evaluate after training"]
 TASKS, SRUN, TORCHRUN = PAGE["Several GPUs, several nodes"]
 [OFFLINE] = PAGE["wandb without a network"]
 README = "python3 main.py hydra/launcher=submitit_slurm hydra.launcher.timeout_min=3"
-COMMANDS = {  # name -> the line, and what makes it small
-    "readme": (README, SHORT),
+COMMANDS = {  # name -> line, overrides that make it small
     "submit": (SUBMIT, FAKE),
     "file": (FILE, [*SHORT, *FAKE]),
     "sweep": (SWEEP, SHORT),
@@ -55,13 +53,14 @@ COMMANDS = {  # name -> the line, and what makes it small
 }
 
 
-def test_no_other_block_is_on_the_page_and_the_line_of_the_readme_is_in_it():
+def test_all_blocks_of_the_page_are_tested():
     assert sum(map(len, PAGE.values())) == 9
     assert README in (ROOT / "README.rst").read_text()
+    assert OFFLINE.startswith(README)
 
 
 class Ran:
-    """What came of a command."""
+    """A command after its end."""
 
     def __init__(self, cluster, folder, result):
         self.cluster, self.folder, self.result = cluster, folder, result
@@ -70,7 +69,7 @@ class Ran:
         return [json.loads(path.read_text()) for path in sorted(self.folder.glob("*/summary.json"))]
 
     def accounted(self, *fields):
-        """Return name, state and fields of each job or element of an array, as SLURM's accounting has them."""
+        """Return name, state and fields of each job or array element from SLURM's accounting."""
         jobs = {path.name.partition("_")[0] for path in (self.folder / ".submitit").glob("[0-9]*")}
         wanted = ",".join(["JobName", "State", *fields])
         said = self.cluster.settled("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "-o", wanted)
@@ -78,7 +77,7 @@ class Ran:
 
 
 def execute(line, folder, arguments=QUICK, **environment):
-    """Run a line of the page in ``runs/``; what it calls ``outputs`` is ``folder``."""
+    """Run a line of the page in ``runs/``, with ``folder`` in place of ``outputs``."""
     command = line.replace("nodes=2", "nodes=1").replace("outputs/", f"{folder}/")
     words = [*arguments, f"++log.folder={folder}"] if command.startswith("python3 main.py") else arguments
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # its python3, its torchrun
@@ -89,7 +88,7 @@ def execute(line, folder, arguments=QUICK, **environment):
 
 
 def submit(script, folder, part):
-    """Submit a script of the page as it stands, and wait for its end."""
+    """Submit a script of the page and wait for its end."""
     folder.mkdir()
     quick = " ".join(f"'{each}'" for each in [*QUICK, *SHORT, f"++log.folder={folder}"])
     file = folder / "script.sh"
@@ -98,7 +97,7 @@ def submit(script, folder, part):
 
 
 def unseen(folder, server):
-    """Train without a network, then upload."""
+    """Train offline, then upload."""
     train, sync = OFFLINE.splitlines()
     environment = {**server.environment, "HOME": str(folder)}
     trained = execute(train, folder, [*QUICK, *SHORT], **environment)
@@ -107,7 +106,7 @@ def unseen(folder, server):
 
 @pytest.fixture(scope="module")
 def ran(slurm, wandb_server, tmp_path_factory):
-    """Return a function that gives what came of a command. They run side by side, three at a time."""
+    """Return a function that returns a command after its end. The commands run side by side, three at a time."""
     base = tmp_path_factory.mktemp("commands")
     with ThreadPoolExecutor(3) as pool:
         going = {
@@ -126,8 +125,8 @@ def assert_trained(came, epochs=1, ranks=1):
     return summary
 
 
-def test_a_launcher_on_the_command_line_submits_without_m(ran):
-    came = ran("readme")
+def test_named_launcher_submits_without_m(ran):
+    came = ran("unseen")
     summary = assert_trained(came)
     [(name, state, job, limit)] = came.accounted("JobID", "Timelimit")
     assert (name, state, limit) == ("main", "COMPLETED", "00:03:00")
@@ -139,9 +138,9 @@ def test_a_launcher_on_the_command_line_submits_without_m(ran):
     ]
 
 
-def test_time_processors_gpus_and_partition_are_what_slurm_is_asked_for(slurm, ran):
+def test_launcher_options_reach_slurm(slurm, ran):
     if not slurm.has_gpus:
-        pytest.skip("no device that stands for a GPU can be made here")
+        pytest.skip("fake GPU devices cannot be created here")
     came = ran("submit")
     assert_trained(came, epochs=4)
     [(_, state, *asked, resources)] = came.accounted("Partition", "Timelimit", "AllocCPUS", "ReqTRES")
@@ -149,9 +148,9 @@ def test_time_processors_gpus_and_partition_are_what_slurm_is_asked_for(slurm, r
     assert "gres/gpu=1" in resources
 
 
-def test_a_launcher_named_in_a_file_submits_with_what_the_file_asks_for(slurm, ran):
+def test_launcher_options_in_a_file_reach_slurm(slurm, ran):
     if not slurm.has_gpus:
-        pytest.skip("no device that stands for a GPU can be made here")
+        pytest.skip("fake GPU devices cannot be created here")
     came = ran("file")
     assert_trained(came)
     [(_, state, *asked, resources)] = came.accounted("Partition", "Timelimit", "AllocCPUS", "ReqTRES")
@@ -159,7 +158,7 @@ def test_a_launcher_named_in_a_file_submits_with_what_the_file_asks_for(slurm, r
     assert "mem=32G" in resources
 
 
-def test_a_sweep_is_an_array_and_m_may_stand_in_the_middle(ran):
+def test_sweep_is_a_job_array(ran):
     came = ran("sweep")
     assert came.result.returncode == 0, came.result.stderr
     jobs = came.accounted("JobID")
@@ -168,8 +167,8 @@ def test_a_sweep_is_an_array_and_m_may_stand_in_the_middle(ran):
     assert sorted(summary["slurm"]["job"] for summary in came.summaries()) == [job for _, _, job in jobs]
 
 
-def test_every_checkpoint_of_a_sweep_is_judged_behind_the_training_and_all_is_reported(ran):
-    """One of the two runs diverges: its evaluations never begin, and the report comes all the same."""
+def test_evaluations_follow_the_training(ran):
+    """One of the two runs diverges: its evaluations never start, and the report is written all the same."""
     came = ran("evaluate")
     assert came.result.returncode == 4, came.result.stderr
     assert "the optimizer has not moved" in came.result.stderr.splitlines()[-1]
@@ -193,11 +192,11 @@ def test_every_checkpoint_of_a_sweep_is_judged_behind_the_training_and_all_is_re
 
 
 @pytest.mark.parametrize("name", ["tasks", "srun", "torchrun"])
-def test_tasks_are_ranks_by_the_launcher_by_srun_and_by_torchrun(ran, name):
+def test_tasks_are_ranks(ran, name):
     assert_trained(ran(name), ranks=2)
 
 
-def test_the_checkpoints_of_a_run_that_is_there_are_judged_by_an_array(ran):
+def test_checkpoints_of_an_existing_run_are_evaluated_by_jobs(ran):
     came = ran("srun")
     result = execute(EVAL, came.folder, [f"hydra.launcher.submitit_folder={came.folder}/.submitit/%j"])
     assert result.returncode == 0, result.stderr
@@ -205,7 +204,7 @@ def test_the_checkpoints_of_a_run_that_is_there_are_judged_by_an_array(ran):
     assert [state for _, state in came.accounted()] == ["COMPLETED"]
 
 
-def test_a_run_without_a_network_is_uploaded_afterwards(ran, wandb_server):
+def test_offline_run_is_uploaded_afterwards(ran, wandb_server):
     came = ran("unseen")
     assert came.result.returncode == 0, came.result.stderr
     metrics = (came.folder / "unseen" / "metrics.jsonl").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""Disks that refuse a job, really, which the machine that has submitted it could still write: full, read-only.
+"""Jobs on real disks that become full or read-only after submission.
 
-Three disks, side by side. Oracle of the run that goes on in the middle: the one that could not begin, and is trained at one go.
+Three disks, side by side. Oracle of the interrupted run: the run that could not start and is trained later.
 """
 
 import subprocess
@@ -16,17 +16,17 @@ from ssl_core.checkpoint.store import check_digest
 from ssl_eval.run_record import find_runs
 from ssl_launch.cli.ls import listed
 
-ROOM = ["++log.every_steps=1000"]  # what needs room in the middle of an epoch is the checkpoint
+ROOM = ["++log.every_steps=1000"]  # so that the checkpoint is what needs room in the middle of an epoch
 HELD = ["+hydra.launcher.additional_parameters={hold: true}"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def ended(command):
-    """Return how a command has ended, and its job, and what is left of the run."""
+    """Return how a command and its job have ended, and what is left of the run."""
     command.process.wait(timeout=200)
     try:
         runs = find_runs([command.folder])
-    except ValueError:  # there is none
+    except ValueError:  # no run
         runs = []
     return SimpleNamespace(
         code=command.process.returncode,
@@ -41,7 +41,7 @@ def ended(command):
 
 
 def release(command):
-    """Let the newest job begin, which was submitted to be held."""
+    """Let the newest job start; it was submitted with ``hold``."""
     command.until_submitted()
     subprocess.run(["scontrol", "release", command.jobs()[-1]], check=True)
 
@@ -62,7 +62,7 @@ def full_in_the_middle(slurm, disk):
     with Submitted(slurm, disk, *ROOM, SLOW_HOLD="49") as command:
         command.until_held(49)
         fill(disk)
-        command.go_on(49)
+        command.release(49)
         refused = ended(command)
     make_room(disk)
     with Submitted(slurm, disk, *ROOM) as command:
@@ -79,8 +79,8 @@ def read_only_from_the_start(slurm, disk):
 
 
 @pytest.fixture(scope="module")
-def came_of(slurm, tmp_path_factory):
-    """What each disk came to, and the same command when there was room again."""
+def results(slurm, tmp_path_factory):
+    """Each disk: how the job ended, and the same command after there was room again."""
     base = tmp_path_factory.mktemp("disks")
     with ExitStack() as disks, ThreadPoolExecutor(3) as pool:
         going = {}
@@ -95,11 +95,17 @@ def came_of(slurm, tmp_path_factory):
     [
         ("full_from_the_start", "74:0", "/.lock", "No space left on device", []),
         ("full_in_the_middle", "74:0", "/step_00000050.pt", "No space left on device", ["killed"]),
-        ("read_only_from_the_start", "0:53", "_0_log.err", "Read-only file system", []),  # SLURM's own, for that log
+        (
+            "read_only_from_the_start",
+            "0:53",
+            "_0_log.err",
+            "Read-only file system",
+            [],
+        ),  # by SLURM: no log
     ],
 )
-def test_whoever_waits_gets_one_line_and_nothing_is_left_that_looks_alive(came_of, disk, exit_code, file, reason, left):
-    refused, command = came_of[disk]
+def test_disk_error_is_one_line_and_run_is_not_listed_as_running(results, disk, exit_code, file, reason, left):
+    refused, command = results[disk]
     assert refused.code == 74
     last = refused.said[-1]
     assert f"{file}' cannot be written: {reason} (" in last
@@ -108,12 +114,12 @@ def test_whoever_waits_gets_one_line_and_nothing_is_left_that_looks_alive(came_o
     assert refused.listed == left
 
 
-def test_the_checkpoint_before_is_whole_and_the_same_command_goes_on_to_the_same_weights(came_of):
-    refused, resumed = came_of["full_in_the_middle"]
+def test_resume_after_full_disk_equals_uninterrupted_run(results):
+    refused, resumed = results["full_in_the_middle"]
     whole = ["step_00000025.pt", "step_00000040.pt"]  # of the 25th step, and before the second evaluation
     assert refused.whole == whole
     assert refused.checkpoints == whole
-    _, oracle = came_of["full_from_the_start"]
+    _, oracle = results["full_from_the_start"]
     for command in (resumed, oracle):
         assert command.process.returncode == 0, command.errors.read_text()
         assert (command.summary()["status"], command.summary()["step"]) == ("finished", TOTAL)

@@ -1,4 +1,4 @@
-"""What SLURM, or we before it, refuse: one line that says why, and neither a job nor a run is left."""
+"""Submissions that SLURM or the launcher rejects: one line with the reason; neither a job nor a run folder is left."""
 
 import re
 import shutil
@@ -15,8 +15,8 @@ SUBMIT = ["hydra/launcher=submitit_slurm"]
 
 
 @pytest.fixture
-def refused(slurm, tmp_path, monkeypatch, capsys):
-    """Return a function that gives a whole command line to ``main.py``, in this process, and returns code and last line."""
+def rejected(slurm, tmp_path, monkeypatch, capsys):
+    """Return a function that runs ``main.py`` in this process and returns its exit code and the last line of stderr."""
     out, names = tmp_path / "out", []
 
     def run(*arguments, folder=out):
@@ -28,94 +28,94 @@ def refused(slurm, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             launch()
         said = capsys.readouterr().err.splitlines()
-        # one that sbatch has refused is listed as failed
+        # a job that sbatch has rejected is listed as failed
         listed = ["squeue", "-h", "-t", "pending,running,cancelled,completing,completed", "-o", "%A", "-n", name]
         run.jobs = subprocess.run(listed, capture_output=True, text=True).stdout.split()
-        assert not list(out.glob("*/summary.json"))  # no run, half made
+        assert not list(out.glob("*/summary.json"))  # no incomplete run folder
         return ended.value.code, said[-1]
 
     return run
 
 
-REFUSED = [
-    (["hydra.launcher.partition=gpu-hi"], "SLURM refused the job: invalid partition specified: gpu-hi"),
+REJECTED = [
+    (["hydra.launcher.partition=gpu-hi"], "SLURM rejected the job: invalid partition specified: gpu-hi"),
     (
         ["hydra.launcher.gpus_per_task=99"],
-        "SLURM refused the job: Batch job submission failed: Requested node configuration",
+        "SLURM rejected the job: Batch job submission failed: Requested node configuration",
     ),
-    (["hydra.launcher.mem_gb=9000"], "SLURM refused the job: Memory specification can not be satisfied"),
+    (["hydra.launcher.mem_gb=9000"], "SLURM rejected the job: Memory specification can not be satisfied"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "line"), REFUSED)
-def test_a_job_that_slurm_refuses_is_its_own_words_in_one_line(refused, arguments, line):
-    code, said = refused(*arguments)
+@pytest.mark.parametrize(("arguments", "line"), REJECTED)
+def test_rejected_job_shows_the_message_of_slurm(rejected, arguments, line):
+    code, said = rejected(*arguments)
     assert code == 1
     assert said.startswith(line)
-    assert refused.jobs == []
+    assert rejected.jobs == []
 
 
-def test_a_job_that_slurm_takes_and_will_never_begin_is_cancelled(refused, slurm):
-    code, said = refused("hydra.launcher.cpus_per_task=99")
-    [job] = refused.jobs
-    assert (code, said) == (1, f"SLURM will never begin job {job}: pending (PartitionConfig); it was cancelled")
+def test_job_that_can_never_start_is_cancelled(rejected, slurm):
+    code, said = rejected("hydra.launcher.cpus_per_task=99")
+    [job] = rejected.jobs
+    assert (code, said) == (1, f"SLURM will never start job {job}: pending (PartitionConfig); it was cancelled")
     assert slurm.settled("sacct", "-X", "-n", "-P", "-j", job, "-o", "State").startswith("CANCELLED")
 
 
 @pytest.mark.parametrize("there", [[], ["srun"]])
-def test_where_there_is_no_slurm_nothing_runs_here_instead(refused, tmp_path, monkeypatch, there):
+def test_missing_slurm_is_an_error(rejected, tmp_path, monkeypatch, there):
     (tmp_path / "bin").mkdir()
     for name in (*there, "squeue"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    code, said = refused()
+    code, said = rejected()
     assert code == 2
-    assert said.startswith(
-        f"hydra/launcher=submitit_slurm: there is no {'sbatch' if there else 'srun'} here; submit where"
-    )
+    assert said.startswith(f"hydra/launcher=submitit_slurm: {'sbatch' if there else 'srun'} was not found; submit on")
 
 
-def test_a_launcher_never_acts_on_the_machine_it_should_submit_from(refused):
-    code, said = refused("hydra.mode=RUN")
+def test_launcher_with_mode_run_is_an_error(rejected):
+    code, said = rejected("hydra.mode=RUN")
     assert (code, said) == (
         2, "hydra/launcher=submitit_slurm: it submits, and hydra.mode=RUN does not; leave one of them out"
     )  # fmt: skip
 
 
-def test_what_is_wrong_in_one_member_is_said_before_any_of_them_is_submitted(refused):
-    code, said = refused("-m", "++optim.warmup_epochs=0,99")
+def test_invalid_run_of_a_sweep_submits_nothing(rejected):
+    code, said = rejected("-m", "++optim.warmup_epochs=0,99")
     assert (code, said.partition(" is longer")[0]) == (2, "optim.warmup_epochs=99.0")
-    code, said = refused("-m", "++optim.lr=1,2", "++log.run=mine")
+    code, said = rejected("-m", "++optim.lr=1,2", "++log.run=mine")
     assert code == 2
-    assert "two members of the sweep would be in one folder" in said
-    assert refused.jobs == []
+    assert "two runs of the sweep have the same folder" in said
+    assert rejected.jobs == []
 
 
 @pytest.mark.parametrize("folder", ["/proc/nothing", "/sys/nothing"])
-def test_a_folder_that_cannot_be_written_is_said_before_anything_is_submitted(refused, folder):
-    code, said = refused(folder=folder)
+def test_unwritable_folder_submits_nothing(rejected, folder):
+    code, said = rejected(folder=folder)
     assert code == 2
-    assert said.startswith(f"log.folder: nothing can be written to '{folder}': ")
-    assert refused.jobs == []
+    assert said.startswith("log.folder: ")
+    assert f"'{folder}'" in said
+    assert rejected.jobs == []
 
 
-def test_a_controller_that_does_not_answer_is_one_line(refused, slurm, tmp_path, monkeypatch):
-    conf = tmp_path / "slurm.conf"  # of a cluster whose controller is not there
-    conf.write_text(re.sub(r"SlurmctldPort=.*", "SlurmctldPort=1", slurm.conf.read_text()))
+def test_unreachable_controller_is_one_line(rejected, slurm, tmp_path, monkeypatch):
+    conf = tmp_path / "slurm.conf"  # of a cluster without a controller
+    text = re.sub("SlurmctldPort=.*", "SlurmctldPort=1", slurm.conf.read_text())
+    conf.write_text(re.sub("MessageTimeout=.*", "MessageTimeout=2", text))  # seconds of retries
     monkeypatch.setenv("SLURM_CONF", str(conf))
-    code, said = refused()
+    code, said = rejected()
     assert code == 1
-    assert said.startswith("SLURM refused the job: Batch job submission failed: Unable to contact slurm controller")
+    assert said.startswith("SLURM rejected the job: Batch job submission failed: Unable to contact slurm controller")
 
 
-def test_ctrl_c_leaves_the_jobs_and_says_how_to_end_them(refused, monkeypatch):
+def test_ctrl_c_keeps_the_job_and_shows_how_to_cancel_it(rejected, monkeypatch):
     monkeypatch.setattr("ssl_launch.slurm.submit.SlurmJobs._queue", interrupt)
-    code, said = refused("hydra.launcher.timeout_min=60")
-    [job] = refused.jobs
+    code, said = rejected("hydra.launcher.timeout_min=60")
+    [job] = rejected.jobs
     subprocess.run(["scancel", job], check=True)
     assert code == 130
-    assert said.startswith(f"interrupted: job {job} goes on in SLURM; its output is in ")
-    assert said.endswith(f"/.submitit/{job}; scancel {job} ends it")
+    assert said.startswith(f"interrupted: job {job} continues in SLURM; output: ")
+    assert said.endswith(f"/.submitit/{job}; to cancel: scancel {job}")
 
 
 def interrupt(_):

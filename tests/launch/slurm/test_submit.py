@@ -1,34 +1,23 @@
-"""What becomes of submitit's many lines, without a cluster. Oracle: submitit's own sentences."""
+"""Submission and results without a cluster. Oracle for messages: submitit's own errors."""
 
-import subprocess
+import pickle
 from types import SimpleNamespace
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from submitit.core import core
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
-from ssl_launch.slurm import job_comment
-from ssl_launch.slurm.errors import JobError
-from ssl_launch.slurm.submit import _outcome
+from hydra_plugins.ssl_launch_plugin.slurm_launcher import SlurmLauncher
+from ssl_core.config import Config
+from ssl_core.run.folder import plain_config
+from ssl_launch.slurm import submit
+from ssl_launch.slurm.errors import JobError, read_comment, write_comment
+from ssl_launch.slurm.submit import SlurmJobs
+from ssl_launch.sweep.sweep_run import SweepRun
 
 
-@pytest.fixture
-def failing(tmp_path):
-    """Return a function that makes a job whose results are an error."""
-
-    def make(error):
-        def results():
-            raise error
-
-        paths = SimpleNamespace(stderr=tmp_path / "the log")
-        job = SimpleNamespace(job_id="7_1", results=results, state="FAILED", paths=paths)
-        job.task = lambda number: job
-        return job
-
-    return make
-
-
-def submitits_own(tmp_path):
+def submitit_error(tmp_path):
     """Return what submitit raises for a job whose result is a traceback."""
 
     class Failed(core.Job):
@@ -38,66 +27,61 @@ def submitits_own(tmp_path):
         def _get_outcome_and_result(self):
             return "error", "Traceback (most recent call last):\n  File ...\nKeyError: 'lr'\n"
 
-    return Failed(tmp_path, "7_1").exception()
-
-
-def test_the_end_of_a_traceback_or_the_missing_result_is_what_is_said(failing, tmp_path):
-    error = submitits_own(tmp_path)
+    error = Failed(tmp_path, "7_1").exception()
     assert isinstance(error, FailedJobError)
-    for raised, line in (
-        (error, "job 7_1 has failed: KeyError: 'lr'; see {log}"),
-        (
-            UncompletedJobError(
-                "Job 7 (task: 0) with path x\nhas not produced any output (state: TIMEOUT)\nError stream"
-            ),
-            "job 7_1 has not produced any output (state: TIMEOUT); see {log}",
-        ),
-        (UncompletedJobError("something else"), "job 7_1 has failed: something else; see {log}"),
-        (OSError(30, "Read-only"), "job 7_1 has left no result that can be read (state: FAILED); see {log}"),
-    ):
-        with pytest.raises(JobError) as caught:
-            _outcome(failing(raised)).return_value  # noqa: B018
-        assert str(caught.value) == line.format(log=tmp_path / "the log")
+    return error
 
 
-def test_what_a_job_has_left_with_slurm_is_said_with_its_exit_code_and_a_comment_of_its_owners_is_not(
-    tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(
+    ("make_error", "sentence"),
+    [
+        (submitit_error, "job 7_1 has failed: KeyError: 'lr'; see "),
+        (lambda _: UncompletedJobError("no result"), "job 7_1 has left no result (state: TIMEOUT); see "),
+        (lambda _: OSError(30, "Read-only"), "job 7_1 has left no result (state: TIMEOUT); see "),
+    ],
+)
+def test_job_without_a_result_is_one_line(tmp_path, make_error, sentence):
+    def results():
+        raise make_error(tmp_path)
+
+    job = SimpleNamespace(
+        job_id="7_1", results=results, state="TIMEOUT", paths=SimpleNamespace(stderr=tmp_path / "log")
+    )
+    job.task = lambda number: job
+    with pytest.raises(JobError) as caught:
+        SlurmJobs("", {})._result(job).return_value  # noqa: B018
+    assert str(caught.value) == f"{sentence}{tmp_path / 'log'}"
+
+
+def test_job_error_keeps_its_exit_code_when_pickled():
+    error = pickle.loads(pickle.dumps(JobError("job 7: full", 74)))
+    assert (str(error), error.exit_code) == ("job 7: full", 74)
+
+
+def test_comment_of_a_job_carries_its_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    stands = tmp_path / "comment"
+    comment = tmp_path / "comment"
     for name, action in {
-        "scontrol": f'for each; do case $each in Comment=*) echo "${{each#Comment=}}" > {stands};; esac; done',
-        "squeue": f"cat {stands}",
+        "scontrol": f'for each; do case $each in Comment=*) echo "${{each#Comment=}}" > {comment};; esac; done',
+        "squeue": f"cat {comment}",
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{action}\n")
         (tmp_path / name).chmod(0o755)
-    job_comment.write("7_1", "'it's \"full\"'\n$HOME", 74)
-    error = job_comment.read("7_1")
+    write_comment("7_1", "'it's \"full\"'\n$HOME", 74)
+    error = read_comment("7_1")
     assert (str(error), error.exit_code) == ("job 7_1: 'it's \"full\"' $HOME", 74)
-    script = "sentence=worn; " + job_comment.shell_command("7_1", "it is $sentence out")
-    subprocess.run(["sh", "-c", script], check=True)
-    error = job_comment.read("7_1")
-    assert (str(error), error.exit_code) == ("job 7_1: it is worn out", 1)
-    for comment in ("", "(null)", "for the paper"):
-        stands.write_text(f"{comment}\n")
-        assert job_comment.read("7_1") is None
+    for other in ("", "(null)", "for the paper"):
+        comment.write_text(f"{other}\n")
+        assert read_comment("7_1") is None
 
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
-    """Return a function that launches a sweep of six members, of which some have finished; it returns what was submitted."""
-    from hydra.core.utils import JobReturn, JobStatus
-
-    from hydra_plugins.ssl_launch_plugin.slurm_launcher import SlurmLauncher
-    from ssl_core.config import Config
-    from ssl_core.run.folder import plain_config
-    from ssl_launch.slurm import submit
-    from ssl_launch.sweep.sweep_run import SweepRun
-
+    """Return a function that launches a sweep of six runs, some finished, and returns the submitted overrides."""
     submitted = []
 
     class Jobs:
-        """SlurmJobs without a cluster: every job that is submitted finishes."""
+        """SlurmJobs without a cluster: every submitted job completes."""
 
         def __init__(self, folder, params):
             self.jobs = []
@@ -109,7 +93,7 @@ def sweep(tmp_path, monkeypatch):
         def wait(self):
             return [JobReturn(status=JobStatus.COMPLETED, _return_value=0.5) for _ in self.jobs]
 
-    def member(number, finished):
+    def make_run(number, finished):
         config = Config(data=object())
         config.log.folder, config.log.run = str(tmp_path), f"seed={number}"
         run = SweepRun([f"hardware.seed={number}"], config)
@@ -119,27 +103,27 @@ def sweep(tmp_path, monkeypatch):
         return run
 
     def launch(finished):
-        members = [member(number, number in finished) for number in range(6)]
+        runs = [make_run(number, number in finished) for number in range(6)]
         launcher = SlurmLauncher.__new__(SlurmLauncher)
         launcher.evaluate, launcher.params = None, {}
         launcher.config = SimpleNamespace(hydra=SimpleNamespace(sweep=SimpleNamespace(dir=str(tmp_path))))
         launcher.hydra_context = SimpleNamespace(config_loader=None)
-        launcher.task_function = None
-        monkeypatch.setattr(SlurmLauncher, "_members", lambda self, overrides, first: members)
+        launcher.task_function = SimpleNamespace(configured=len)
+        monkeypatch.setattr(SweepRun, "compose", lambda launcher, overrides, first: runs)
         monkeypatch.setattr(submit, "SlurmJobs", Jobs)
         submitted.clear()
-        returns = launcher.launch([each.overrides for each in members], 0)
-        assert [each.status for each in members] == ["finished"] * 6
+        returns = launcher.launch([each.overrides for each in runs], 0)
+        assert [each.status for each in runs] == ["finished"] * 6
         assert len(returns) == 6
         return list(submitted)
 
     return launch
 
 
-def test_finished_members_of_a_sweep_are_not_submitted_again(sweep, capsys):
+def test_finished_runs_of_a_sweep_are_not_submitted_again(sweep, capsys):
     assert sweep(finished=range(6)) == []
-    assert "of 6 runs 6 finished before, 0 to do" in capsys.readouterr().out
+    assert "6 runs: 6 finished earlier, 0 to do" in capsys.readouterr().out
 
 
-def test_only_the_rest_of_a_sweep_is_submitted(sweep):
+def test_unfinished_runs_of_a_sweep_are_submitted(sweep):
     assert sweep(finished={0, 1, 4}) == [["hardware.seed=2"], ["hardware.seed=3"], ["hardware.seed=5"]]

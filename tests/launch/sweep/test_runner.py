@@ -1,4 +1,4 @@
-"""Sweeps on this machine: whole command lines for what a user sees, small stand-in processes for what ends in every way."""
+"""Sweeps on this machine: complete command lines, and small stand-in processes that end in every way."""
 
 import functools
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,12 +20,12 @@ from ssl_core.config import Config
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder, plain_config
 from ssl_core.run.source_location import load_class, source_of
+from ssl_launch import launch
 from ssl_launch.sweep.axes import check_axes
-from ssl_launch.sweep.member_return import SweepRunReturn
-from ssl_launch.sweep.runner import Sweep, WorkerSlot, share_twins, sweep_table
-from ssl_launch.sweep.sweep_run import SweepRun
+from ssl_launch.sweep.runner import Sweep, WorkerSlot, sweep_table
+from ssl_launch.sweep.sweep_run import SweepRun, merge_duplicates
 
-# A method that goes on only when its sibling runs as well, and says on which cores it may compute.
+# A method that waits until its sibling runs as well, and writes the cores that it may use.
 METHOD = """
 import os, time, torch
 from pathlib import Path
@@ -43,7 +44,7 @@ class Idea(BaseModel):
         begun, patience = self.run.folder.path.parent, time.monotonic() + 60
         (self.run.folder.path / "cores").write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
         while wait and len(list(begun.glob("*/cores"))) < int(wait):
-            assert time.monotonic() < patience, "no sibling runs beside this one"
+            assert time.monotonic() < patience, "no other run has started"
             time.sleep(0.05)
     def after_train_step(self):
         time.sleep(float(os.environ.get("SLOW", "0")))
@@ -94,8 +95,8 @@ def weights(run_folder):
 
 
 @pytest.mark.slow
-def test_members_run_side_by_side_and_a_sweep_started_again_does_what_is_left(script):
-    """Two at a time, on cores of their own; the third diverges: its error is in its folder and in the table."""
+def test_runs_side_by_side_and_second_sweep_resumes(script):
+    """Two at a time, on separate cores; the third diverges: its error is in its folder and in the table."""
     (script.parent / "configs").mkdir()
     (script.parent / "configs" / "grid.yaml").write_text(
         "defaults: [simclr_digits, _self_]\nhydra: {sweeper: {params: {++optim.lr: '0.1,0.2,1e30'}}}\n"
@@ -103,35 +104,35 @@ def test_members_run_side_by_side_and_a_sweep_started_again_does_what_is_left(sc
     arguments = ["--config-name=grid", "hydra.launcher.n_jobs=2"]  # no -m: a grid in a file is a sweep
     code, out, err = run(script, *arguments, WAIT_FOR_SIBLINGS="2")
     assert code == 1, err
-    assert err == "1 of 3 runs of the sweep did not finish; what each said is in its output.log\n"
-    folders = {path.name.partition("lr=")[2].partition(",")[0]: path for path in out_folder(script).glob("*/")}
+    assert err == "1 of 3 runs of the sweep did not finish; see their output.log\n"
+    folders = {RunFolder(path).read_config()["optim"]["lr"]: path for path in out_folder(script).glob("*/")}
     assert {lr: summary(path)["status"] for lr, path in folders.items()} == {
-        "0.1": "finished", "0.2": "finished", "1e_30": "failed",
+        0.1: "finished", 0.2: "finished", 1e30: "failed",
     }  # fmt: skip
-    cores = [set((folders[lr] / "cores").read_text().split()) for lr in ("0.1", "0.2")]
+    cores = [set((folders[lr] / "cores").read_text().split()) for lr in (0.1, 0.2)]
     if len(os.sched_getaffinity(0)) > 1:
         assert not cores[0] & cores[1]
-    assert "loss is " in (folders["1e_30"] / "output.log").read_text()
+    assert "loss is " in (folders[1e30] / "output.log").read_text()
     table = out[out.index("3 runs: 2 finished, 1 failed") :]
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines() if line.startswith("optim.lr=")}
     assert rows["optim.lr=0.1"][0] == "finished"
-    assert rows["optim.lr=0.1"][-1].endswith(folders["0.1"].name)
+    assert rows["optim.lr=0.1"][-1].endswith(folders[0.1].name)
     assert float(rows["optim.lr=0.1"][1]) == pytest.approx(
-        100 * summary(folders["0.1"])["metrics"]["digits/accuracy"], abs=0.051
+        100 * summary(folders[0.1])["metrics"]["digits/accuracy"], abs=0.051
     )
     assert "optim.lr=1e+30: exit code 4: DivergedError: loss is " in " ".join(table.split())
 
     before = {lr: (path / "output.log").stat().st_mtime for lr, path in folders.items()}
     code, out, err = run(script, *arguments)
     assert code == 1, err
-    assert "of 3 runs 2 finished, 1 failed before, 0 to do" in out
+    assert "3 runs: 2 finished, 1 failed earlier, 0 to do" in out
     assert "started" not in out
     assert {lr: (path / "output.log").stat().st_mtime for lr, path in folders.items()} == before
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_stopped_saves_its_members_and_goes_on_to_the_same_weights(script):
-    """SIGTERM to the sweep alone, as a scheduler would send it; compared with the member trained alone, to the bit."""
+def test_stopped_sweep_resumes_to_the_same_weights(script):
+    """SIGTERM to the sweep alone, as a scheduler would send it. Oracle: the run trained alone, bit by bit."""
     arguments = ["++hardware.seed=1", "++log.checkpoint_every_steps=1"]
     process = start(script, "-m", *arguments, SLOW="0.7")
     deadline = time.monotonic() + 100
@@ -143,7 +144,7 @@ def test_a_sweep_that_is_stopped_saves_its_members_and_goes_on_to_the_same_weigh
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert "the sweep was stopped by SIGTERM" in err
-    [swept] = out_folder(script).glob("*seed=1*")
+    [swept] = out_folder(script).glob("*/")
     assert summary(swept)["status"] == "preempted"
     code, out, err = run(script, "-m", *arguments)
     assert code == 0, err
@@ -156,16 +157,16 @@ def test_a_sweep_that_is_stopped_saves_its_members_and_goes_on_to_the_same_weigh
 
 
 @pytest.mark.slow
-def test_a_member_may_be_several_ranks(script):
+def test_run_of_a_sweep_with_several_ranks(script):
     code, _, err = run(script, "-m", "++hardware.seed=1", "hydra.launcher.tasks_per_node=2")
     assert code == 0, err
-    [swept] = out_folder(script).glob("*seed=1*")
+    [swept] = out_folder(script).glob("*/")
     assert summary(swept)["ranks"] == 2
-    assert (swept / "output.log").read_text().count("epoch 1: ") == 1  # one of them speaks for all
+    assert (swept / "output.log").read_text().count("epoch 1: ") == 1  # rank 0 only
 
 
 @pytest.mark.slow
-def test_optuna_looks_for_the_better_side_and_does_not_do_twice_what_is_done(script):
+def test_optuna_maximizes_accuracy_and_resumes(script):
     pytest.importorskip("optuna")
     optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "++optim.lr=tag(log, interval(0.01, 1))"]
     code, out, err = run(script, *optuna, "hydra.launcher.n_jobs=2")
@@ -175,7 +176,7 @@ def test_optuna_looks_for_the_better_side_and_does_not_do_twice_what_is_done(scr
     assert f"best_value: {max(accuracies)}" in best
     code, out, err = run(script, *optuna)
     assert code == 0, err
-    assert "of 2 runs 2 finished before, 0 to do" in out  # the same suggestions: the sampler is seeded
+    assert "2 runs: 2 finished earlier, 0 to do" in out  # the same suggestions: the sampler is seeded
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_optuna_looks_for_the_better_side_and_does_not_do_twice_what_is_done(scr
     [
         (["++optim.lr=0.1,-3"], {}, "optim.lr=-3: expected a number, at least 0"),
         (["++hardware.seed=range(3,3)"], {}, "++hardware.seed=range(3,3): no value to sweep over"),
-        (["++optim.lr=1,2", "++log.run=mine"], {}, "log.run='mine': two members of the sweep would be in one folder"),
+        (["++optim.lr=1,2", "++log.run=mine"], {}, "log.run='mine': two runs of the sweep have the same folder"),
         (
             ["++optim.lr=1,2"],
             {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
@@ -191,13 +192,19 @@ def test_optuna_looks_for_the_better_side_and_does_not_do_twice_what_is_done(scr
         ),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused_before_anything_has_begun(script, arguments, environment, line):
-    code, _, err = run(script, "-m", *arguments, **environment)
-    assert (code, err[: len(line)], err.count("\n")) == (2, line, 1)
-    assert not list(out_folder(script).glob("*/"))
+def test_invalid_sweep_is_one_line_and_starts_nothing(tmp_path, monkeypatch, capsys, arguments, environment, line):
+    script, out = Path(__file__).parents[3] / "runs" / "main.py", tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", [str(script), f"++log.folder={out}", *QUICK, "-m", *arguments])
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        launch()
+    err = capsys.readouterr().err
+    assert (ended.value.code, err[: len(line)], err.count("\n")) == (2, line, 1)
+    assert not list(out.glob("*/"))
 
 
-# ---- the same without torch: stand-ins that end in every way. What they are given is what a member is given.
+# ---- the same without torch: stand-ins that take the command of a run and end in every way
 STAND_IN = """
 import json, os, signal, sys, time
 folder, code = sys.argv[1:3]
@@ -221,7 +228,7 @@ sys.exit(int(code))
 
 
 @pytest.fixture
-def member(tmp_path):
+def make_run(tmp_path):
     def make(name, code):
         config = Config(data=object())
         config.log.folder, config.log.run = str(tmp_path / "out"), name
@@ -235,21 +242,21 @@ def stand_ins(tmp_path, n_jobs=1):
     return Sweep([sys.executable, str(tmp_path / "stand_in.py")], WorkerSlot.divide(n_jobs, [], 1))
 
 
-def test_every_end_of_a_member_is_told_and_the_others_go_on(tmp_path, member, capfd):
-    members = [member("a", "0"), member("b", "7"), member("c", "die"), member("d", "0")]
-    stand_ins(tmp_path).run(members)
-    assert [each.status for each in members] == ["finished", "failed", "failed", "finished"]
-    assert members[1].error == "exit code 7: this went wrong"
-    assert members[2].error == "killed by SIGKILL"
+def test_failed_run_does_not_stop_the_others(tmp_path, make_run, capfd):
+    runs = [make_run("a", "0"), make_run("b", "7"), make_run("c", "die"), make_run("d", "0")]
+    stand_ins(tmp_path).run(runs)
+    assert [each.status for each in runs] == ["finished", "failed", "failed", "finished"]
+    assert runs[1].error == "exit code 7: this went wrong"
+    assert runs[2].error == "killed by SIGKILL"
     assert (tmp_path / "out" / "b" / "output.log").read_text() == f"I am {tmp_path / 'out' / 'b'}\nthis went wrong\n"
-    shown = sweep_table(members).to_text()
+    shown = sweep_table(runs).to_text()
     assert "4 runs: 2 finished, 2 failed" in shown
     assert "toy/accuracy" in shown
     assert "25.0" in shown
 
 
-def test_what_is_done_stays_done_but_another_run_in_its_folder_is_not_taken_for_it(tmp_path, member):
-    done, other, killed = member("done", "0"), member("other", "0"), member("killed", "0")
+def test_only_a_finished_run_of_the_same_configuration_is_skipped(tmp_path, make_run):
+    done, other, killed = make_run("done", "0"), make_run("other", "0"), make_run("killed", "0")
     for each, status, lr in ((done, "finished", 0.1), (other, "finished", 0.7), (killed, "running", 0.1)):
         folder = RunFolder(each.folder.path)
         folder.create({**plain_config(each.config), "optim": {**plain_config(each.config)["optim"], "lr": lr}})
@@ -257,14 +264,14 @@ def test_what_is_done_stays_done_but_another_run_in_its_folder_is_not_taken_for_
         folder.metrics.write_text('{"step": 1}\n')
     stand_ins(tmp_path).run([done, other, killed])
     assert not done.folder.output.exists()
-    assert other.folder.output.exists()  # started, so that it says what is wrong
+    assert other.folder.output.exists()  # started: it reports the difference
     assert killed.folder.output.exists()
 
 
-def test_finished_members_with_changed_code_are_named(tmp_path, member, capfd):
+def test_finished_runs_with_changed_code_are_named(tmp_path, make_run, capfd):
     idea = tmp_path / "idea_of_a_sweep.py"
     idea.write_text("class Idea:\n    def f(self):\n        return 1\n")
-    done = [member("a", "0"), member("b", "0")]
+    done = [make_run("a", "0"), make_run("b", "0")]
     for each in done:
         each.folder.create(plain_config(each.config))
         each.folder.write_summary({"status": "finished", "method": source_of(load_class(f"{idea}:Idea"))})
@@ -277,9 +284,9 @@ def test_finished_members_with_changed_code_are_named(tmp_path, member, capfd):
     assert f"'{idea}' has changed since 2 of the finished runs were trained; to train them" in capfd.readouterr().out
 
 
-def test_what_has_failed_is_tried_again_only_if_asked(tmp_path, member):
+def test_failed_runs_are_retried_on_request(tmp_path, make_run):
     def failed():
-        each = member("a", "0")
+        each = make_run("a", "0")
         each.folder.create(plain_config(each.config))
         each.folder.write_summary({"status": "failed", "error": "it was late"})
         return each
@@ -287,15 +294,15 @@ def test_what_has_failed_is_tried_again_only_if_asked(tmp_path, member):
     left, tried = failed(), failed()
     stand_ins(tmp_path).run([left])
     assert left.status == "failed"
-    assert left.error == "in an earlier sweep (hydra.launcher.retry_failed=true tries it again): it was late"
+    assert left.error == "in an earlier sweep (to retry: hydra.launcher.retry_failed=true): it was late"
     assert not left.folder.output.exists()
     stand_ins(tmp_path).run([tried], retry_failed=True)
     assert (tried.status, tried.error) == ("finished", "")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")])
-def test_a_signal_reaches_each_running_member_once_and_starts_no_more(tmp_path, member, number, status):
-    members = [member("a", "wait"), member("b", "wait"), member("c", "0")]
+def test_signal_is_forwarded_once_and_no_more_runs_start(tmp_path, make_run, number, status):
+    runs = [make_run("a", "wait"), make_run("b", "wait"), make_run("c", "0")]
     sweep = stand_ins(tmp_path, n_jobs=2)
 
     def send():
@@ -305,52 +312,53 @@ def test_a_signal_reaches_each_running_member_once_and_starts_no_more(tmp_path, 
 
     threading.Thread(target=send, daemon=True).start()
     before = signal.getsignal(number)
-    sweep.run(members)
+    sweep.run(runs)
     assert sweep.stopped_by == number
-    assert [each.status for each in members] == [status, status, "waiting"]
+    assert [each.status for each in runs] == [status, status, "waiting"]
     assert signal.getsignal(number) == before
 
 
-def test_places_divide_cores_and_gpus_without_overlap():
-    places = WorkerSlot.divide(2, ["3", "5", "6", "7"], 2)
-    assert [place.gpus for place in places] == [["3", "5"], ["6", "7"]]
-    with places[1].taken() as environment:
-        assert environment["CUDA_VISIBLE_DEVICES"] == "6,7"
+def test_slots_divide_cores_and_gpus_without_overlap():
+    slots = WorkerSlot.divide(2, ["3", "5", "6", "7"], 2)
+    assert [slot.gpus for slot in slots] == [["3", "5"], ["6", "7"]]
+    shown = ["printenv", "CUDA_VISIBLE_DEVICES"]
+    assert slots[1].start(shown, stdout=subprocess.PIPE).communicate()[0] == b"6,7\n"
     [alone] = WorkerSlot.divide(1, [], 1)
     assert (alone.cores, alone.gpus) == ([], [])
     allowed = os.sched_getaffinity(0)
-    places = WorkerSlot.divide(max(2, len(allowed)), [], 1)
-    assert {core for place in places for core in place.cores} == allowed
-    with places[0].taken():
-        assert os.sched_getaffinity(0) == set(places[0].cores)
+    slots = WorkerSlot.divide(max(2, len(allowed)), [], 1)
+    assert {core for slot in slots for core in slot.cores} == allowed
+    with slots[0].start(["cat"], stdin=subprocess.PIPE) as process:
+        assert os.sched_getaffinity(process.pid) == set(slots[0].cores)
+        process.communicate()
     assert os.sched_getaffinity(0) == allowed
 
 
-def test_different_members_in_one_folder_are_an_error(tmp_path, member):
-    other = member("a", "1")
+def test_different_runs_in_one_folder_are_an_error(tmp_path, make_run):
+    other = make_run("a", "1")
     other.config.log.every_steps = 3
-    with pytest.raises(ConfigError, match="two members of the sweep would be in one folder"):
-        share_twins([member("a", "0"), other])
+    with pytest.raises(ConfigError, match="two runs of the sweep have the same folder"):
+        merge_duplicates([make_run("a", "0"), other])
     assert not (tmp_path / "out").exists()
 
 
-def test_a_value_drawn_twice_is_trained_once(tmp_path, member, capfd):
-    members = share_twins([member("a", "0"), member("b", "0"), member("a", "0")])
-    stand_ins(tmp_path, n_jobs=3).run(members)
-    assert [SweepRunReturn.of(each, None).return_value for each in members] == [0.25, 0.25, 0.25]
+def test_value_drawn_twice_is_trained_once(tmp_path, make_run, capfd):
+    runs = merge_duplicates([make_run("a", "0"), make_run("b", "0"), make_run("a", "0")])
+    stand_ins(tmp_path, n_jobs=3).run(runs)
+    assert [each.job_return(None).return_value for each in runs] == [0.25, 0.25, 0.25]
     assert (tmp_path / "out" / "a" / "output.log").read_text().count("I am") == 1
     assert capfd.readouterr().out.count("started") == 2
 
 
 @pytest.mark.parametrize("key", ["n_jobs", "tasks_per_node"])
-def test_too_many_processes_side_by_side_are_an_error(key):
+def test_too_many_processes_are_an_error(key):
     launcher = SideBySideLauncher(**{"n_jobs": 1, "tasks_per_node": 1, "retry_failed": False, key: 100_000})
     with pytest.raises(ConfigError, match=f"^hydra.launcher.{key}=100000: expected at most "):
         launcher.launch([], 0)
 
 
 class Choices:
-    """Stands in for Hydra's loader."""
+    """Stand-in for Hydra's loader."""
 
     def get_group_options(self, group, **_):
         return ["small", "large"] if group == "size" else []
@@ -361,11 +369,11 @@ class Choices:
     [
         (
             "++hardware.seed=range(3,3)",
-            "no value to sweep over; a range begins with its start and ends before its stop",
+            "no value to sweep over; a range includes its start and excludes its stop",
         ),
         ("++optim.lr=range(0,1,-0.1)", "no value to sweep over; a range"),
-        ("++hardware.seed=range(0,3,0)", "the step of a range cannot be 0"),
-        ("++optim.lr=range(0.5,3,0)", "the step of a range cannot be 0"),
+        ("++hardware.seed=range(0,3,0)", "the step of a range must not be 0"),
+        ("++optim.lr=range(0.5,3,0)", "the step of a range must not be 0"),
         ("size=glob(nope*)", "no value to sweep over; the choices are small, large"),
         ("depth=glob(*)", "no value to sweep over; there is no group 'depth'"),
     ],
@@ -378,12 +386,12 @@ def test_empty_axis_is_named(axis, reason):
 
 @pytest.fixture
 def search(tmp_path):
-    """Return a function that makes Optuna's sweeper, whose launcher returns members of the given status."""
+    """Return a function that makes Optuna's sweeper, whose launcher returns runs of the given status."""
     pytest.importorskip("optuna")
     optuna_sweeper = pytest.importorskip("hydra_plugins.ssl_launch_plugin.optuna_sweeper")
     import optuna
 
-    def make(member=None, grid=False, **changes):
+    def make(run=None, grid=False, **changes):
         sampler = functools.partial(optuna.samplers.GridSampler) if grid else optuna.samplers.RandomSampler(seed=0)
         settings = {"direction": "maximize", "n_trials": 2, "n_jobs": 2, "max_failure_rate": 0.0, "sampler": sampler}
         empty = dict.fromkeys(("storage", "study_name", "search_space", "custom_search_space", "params"))
@@ -392,7 +400,7 @@ def search(tmp_path):
         sweeper.sweeper.hydra_context = object()
         sweeper.sweeper.launcher = SimpleNamespace(
             launch=lambda overrides, initial_job_idx: [
-                SweepRunReturn.of(member, RunError("2 of 2 runs of the sweep did not finish")) for _ in overrides
+                run.job_return(RunError("2 of 2 runs of the sweep did not finish")) for _ in overrides
             ]
         )
         return sweeper
@@ -417,8 +425,8 @@ def test_invalid_search_is_one_line(search, changes, axis, line):
         search(**changes).sweep([axis])
 
 
-def test_outcome_of_a_search_is_that_of_its_trials(search, member, tmp_path):
-    failed, finished = member("failed", "1"), member("finished", "0")
+def test_outcome_of_a_search_is_that_of_its_trials(search, make_run, tmp_path):
+    failed, finished = make_run("failed", "1"), make_run("finished", "0")
     failed.status, finished.status = "failed", "finished"
     with pytest.raises(RunError, match="max_failure_rate=0 of a batch failed"):
         search(failed).sweep(["a=1,2"])

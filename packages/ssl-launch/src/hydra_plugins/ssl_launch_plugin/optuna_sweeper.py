@@ -1,4 +1,4 @@
-"""``hydra/sweeper=optuna``: Optuna's sweeper, with its settings checked and its outcome as an exit code."""
+"""``hydra/sweeper=optuna``: Optuna's sweeper with validated settings and exit codes."""
 
 import functools
 from typing import Any
@@ -12,13 +12,13 @@ except ImportError:  # an optional dependency: ssl-launch[optuna]
 else:
 
     class Search(OptunaSweeper):
-        """Search for the best member of a sweep. Hydra finds the class by its place here."""
+        """Search for the run with the best metric. Hydra finds this class by its package."""
 
         def __init__(self, **settings: Any) -> None:
             self._settings = settings
             super().__init__(
                 **{**settings, "max_failure_rate": 0.0}
-            )  # checked later: Hydra wraps errors of an __init__
+            )  # checked in sweep: Hydra wraps errors of __init__
 
         def sweep(self, arguments: list[str]) -> None:
             """Run the trials; raise a RunError if none has a value, or too many have failed."""

@@ -1,25 +1,22 @@
-"""``hydra/launcher=submitit_slurm``: submitit's launcher, with the end of a job that a training run needs."""
+"""``hydra/launcher=submitit_slurm``: submitit's launcher with our requeue logic, evaluation jobs and exit codes."""
 
 import logging
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 
-if TYPE_CHECKING:
-    from ssl_launch.sweep.sweep_run import SweepRun
-
 _message = logging.getLogger(__name__)
 
 
 class SlurmLauncher(SubmititLauncher):
-    """Submits a job, or an array of them for a sweep, and waits for its end.
+    """Submit a job, or an array for a sweep, and wait for its end.
 
-    A job whose run was told to stop comes back, in the same run folder (:mod:`ssl_launch.slurm.sbatch_script`); one whose
-    run has failed ends with the exit code of its error, so that ``sacct`` and ``--dependency=afterok`` know.
+    A job whose run was told to stop is requeued and resumes in its run folder (``ssl_launch/slurm/requeue.sh``). A job whose
+    run failed ends with the exit code of the error, for ``sacct`` and ``--dependency=afterok``.
     """
 
     def __init__(self, evaluate: str | None = None, **params: Any) -> None:
@@ -28,78 +25,57 @@ class SlurmLauncher(SubmititLauncher):
         self.command = list(sys.argv), list(sys.orig_argv)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submit what is not finished, say what was submitted, and return how each member of the sweep has ended."""
+        """Validate all runs, submit the unfinished ones, and return the metric or the error of each run."""
         from ssl_launch.slurm.evaluation_jobs import EvaluationJobs
-        from ssl_launch.slurm.submit import SlurmJobs, mark_killed_as_failed
-        from ssl_launch.sweep.runner import members_to_run
+        from ssl_launch.slurm.submit import SlurmJobs
+        from ssl_launch.sweep.runner import sweep_table, unfinished_runs
+        from ssl_launch.sweep.sweep_run import SweepRun
 
         assert self.config is not None
         assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
-        members = self._members(job_overrides, initial_job_idx)
-        due = members_to_run(members, retry_failed=True)
-        for member in due:
-            member.check_same_config()
-        runs = list({id(member): member for member in members}.values())
-        method = getattr(self.task_function, "method", None)
-        configs = [member.config for member in runs]
-        evaluations = EvaluationJobs(self.evaluate, loader, configs, method) if self.evaluate else None
+        trains = getattr(self.task_function, "configured", None) is not None  # else an evaluation
+        runs = SweepRun.compose(self, job_overrides, initial_job_idx) if trains else []
+        due = unfinished_runs(runs, retry_failed=True)
+        for run in due:
+            run.check_same_config()
+        unique = list({id(run): run for run in runs}.values())
+        evaluations = None
+        if self.evaluate:
+            method = getattr(self.task_function, "method", None)
+            configs = [run.config for run in unique]
+            evaluations = EvaluationJobs(self.evaluate, self.hydra_context.config_loader, configs, method)
         jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params)
-        arguments, submitted = [], []
-        for position, overrides in enumerate(job_overrides):
-            if members and (members[position] not in due or members[position] in submitted):
-                continue
-            submitted += members[position : position + 1]
-            number = initial_job_idx + position
-            _message.info("#%d: %s", number, " ".join(filter_overrides(overrides)))
-            arguments.append(
-                (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
-            )
-        if arguments:
-            jobs.submit(self, arguments, [str(member.folder.checkpoints.absolute()) for member in submitted])
+        positions = [runs.index(run) for run in due] if trains else list(range(len(job_overrides)))
+        if positions:
+            arguments = [self._arguments(job_overrides[each], initial_job_idx + each) for each in positions]
+            jobs.submit(self, arguments, [str(run.folder.checkpoints.absolute()) for run in due])
         if evaluations is not None:
-            behind = {id(member): job.job_id for member, job in zip(submitted, jobs.jobs)}
-            evaluations.submit(jobs, [behind.get(id(member)) for member in runs])
-        ends = jobs.wait() if arguments else []
-        mark_killed_as_failed([member.config for member in submitted], jobs, ends)
-        returns = _returns(members, submitted, ends) if members else ends
+            job_ids = {id(run): job.job_id for run, job in zip(due, jobs.jobs)}
+            evaluations.submit(jobs, [job_ids.get(id(run)) for run in unique])
+        results = jobs.wait() if positions else []
+        if not trains:
+            return results
+        errors: dict[int, Any] = {}
+        for run, job, result in zip(due, jobs.jobs, results):
+            errors[id(run)] = None if result.status is JobStatus.COMPLETED else result._return_value
+            run.end_job(job.job_id, errors[id(run)])
+        if len(runs) > 1:
+            print("", sweep_table(runs).to_text(), sep="\n", flush=True)
+        else:
+            print(f"{runs[0].status:<11} {runs[0].folder.path}", flush=True)
         if evaluations is not None:
-            evaluations.wait([member.status == "finished" for member in runs])
-        return returns
+            evaluations.wait([run.status == "finished" for run in unique])
+        return [run.job_return(errors.get(id(run))) for run in runs]
 
-    def _members(self, job_overrides: Sequence[Sequence[str]], first: int) -> "list[SweepRun]":
-        """Return what is trained, nothing perhaps, or refuse all of it: a job would find out when it is its turn."""
-        from ssl_launch.sweep.runner import share_twins
-        from ssl_launch.sweep.sweep_run import SweepRun
-
-        if getattr(self.task_function, "configured", None) is None or self.config is None or self.hydra_context is None:
-            return []
-        loader = self.hydra_context.config_loader
-        return share_twins(SweepRun.all(self.task_function, loader, self.config, job_overrides, first))
+    def _arguments(self, overrides: Sequence[str], number: int) -> tuple[Any, ...]:
+        """Return the arguments of ``__call__`` in a job."""
+        _message.info("#%d: %s", number, " ".join(filter_overrides(overrides)))
+        return list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state()
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
-        """Run one member. This is in the job, in each of its processes."""
+        """Run one run, in each process of its job."""
         from ssl_launch.slurm import worker
 
         worker.prepare()
-        sys.argv, sys.orig_argv = self.command  # for the run's summary: what was typed, not what submitit has started
-        return worker.ended(super().__call__(*arguments, **options))
-
-
-def _returns(members: "list[SweepRun]", submitted: "list[SweepRun]", ends: Sequence[JobReturn]) -> list[JobReturn]:
-    """Show how each member has ended, and return what a sweeper wants of it: the value of its metric, or the error."""
-    from ssl_launch.sweep.member_return import SweepRunReturn
-    from ssl_launch.sweep.runner import sweep_table
-
-    errors: dict[int, Any] = {}
-    for member, end in zip(submitted, ends):
-        done = end.status is JobStatus.COMPLETED
-        saved = member.folder.read_summary().get("status") == "preempted"  # it was cancelled
-        member.status = "finished" if done else "preempted" if saved else "failed"
-        member.error = "" if done else str(end._return_value)
-        errors[id(member)] = end._return_value
-    if len(members) > 1:
-        print("", sweep_table(members).to_text(), sep="\n", flush=True)
-    else:
-        print(f"{members[0].status:<11} {members[0].folder.path}", flush=True)
-    return [SweepRunReturn.of(member, errors.get(id(member))) for member in members]
+        sys.argv, sys.orig_argv = self.command  # the summary records the user's command, not submitit's
+        return worker.exit_if_failed(super().__call__(*arguments, **options))

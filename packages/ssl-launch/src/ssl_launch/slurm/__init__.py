@@ -1,1 +1,1 @@
-"""SLURM: batch script, submission, requeue and the worker process of a job."""
+"""SLURM: batch script, submission, requeue, and the process of a job."""

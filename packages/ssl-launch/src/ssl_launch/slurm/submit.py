@@ -1,5 +1,6 @@
-"""The jobs of one command line, as whoever typed it sees them: submitted or refused, waited for, ended."""
+"""SLURM jobs of one command line: submit, wait, and return how each job has ended."""
 
+import dataclasses
 import logging
 import subprocess
 import tempfile
@@ -10,65 +11,63 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
-from ssl_core.config import Config
 from ssl_core.errors import ConfigError, DiskError
 from ssl_core.run.atomic_file import translate_disk_errors
-from ssl_core.run.folder import RunFolder
-from ssl_launch.slurm import job_comment, sbatch_script
+from ssl_launch.slurm import sbatch_script
 from ssl_launch.slurm.config import signal_delay_s
-from ssl_launch.slurm.errors import JobError
+from ssl_launch.slurm.errors import JobError, read_comment
 
 _message = logging.getLogger(__name__)
-LONGEST_WAIT_S = 300  # that other ranks of a job go on when one has ended: one that was killed leaves them hanging
-LONGEST_PAUSE = 60.0  # seconds between two looks at the queue
-PROBE_BYTES = 4096  # that are tried on a disk: a block
-NEVER = {  # what SLURM has a job wait for that does not come by itself (squeue's manual, JOB REASON CODES)
+MAX_WAIT_S = 300  # that the other ranks of a job continue after one has ended; a killed rank leaves them hanging
+MAX_POLL_S = 60.0  # between two calls of squeue
+PROBE_BYTES = 4096  # written to test a disk: one block
+NEVER = {  # reasons of a pending job that do not resolve themselves (squeue's manual, JOB REASON CODES)
     "AccountNotAllowed", "AssocMaxCpuPerJobLimit", "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit",
     "AssocMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionConfig",
     "PartitionNodeLimit", "PartitionTimeLimit", "QOSMaxCpuPerJobLimit", "QOSMaxMemoryPerJob", "QOSMaxNodePerJobLimit",
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed",
 }  # fmt: skip
-_OF_AUTO_EXECUTOR = {  # which submitit knows for other clusters as well, without "slurm_" in front
-    "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout",
-}  # fmt: skip
+_COMMON = {field.name for field in dataclasses.fields(BaseQueueConf)}  # the others have "slurm_" in front, for submitit
 
 
 class SlurmJobs:
-    """Submits functions to SLURM and waits for what they return.
+    """Submit functions to SLURM and wait for their results.
 
     Parameters
     ----------
     folder : str
-        Of the sweep; made here.
+        Folder of the sweep; created at submission.
     params : dict
-        ``hydra.launcher``, but for ``evaluate`` (:class:`~ssl_launch.slurm.config.SlurmConf`), and what else ``sbatch`` takes.
+        ``hydra.launcher`` without ``evaluate`` (:class:`~ssl_launch.slurm.config.SlurmConf`), and other options of
+        submitit's SLURM executor.
     """
 
     def __init__(self, folder: str, params: dict[str, Any]) -> None:
         self.folder = folder
         self.params = dict(params)
         self.jobs: list[Any] = []
-        self._last_words: dict[str, JobError | None] = {}  # of those that have left no result
+        self._comments: dict[str, JobError | None] = {}  # of jobs that have ended without a result
 
     def submit(
         self, function: Callable[..., JobReturn], arguments: Sequence[tuple[Any, ...]], checkpoints: Sequence[str] = ()
     ) -> None:
-        """Submit one job for each tuple of arguments, as an array where there are several.
+        """Submit one job for each tuple of arguments; several jobs are an array.
 
         Parameters
         ----------
         function, arguments
-            What is called in the jobs, and with what.
+            Called in the jobs.
         checkpoints : sequence of str
-            The folder of the checkpoints that each job writes, where they do.
+            Folder of the checkpoints of each job. Empty: the jobs write no checkpoints.
 
         Raises
         ------
         JobError
-            In SLURM's own words, if it refuses.
+            If SLURM rejects the job; the message is SLURM's.
         ConfigError
-            If this machine has no SLURM, or the folder cannot be written.
+            If SLURM is not installed here, or the folder cannot be written.
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -77,168 +76,136 @@ class SlurmJobs:
             Path(self.folder).mkdir(parents=True, exist_ok=True)
             self.jobs = executor.map_array(function, *zip(*arguments))
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError) as error:
-            raise JobError(f"SLURM refused the job: {_words(str(error))}") from error
+            raise JobError(f"SLURM rejected the job: {_without_prefix(str(error))}") from error
         except OSError as error:
             if error.filename == "sbatch":
-                raise ConfigError(_no_slurm("sbatch")) from error
+                raise ConfigError(_not_installed("sbatch")) from error
             raise ConfigError(
-                f"log.folder: nothing can be written to '{self.folder}': {error.strerror}; choose another with "
-                "++log.folder=FOLDER"
+                f"log.folder: cannot write to '{self.folder}': {error.strerror}; choose another with ++log.folder=FOLDER"
             ) from error
-        _message.info("submitted %s; its output is in %s; scancel %s ends it", self, self._logs(), self.number)
+        _message.info("submitted %s; output: %s; to cancel: scancel %s", self, self._logs(), self.number)
 
     @property
     def number(self) -> str:
-        """The job's, or the array's."""
+        """Number of the job, or of the array."""
         return self.jobs[0].job_id.partition("_")[0]
 
     def __str__(self) -> str:
         return f"job {self.number}" + (f" (an array of {len(self.jobs)})" if len(self.jobs) > 1 else "")
 
     def wait(self) -> list[JobReturn]:
-        """Wait for all jobs and return how they ended.
+        """Wait for all jobs and return how they have ended.
 
         Raises
         ------
         JobError
-            If SLURM has taken the jobs and says that it will never begin one of them; they are cancelled.
+            If SLURM reports that a job will never start; all are cancelled.
         KeyboardInterrupt
-            At Ctrl-C: the jobs are not cancelled, and the text says how they can be.
+            At Ctrl-C. The jobs continue; the message says how to cancel them.
         """
+        shown, pause, next_poll = "", 2.0, 0.0
         try:
-            self._watch()
-            self._hear()
-            said = [self._last_words.get(job.job_id) for job in self.jobs]
-            return [_failed(error) if error else _outcome(job) for job, error in zip(self.jobs, said)]
+            while not all(job.done() for job in self.jobs):
+                if time.monotonic() >= next_poll:
+                    shown = self._poll(shown)
+                    pause = min(2 * pause, MAX_POLL_S)
+                    next_poll = time.monotonic() + pause
+                time.sleep(0.5)
+            self._read_comments()
+            return [self._result(job) for job in self.jobs]
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted: {self} goes on in SLURM; its output is in {self._logs()}; scancel {self.number} ends it"
+                f"interrupted: {self} continues in SLURM; output: {self._logs()}; to cancel: scancel {self.number}"
             ) from None
 
-    def _watch(self) -> None:
-        """Say what becomes of the jobs until all have ended."""
-        shown, pause, next_look = "", 2.0, 0.0
-        while not all(job.done() for job in self.jobs):
-            if time.monotonic() >= next_look:
-                queue = self._queue()
-                said = ", ".join(f"{count} {state}" for state, count in sorted(Counter(queue).items()))
-                if said and said != shown:
-                    _message.info("%s: %s", self, said)
-                    shown = said
-                self._refuse_hopeless(queue)
-                if len(queue) < sum(not job.done() for job in self.jobs):  # one has ended, and has left no result
-                    self.jobs[0].watcher.update()
-                    self._hear()
-                pause = min(2 * pause, LONGEST_PAUSE)
-                next_look = time.monotonic() + pause
-            time.sleep(0.5)
-
-    def _hear(self) -> None:
-        """Take over what jobs without a result have left with SLURM, while it remembers them: other jobs may go on for days."""
-        for job in self.jobs:
-            if job.job_id not in self._last_words and job.done() and not job.task(0).paths.result_pickle.exists():
-                self._last_words[job.job_id] = job_comment.read(job.job_id)
+    def _poll(self, shown: str) -> str:
+        """Log the states of the jobs if they have changed; return them. Cancel jobs that will never start."""
+        queue = self._queue()
+        states = ", ".join(f"{count} {state}" for state, count in sorted(Counter(queue).items())) or shown
+        if states != shown:
+            _message.info("%s: %s", self, states)
+        for state in queue:
+            if state.startswith("pending (") and state[len("pending (") : -1] in NEVER:
+                subprocess.run(["scancel", self.number], capture_output=True)
+                raise JobError(f"SLURM will never start {self}: {state}; it was cancelled")
+        if len(queue) < sum(not job.done() for job in self.jobs):  # one has ended without a result
+            self.jobs[0].watcher.update()
+            self._read_comments()
+        return states
 
     def _queue(self) -> list[str]:
-        """Return how each job that has not ended stands: "running", or "pending (Priority)", say."""
+        """Return the state of each job in the queue, e.g. "running" or "pending (Priority)"."""
         command = ["squeue", "--noheader", "--array", "--jobs", self.number, "--format", "%T %r"]
         result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0 and "Invalid job id" not in result.stderr:  # it forgets jobs that have ended
-            return [f"unknown ({_words(result.stderr)}); they go on"]
+        if result.returncode != 0 and "Invalid job id" not in result.stderr:  # jobs that ended some time ago
+            return [f"unknown ({_without_prefix(result.stderr)}); the jobs continue"]
         states = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
         return [state.lower() if reason == "None" else f"{state.lower()} ({reason})" for state, reason in states]
 
-    def _refuse_hopeless(self, queue: list[str]) -> None:
-        for said in queue:
-            if said.startswith("pending (") and said[len("pending (") : -1] in NEVER:
-                subprocess.run(["scancel", self.number], capture_output=True)
-                raise JobError(f"SLURM will never begin {self}: {said}; it was cancelled")
+    def _read_comments(self) -> None:
+        """Read the comments of jobs without a result now: SLURM forgets them, and other jobs may run for days."""
+        for job in self.jobs:
+            if job.job_id not in self._comments and job.done() and not job.task(0).paths.result_pickle.exists():
+                self._comments[job.job_id] = read_comment(job.job_id)
+
+    def _result(self, job: Any) -> JobReturn:
+        """Return the result of a job that has ended, or its error: from its comment, its result file or its disk."""
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+
+        error = self._comments.get(job.job_id)
+        if error is None:
+            try:
+                return job.results()[0]
+            except FailedJobError as failed:  # before our function was called, e.g. an import error
+                trace = str(failed).rsplit("-" * 22, 2)[1].strip()
+                error = _job_error(job, f"has failed: {trace.splitlines()[-1]}")
+            except (UncompletedJobError, OSError):  # submitit writes to the folder before it reads the result
+                error = _job_error(job, f"has left no result (state: {job.state})")
+        return JobReturn(status=JobStatus.FAILED, _return_value=error)
 
     def _executor(self, checkpoints: Sequence[str]) -> Any:
         import submitit
 
         params = dict(self.params)
         folder = params.pop("submitit_folder")
-        most, most_crashes = params.pop("max_num_timeout"), params.pop("max_num_crashes")
+        limits = {name: params.pop(name) for name in ("max_num_timeout", "max_num_crashes")}
         try:
-            executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=most)
+            executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
         except RuntimeError as error:  # submitit looks for srun
-            raise ConfigError(_no_slurm("srun")) from error
-        minutes = params["timeout_min"]
-        delay = params["signal_delay_s"] = signal_delay_s(params["signal_delay_s"], minutes)
-        watch = sbatch_script.before(str(executor.folder), checkpoints, delay, most, most_crashes)
-        params["setup"] = [*(params.get("setup") or []), *watch]
-        code, unwatch, *decision = sbatch_script.after(minutes, delay)
-        params["teardown"] = [code, unwatch, *(params.get("teardown") or []), *decision]
-        params["srun_args"] = [f"--wait={LONGEST_WAIT_S}", *(params.get("srun_args") or [])]
+            raise ConfigError(_not_installed("srun")) from error
+        timeout_min = params["timeout_min"]
+        delay = params["signal_delay_s"] = signal_delay_s(params["signal_delay_s"], timeout_min)
+        requeue = sbatch_script.setup(str(executor.folder), checkpoints, timeout_min, delay, **limits)
+        params["setup"] = [*(params.get("setup") or []), *requeue]
+        params["teardown"] = sbatch_script.teardown(params.get("teardown") or [])
+        params["srun_args"] = [f"--wait={MAX_WAIT_S}", *(params.get("srun_args") or [])]
         params["additional_parameters"] = {"requeue": True, **(params.get("additional_parameters") or {})}
-        executor.update_parameters(
-            **{name if name in _OF_AUTO_EXECUTOR else f"slurm_{name}": value for name, value in params.items()}
-        )
+        executor.update_parameters(**{n if n in _COMMON else f"slurm_{n}": value for n, value in params.items()})
         return executor
 
     def _logs(self) -> str:
         return str(Path(self.jobs[0].paths.folder).parent / f"{self.number}{'_*' if len(self.jobs) > 1 else ''}")
 
 
-def mark_killed_as_failed(configs: Sequence[Config], jobs: SlurmJobs, ends: Sequence[JobReturn]) -> None:
-    """Say in the summary of each run whose process was killed that it has failed: it could not do so itself."""
-    for config, job, end in zip(configs, jobs.jobs, ends):
-        folder = RunFolder.of(config)
-        summary = folder.read_summary()
-        ours = summary.get("slurm", {}).get("job") == job.job_id
-        if end.status is JobStatus.FAILED and summary.get("status") == "running" and ours:
-            try:
-                folder.write_summary({**summary, "status": "failed", "error": str(end._return_value)})
-            except DiskError as error:  # what the job has met may still be so; that it has failed is said all the same
-                _message.warning("%s", error)
-
-
-def _outcome(job: Any) -> JobReturn:
-    from submitit.core.utils import UncompletedJobError
-
-    try:
-        return job.results()[0]
-    except UncompletedJobError as missing:  # submitit's FailedJobError is one
-        return _failed(_without_result(job.task(0), _essence(str(missing))))
-    except OSError:  # submitit writes something before it reads
-        return _failed(_without_result(job.task(0), f"has left no result that can be read (state: {job.state})"))
-
-
-def _failed(error: JobError) -> JobReturn:
-    result = JobReturn()
-    result.status = JobStatus.FAILED
-    result.return_value = error
-    return result
-
-
-def _without_result(job: Any, said: str) -> JobError:
-    """Return the error of a job that has left nothing: it is the disk's, if that takes nothing from here either."""
-    log = job.paths.stderr
+def _job_error(job: Any, sentence: str) -> JobError:
+    """Return the error of a job without a result; if its disk cannot be written, that is the reason."""
+    log = job.task(0).paths.stderr
     try:
         with translate_disk_errors(log, PROBE_BYTES), tempfile.TemporaryFile(dir=log.parent) as file:
             file.write(bytes(PROBE_BYTES))
             file.flush()
-    except DiskError as refused:
-        return JobError(f"job {job.job_id} {said}: {refused}", refused.exit_code)
-    return JobError(f"job {job.job_id} {said}; see {log}")
+    except DiskError as error:
+        return JobError(f"job {job.job_id} {sentence}: {error}", error.exit_code)
+    return JobError(f"job {job.job_id} {sentence}; see {log}")
 
 
-def _essence(said: str) -> str:
-    """Return the line that matters of what submitit says: that there is no result, or the end of a traceback between rules."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    rules = [number for number, line in enumerate(lines) if set(line) == {"-"}]
-    without_result = [line for line in lines if "has not produced any output" in line]
-    return without_result[0] if without_result else f"has failed: {lines[rules[-1] - 1 if rules else 0]}"
-
-
-def _no_slurm(program: str) -> str:
+def _not_installed(program: str) -> str:
     return (
-        f"hydra/launcher=submitit_slurm: there is no {program} here; submit where SLURM is, or leave the launcher out to "
-        "train on this machine"
+        f"hydra/launcher=submitit_slurm: {program} was not found; submit on a machine with SLURM, or leave the launcher out "
+        "to train here"
     )
 
 
-def _words(said: str) -> str:
-    """Return what ``sbatch`` says, without its name in front of every line."""
-    return " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in said.splitlines())
+def _without_prefix(text: str) -> str:
+    """Return a message of ``sbatch`` without its name in front of every line."""
+    return " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in text.splitlines())

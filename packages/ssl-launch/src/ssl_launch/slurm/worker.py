@@ -1,4 +1,4 @@
-"""One process of a SLURM job: how it answers signals, and with what it ends."""
+"""Process of a SLURM job: its signal handlers, its result and its exit code."""
 
 import contextlib
 import signal
@@ -11,15 +11,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from ssl_core.errors import ConfigError, Preempted, RunError
 from ssl_core.run.signals import leave_at_once
 from ssl_eval.output_stream import protect_output
-from ssl_launch.slurm import job_comment
-from ssl_launch.slurm.errors import JobError
+from ssl_launch.slurm.errors import JobError, write_comment
 
 
 def prepare() -> None:
-    """Continue where messages cannot be written, and replace submitit's handlers of signals.
+    """Protect the output streams, and replace submitit's signal handlers.
 
-    The log is on the disk of the runs, which may be full. Submitit's handlers would requeue in one rank while the others
-    compute.
+    The log is on the disk of the runs, which may be full. Submitit's handler requeues the job in rank 0 while the other ranks
+    continue to train.
     """
     protect_output()
     for number in (signal.SIGUSR2, signal.SIGTERM):
@@ -27,23 +26,19 @@ def prepare() -> None:
 
 
 def run(function: Callable[..., Any], *arguments: Any) -> JobReturn:
-    """Call a function, and end as a member of a sweep does."""
+    """Call a function in a job; return its value, or exit with the exit code of its error."""
     prepare()
-    result = JobReturn()
     try:
-        result.return_value = function(*arguments)
-        result.status = JobStatus.COMPLETED
+        return exit_if_failed(JobReturn(status=JobStatus.COMPLETED, _return_value=function(*arguments)))
     except Exception as error:
-        result.return_value = error
-        result.status = JobStatus.FAILED
-    return ended(result)
+        return exit_if_failed(JobReturn(status=JobStatus.FAILED, _return_value=error))
 
 
-def ended(result: JobReturn) -> JobReturn:
-    """Return the result of what has ended well; leave with the error's exit code where it has not.
+def exit_if_failed(result: JobReturn) -> JobReturn:
+    """Return the result of a completed run; for a failed run save its error for the waiting command, and exit.
 
-    So SLURM knows that the job has failed. Whoever waits for it is told in what way, unless the run was only stopped: then it
-    is not over.
+    The exit code is that of the error, for SLURM's accounting and dependencies; submitit's is always 1. A preempted run
+    saves no result: its job is requeued.
     """
     import submitit
     from submitit.core.utils import cloudpickle_dump, temporary_save_path
@@ -51,17 +46,17 @@ def ended(result: JobReturn) -> JobReturn:
     if result.status is JobStatus.COMPLETED:
         return result
     error: Any = result._return_value
-    code = getattr(error, "exit_code", 1)
+    exit_code = getattr(error, "exit_code", 1)
     if not isinstance(error, Preempted):
         with contextlib.suppress(OSError):  # stderr is a file on the same disk
             traceback.print_exception(error)
         job = submitit.JobEnvironment()
-        said = str(error) if isinstance(error, RunError | ConfigError) else f"{type(error).__name__}: {error}"
-        result.return_value = JobError(f"job {job.job_id}: {said}; see {job.paths.stderr}", code)
+        sentence = str(error) if isinstance(error, RunError | ConfigError) else f"{type(error).__name__}: {error}"
+        result.return_value = JobError(f"job {job.job_id}: {sentence}; see {job.paths.stderr}", exit_code)
         try:
             with temporary_save_path(job.paths.result_pickle) as path:
                 cloudpickle_dump(("success", result), path)
         except OSError:
             if job.global_rank == 0:
-                job_comment.write(job.job_id, said, code)
-    raise SystemExit(code)
+                write_comment(job.job_id, sentence, exit_code)
+    raise SystemExit(exit_code)

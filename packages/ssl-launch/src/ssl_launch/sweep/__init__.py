@@ -1,1 +1,1 @@
-"""Sweeps on this machine: one process for each run."""
+"""Sweeps on this machine."""

@@ -1,5 +1,6 @@
-"""One run of a sweep: what it is, where it is, how it stands."""
+"""One run of a sweep: its configuration, folder, status and metric."""
 
+import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,28 +8,42 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import open_dict
 
 from ssl_core.config import Config
-from ssl_core.errors import RunFolderError
+from ssl_core.errors import ConfigError, DiskError, Preempted, RunFolderError
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_eval.metric_names import in_order, is_accuracy
+
+_message = logging.getLogger(__name__)
+
+
+class SweepRunReturn(JobReturn):
+    """Metric or error of a run, for Hydra's sweepers. Hydra's own class also prints a line; the table has it already."""
+
+    @property  # type: ignore[misc]
+    def return_value(self) -> Any:
+        """Metric of a finished run; raises the error of any other."""
+        if self.status is JobStatus.COMPLETED:
+            return self._return_value
+        raise self._return_value
 
 
 @dataclass
 class SweepRun:
-    """One run of a sweep. Passive: :class:`ssl_launch.sweep.runner.Sweep` starts it and waits for it.
+    """One run of a sweep. The launchers start it and update its status.
 
     Attributes
     ----------
     overrides : list of str
-        All that the command line said of it, the values of the sweep among them.
+        Its command-line overrides, the swept values included.
     config : Config
-        Assembled, and thereby known to be valid.
+        Its validated configuration.
     status : str
-        ``waiting``; while it runs ``running``; then ``finished``, ``preempted``, ``interrupted`` or ``failed``.
+        ``waiting``, ``running``, ``finished``, ``preempted``, ``interrupted`` or ``failed``.
     error : str
-        One line for a member that has failed.
+        One line for a failed run.
     """
 
     overrides: list[str]
@@ -37,35 +52,26 @@ class SweepRun:
     error: str = ""
 
     @classmethod
-    def all(
-        cls, task: Any, loader: Any, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
-    ) -> "list[SweepRun]":
-        """Return the members of a sweep, of which the first has this number; whatever would be refused in one is refused here.
+    def compose(cls, launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> "list[SweepRun]":
+        """Return the runs of a sweep; raise the ConfigError of any of them before one has started.
 
         Parameters
         ----------
-        task : Callable
-            What Hydra calls for a member; its ``configured`` makes the configuration.
-        loader, config
-            What Hydra composes a member with.
+        launcher : Launcher
+            Hydra's launcher after ``setup``. ``task_function.configured`` builds a configuration.
         job_overrides : sequence of sequence of str
-            Of each member.
+            Overrides of each run.
         first : int
-            The number of the first.
-
-        Raises
-        ------
-        ConfigError
-            As ``configured``.
+            Number of the first run.
         """
-        members = []
+        runs = []
         for number, overrides in enumerate(job_overrides, start=first):
-            composed = loader.load_sweep_config(config, list(overrides))
+            composed = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = number
-            HydraConfig.instance().set_config(composed)  # for what is interpolated from it
-            members.append(cls(list(composed.hydra.overrides.task), task.configured(composed)))
-        return members
+            HydraConfig.instance().set_config(composed)  # for interpolations
+            runs.append(cls(list(composed.hydra.overrides.task), launcher.task_function.configured(composed)))
+        return merge_duplicates(runs)
 
     @property
     def folder(self) -> RunFolder:
@@ -73,47 +79,81 @@ class SweepRun:
         return RunFolder.of(self.config)
 
     def check_same_config(self) -> None:
-        """Raise a RunFolderError if its folder holds another run."""
+        """Raise a RunFolderError if the folder holds another run."""
         self.folder.check_same_config(plain_config(self.config), resume_overridable_keys(self.config))
 
-    def look(self, retry_failed: bool) -> None:
-        """Find what an earlier sweep has left: the finished need nothing, the failed are tried again if asked.
-
-        Everything else is to be started, and goes on where it stopped.
-        """
+    def read_earlier_result(self, retry_failed: bool) -> None:
+        """Take the status of an earlier sweep: finished, or failed unless it is retried. All other runs are (re)started."""
         earlier = self.folder.read_summary()
         if earlier.get("status") not in ("finished", "failed"):
             return
         try:
             self.check_same_config()
         except RunFolderError:
-            return  # it is another run's; started, it says so in words
+            return  # another run; when this one starts it reports the difference
         if earlier["status"] == "finished":
             self.status = "finished"
         elif not retry_failed:
             self.status = "failed"
-            self.error = (
-                f"in an earlier sweep (hydra.launcher.retry_failed=true tries it again): {earlier.get('error', '')}"
-            )
+            self.error = f"in an earlier sweep (to retry: hydra.launcher.retry_failed=true): {earlier.get('error', '')}"
 
-    def end(self, code: int) -> None:
-        """Take over how its process ended."""
-        stopped = {75: "preempted", 130: "interrupted"}
+    def end_process(self, code: int) -> None:
+        """Set status and error from the exit code of its process."""
         summary = self.folder.read_summary()
-        saved = summary.get("status") == "preempted"  # torchrun has exit codes of its own
+        saved = summary.get("status") == "preempted"  # torchrun has its own exit codes
+        stopped = {Preempted.exit_code: "preempted", 130: "interrupted"}
         self.status = "finished" if code == 0 else stopped.get(code, "preempted" if saved else "failed")
         if self.status == "failed":
-            said = summary.get("error") or last_line(self.folder.output)
-            self.error = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {said}"
+            reason = summary.get("error") or last_line(self.folder.output)
+            self.error = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {reason}"
+
+    def end_job(self, job: str, error: Exception | None) -> None:
+        """Set status and error from its SLURM job, and write them to the summary if the run was killed."""
+        if error is None:
+            self.status = "finished"
+            return
+        summary = self.folder.read_summary()
+        self.status = "preempted" if summary.get("status") == "preempted" else "failed"  # preempted: cancelled
+        self.error = str(error)
+        if summary.get("status") == "running" and summary.get("slurm", {}).get("job") == job:
+            try:
+                self.folder.write_summary({**summary, "status": "failed", "error": self.error})
+            except DiskError as refused:  # the job may have ended for the same reason
+                _message.warning("%s", refused)
 
     def metric(self) -> tuple[str, float | None]:
-        """Return name and last value of what it is judged by: ``optim.monitor``, else the first accuracy."""
+        """Return name and last value of ``optim.monitor``, or else of the first accuracy."""
         metrics = self.folder.read_summary().get("metrics", {})
         name = self.config.optim.monitor or next(iter(in_order(set(filter(is_accuracy, metrics)))), "")
         return name, metrics.get(name)
 
+    def job_return(self, error: Exception | None) -> SweepRunReturn:
+        """Return its metric for a sweeper; ``error`` is raised instead where the run has not finished."""
+        if self.status == "finished":
+            return SweepRunReturn(self.overrides, status=JobStatus.COMPLETED, _return_value=self.metric()[1])
+        return SweepRunReturn(self.overrides, status=JobStatus.FAILED, _return_value=error)
+
+
+def merge_duplicates(runs: list[SweepRun]) -> list[SweepRun]:
+    """Return the runs, with one object for equal runs: a search may draw a value twice.
+
+    Raises
+    ------
+    ConfigError
+        If different runs have the same folder.
+    """
+    seen: dict[str, SweepRun] = {}
+    for run in runs:
+        first = seen.setdefault(str(run.folder.path.absolute()), run)
+        if plain_config(first.config) != plain_config(run.config):
+            raise ConfigError(
+                f"log.run={run.config.log.run!r}: two runs of the sweep have the same folder, '{run.folder.path}': "
+                f"{' '.join(first.overrides)} and {' '.join(run.overrides)}; leave log.run out to name runs by their overrides"
+            )
+    return [seen[str(run.folder.path.absolute())] for run in runs]
+
 
 def last_line(path: Path) -> str:
-    """Return the last line of a file that says anything, or a sentence where there is none."""
+    """Return the last line of a file that is not blank."""
     lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
