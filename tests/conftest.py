@@ -1,4 +1,4 @@
-"""Two tests at a time (pytest-xdist): those of a file stay together, and those on the SLURM, of which there is one.
+"""Two tests at a time (pytest-xdist). Tests of a file run in one process; so do all tests on the SLURM cluster.
 
 A test leaves logging as it found it: whichever comes next in its process does not depend on it.
 """
@@ -22,7 +22,7 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            return "slurm" if "/test_slurm_" in file else file
+            return "slurm" if "/launch/slurm/" in file else file
 
     return ByFile(config, log)
 
