@@ -61,6 +61,17 @@ class Normalised(BaseModel):
         }
 
 
+class Grouped(Normalised):
+    """Parameter groups: one frozen for an epoch, one with a constant learning rate."""
+
+    def parameter_groups(self):
+        return [
+            {"params": [*self.backbone.parameters(), *self.distillation.parameters()], "frozen_epochs": 1},
+            {"params": self.projector.parameters()},
+            {"params": self.head.parameters(), "lr_scale": 0.5, "lr_schedule": "constant", "weight_decay": 0.1},
+        ]
+
+
 class Stopped(Normalised):
     """Gets a signal on its last rank, at another step for each number of ranks."""
 
@@ -175,10 +186,10 @@ def again(folder: Path) -> None:
     Stopped(configuration(folder)).fit()
 
 
-def sharded(folder: Path, optimizer: str, **changes: Any) -> None:
+def sharded(folder: Path, optimizer: str, method: type[Normalised] = Normalised, **changes: Any) -> None:
     """Train with sharded weights, of which each layer is a unit."""
     fsdp.BLOCK_PARAMETERS = 10
-    Normalised(configuration(folder, optim__optimizer=optimizer, hardware__strategy="fsdp", **changes)).fit()
+    method(configuration(folder, optim__optimizer=optimizer, hardware__strategy="fsdp", **changes)).fit()
 
 
 def resharded(folder: Path) -> None:
@@ -243,6 +254,8 @@ CASES = {
     "accumulated": lambda folder: Normalised(configuration(folder, optim__accumulation_steps=2)).fit(),
     "again": again,
     "sharded": lambda folder: sharded(folder, "SGD", optim__accumulation_steps=2),
+    "grouped": lambda folder: Grouped(configuration(folder)).fit(),
+    "sharded, grouped": lambda folder: sharded(folder, "SGD", Grouped),
     "sharded, LARS": lambda folder: sharded(folder, "LARS"),
     "LARS": lambda folder: Normalised(configuration(folder, optim__optimizer="LARS")).fit(),
     "resharded": resharded,

@@ -63,7 +63,7 @@ def test_lamb_agrees_with_timm():
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
-def test_lamb_keeps_channels_last_and_resumes_to_the_bit(tmp_path):
+def test_lamb_resumes_bit_identically_in_channels_last(tmp_path):
     def build():
         module = network(torch.float32).to(memory_format=torch.channels_last)
         return module, LAMB(module.parameters(), lr=0.1, weight_decay=0.1)
@@ -87,7 +87,7 @@ def test_lamb_keeps_channels_last_and_resumes_to_the_bit(tmp_path):
     assert all(torch.equal(one, other) for one, other in zip(module.parameters(), resumed.parameters()))
 
 
-def test_a_parameter_without_a_gradient_has_steps_of_its_own():
+def test_lamb_counts_steps_for_each_parameter():
     late, early = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     optimizer = LAMB([late, early], lr=0.1)
     for step in range(3):
@@ -98,11 +98,11 @@ def test_a_parameter_without_a_gradient_has_steps_of_its_own():
 
 
 @pytest.mark.parametrize("options", [{"lr": -1}, {"lr": 1, "eps": -1}, {"lr": 1, "weight_decay": float("nan")}])
-def test_lamb_refuses_negative_options(options):
+def test_lamb_rejects_negative_options(options):
     with pytest.raises(ValueError, match=r"LAMB: \w+=.*: expected at least 0"):
         LAMB([nn.Parameter(torch.ones(1))], **options)
 
 
-def test_lamb_refuses_a_beta_of_1():
+def test_lamb_rejects_beta_of_one():
     with pytest.raises(ValueError, match=r"LAMB: betas=\(0.9, 1.0\)"):
         LAMB([nn.Parameter(torch.ones(1))], lr=1, betas=(0.9, 1.0))

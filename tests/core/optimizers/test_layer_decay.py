@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_core import ConfigError
+from ssl_core import ConfigError, OptimConfig
 from ssl_core.backbones import build_backbone
-from ssl_core.optimizers import build_optimizer, parameter_groups
+from ssl_core.optimizers import build_optimizer, split_groups
 from ssl_core.optimizers.layer_decay import layers_above
 
 timm = pytest.importorskip("timm")
@@ -28,7 +28,7 @@ def rates(module, groups):
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18", "convnext_atto", "beit_base_patch16_224"])
-def test_the_layers_of_a_timm_model_are_timms(name):
+def test_layers_of_timm_model_equal_timms(name):
     """Oracle: ``timm.optim.param_groups_layer_decay`` for the same model with timm's own head."""
     from timm.optim import param_groups_layer_decay
 
@@ -39,7 +39,8 @@ def test_the_layers_of_a_timm_model_are_timms(name):
     expected = rates(whole, [{**group, "lr": 2.0 * group["lr_scale"]} for group in theirs])
 
     method = Method(build_backbone(f"timm/{name}", (3, 224, 224), **options))
-    ours = rates(method, build_optimizer(method, "AdamW", 2.0, weight_decay=0.3, layer_decay=0.75).param_groups)
+    optim = OptimConfig(optimizer="AdamW", lr=2.0, weight_decay=0.3, layer_decay=0.75)
+    ours = rates(method, build_optimizer(method, optim).param_groups)
     backbone = {each.removeprefix("backbone."): rate for each, rate in ours.items() if each.startswith("backbone.")}
     assert len(backbone) > 20
     for each, (lr, decay) in backbone.items():
@@ -47,10 +48,10 @@ def test_the_layers_of_a_timm_model_are_timms(name):
     assert ours["head.weight"] == (2.0, 0.3)
 
 
-def test_the_layers_of_our_vit_are_maes():
+def test_layers_of_our_vit_equal_mae():
     """Oracle: MAE's rule (He et al. 2022): patches 0, block i is i + 1, what follows them L + 1 = 13; rate d^(13 - layer)."""
     method = Method(build_backbone("vit_tiny", (3, 32, 32)))
-    ours = rates(method, parameter_groups(method, 0.05, lr=1e-3, layer_decay=0.65))
+    ours = rates(method, split_groups(method, lr=1e-3, weight_decay=0.05, layer_decay=0.65))
     layers = {"backbone.patches.weight": 0, "backbone.patches.bias": 0, "backbone.class_token": 0}
     layers |= {name: int(name.split(".")[2]) + 1 for name in ours if name.startswith("backbone.blocks.")}
     layers |= dict.fromkeys(["backbone.norm.weight", "backbone.norm.bias", "head.weight", "head.bias"], 13)
@@ -67,7 +68,7 @@ def test_the_layers_of_our_vit_are_maes():
         ("resnet9", [("stem",), ("levels.0",), ("levels.1",), ("levels.2",), ("levels.3",), ("levels.4",)]),
     ],
 )
-def test_the_layers_of_a_resnet_are_its_stem_and_stages(name, prefixes):
+def test_layers_of_resnet_are_its_stages(name, prefixes):
     backbone = build_backbone(name, (3, 32, 32))
     above = layers_above(backbone)
     assert above.keys() == dict(backbone.named_parameters()).keys()
@@ -76,34 +77,34 @@ def test_the_layers_of_a_resnet_are_its_stem_and_stages(name, prefixes):
         assert any(parameter.startswith(f"{prefix}.") for prefix in layer), parameter
 
 
-def test_without_layer_decay_all_learn_alike_and_frozen_parameters_are_left_out():
+def test_frozen_backbone_has_no_groups():
     method = Method(build_backbone("resnet9", (3, 32, 32), width=4))
-    assert len(build_optimizer(method, "SGD", lr=0.1, weight_decay=0.1).param_groups) == 2
+    assert len(build_optimizer(method, OptimConfig(optimizer="SGD", lr=0.1, weight_decay=0.1)).param_groups) == 2
     method.backbone.requires_grad_(False)
-    groups = build_optimizer(method, "SGD", lr=0.1, weight_decay=0.1, layer_decay=0.5).param_groups
+    groups = build_optimizer(
+        method, OptimConfig(optimizer="SGD", lr=0.1, weight_decay=0.1, layer_decay=0.5)
+    ).param_groups
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.1, 0.1), (0.1, 0.0)]
 
 
-def test_what_a_model_says_is_not_decayed_is_not():
+def test_no_weight_decay_of_submodules_is_respected():
     """timm's positions and class token are matrices, and no weights."""
     method = Method(build_backbone("timm/vit_tiny_patch16_224", (3, 224, 224), depth=1))
-    ours = rates(method, parameter_groups(method, 0.1, lr=1.0))
+    ours = rates(method, split_groups(method, weight_decay=0.1))
     assert ours["backbone.pos_embed"][1] == ours["backbone.cls_token"][1] == 0.0
     assert ours["backbone.patch_embed.proj.weight"][1] == 0.1
 
 
-def test_a_backbone_that_does_not_say_its_layers_is_refused():
+def test_backbone_without_declared_layers_raises():
     own = nn.Sequential(nn.Linear(4, 4))
     own.num_features = 4
-    with pytest.raises(ConfigError, match=r"optim\.layer_decay: Sequential does not say .* layer_prefixes, e\.g\."):
-        build_optimizer(Method(own), "SGD", lr=0.1, layer_decay=0.5)
+    with pytest.raises(ConfigError, match=r"optim\.layer_decay: Sequential does not declare .* layer_prefixes, e\.g\."):
+        build_optimizer(Method(own), OptimConfig(optimizer="SGD", lr=0.1, layer_decay=0.5))
     with pytest.raises(ValueError, match=r"optim\.layer_decay=0\.5: Linear has no module called backbone"):
-        build_optimizer(nn.Linear(2, 2), "SGD", lr=0.1, layer_decay=0.5)
-    with pytest.raises(ValueError, match="expected an lr"):
-        parameter_groups(Method(own), 0.1, layer_decay=0.5)
+        build_optimizer(nn.Linear(2, 2), OptimConfig(optimizer="SGD", lr=0.1, layer_decay=0.5))
 
 
-def test_rates_keep_their_shares_through_a_schedule(make_config, tiny_model):
+def test_layer_rates_follow_the_schedule(make_config, tiny_model):
     """The layers' rates and the weight decay of a run, at each step, against the schedule written out."""
     seen = []
 

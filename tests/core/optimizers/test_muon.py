@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ssl_core import OptimConfig
 from ssl_core.backbones import build_backbone
 from ssl_core.modules.heads import mlp
 from ssl_core.optimizers import Muon, build_optimizer
@@ -43,26 +44,26 @@ def moved_by_muon(module, optimizer):
     return {names[p] for group in optimizer.param_groups if group["use_muon"] for p in group["params"]}
 
 
-def test_hidden_matrices_are_muons_and_the_rest_is_adamws():
+def test_muon_updates_hidden_matrices_only():
     module = Network()
-    optimizer = build_optimizer(module, "Muon", lr=0.1, weight_decay=0.1)
+    optimizer = build_optimizer(module, OptimConfig(optimizer="Muon", lr=0.1, weight_decay=0.1))
     assert moved_by_muon(module, optimizer) == HIDDEN
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(module.parameters()))
     assert {group["weight_decay"] for group in optimizer.param_groups if group["use_muon"]} == {0.1}
 
 
-def test_of_a_method_the_stem_and_the_end_of_the_projector_are_adamws():
+def test_stem_and_end_of_projector_use_adamw():
     method = nn.Module()
     method.backbone = build_backbone("resnet18", (3, 32, 32))
     method.projector = mlp([512, 64, 16])
-    muons = moved_by_muon(method, build_optimizer(method, "Muon", lr=0.1, layer_decay=0.5))
+    muons = moved_by_muon(method, build_optimizer(method, OptimConfig(optimizer="Muon", lr=0.1, layer_decay=0.5)))
     matrices = [name for name, parameter in method.named_parameters() if parameter.ndim > 1]
     assert muons == set(matrices[1:-1])
     assert matrices[0] == "backbone.conv1.weight"
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
-def test_matrices_move_as_torchs_muon_moves_them():
+def test_matrices_equal_torch_muon():
     """Oracle: ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``; both iterate in bfloat16, so to bfloat16's precision."""
     ours = nn.ParameterList(
         torch.randn(shape, generator=torch.Generator().manual_seed(1)) for shape in ((20, 30), (40, 8))
@@ -81,9 +82,9 @@ def test_matrices_move_as_torchs_muon_moves_them():
         assert (mine - other).norm() < 0.02 * (mine - was).norm()
 
 
-def test_the_rest_moves_as_torchs_adamw_moves_it():
+def test_other_parameters_equal_torch_adamw():
     module, peer = Network(), Network()
-    optimizer = build_optimizer(module, "Muon", lr=0.1, weight_decay=0.3)
+    optimizer = build_optimizer(module, OptimConfig(optimizer="Muon", lr=0.1, weight_decay=0.3))
     rest = {name: parameter for name, parameter in peer.named_parameters() if name not in HIDDEN}
     groups = [
         {"params": [p for p in rest.values() if p.ndim > 1], "weight_decay": 0.3},
@@ -99,13 +100,13 @@ def test_the_rest_moves_as_torchs_adamw_moves_it():
     assert all(torch.equal(parameters[name], expected) for name, expected in rest.items())
 
 
-def test_a_step_equals_the_formula():
+def test_muon_step_equals_the_formula():
     """Oracle: the quintic iteration on a single matrix in float64, a convolution flattened, Liu's factor."""
     module = Network().double()
     parameters = dict(module.named_parameters())
     weights = {name: parameters[name].detach().clone() for name in HIDDEN}
     momenta = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    optimizer = build_optimizer(module, "Muon", lr=0.02, weight_decay=0.1, momentum=0.9)
+    optimizer = build_optimizer(module, OptimConfig(optimizer="Muon", lr=0.02, weight_decay=0.1, momentum=0.9))
     for seed in range(3):
         gradients(module, seed)
         for name, weight in weights.items():
@@ -122,7 +123,7 @@ def test_a_step_equals_the_formula():
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((2, 30, 50), torch.float32), ((3, 50, 20), torch.float64)])
-def test_the_iteration_makes_all_directions_about_equally_long(shape, dtype):
+def test_newton_schulz_singular_values_are_near_one(shape, dtype):
     """Oracle: the singular value decomposition."""
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
     found = newton_schulz(matrices)
@@ -134,10 +135,10 @@ def test_the_iteration_makes_all_directions_about_equally_long(shape, dtype):
     assert along.max() < 1.3
 
 
-def test_muon_resumes_to_the_bit_in_channels_last(tmp_path):
+def test_muon_resumes_bit_identically_in_channels_last(tmp_path):
     def build():
         module = Network().to(memory_format=torch.channels_last)
-        return module, build_optimizer(module, "Muon", lr=0.05, weight_decay=0.1)
+        return module, build_optimizer(module, OptimConfig(optimizer="Muon", lr=0.05, weight_decay=0.1))
 
     module, optimizer = build()
     for seed in range(2):
@@ -157,7 +158,7 @@ def test_muon_resumes_to_the_bit_in_channels_last(tmp_path):
     assert all(torch.equal(one, other) for one, other in zip(module.parameters(), resumed.parameters()))
 
 
-def test_muon_takes_plain_parameters_and_missing_gradients_and_a_closure():
+def test_muon_with_plain_parameters_missing_gradient_and_closure():
     matrix, vector, idle = (nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (3,), (2, 2)))
     optimizer = Muon([matrix, vector, idle], lr=0.1)
 
@@ -172,11 +173,11 @@ def test_muon_takes_plain_parameters_and_missing_gradients_and_a_closure():
     assert matrix.max() < 1
 
 
-def test_muon_refuses_what_cannot_be():
+def test_muon_rejects_invalid_options():
     parameter = nn.Parameter(torch.ones(3))
     with pytest.raises(ValueError, match="Muon: lr=-1"):
         Muon([parameter], lr=-1)
     with pytest.raises(ValueError, match=r"Muon: momentum=1\.0: expected less than 1"):
         Muon([parameter], lr=1, momentum=1.0)
-    with pytest.raises(ValueError, match=r"Muon: a parameter of shape \(3,\) is no matrix"):
+    with pytest.raises(ValueError, match=r"Muon: a parameter of shape \(3,\) is not a matrix"):
         Muon([{"params": [parameter], "use_muon": True}], lr=1)

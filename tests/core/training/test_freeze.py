@@ -1,4 +1,4 @@
-"""What is frozen does not move, by any way there is; what thaws does."""
+"""Frozen modules do not change; after their epochs they do."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def moved(seen, epoch):
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_a_module_stands_still_for_so_many_epochs_and_then_moves(make_config, tiny_model):
+def test_module_is_frozen_for_given_epochs(make_config, tiny_model):
     """Weights with weight decay, batch statistics and their counter."""
     seen = []
     config = make_config(optim__freeze={"backbone": 2}, optim__weight_decay=0.1, optim__accumulation_steps=2)
@@ -42,7 +42,7 @@ def test_a_module_stands_still_for_so_many_epochs_and_then_moves(make_config, ti
     assert losses[3] < losses[0]  # the probe watches what is frozen as well
 
 
-def test_a_module_that_is_frozen_for_good_is_not_the_optimizers(make_config, tiny_model):
+def test_module_frozen_for_whole_run_is_not_in_optimizer(make_config, tiny_model):
     seen = []
     model = watched(tiny_model, seen)(make_config(optim__freeze={"backbone.1": -1, "backbone": {"2": -1}}))
     model.fit()
@@ -51,7 +51,7 @@ def test_a_module_that_is_frozen_for_good_is_not_the_optimizers(make_config, tin
     assert sum(len(group["params"]) for group in model.optimizer.param_groups) == 2
 
 
-def test_a_frozen_head_equals_dinos_cancelled_gradients(make_config, tiny_model):
+def test_frozen_head_equals_dino_cancelled_gradients(make_config, tiny_model):
     """Oracle: the hook written by hand as in DINO, which sets the gradients of the first epoch to None."""
 
     class ByHand(tiny_model):
@@ -89,7 +89,7 @@ def test_a_frozen_head_equals_dinos_cancelled_gradients(make_config, tiny_model)
         ({"backbone": 3, "head": -1}, r"optim\.freeze=.*: nothing is left to train in the first epoch"),
     ],
 )
-def test_what_cannot_be_frozen_is_refused_before_the_first_step(make_config, tiny_model, freeze, sentence):
+def test_invalid_freeze_raises_before_first_step(make_config, tiny_model, freeze, sentence):
     model = tiny_model(make_config(optim__freeze=freeze))
     with pytest.raises(ConfigError, match=sentence):
         model.fit()

@@ -20,9 +20,10 @@ from ssl_core.evaluation.features import extract
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.loggers.sinks import Sink, configured_sinks
 from ssl_core.modules.ema import Teacher
-from ssl_core.optimizers import build_optimizer, keep_initial_rates, set_rates
+from ssl_core.optimizers import build_optimizer, check_groups, group_schedules
 from ssl_core.run.progress import Progress
 from ssl_core.run.result import RunResult
+from ssl_core.schedules import keep_initial_rates, set_rates
 from ssl_core.training import method_checks as check
 from ssl_core.training.loss_module import LossModule, total_loss
 from ssl_core.training.seeding import seed_everything
@@ -232,11 +233,20 @@ class BaseModel(nn.Module):
         self.probes.watch_modules(self)
 
     def initialize_optimizer(self) -> None:
-        """Set ``self.optimizer`` for all parameters that require a gradient."""
-        optim = self.config.optim
-        self.optimizer = build_optimizer(
-            self, optim.optimizer, optim.lr, optim.weight_decay, optim.momentum, optim.layer_decay
-        )
+        """Set ``self.optimizer`` for the parameters of :meth:`parameter_groups`."""
+        groups = check_groups(self, self.parameter_groups())
+        self.optimizer = build_optimizer(self, self.config.optim, groups)
+        self.run.freeze.add_groups(self, groups)
+        self.run.group_schedules = group_schedules(groups, self.run.plan.schedule)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of parameters to train. Default: one group of all parameters.
+
+        A group is a dict of ``params`` and, where it differs from the run, ``lr_scale``, ``lr_schedule`` ("cosine", "constant" or
+        a function of the optimizer step), ``weight_decay``, ``betas``, ``frozen_epochs``: see
+        :class:`~ssl_core.optimizers.ParameterGroup`. Each trainable parameter has to be in one group.
+        """
+        return [{"params": self.parameters()}]
 
     def initialize_scheduler(self) -> None:
         """Set ``self.schedule``, a pure function: optimizer step -> factor of the learning rate."""
@@ -312,7 +322,8 @@ class BaseModel(nn.Module):
             return False
         run.distributed.check_all_used(self)
         run.profiler.begin("optimizer")
-        set_rates(self.optimizer, self.schedule(self.progress.step), self.decay_schedule(self.progress.step))
+        step = self.progress.step
+        set_rates(self.optimizer, step, self.schedule, self.decay_schedule(step), run.group_schedules)
         run.freeze.cancel_gradients(self.progress.epoch)
         norm = precision.gradient_norm(self.optimizer)
         if not precision.skips_overflows:

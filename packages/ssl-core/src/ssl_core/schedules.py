@@ -4,7 +4,8 @@ Optimizer steps count from 0: the first step of a run uses the factor at 0, the 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final_factor: float = 0.0) -> float:
@@ -54,3 +55,56 @@ def cosine_ramp(step: int, total: int, start: float, end: float) -> float:
 
 # optim.schedule -> the function
 SCHEDULES: dict[str, Callable[[int, int, int], float]] = {"constant": constant, "cosine": warmup_cosine}
+
+
+def set_rates(
+    optimizer: Any,
+    step: int,
+    schedule: Callable[[int], float],
+    weight_decay_factor: float = 1.0,
+    group_schedules: Mapping[int, Callable[[int], float]] | None = None,
+) -> None:
+    """Set learning rate and weight decay of each parameter group for an optimizer step: a factor times the initial value.
+
+    The initial values are kept in the group by :func:`keep_initial_rates`. Weight decay 0 remains 0.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Of any class. ``weight_decay`` is set in groups that have it.
+    step : int
+        The optimizer step.
+    schedule : callable
+        Step -> factor of the learning rate.
+    weight_decay_factor : float
+        Factor of the weight decay.
+    group_schedules : dict, optional
+        Schedules that replace ``schedule``, by the number ``group["group"]`` of a parameter group.
+
+    Examples
+    --------
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.4, weight_decay=0.1)
+    >>> for step in range(2):
+    ...     set_rates(optimizer, step, lambda step: 0.5, weight_decay_factor=2.0)
+    >>> optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["weight_decay"]
+    (0.2, 0.2)
+    """
+    keep_initial_rates(optimizer)
+    factors = {number: each(step) for number, each in (group_schedules or {}).items()}
+    factor = schedule(step)
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factors.get(group.get("group"), factor)
+        if "weight_decay" in group:
+            group["weight_decay"] = group["initial_weight_decay"] * weight_decay_factor
+
+
+def keep_initial_rates(optimizer: Any) -> None:
+    """Add ``initial_lr`` (as torch's schedulers do) and ``initial_weight_decay`` to each group that lacks them.
+
+    The loop calls it for a new optimizer of any class, before a checkpoint is loaded.
+    """
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+        if "weight_decay" in group:
+            group.setdefault("initial_weight_decay", group["weight_decay"])

@@ -28,6 +28,14 @@ OPTIMIZERS = (
     "Rprop", "SGD",
 )  # fmt: skip
 
+# Options that only some of them have; a test compares this with their signatures
+OPTIMIZER_OPTIONS = {
+    "betas": ("Adam", "AdamW", "Adamax", "LAMB", "Muon", "NAdam", "RAdam"),
+    "nesterov": ("LARS", "SGD"),
+    "trust_coefficient": ("LARS",),
+    "clip": ("LARS",),
+}
+
 
 def option(default: Any, **metadata: Any) -> Any:
     """Return a dataclass field with a default and what is allowed beside it; lists and dicts are copied per instance."""
@@ -69,7 +77,11 @@ class OptimConfig:
     weight_decay: float = option(1e-4, low=0.0)  # on weights; never on biases and normalisation parameters
     weight_decay_end: float | None = option(None, low=0.0)  # reached on half a cosine at the end; null: it is constant
     layer_decay: float = option(1.0, above=0.0, high=1.0)  # learning rate of a backbone's layer over that of the next
-    momentum: float = option(0.9, low=0.0, below=1.0)  # of the optimizers that have one
+    momentum: float = option(0.9, low=0.0, below=1.0)  # of optimizers that have it: LARS, Muon, RMSprop, SGD
+    nesterov: bool = False  # Nesterov momentum: SGD, LARS
+    betas: list[float] | None = option(None)  # of Adam-like optimizers, e.g. [0.9, 0.95]; null: the optimizer's default
+    trust_coefficient: float | None = option(None, above=0.0)  # of LARS; null: 0.001
+    clip: bool = False  # LARS: a layer's learning rate is at most lr (LARC; clip_lr of solo-learn, with 0.02 above)
     accumulation_steps: int = option(1, low=1)  # batches whose gradients are averaged in one optimizer step
     grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
     schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
@@ -82,11 +94,31 @@ class OptimConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
+        self._check_optimizer()
         check_epochs(self.epochs, self.warmup_epochs)
         check_max_steps(self.max_steps)
         check_freeze(self.freeze)
         check_early_stopping(self.monitor, self.patience)
         check_weight_decay_end(self.weight_decay, self.weight_decay_end)
+
+    def _check_optimizer(self) -> None:
+        """Raise a ConfigError for an option that the optimizer does not have, or an invalid one."""
+        for key, optimizers in OPTIMIZER_OPTIONS.items():
+            value = getattr(self, key)
+            if value and self.optimizer not in optimizers:
+                expected = ", ".join(map(repr, optimizers))
+                raise ConfigError(
+                    f"optim.{key}={value}: {self.optimizer} does not have this option; expected one of {expected} as "
+                    "optim.optimizer"
+                )
+        if self.weight_decay and self.optimizer == "Rprop":
+            raise ConfigError(
+                f"optim.weight_decay={self.weight_decay}: Rprop has no weight decay; set optim.weight_decay=0"
+            )
+        if self.betas is not None and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
+            raise ConfigError(f"optim.betas={self.betas}: expected two numbers of at least 0 and below 1")
+        if self.nesterov and not self.momentum:
+            raise ConfigError(f"optim.nesterov=true: expected optim.momentum above 0, received {self.momentum}")
 
 
 @dataclass

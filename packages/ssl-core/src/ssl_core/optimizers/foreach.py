@@ -1,4 +1,4 @@
-"""What optimizers that go layer by layer do with many parameters at once."""
+"""Layer-wise optimizers: the loop over parameters that LAMB and LARS share, on top of ``torch._foreach_*``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,14 +6,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Parameters at once on a processor: their state is still in its cache for the next of a step's many passes
-_IN_CACHE = 4
+# Number of parameters updated together on a CPU, so that their state stays in the cache between the passes of a step
+_CPU_CHUNK = 4
+
+
+class LayerWise(torch.optim.Optimizer):
+    """Base class of optimizers that scale the step of each layer by its norms. Subclasses define :meth:`_step`."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters that have a gradient; return the loss of the closure, if there is one."""
+        loss = evaluate_closure(closure)
+        for group in self.param_groups:
+            for parameters in group_tensors(group["params"]):
+                self._step(parameters, group)
+        return loss
+
+    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Update parameters of one device and one dtype; either all have more than one dimension or none has."""
+        raise NotImplementedError
 
 
 def group_tensors(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Return the parameters with a gradient, those together that one foreach call can take and one rule is for.
+    """Return the parameters with a gradient in lists for one foreach call each: one device, one dtype, one update rule.
 
-    The rule: parameters of at most one dimension (biases, normalisation) are not adapted, all others are.
+    Parameters of at most one dimension (biases, normalization) have their own rule: their step is not scaled.
     """
     together: dict[tuple[torch.device, torch.dtype, bool], list[Tensor]] = {}
     for parameter in parameters:
@@ -22,13 +39,13 @@ def group_tensors(parameters: list[Tensor]) -> list[list[Tensor]]:
     return [
         each[first : first + length]
         for (device, *_), each in together.items()
-        for length in (_IN_CACHE if device.type == "cpu" else len(each),)
+        for length in (_CPU_CHUNK if device.type == "cpu" else len(each),)
         for first in range(0, len(each), length)
     ]
 
 
 def evaluate_closure(closure: Callable[[], Any] | None) -> Any:
-    """Return what a step's closure gives, with gradients; None where there is none."""
+    """Return the result of an optimizer's closure, computed with gradients; None without a closure."""
     if closure is None:
         return None
     with torch.enable_grad():
@@ -36,6 +53,6 @@ def evaluate_closure(closure: Callable[[], Any] | None) -> Any:
 
 
 def norms(tensors: list[Tensor]) -> Tensor:
-    """Return the Euclidean norms, ``(len(tensors),)``, summed in float32 where the tensors are narrower."""
+    """Return the Euclidean norms, ``(len(tensors),)``, summed in float32 at least."""
     dtype = torch.float32 if tensors[0].dtype.itemsize < 4 else None
     return torch.stack(torch._foreach_norm(tensors, 2, dtype=dtype))

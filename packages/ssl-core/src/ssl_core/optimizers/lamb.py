@@ -1,4 +1,4 @@
-"""LAMB: Adam's direction, and for each layer a step in proportion to its weights."""
+"""LAMB: Adam with a step in each layer that is proportional to its weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.foreach import norms
-from ssl_core.optimizers.layer_wise import LayerWise
+from ssl_core.optimizers.foreach import LayerWise, norms
 
 
 class LAMB(LayerWise):
@@ -19,16 +18,16 @@ class LAMB(LayerWise):
         m ← β_1 m + (1 - β_1) g, \qquad v ← β_2 v + (1 - β_2) g^2, \\
         u = \frac{m / (1 - β_1^t)}{\sqrt{v / (1 - β_2^t)} + ε} + λ w, \qquad w ← w - γ \frac{‖w‖}{‖u‖} u
 
-    Parameters of at most one dimension (biases, normalisation) are neither adapted nor decayed, whatever their group
-    says: for them it is Adam. The ratio is 1 where w or u is exactly zero, as in a zero-initialised layer. The gradient
-    is not clipped here: ``optim.grad_max_norm`` does that.
+    Parameters of at most one dimension (biases, normalization) have the ratio 1 and λ = 0, whatever their group sets: for
+    them it is Adam. The ratio is 1 where w or u is exactly zero, as in a zero-initialized layer. The gradient is not
+    clipped here; ``optim.grad_max_norm`` does that.
 
     Parameters
     ----------
     params : iterable
         Parameters, or groups of them.
     lr : float
-        γ. A step moves a layer by this share of its norm.
+        γ. The length of a layer's step, as a share of the norm of its weights.
     betas : tuple of float
         β₁ and β₂, each in [0, 1).
     eps : float
@@ -43,7 +42,7 @@ class LAMB(LayerWise):
 
     Notes
     -----
-    Norms are in float32 at least. Nothing in a step waits for the device.
+    Norms are computed in float32 at least. A step never waits for the device.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class LAMB(LayerWise):
         weight_decay: float = 0.0,
     ) -> None:
         for name, value in {"lr": lr, "eps": eps, "weight_decay": weight_decay}.items():
-            if not value >= 0:  # also refuses NaN
+            if not value >= 0:  # also rejects NaN
                 raise ValueError(f"LAMB: {name}={value}: expected at least 0")
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"LAMB: betas={betas}: expected two numbers of at least 0 and less than 1")
@@ -64,7 +63,7 @@ class LAMB(LayerWise):
         )
 
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Move parameters of one device, one dtype, all adapted or none."""
+        """Update parameters of one device and one dtype; either all have more than one dimension or none has."""
         gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
         states = [self._state(parameter) for parameter in parameters]
         steps, firsts, seconds = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
@@ -74,7 +73,7 @@ class LAMB(LayerWise):
         torch._foreach_mul_(seconds, beta2)
         torch._foreach_addcmul_(seconds, gradients, gradients, value=1 - beta2)
 
-        counts = [step.item() for step in steps]  # on the processor, as torch's own: nothing waits
+        counts = [step.item() for step in steps]  # on the CPU, as in torch.optim: nothing waits for the GPU
         roots = torch._foreach_sqrt(torch._foreach_div(seconds, [1 - beta2**count for count in counts]))
         torch._foreach_add_(roots, group["eps"])
         updates = list(torch._foreach_div(firsts, [1 - beta1**count for count in counts]))

@@ -1,4 +1,4 @@
-"""LARS: a learning rate for each layer, so that large batches can be trained with large steps."""
+"""LARS: a learning rate for each layer, for training with large batches."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.foreach import norms
-from ssl_core.optimizers.layer_wise import LayerWise
+from ssl_core.optimizers.foreach import LayerWise, norms
 
 
 class LARS(LayerWise):
@@ -18,34 +17,38 @@ class LARS(LayerWise):
     .. math::
         λ = η \, ‖w‖ / (‖g‖ + β ‖w‖), \qquad v ← m v + λ (g + β w), \qquad w ← w - γ v
 
-    Parameters of at most one dimension (biases, normalisation) are neither adapted nor decayed, whatever their group
-    says: for them it is SGD with momentum. λ is 1 where w or g is exactly zero, as in a zero-initialised layer.
+    Parameters of at most one dimension (biases, normalization) have λ = 1 and β = 0, whatever their group sets: for them it
+    is SGD with momentum. λ is 1 where w or g is exactly zero, as in a zero-initialized layer.
 
-    Deviation from the paper: γ stands outside of the momentum, as in ``torch.optim.SGD`` and in the code of Barlow
-    Twins (Zbontar et al. 2021); in the paper it is inside. The two differ only while γ changes. There is no Nesterov
-    momentum.
+    Deviation from the paper: γ is applied outside of the momentum, as in ``torch.optim.SGD`` and in the code of Barlow
+    Twins (Zbontar et al. 2021); in the paper it is inside. The two differ only while γ changes.
 
     Parameters
     ----------
     params : iterable
         Parameters, or groups of them.
     lr : float
-        γ. Scaled by λ, it is typically larger than SGD's: 0.1 to 10.
+        γ. Typically larger than SGD's: 0.1 to 10.
     momentum : float
         m, in [0, 1).
     weight_decay : float
         β.
     trust_coefficient : float
         η.
+    clip : bool
+        LARC: λ becomes min(λ / γ, 1), so that the rate of a layer, γ λ, is at most γ. solo-learn's recipes use it
+        (``clip_lr``) with η = 0.02.
+    nesterov : bool
+        Nesterov momentum, as in ``torch.optim.SGD``: w ← w - γ (λ (g + β w) + m v).
 
     Raises
     ------
     ValueError
-        For a negative option, or a momentum that is not below 1.
+        For a negative option, a momentum of 1 or more, or ``nesterov`` without momentum.
 
     Notes
     -----
-    Norms are in float32 at least. Nothing in a step waits for the device.
+    Norms are computed in float32 at least. A step never waits for the device.
     """
 
     def __init__(
@@ -55,25 +58,33 @@ class LARS(LayerWise):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
+        clip: bool = False,
+        nesterov: bool = False,
     ) -> None:
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust_coefficient": trust_coefficient}
         for name, value in options.items():
-            if not value >= 0:  # also refuses NaN
+            if not value >= 0:  # also rejects NaN
                 raise ValueError(f"LARS: {name}={value}: expected at least 0")
         if momentum >= 1:
             raise ValueError(f"LARS: momentum={momentum}: expected less than 1")
-        super().__init__(params, {name: float(value) for name, value in options.items()})
+        if nesterov and not momentum:
+            raise ValueError("LARS: nesterov=True: expected a momentum above 0")
+        plain = {name: float(value) for name, value in options.items()}
+        super().__init__(params, plain | {"clip": bool(clip), "nesterov": bool(nesterov)})
 
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Move parameters of one device, one dtype, all adapted or none."""
+        """Update parameters of one device and one dtype; either all have more than one dimension or none has."""
         updates: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if parameters[0].ndim > 1:
-            updates = _adapted(parameters, updates, group["weight_decay"], group["trust_coefficient"])
+            updates = _scaled_updates(parameters, updates, group)
         if group["momentum"]:
             velocities = [self._velocity(parameter) for parameter in parameters]
             torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, updates)
-            updates = velocities
+            if group["nesterov"]:
+                updates = list(torch._foreach_add(updates, velocities, alpha=group["momentum"]))
+            else:
+                updates = velocities
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
     def _velocity(self, parameter: Tensor) -> Tensor:
@@ -83,11 +94,13 @@ class LARS(LayerWise):
         return state["momentum_buffer"]
 
 
-def _adapted(weights: list[Tensor], gradients: list[Tensor], weight_decay: float, trust: float) -> list[Tensor]:
-    """Return λ (g + β w) for each pair."""
+def _scaled_updates(weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    """Return λ (g + β w) for each parameter."""
     weight_norms, gradient_norms = norms(weights), norms(gradients)
-    ratios = trust * weight_norms / (gradient_norms + weight_decay * weight_norms)
+    ratios = group["trust_coefficient"] * weight_norms / (gradient_norms + group["weight_decay"] * weight_norms)
+    if group["clip"]:
+        ratios = (ratios / group["lr"]).clamp(max=1.0)  # lr=0: infinite, so 1
     ratios = torch.where((weight_norms > 0) & (gradient_norms > 0), ratios, 1.0).to(weights[0].dtype)
-    updates = list(torch._foreach_add(gradients, weights, alpha=weight_decay))
+    updates = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
     torch._foreach_mul_(updates, list(ratios.unbind()))
     return updates

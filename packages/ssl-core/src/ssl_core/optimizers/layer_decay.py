@@ -1,4 +1,4 @@
-"""How deep a parameter lies in its backbone: what a learning rate that decays layer by layer goes by."""
+"""Depth of each parameter in its backbone, for ``optim.layer_decay``."""
 
 import types
 from itertools import chain
@@ -10,15 +10,15 @@ from ssl_core.errors import ConfigError
 
 
 def layers_above(backbone: nn.Module) -> dict[str, int]:
-    """Return, for each parameter of a backbone, how many layers lie above it; what is put on the backbone counts as one.
+    """Return the number of layers above each parameter of a backbone; the head on the backbone counts as a layer.
 
-    A backbone says what its layers are in one of two ways:
+    A backbone declares its layers in one of two ways:
 
     - ``layer_prefixes``, a sequence of tuples of names, from the image to the feature: ``[("conv1", "bn1"), ("layer1",),
-      ...]``. Those of this package have it: a ViT its blocks (BEiT, Bao et al. 2022, https://arxiv.org/abs/2106.08254;
-      MAE, He et al. 2022, https://arxiv.org/abs/2111.06377), a resnet its stages. A parameter that no prefix is for (the
-      norm after the last block) has none above it.
-    - ``group_matcher``, as timm's models have it: the layers are timm's own.
+      ...]``. The backbones of this package have it: the blocks of a ViT (BEiT, Bao et al. 2022,
+      https://arxiv.org/abs/2106.08254; MAE, He et al. 2022, https://arxiv.org/abs/2111.06377), the stages of a ResNet. A
+      parameter without a prefix (the norm after the last block) has no layer above it.
+    - ``group_matcher``, as timm's models have it.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ def layers_above(backbone: nn.Module) -> dict[str, int]:
     Returns
     -------
     dict
-        Name of a parameter in ``backbone`` -> 0 and more.
+        Name of a parameter in ``backbone`` -> number of layers above it, at least 0.
 
     Raises
     ------
     ConfigError
-        (a ValueError) If the backbone does not say.
+        If the backbone does not declare its layers.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def layers_above(backbone: nn.Module) -> dict[str, int]:
     prefixes: Any = getattr(backbone, "layer_prefixes", None)
     if prefixes is None:
         raise ConfigError(
-            f"optim.layer_decay: {type(backbone).__name__} does not say what its layers are; give it the attribute "
+            f"optim.layer_decay: {type(backbone).__name__} does not declare its layers; give it the attribute "
             'layer_prefixes, e.g. [("stem",), ("blocks.0",), ("blocks.1",)], from the image to the feature'
         )
     height = {name: above for above, layer in enumerate(reversed(prefixes), start=1) for name in layer}
@@ -61,7 +61,7 @@ def _parents(name: str) -> list[str]:
 
 
 def _of_timm(backbone: Any, names: list[str]) -> dict[str, int]:
-    """Return the layers of timm; a name that no pattern is for stands for the head, which timm puts last."""
+    """Return the layers as timm defines them. An extra name without a pattern represents the head, which timm puts last."""
     from timm.models import group_parameters
 
     head = "what is put on the backbone"

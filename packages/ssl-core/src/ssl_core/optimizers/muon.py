@@ -1,4 +1,4 @@
-"""Muon: for the matrices inside of a network a step in which all directions are equally long; AdamW for the rest."""
+"""Muon: orthogonalized momentum for the hidden matrices of a network, AdamW for its other parameters."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,13 +10,13 @@ from torch.optim.adamw import adamw
 
 from ssl_core.optimizers.foreach import evaluate_closure
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic: steepest at 0, and near 1 after five steps
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic iteration
 STEPS = 5
 SMALLEST_NORM = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
-    r"""Momentum, orthogonalised by Newton-Schulz (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
+    r"""Momentum orthogonalized by Newton-Schulz (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
     For a matrix W ``(A, B)`` (a convolution's ``(A, B₁, k, k)`` is flattened to ``(A, B₁ k k)``) with gradient G,
     momentum μ, weight decay λ and learning rate γ
@@ -26,43 +26,53 @@ class Muon(torch.optim.Optimizer):
         W ← (1 - γ λ) W - 0.2 \sqrt{\max(A, B)} \, γ \, O
 
     where NS moves all singular values close to 1 (see :func:`newton_schulz`). The factor is that of Liu et al. 2025
-    (section 2.2, https://arxiv.org/abs/2502.16982): a step is as long as AdamW's usually are, so that **one learning
-    rate and one weight decay, those of AdamW, are for all parameters**. Jordan's own factor is :math:`\sqrt{\max(1, A / B)}`
-    with a rate of 0.02 beside another for AdamW.
+    (section 2.2, https://arxiv.org/abs/2502.16982): steps are about as long as AdamW's, so that **all parameters share one
+    learning rate and one weight decay, those of AdamW**. Jordan's factor is :math:`\sqrt{\max(1, A / B)}`, with a rate of
+    0.02 and a separate rate for AdamW.
 
     Parameters
     ----------
     params : iterable of dict
-        Groups with ``use_muon``: whether Muon moves them, or ``torch.optim.AdamW`` (with its β and ε); :func:`muon_groups`
-        makes them of a module. In a group that does not say, and for plain parameters: those of two and more dimensions.
+        Groups with ``use_muon``: whether Muon or AdamW updates them; :func:`muon_groups` makes them for a module. Default:
+        Muon for parameters of two or more dimensions.
     lr : float
         γ, as for AdamW.
     momentum : float
-        μ, in [0, 1); Nesterov's.
+        μ of Muon, in [0, 1).
     weight_decay : float
         λ, decoupled.
+    betas : tuple of float
+        β₁ and β₂ of AdamW, each in [0, 1).
 
     Raises
     ------
     ValueError
-        For a negative option, a momentum that is not below 1, or a group for Muon that holds a vector.
+        For a negative option, a momentum or β of 1 or more, or a vector in a group for Muon.
 
     Notes
     -----
-    The iteration runs in bfloat16, as Jordan's and torch's do, for float64 parameters in float64. Matrices of one shape
-    go through it together.
+    The iteration runs in bfloat16, as in Jordan's and torch's code; in float64 for float64 parameters. Matrices of the same
+    shape are computed together.
     """
 
-    BETAS = (0.9, 0.999)  # of AdamW, torch's defaults
-    EPS = 1e-8
+    EPS = 1e-8  # of AdamW
 
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         for name, value in options.items():
-            if not value >= 0:  # also refuses NaN
+            if not value >= 0:  # also rejects NaN
                 raise ValueError(f"Muon: {name}={value}: expected at least 0")
         if momentum >= 1:
             raise ValueError(f"Muon: momentum={momentum}: expected less than 1")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"Muon: betas={betas}: expected two numbers of at least 0 and less than 1")
         groups: list[dict[str, Any]] = []
         for each in params:
             group = {**each, "params": list(each["params"])} if isinstance(each, dict) else {"params": [each]}
@@ -71,13 +81,13 @@ class Muon(torch.optim.Optimizer):
             vectors = [tuple(parameter.shape) for parameter in group["params"] if parameter.ndim < 2]
             if group["use_muon"] and vectors:
                 raise ValueError(
-                    f"Muon: a parameter of shape {vectors[0]} is no matrix; put it in a use_muon=False group"
+                    f"Muon: a parameter of shape {vectors[0]} is not a matrix; put it in a group with use_muon=False"
                 )
-        super().__init__(groups, {name: float(value) for name, value in options.items()})
+        super().__init__(groups, {name: float(value) for name, value in options.items()} | {"betas": tuple(betas)})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move the parameters that have a gradient; return the closure's loss, if there is a closure."""
+        """Update the parameters that have a gradient; return the loss of the closure, if there is one."""
         loss = evaluate_closure(closure)
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -89,7 +99,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Move matrices of one shape, device and dtype."""
+        """Update matrices of one shape, device and dtype."""
         gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
         momenta = [self._state(parameter, "momentum_buffer")["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
@@ -112,8 +122,8 @@ class Muon(torch.optim.Optimizer):
             [],
             [state["step"] for state in states],
             amsgrad=False,
-            beta1=self.BETAS[0],
-            beta2=self.BETAS[1],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
             lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=self.EPS,
@@ -156,23 +166,23 @@ def newton_schulz(matrices: Tensor) -> Tensor:
 
 
 def muon_groups(groups: Iterable[dict[str, Any]], module: nn.Module) -> list[dict[str, Any]]:
-    """Split each group in two: the hidden matrices, for Muon, and the rest, for AdamW.
+    """Split each group in two: hidden matrices, for Muon, and other parameters, for AdamW.
 
-    For AdamW are, as Jordan advises: all vectors; embeddings (of ``nn.Embedding``, and what is one row or one column, as
-    class tokens, positions and depthwise filters are); and the first and the last matrix of the module, in the order of
+    As Jordan advises, AdamW updates all vectors; embeddings (of ``nn.Embedding``, and parameters of one row or one column,
+    such as class tokens, positions and depthwise filters); and the first and the last matrix of the module in the order of
     ``module.parameters()``, which are the stem and the end of the head or of the projector.
 
     Parameters
     ----------
     groups : iterable of dict
-        As :func:`~ssl_core.optimizers.param_groups` makes them.
+        From :func:`~ssl_core.optimizers.param_groups.split_groups`.
     module : nn.Module
-        Whose parameters are in them.
+        The model that the parameters belong to.
 
     Returns
     -------
     list of dict
-        The groups with ``use_muon``; none is empty.
+        The groups with ``use_muon``. None is empty.
     """
     embeddings = {each.weight for each in module.modules() if isinstance(each, nn.Embedding)}
     matrices = [

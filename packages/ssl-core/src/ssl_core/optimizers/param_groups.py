@@ -1,77 +1,212 @@
-"""Which parameters are decayed, and how fast each layer learns."""
+"""Parameter groups: validate those of a method, and split them by weight decay and layer."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from ssl_core.config import option
+from ssl_core.config.validation import build_dataclass, validation_errors
+from ssl_core.errors import MethodError, describe
 from ssl_core.optimizers.layer_decay import layers_above
+from ssl_core.schedules import SCHEDULES
 
 
-def parameter_groups(
-    module: nn.Module, weight_decay: float, lr: float | None = None, layer_decay: float = 1.0
+@dataclass(frozen=True)
+class ParameterGroup:
+    """A group that ``BaseModel.parameter_groups`` returns, validated.
+
+    Attributes
+    ----------
+    params : list of nn.Parameter
+        Parameters of the model. Those that do not require a gradient are not trained.
+    lr_scale : float
+        Factor of ``optim.lr``; ``optim.layer_decay`` multiplies it.
+    lr_schedule : {"cosine", "constant"} or callable, optional
+        Schedule of the learning rate instead of the run's: a name as for ``optim.schedule`` (with its warm-up), or a pure
+        function ``optimizer step -> factor``.
+    weight_decay : float, optional
+        Weight decay of all parameters of the group. Default: ``optim.weight_decay``, and 0 for biases and normalization
+        parameters. ``optim.weight_decay_end`` scales either.
+    betas : tuple of float, optional
+        Instead of ``optim.betas``, for Adam-like optimizers.
+    frozen_epochs : int
+        Number of first epochs in which the group is not trained, as with ``optim.freeze``.
+    """
+
+    params: Any
+    lr_scale: float = option(1.0, low=0.0)
+    lr_schedule: str | Callable[[int], float] | None = option(None, choices=tuple(SCHEDULES))
+    weight_decay: float | None = option(None, low=0.0)
+    betas: list[float] | tuple[float, ...] | None = None
+    frozen_epochs: int = option(0, low=0)
+
+
+def check_groups(module: nn.Module, groups: Any) -> list[ParameterGroup]:
+    """Return the groups of ``module.parameter_groups()``, validated.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The model. Each of its trainable parameters has to be in exactly one group.
+    groups : list of dict
+        Each with ``params`` and any other attribute of :class:`ParameterGroup`.
+
+    Raises
+    ------
+    MethodError
+        For an unknown key, an invalid value, a parameter in two groups, a trainable parameter in no group, or a tensor that
+        is not a parameter of the model.
+    """
+    method = f"{type(module).__name__}.parameter_groups()"
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
+        raise MethodError(
+            f"{method} returned {describe(groups)}: expected a list of dicts, e.g. [{{'params': self.parameters()}}]"
+        )
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    group_of: dict[nn.Parameter, int] = {}
+    checked = []
+    for number, group in enumerate(groups):
+        key = f"{method}[{number}]"
+        checked.append(_check_group(key, group))
+        for parameter in checked[-1].params:
+            if parameter not in names:
+                raise MethodError(
+                    f"{key}.params: contains {describe(parameter)}, which is not a parameter of the model"
+                )
+            if group_of.setdefault(parameter, number) != number:
+                raise MethodError(
+                    f"{method}: {names[parameter]!r} is in groups {group_of[parameter]} and {number}; expected one group for "
+                    "each parameter"
+                )
+    missing = [repr(name) for parameter, name in names.items() if parameter.requires_grad and parameter not in group_of]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise MethodError(
+            f"{method}: {', '.join(missing[:3])}{more}: trainable and in no group; add a group, or set requires_grad to False "
+            "in initialize_modules"
+        )
+    return checked
+
+
+def _check_group(key: str, group: dict[str, Any]) -> ParameterGroup:
+    for _, sentence in validation_errors({key: group}, {key: ParameterGroup}):
+        raise MethodError(sentence)
+    params = group.get("params")
+    try:
+        params = [params] if isinstance(params, Tensor) else list(dict.fromkeys(params))  # type: ignore[arg-type]
+    except TypeError:
+        raise MethodError(
+            f"{key}.params={describe(params)}: expected parameters, e.g. self.head.parameters()"
+        ) from None
+    checked = build_dataclass(ParameterGroup, {**group, "params": params})
+    if checked.betas is not None and (len(checked.betas) != 2 or not all(0 <= beta < 1 for beta in checked.betas)):
+        raise MethodError(f"{key}.betas={group['betas']}: expected two numbers of at least 0 and below 1")
+    return checked
+
+
+def group_schedules(
+    groups: Sequence[ParameterGroup], named: Callable[[str], Callable[[int], float]]
+) -> dict[int, Callable[[int], float]]:
+    """Return the schedule of each group that has its own, by the number of the group.
+
+    Parameters
+    ----------
+    groups : sequence of ParameterGroup
+        From :func:`check_groups`.
+    named : callable
+        Name -> schedule of the run.
+
+    Raises
+    ------
+    MethodError
+        For a function that does not return a number.
+    """
+    schedules = {}
+    for number, group in enumerate(groups):
+        if group.lr_schedule is not None:
+            schedule = named(group.lr_schedule) if isinstance(group.lr_schedule, str) else group.lr_schedule
+            factor = schedule(0)
+            if isinstance(factor, bool) or not isinstance(factor, int | float):
+                raise MethodError(
+                    f"parameter_groups()[{number}].lr_schedule: step 0 gives {describe(factor)}: expected a function of the "
+                    "optimizer step that returns the factor of the learning rate"
+                )
+            schedules[number] = schedule
+    return schedules
+
+
+def split_groups(
+    module: nn.Module,
+    groups: Sequence[ParameterGroup] | None = None,
+    lr: float = 1.0,
+    weight_decay: float = 0.0,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Return the trainable parameters in groups: decayed and not; with ``layer_decay`` two for each layer of the backbone.
+    """Return groups for ``torch.optim``: each given group split into parameters with and without weight decay, and by layer.
 
-    Not decayed are biases and normalisation parameters, as is the field's practice (Goyal et al. 2017; SimCLR, Chen et
-    al. 2020): a penalty on a scale that the next layer can undo regularises nothing. They are told by their shape: a
-    parameter of at most one dimension is one of them. So is what a submodule names in ``no_weight_decay()``, as timm's
-    do (their class tokens and positions). A group that would be empty is left out.
+    Biases and normalization parameters have no weight decay (Goyal et al. 2017, https://arxiv.org/abs/1706.02677; SimCLR,
+    Chen et al. 2020), unless their group sets one. They are recognized by their shape: at most one dimension. The same holds
+    for parameters that a submodule lists in ``no_weight_decay()``, as timm's models do (class tokens, positions).
 
-    With ``layer_decay`` d below 1 a parameter of ``module.backbone`` with n layers above it learns at d^n times the rate
-    of what is put on the backbone (BEiT, Bao et al. 2022, https://arxiv.org/abs/2106.08254; MAE, He et al. 2022); see
+    With ``layer_decay`` d below 1, a parameter of ``module.backbone`` with n layers above it has d^n times the learning rate
+    (BEiT, Bao et al. 2022, https://arxiv.org/abs/2106.08254; MAE, He et al. 2022); see
     :func:`~ssl_core.optimizers.layer_decay.layers_above`.
 
     Parameters
     ----------
     module : nn.Module
-        Parameters with ``requires_grad=False`` (a teacher's, a frozen backbone's) are in no group; shared ones are
-        there once. The order in a group is that of ``module.parameters()``.
-    weight_decay : float
-        Of the decayed groups; the others' is 0.
-    lr : float, optional
-        Learning rate above the backbone. Default: left to the optimizer, which with ``layer_decay`` cannot be.
+        The model.
+    groups : sequence of ParameterGroup, optional
+        From :func:`check_groups`. Default: one group of all parameters. Parameters with ``requires_grad=False`` are left out.
+    lr, weight_decay : float
+        Peak learning rate, and weight decay of groups that do not set one.
     layer_decay : float
-        d, in (0, 1]. At 1 all layers learn alike.
+        d, in (0, 1].
 
     Returns
     -------
     list of dict
-        ``{"params": [...], "weight_decay": float}`` each, with ``"lr"`` if it is given: what every ``torch.optim`` class
-        takes. From the head down to the stem.
+        ``{"params", "lr", "weight_decay", "group"}`` each, and ``"betas"`` if they are set; ``group`` is the number of the
+        given group. Given groups in order, each from the head down to the stem. None is empty.
 
     Raises
     ------
     ValueError
-        With ``layer_decay``: if the module has no ``backbone``, or one that does not say what its layers are.
+        With ``layer_decay``: if the module has no ``backbone``, or its layers are unknown.
 
     Examples
     --------
-    >>> [(len(group["params"]), group["weight_decay"]) for group in parameter_groups(nn.Linear(3, 2), 1e-4)]
+    >>> [(len(group["params"]), group["weight_decay"]) for group in split_groups(nn.Linear(3, 2), weight_decay=1e-4)]
     [(1, 0.0001), (1, 0.0)]
     """
     above: dict[str, int] = {}
     if layer_decay != 1:
-        if lr is None:
-            raise ValueError(f"layer_decay={layer_decay}: expected an lr with it, of which the groups' are shares")
         backbone = getattr(module, "backbone", None)
         if not isinstance(backbone, nn.Module):
             raise ValueError(f"optim.layer_decay={layer_decay}: {type(module).__name__} has no module called backbone")
         above = {f"backbone.{name}": number for name, number in layers_above(backbone).items()}
-    spared = _spared(module)
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            key = above.get(name, 0), parameter.ndim <= 1 or name in spared
-            groups.setdefault(key, []).append(parameter)
-    return [
-        {"params": groups[number, is_spared], "weight_decay": 0.0 if is_spared else float(weight_decay)}
-        | ({} if lr is None else {"lr": float(lr * layer_decay**number)})
-        for number, is_spared in sorted(groups)
-    ]
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    excluded = _no_weight_decay(module)
+    split = []
+    for number, group in enumerate(groups or [ParameterGroup(list(names))]):
+        parts: dict[tuple[int, bool], list[nn.Parameter]] = {}
+        for parameter in group.params:
+            if parameter.requires_grad:
+                name = names[parameter]
+                undecayed = group.weight_decay is None and (parameter.ndim <= 1 or name in excluded)
+                parts.setdefault((above.get(name, 0), undecayed), []).append(parameter)
+        decay = weight_decay if group.weight_decay is None else group.weight_decay
+        for layer, undecayed in sorted(parts):
+            part = {"params": parts[layer, undecayed], "lr": float(lr * group.lr_scale * layer_decay**layer)}
+            part |= {"weight_decay": 0.0 if undecayed else float(decay), "group": number}
+            split.append(part | ({} if group.betas is None else {"betas": tuple(group.betas)}))
+    return split
 
 
-def _spared(module: nn.Module) -> set[str]:
-    """Return the names that submodules give in ``no_weight_decay()``."""
+def _no_weight_decay(module: nn.Module) -> set[str]:
+    """Return the names that submodules list in ``no_weight_decay()``."""
     return {
         f"{prefix}.{name}" if prefix else name
         for prefix, submodule in module.named_modules()

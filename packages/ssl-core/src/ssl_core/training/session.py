@@ -123,6 +123,7 @@ class RunSession:
         self.collapse = CollapseDetector(ranks)
         self.lock = RunLock(self.folder.lock, takes=ranks.is_main)
         self.freeze = Freeze(optim.freeze)
+        self.group_schedules: dict[int, Callable[[int], float]] = {}  # parameter groups with their own lr_schedule
         if writes:
             self.folder.check_same_config(plain_config(config), resume_overridable_keys(config))
             if config.model.init_from and not self.checkpoints.all():
