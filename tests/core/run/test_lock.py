@@ -1,5 +1,6 @@
-"""The lock of a run folder, with a process that is really killed, and on a file system that cannot lock."""
+"""The lock of a run folder: killed processes, and systems without file locks."""
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -13,7 +14,7 @@ import time
 import pytest
 
 from ssl_core.errors import RunFolderError
-from ssl_core.run.lock import SILENT_SECONDS, RunLock
+from ssl_core.run.lock import SILENT_SECONDS, RunLock, _is_alive
 
 HOLD = """
 import sys, time
@@ -25,7 +26,7 @@ with RunLock(Path(sys.argv[1])):
 """
 
 
-def test_the_lock_of_a_living_process_refuses_and_that_of_a_killed_one_is_taken_over(tmp_path):
+def test_second_run_raises_until_the_first_is_killed(tmp_path):
     path = tmp_path / "run" / ".lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -45,12 +46,15 @@ def test_other_ranks_take_no_lock(tmp_path):
         pass
 
 
-@pytest.fixture
-def _no_locks(monkeypatch):
-    def refuse(*_):
+@pytest.fixture(params=["file system", "Windows"])
+def _no_locks(request, monkeypatch):
+    def fail(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    if request.param == "Windows":  # which has no fcntl
+        monkeypatch.setattr("ssl_core.run.lock.fcntl", None)
+    else:
+        monkeypatch.setattr(fcntl, "flock", fail)
 
 
 def left_behind(path, host, process, seconds_ago):
@@ -69,7 +73,7 @@ def left_behind(path, host, process, seconds_ago):
     ],
     ids=["alive", "gone", "elsewhere", "elsewhere and silent"],  # not the process: two workers must find the same tests
 )
-def test_where_the_file_system_cannot_lock_what_can_be_seen_decides(tmp_path, host, process, seconds_ago, is_held):
+def test_without_file_locks_the_holder_is_looked_up(tmp_path, host, process, seconds_ago, is_held):
     path = tmp_path / ".lock"
     left_behind(path, host, process, seconds_ago)
     if is_held:
@@ -81,8 +85,29 @@ def test_where_the_file_system_cannot_lock_what_can_be_seen_decides(tmp_path, ho
 
 
 @pytest.mark.usefixtures("_no_locks")
-def test_there_too_a_run_whose_metrics_grow_is_alive(tmp_path):
+def test_without_file_locks_growing_metrics_mean_alive(tmp_path):
     left_behind(tmp_path / ".lock", "another-node", 1, SILENT_SECONDS + 60)
     (tmp_path / "metrics.jsonl").write_text("{}")
     with pytest.raises(RunFolderError, match="another run works"):
         RunLock(tmp_path / ".lock").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("handle", "error", "code", "alive"), [(0, 87, 0, False), (0, 5, 0, True), (7, 0, 259, True), (7, 0, 1, False)]
+)
+def test_process_on_windows_is_looked_up_not_killed(monkeypatch, handle, error, code, alive):
+    """No such process, one of another user, a running one, one that has ended."""
+
+    class Kernel:
+        OpenProcess = staticmethod(lambda access, inherit, process: handle)
+        CloseHandle = staticmethod(lambda handle: None)
+
+        @staticmethod
+        def GetExitCodeProcess(handle, reference):
+            reference._obj.value = code
+
+    monkeypatch.setattr(ctypes, "WinDLL", lambda *_, **__: Kernel, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", lambda: error, raising=False)
+    monkeypatch.setattr(os, "kill", None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert _is_alive(1234) is alive

@@ -167,9 +167,12 @@ def _opened(kind: Any, root: str, download: bool, part: dict[str, Any]) -> Sourc
 @contextmanager
 def _one_at_a_time(root: Path) -> Iterator[None]:
     """Let one process after the other download: the ranks of a run would write the same files."""
-    import fcntl  # not on every system, and only a download needs it
-
     root.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows: without a lock
+        yield
+        return
     lock = root / ".download.lock"
     with lock.open("w") as file:
         try:

@@ -1,7 +1,5 @@
 """A checkpoint judged by a protocol: ``<run>/eval/<protocol>.json``, and a line of it in the run's summary."""
 
-import contextlib
-import fcntl
 import io
 import json
 import shutil
@@ -22,6 +20,7 @@ from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
+from ssl_core.run.lock import lock_file
 from ssl_eval import Protocol, judge
 
 
@@ -133,8 +132,7 @@ def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
 def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:
     """Append the metrics to the summary of a run that has ended; one in progress writes its own, again and again."""
     with open(run.evaluations / ".lock", "w") as lock:  # jobs for several checkpoints may end at the same time
-        with contextlib.suppress(OSError):  # of a file system that cannot lock
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_file(lock, wait=True)
         summary = run.read_summary()
         if summary.get("status") not in (None, "running"):
             noted = {"step": document["step"], **document["metrics"]}

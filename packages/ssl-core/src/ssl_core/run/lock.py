@@ -1,32 +1,37 @@
-"""One process at a time in a run folder."""
+"""Lock of a run folder: one process at a time."""
 
-import fcntl
 import json
 import os
 import socket
+import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from ssl_core.errors import DiskError, RunFolderError
 from ssl_core.run.atomic_file import translate_disk_errors
 
-SILENT_SECONDS = 1800.0  # without a new byte in the folder, after which a run that cannot be asked counts as gone
-CLOCK_SECONDS = 2.0  # by which the times of a process and of a file may be apart
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+SILENT_SECONDS = 1800.0  # without a new byte in the folder, after which a run on another machine is considered dead
+CLOCK_SECONDS = 2.0  # largest difference between the clocks of processes and files
 
 
 class RunLock:
-    """Holds a run folder while a run works in it; a second run is refused, and told who holds it.
+    """Holds a run folder while a run works in it. A second run raises an error that names the holder.
 
-    The lock is the operating system's (``flock``): it goes when its process goes, however that ends, so that what a killed
-    run has left is taken over at once. On a shared file system it holds between machines where the file system says so. One
-    that cannot lock leaves the question to what can be seen: whether the holder's process is alive, where it is one of this
-    machine, and else whether its files have grown within half an hour.
+    The operating system releases the lock (``flock``) when the process ends in any way, so that the folder of a killed run
+    can be used at once. On a shared file system it also holds between machines, if the file system supports it. Where files
+    cannot be locked (some network file systems, Windows), the folder is considered in use while the holder's process is alive
+    on this machine, or, for a holder on another machine, while its files have changed within half an hour.
 
     Parameters
     ----------
     path : Path
-        ``<run>/.lock``; while it is held it says host, process and since when. Its folder is made.
+        ``<run>/.lock``. While it is held, it contains host, process and start time. Its folder is created.
     takes : bool
         False on all ranks but the main one.
     """
@@ -42,68 +47,77 @@ class RunLock:
         Raises
         ------
         RunFolderError
-            If another process holds it, naming host and process; or if the disk refuses.
+            If another process holds it, or the folder cannot be written.
         """
-        if self.takes:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(self.path, "a+")  # kept open, and locked, until __exit__
-            except OSError as error:
-                raise RunFolderError.unwritable(self.path.parent, error) from error
-            if self._is_held(self._file):
-                holder = self._holder(self._file)
-                self._file.close()
-                self._file = None
-                who = f"process {holder.get('process', '?')} on {holder.get('host', '?')} since {holder.get('since', '?')}"
-                raise RunFolderError(
-                    f"log.run={self.path.parent.name!r}: another run works in '{self.path.parent}': {who}; wait for it, stop "
-                    "it, or give this one a folder of its own with ++log.run=NAME"
-                )
-            self._file.truncate(0)
-            now = time.strftime("%Y-%m-%d %H:%M:%S")
-            ours = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": now}).encode()
-            try:
-                with translate_disk_errors(self.path, len(ours)):
-                    os.write(self._file.fileno(), ours)
-            except DiskError:
-                self._file.close()
-                raise
+        if not self.takes:
+            return self
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(self.path, "a+")  # kept open, and locked, until __exit__
+        except OSError as error:
+            raise RunFolderError.unwritable(self.path.parent, error) from error
+        locked = lock_file(file)
+        holder = _read_holder(file)
+        if locked is False or (locked is None and _is_in_use(holder, self.path.parent)):
+            file.close()
+            who = f"process {holder.get('process', '?')} on {holder.get('host', '?')} since {holder.get('since', '?')}"
+            raise RunFolderError(
+                f"log.run={self.path.parent.name!r}: another run works in '{self.path.parent}': {who}; wait for it, stop "
+                "it, or choose another folder with ++log.run=NAME"
+            )
+        file.truncate(0)
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        ours = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": now}).encode()
+        try:
+            with translate_disk_errors(self.path, len(ours)):
+                os.write(file.fileno(), ours)
+        except DiskError:
+            file.close()
+            raise
+        self._file = file
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.truncate(0)  # the file stays: whoever opened it before it went would lock what has no name
+            self._file.truncate(0)  # not removed: a process that has opened it would lock a file without a name
             self._file.close()
             self._file = None
 
-    def _is_held(self, file: TextIO) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # this file system cannot lock
-            holder = self._holder(file)
-            if holder.get("host") == socket.gethostname():
-                return _is_alive(int(holder["process"]))
-            return bool(holder) and time.time() - _newest_change(self.path.parent) < SILENT_SECONDS
-        return False
 
-    def _holder(self, file: TextIO) -> dict[str, Any]:
-        file.seek(0)
-        try:
-            return json.loads(file.read() or "{}")
-        except json.JSONDecodeError:  # just being written
-            return {}
+def lock_file(file: IO[Any], wait: bool = False) -> bool | None:
+    """Lock an open file until it is closed or the process ends.
+
+    Parameters
+    ----------
+    file : file object
+        Any file.
+    wait : bool
+        Wait while another process holds the lock.
+
+    Returns
+    -------
+    bool or None
+        True if it is locked now; False if another process holds the lock; None if it cannot be locked here.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks
+        return None
+    return True
 
 
 def is_worked_in(path: Path) -> bool | None:
-    """Say whether a process works in the folder of this lock, without taking it; None where that cannot be seen from here.
+    """Return whether a process works in the folder of this lock, without taking it; None if that is unknown.
 
     Parameters
     ----------
     path : Path
-        ``<run>/.lock``: empty where a run has left it as it should. What a killed one leaves is told by its process, which
-        is gone, or began after the lock was taken.
+        ``<run>/.lock``. It is empty after a run has ended. A killed run leaves its process id; the id may have been reused by
+        a process that started after the lock was taken.
     """
     try:
         holder = json.loads(path.read_text() or "{}")
@@ -115,11 +129,27 @@ def is_worked_in(path: Path) -> bool | None:
     if holder.get("host") != socket.gethostname():
         return None
     process = int(holder["process"])
-    return _is_alive(process) and _began(process) <= taken + CLOCK_SECONDS
+    return _is_alive(process) and _start_time(process) <= taken + CLOCK_SECONDS
 
 
-def _began(process: int) -> float:
-    """Return when a process began, in seconds of the clock; 0 where the system does not say."""
+def _read_holder(file: TextIO) -> dict[str, Any]:
+    file.seek(0)
+    try:
+        return json.loads(file.read() or "{}")
+    except json.JSONDecodeError:  # being written
+        return {}
+
+
+def _is_in_use(holder: dict[str, Any], folder: Path) -> bool:
+    """Return whether a holder seems to be alive, where files cannot be locked."""
+    if holder.get("host") == socket.gethostname():
+        return _is_alive(int(holder["process"]))
+    newest = max((entry.stat().st_mtime for entry in folder.iterdir()), default=0.0)
+    return bool(holder) and time.time() - newest < SILENT_SECONDS
+
+
+def _start_time(process: int) -> float:
+    """Return the start of a process in seconds since 1970; 0 where the system does not tell."""
     try:
         ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
         booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
@@ -128,15 +158,26 @@ def _began(process: int) -> float:
     return int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _newest_change(folder: Path) -> float:
-    return max((entry.stat().st_mtime for entry in folder.iterdir()), default=0.0)
-
-
 def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where os.kill(process, 0) would end it
+        return _is_alive_on_windows(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         return True
     return True
+
+
+def _is_alive_on_windows(process: int) -> bool:
+    import ctypes
+
+    kernel: Any = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined, unused-ignore]
+    handle = kernel.OpenProcess(0x1000, False, process)  # PROCESS_QUERY_LIMITED_INFORMATION
+    if not handle:
+        return ctypes.get_last_error() == 5  # type: ignore[attr-defined, unused-ignore]  # access denied: of another user
+    code = ctypes.c_ulong()
+    kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return code.value == 259  # STILL_ACTIVE

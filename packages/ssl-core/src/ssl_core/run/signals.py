@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, as a flag: the state is saved at the next step boundary, never in the middle of a step."""
+"""Signals that ask a run to stop. They set a flag; the state is saved after the current optimizer step."""
 
 import signal
 import threading
@@ -9,21 +9,22 @@ from ssl_core.errors import Preempted
 
 
 def leave_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Handler for the time before a run, and after it: there is nothing to save, and whoever stops it may start it again."""
+    """Signal handler for the time before and after a run: exit with the code of :class:`Preempted`, nothing has to be saved."""
     raise SystemExit(Preempted.exit_code)
 
 
 class StopSignal:
-    """Remembers that somebody asked the run to stop.
+    """Remembers that the run was asked to stop.
 
-    Only in the main thread, and only in place of Python's own handlers or :func:`leave_at_once`: a launcher that has its own
-    (submitit's for local jobs) keeps it, and a signal that is ignored (``nohup``) stays ignored. Schedulers send a signal
-    several times: it is remembered once. A second Ctrl-C acts as it would have without us, so that an impatient one still
-    ends the program.
+    It replaces only Python's own handlers and :func:`leave_at_once`, and only in the main thread: a launcher with its own
+    handler (submitit's for local jobs) keeps it, and an ignored signal (``nohup``) stays ignored. A signal that arrives several
+    times is remembered once. A second Ctrl-C interrupts the program at once.
     """
 
-    # what schedulers send before they kill (TERM, USR1, USR2), what a closed terminal sends (HUP), and Ctrl-C (INT)
-    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    # Sent by schedulers before they kill (TERM, USR1, USR2), by a closed terminal (HUP), and by Ctrl-C (INT). Windows has two.
+    SIGNALS = tuple(
+        getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP") if hasattr(signal, name)
+    )
 
     def __init__(self) -> None:
         self.name: str | None = None  # of the signal that arrived

@@ -143,7 +143,8 @@ def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"'{run}': its {what} {name} stood in '{file}', which is gone; say where it is now: {option}")
     inside = run.resolve().parent in path.resolve().parents
-    if inside or path.stat().st_uid not in (os.getuid(), 0):
+    ours = (0, os.getuid()) if hasattr(os, "getuid") else (0,)  # on Windows all files have st_uid 0
+    if inside or path.stat().st_uid not in ours:
         why = "came with the run" if inside else "is another user's"
         raise ConfigError(
             f"'{run}': its {what} {name} stands in '{file}', which {why}; to run that code, say so: {option}"
