@@ -128,12 +128,14 @@ def test_a_run_folder_that_is_removed_stays_removed_and_the_run_ends(make_config
             if self.progress.step == AT:
                 shutil.rmtree(folder.path)
 
-    with pytest.raises(DiskError, match=r"metrics\.jsonl' cannot be written: it was removed .* \(its folder is gone\)"):
+    with pytest.raises(
+        DiskError, match=r"metrics\.jsonl' cannot be written: it was removed .* \(its folder does not exist\)"
+    ):
         Removed(config).fit()
     assert not folder.path.exists()
     unlogged = make_config(log__run="other", log__every_steps=1000, log__eval_every=0, log__checkpoint_every_steps=8)
     folder = RunFolder.of(unlogged)
-    with pytest.raises(DiskError, match=r"its folder is gone"):
+    with pytest.raises(DiskError, match=r"its folder does not exist"):
         Removed(unlogged).fit()
     assert not folder.path.exists()
 

@@ -36,7 +36,8 @@ def kill(process, number):
 os.kill = kill
 os.open, builtins.open, io.open = portable(os.open), portable(open), portable(io.open)
 
-import ssl_data.config, ssl_eval, ssl_launch.cli.main, ssl_launch.commands.train, ssl_launch.hydra_app.app, ssl_launch.sweep.runner
+import ssl_data.config, ssl_eval
+import ssl_launch.cli.main, ssl_launch.commands.train, ssl_launch.hydra_app.app, ssl_launch.sweep.runner
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, OptimConfig
 from ssl_core.methods import method_class
 

@@ -238,8 +238,8 @@ def test_a_method_whose_file_is_gone_is_asked_for_in_one_line(place, tmp_path):
     (tmp_path / "killed" / "summary.json").write_text(json.dumps(summary))
     said = command("resume", "killed", cwd=tmp_path, code=2)
     assert said == (
-        f"'{tmp_path}/killed': its method MyIdea stood in '{tmp_path}/gone/my_idea.py', which is gone; say where it is now: "
-        "--method FILE.py:MyIdea\n"
+        f"'{tmp_path}/killed': its method MyIdea was defined in '{tmp_path}/gone/my_idea.py', which is gone; name its new "
+        "place with --method FILE.py:MyIdea\n"
     )
 
 
@@ -250,7 +250,7 @@ def test_code_that_came_with_a_run_is_not_run_unasked(place, tmp_path):
     summary["method"]["file"] = str(tmp_path / "theirs" / "evil.py")
     (tmp_path / "theirs" / "killed" / "summary.json").write_text(json.dumps(summary))
     said = command("resume", "theirs/killed", cwd=tmp_path, code=2)
-    assert "which came with the run; to run that code, say so: --method FILE.py:MyIdea" in said
+    assert "which came with the run; to run that code, give --method FILE.py:MyIdea" in said
     assert not (tmp_path / "run").exists()
 
 

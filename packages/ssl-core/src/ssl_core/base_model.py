@@ -242,8 +242,8 @@ class BaseModel(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups of parameters to train. Default: one group of all parameters.
 
-        A group is a dict of ``params`` and, where it differs from the run, ``lr_scale``, ``lr_schedule`` ("cosine", "constant" or
-        a function of the optimizer step), ``weight_decay``, ``betas``, ``frozen_epochs``: see
+        A group is a dict with ``params`` and, where it differs from the run, ``lr_scale``, ``lr_schedule`` ("cosine",
+        "constant" or a function of the optimizer step), ``weight_decay``, ``betas``, ``frozen_epochs``: see
         :class:`~ssl_core.optimizers.ParameterGroup`. Each trainable parameter has to be in one group.
         """
         return [{"params": self.parameters()}]

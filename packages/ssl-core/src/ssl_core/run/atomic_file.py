@@ -87,7 +87,7 @@ def check_free_space(path: Path, needed: int) -> None:
 def disk_error(path: Path, needed: int, reason: str) -> DiskError:
     """Return the error for a file that cannot be written."""
     free = _free(path)
-    there = "its folder is gone" if free is None else f"{needed:,} bytes needed, {free:,} free"
+    there = "its folder does not exist" if free is None else f"{needed:,} bytes needed, {free:,} free"
     return DiskError(
         f"'{path}' cannot be written: {reason} ({there}); fix this and rerun the same command to resume", reason
     )

@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on beside its configuration: versions, processor, threads, code."""
+"""Environment of a run, on which its numbers depend: versions, command, machine, processor."""
 
 import importlib.metadata
 import os
@@ -6,21 +6,25 @@ import platform
 import shlex
 import socket
 import sys
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from ssl_core.errors import ConfigError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.git import git_state, uncommitted_patch
-from ssl_core.run.processor import processor_features, processor_name
-from ssl_core.run.source_location import RECORDED, changed_code, records_of
+from ssl_core.run.source_location import RECORDED, changed_code
 
 PACKAGES = ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch", "torch", "torchvision", "numba", "numpy")
+MAX_PER_PROCESSOR = 4  # threads or processes; more of them slow each other down, and thousands crash
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")  # as named in /proc/cpuinfo
 
 
 def environment() -> dict[str, Any]:
-    """Return those of this process, as they stand in ``summary.json``."""
+    """Return the environment of this process, for ``summary.json``."""
     return {
         "command": shlex.join([sys.executable, *sys.orig_argv[1:]]),
-        "directory": os.getcwd(),  # where relative paths of the configuration begin
+        "directory": os.getcwd(),  # relative paths of the configuration start here
         "host": socket.gethostname(),
         "processor": processor(),
         **slurm_job(),
@@ -29,7 +33,7 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on, as installed."""
+    """Return the installed versions of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -40,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def slurm_job() -> dict[str, Any]:
-    """Return what identifies the SLURM job of this process, under "slurm"; an empty dict outside of one."""
+    """Return the SLURM job of this process under the key "slurm"; an empty dict outside of a job."""
     names = os.environ
     if "SLURM_JOB_ID" not in names:
         return {}
@@ -49,60 +53,100 @@ def slurm_job() -> dict[str, Any]:
         "job": f"{array}_{task}" if array else names["SLURM_JOB_ID"],
         "partition": names.get("SLURM_JOB_PARTITION"),
         "nodes": names.get("SLURM_JOB_NODELIST"),
-        "restarts": int(names.get("SLURM_RESTART_COUNT", 0)),  # times that it was queued again
+        "restarts": int(names.get("SLURM_RESTART_COUNT", 0)),  # number of requeues
     }
     return {"slurm": job}
 
 
 def processor() -> str:
-    """Return the processor's name and what it can do."""
+    """Return the name and the features of the processor."""
     return " ".join([processor_name(), *processor_features()])
 
 
+@cache
+def _cpuinfo() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def processor_name() -> str:
+    """Return the name of the processor."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def processor_features() -> list[str]:
+    """Return those of :data:`FEATURES` that the processor has. Linux only."""
+    flags = _cpuinfo().get("flags", "").split()
+    return [name for name in FEATURES if name in flags]
+
+
+def num_processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_parallelism(key: str, value: int) -> None:
+    """Raise a ConfigError if ``value`` threads or processes are too many for the processors that this process may use.
+
+    Called on the machine where they are started: the login node of a cluster may have fewer processors.
+    """
+    processors = num_processors()
+    limit = MAX_PER_PROCESSOR * processors
+    if value > limit:
+        available = "1 processor is" if processors == 1 else f"{processors} processors are"
+        raise ConfigError(
+            f"{key}={value}: expected at most {limit}, {MAX_PER_PROCESSOR} for each processor ({available} available to this "
+            "process)"
+        )
+
+
 def environment_diff(summary: dict[str, Any], now: dict[str, Any] | None = None) -> list[str]:
-    """Return ``["torch was 2.14.0, is 2.15.0", ...]``: what is not as it was when a run began.
+    """Return the differences from the environment in which a run started: ``["torch was 2.14.0, is 2.15.0", ...]``.
 
     Parameters
     ----------
     summary : dict
         ``summary.json`` of the run.
     now : dict, optional
-        Facts of this process that cannot be asked here, under the names that they have in the summary: ``threads``, ``ranks``,
-        ``device``.
+        Values of this process that are compared with those of the same name in the summary, e.g. ``threads``.
     """
     before, here = summary.get("versions", {}), versions()
     pairs = [(name, before.get(name), here.get(name)) for name in sorted({*before, *here}) if before]
     pairs += [("processor", summary.get("processor", processor()), processor())]
-    git = git_state()
     if summary.get("git"):
-        pairs += [("revision", _short(summary["git"].get("revision")), _short(git.get("revision")))]
+        pairs += [("revision", _short(summary["git"].get("revision")), _short(git_state().get("revision")))]
     pairs += [(name, summary[name], value) for name, value in (now or {}).items() if name in summary]
-    said = [f"{name} was {was}, is {value}" for name, was, value in pairs if was != value]
-    said += [f"'{file}' has changed" for file in changed_code(summary)]
+    differences = [f"{name} was {was}, is {value}" for name, was, value in pairs if was != value]
+    differences += [f"'{file}' has changed" for file in changed_code(summary)]
     for what in RECORDED:
-        for later in records_of(summary, what)[1:]:
-            said.append(f"the {what}'s code had changed at step {later.get('step')}, in the middle of the run")
-    return said
+        if f"{what}_resumed" in summary:
+            step = summary[f"{what}_resumed"].get("step")
+            differences.append(f"the {what}'s code had changed at step {step}, in the middle of the run")
+    return differences
 
 
 def environment_diff_of_run(run: RunFolder, ranks: int) -> list[str]:
-    """Return all that is not as it was when a run began, for a process that is to go on with it.
+    """Return the differences from the environment in which a run started, for the process that resumes it.
 
-    Beside :func:`what_differs`: ranks, uncommitted changes, the device, and the number of threads, which is to be set to the
-    run's.
+    Adds the number of ranks, uncommitted changes, the device, and the number of threads, which is set to that of the run.
     """
     import torch
 
-    summary, own = run.read_summary(), torch.get_num_threads()
-    said = environment_diff(summary, {"ranks": ranks})
+    summary, threads = run.read_summary(), torch.get_num_threads()
+    differences = environment_diff(summary, {"ranks": ranks})
     kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
     if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
-        said.append(f"other changes are uncommitted than in '{run.uncommitted}'" if kept else "changes are uncommitted")
-    if summary.get("threads", own) != own:
-        said.append(f"threads are set to {summary['threads']} as they were (here: {own})")
+        differences.append(
+            f"uncommitted changes differ from '{run.uncommitted}'" if kept else "changes are uncommitted"
+        )
+    if summary.get("threads", threads) != threads:
+        differences.append(f"threads are set to {summary['threads']} as in the run (here: {threads})")
     if str(summary.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
-        said.append("device was cuda, and there is none here")
-    return said
+        differences.append("device was cuda, which is not available here")
+    return differences
 
 
 def _short(revision: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The code that a run was started from, as git knows it: the revision, and what was not committed."""
+"""State of the code of a run in git: revision and uncommitted changes."""
 
 import contextlib
 import os
@@ -8,14 +8,14 @@ from typing import Any
 
 from ssl_core.run.folder import RunFolder
 
-LONGEST = 5_000_000  # bytes of a patch; a longer one is not kept
-LONGEST_FILE = 200_000  # bytes of a file that git does not know; a longer one is left out, as is one that is no text
-MOST_FILES = 200  # of those
-SECONDS = 10.0  # that git may take for one answer
+MAX_PATCH_BYTES = 5_000_000  # a larger patch is not kept
+MAX_FILE_BYTES = 200_000  # larger untracked files are left out, and binary ones
+MAX_FILES = 200  # untracked files in a patch
+TIMEOUT_SECONDS = 10.0  # of one call of git
 
 
 def git_state() -> dict[str, Any]:
-    """Return the revision of the folder that the command stands in and whether it has uncommitted changes."""
+    """Return the revision of the working directory, and whether there are uncommitted changes."""
     revision, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if revision is None or status is None:
         return {"revision": None, "changed": None}
@@ -23,10 +23,10 @@ def git_state() -> dict[str, Any]:
 
 
 def uncommitted_patch(outputs: Path) -> str:
-    """Return what ``git apply`` makes of the revision what is there now; an empty string without git, or without a change.
+    """Return the patch from the revision to the working tree, for ``git apply``; an empty string without git or changes.
 
-    Text files that git does not know are part of it, but for those that it is told to ignore, and those in ``outputs`` or in
-    another folder of a run. Nothing here fails: a repository that cannot answer has no patch.
+    Untracked text files are included, except ignored ones and those in ``outputs`` or in another run folder. It never raises:
+    if git fails, the patch is empty.
 
     Parameters
     ----------
@@ -38,35 +38,35 @@ def uncommitted_patch(outputs: Path) -> str:
     if changes is None:
         return ""
     unknown = (_git("ls-files", "--others", "--exclude-standard", "-z", folder=top) or "").split("\0")
-    for name in [each for each in unknown if each][:MOST_FILES]:
+    for name in [each for each in unknown if each][:MAX_FILES]:
         path = Path(top, name)
         if not _is_of_a_run(path.resolve(), outputs.resolve()) and _is_short_text(path):
             changes += (
                 _git("diff", "--no-color", "--no-ext-diff", "--no-index", "--", os.devnull, name, folder=top) or ""
             )
-    return changes if len(changes.encode(errors="surrogateescape")) <= LONGEST else ""
+    return changes if len(changes.encode(errors="surrogateescape")) <= MAX_PATCH_BYTES else ""
 
 
 def record_code(folder: RunFolder, before: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``summary.json`` says of the code; keep in the folder what was not committed when the run began.
+    """Return the state of the code for ``summary.json``; save the uncommitted changes of the start in the run folder.
 
     Parameters
     ----------
     folder : RunFolder
-        ``uncommitted.patch`` is written once, and stays as it is where the run goes on with other changes.
+        ``uncommitted.patch`` is written once. A resumed run does not change it.
     before : dict
-        The summary of the run's earlier processes.
+        ``summary.json`` of the earlier processes of the run.
 
     Returns
     -------
     dict
-        ``git``: of the first process; ``git_resumed``: of this one, where that is not the same.
+        ``git``: of the first process; ``git_resumed``: of this one, if it differs.
     """
     now = git_state()
     patch = uncommitted_patch(folder.path.parent).encode(errors="surrogateescape") if now.get("changed") else b""
     if "git" not in before:
         if patch and not folder.uncommitted.exists():
-            with contextlib.suppress(OSError):  # a full disk ends the run at what it needs, not at this
+            with contextlib.suppress(OSError):  # a full disk does not end the run here
                 folder.uncommitted.write_bytes(patch)
         return {"git": now}
     kept = folder.uncommitted.read_bytes() if folder.uncommitted.is_file() else b""
@@ -81,7 +81,7 @@ def _is_of_a_run(path: Path, outputs: Path) -> bool:
 
 def _is_short_text(path: Path) -> bool:
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > LONGEST_FILE:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             return False
         content = path.read_bytes()
         content.decode()
@@ -91,11 +91,13 @@ def _is_short_text(path: Path) -> bool:
 
 
 def _git(*arguments: str, folder: str | None = None) -> str | None:
-    """Return what git says, or None where it does not answer. It takes no lock: others may be at work in the repository."""
+    """Return the output of git, or None if it fails. It takes no lock: other processes may use the repository."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, timeout=SECONDS)
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, env=environment, capture_output=True, timeout=TIMEOUT_SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    differs = "--no-index" in arguments and done.returncode == 1  # as diff does
+    differs = "--no-index" in arguments and done.returncode == 1  # exit code 1: files differ
     return done.stdout.decode(errors="surrogateescape") if done.returncode == 0 or differs else None

@@ -1,4 +1,4 @@
-"""``summary.json``: how a run stands or ended, with what, where and how fast."""
+"""``summary.json``: status, last metrics, environment and speed of a run."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from ssl_core.run.environment import environment
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.git import record_code
 from ssl_core.run.progress import Progress
-from ssl_core.run.source_location import RECORDED, record_source
+from ssl_core.run.source_location import RECORDED, has_other_code
 from ssl_eval.run_record import ENDED_WELL
 
 _message = logging.getLogger(__name__)
@@ -21,14 +21,14 @@ _CONTINUES = "training continues with the new code, and summary.json records bot
 
 
 class Summary:
-    """Writes ``summary.json`` when a run begins, moves on and ends, whichever way it ends.
+    """Writes ``summary.json`` when a run starts, at each checkpoint, and when it ends in any way.
 
-    The summary of a finished run stays as it is, unless :meth:`begin` says that there is more to train.
+    The summary of a finished run does not change, unless :meth:`begin` is called because there is more to train.
 
     Parameters
     ----------
     folder : RunFolder
-        Where.
+        The run folder.
     progress : Progress
         The counters.
     metrics : callable
@@ -36,7 +36,7 @@ class Summary:
     images_per_second : callable
         Returns the throughput of this process; None before it is known.
     facts : dict
-        What is known from the start: seed, device, precision, ranks.
+        Known at the start: seed, device, precision, ranks, ...
     writes : bool
         False on all ranks but the main one.
     """
@@ -102,29 +102,30 @@ class Summary:
             _message.error("%s cannot be written: %s", self.folder.summary, lost)
 
     def begin(self) -> None:
-        """There is something to train: from now on the file is written, also where the run had finished."""
+        """Write the file from now on, also if the run had finished: there is more to train."""
         self._had_finished = False
         self.write("running")
 
     def _sources(self, before: dict[str, Any]) -> dict[str, Any]:
-        """Return what is recorded of the user's classes; warn where a run is resumed with changed files."""
+        """Return the sources of the user's classes; warn if a run is resumed with changed code."""
         if not any(self.folder.checkpoints.glob("step_*.pt")):
             return {}  # nothing was trained with other code
         facts: dict[str, Any] = {}
         for what in RECORDED:
-            recorded, changed = record_source(what, self._facts.get(what, {}), before)
-            facts |= recorded
-            if changed:
-                name, files = recorded[what].get("class"), ", ".join(f"'{file}'" for file in changed)
+            now, first, resumed = self._facts.get(what), before.get(what), before.get(f"{what}_resumed")
+            if now and first and has_other_code(now, resumed or first):
+                resumed = {**now, "step": before.get("step")}
                 _message.warning(
-                    "the code of %s has changed since this run was trained: %s; %s; to train the new code alone, choose "
+                    "the code of %s has changed since this run was trained: '%s'; %s; to train the new code alone, choose "
                     "another folder with ++log.run=NAME",
-                    name, files, _FINISHED if self._had_finished else _CONTINUES,
+                    now["class"], now.get("file", "the notebook"), _FINISHED if self._had_finished else _CONTINUES,
                 )  # fmt: skip
+            if resumed:
+                facts |= {what: first, f"{what}_resumed": resumed}
         return facts
 
     def note(self, **facts: Any) -> None:
-        """Add facts to the file, from the next time it is written on."""
+        """Add facts to the file. They are written with the next change of the status."""
         self._facts |= facts
 
     def write(self, status: str, **more: Any) -> None:

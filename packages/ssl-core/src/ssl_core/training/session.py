@@ -29,9 +29,9 @@ from ssl_core.loggers.metrics_logger import MetricsLogger, Sink
 from ssl_core.loggers.profiler import Profiler
 from ssl_core.loggers.progress_bar import ProgressBar
 from ssl_core.loggers.throughput import Throughput
+from ssl_core.run.environment import check_parallelism
 from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_overridable_keys
 from ssl_core.run.lock import RunLock
-from ssl_core.run.processor import check_parallelism
 from ssl_core.run.progress import Progress
 from ssl_core.run.result import RunResult
 from ssl_core.run.signals import StopSignal

@@ -66,7 +66,7 @@ class SideBySideLauncher(Launcher):
         """Raise a ConfigError for too many processes, and if torchrun or srun has started this sweep several times."""
         from ssl_core.distributed.launch_environment import LaunchEnvironment
         from ssl_core.errors import ConfigError
-        from ssl_core.run.processor import check_parallelism
+        from ssl_core.run.environment import check_parallelism
 
         for key in ("n_jobs", "tasks_per_node"):
             check_parallelism(f"hydra.launcher.{key}", getattr(self, key) or 1)

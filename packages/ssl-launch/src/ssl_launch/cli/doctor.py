@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ssl_core.run.environment import versions
-from ssl_core.run.processor import num_processors, processor_features, processor_name
+from ssl_core.run.environment import num_processors, processor_features, processor_name, versions
 from ssl_launch.cli.parser import CommandParser
 
 DESCRIPTION = """Say what this machine has, and what to do about what it lacks.

@@ -9,10 +9,9 @@ from typing import Any
 
 from ssl_core.distributed.launch_environment import LaunchEnvironment
 from ssl_core.errors import ConfigError
-from ssl_core.run.environment import environment_diff_of_run
+from ssl_core.run.environment import MAX_PER_PROCESSOR, environment_diff_of_run, num_processors
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
-from ssl_core.run.processor import MAX_PER_PROCESSOR, num_processors
 from ssl_core.run.source_location import changed_code, class_of_run
 from ssl_eval.run_record import ENDED_WELL
 from ssl_launch.cli.parser import CommandParser, folder
