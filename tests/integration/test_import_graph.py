@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "ssl-data": set(),
     "ssl-eval": set(),
     "ssl-core": {"ssl_losses", "ssl_eval"},
-    "ssl-launch": {"ssl_core", "ssl_data", "ssl_eval"},
+    "ssl-launch": {"ssl_losses", "ssl_core", "ssl_data", "ssl_eval"},
 }
 HEAVY = {"wandb", "ffcv", "timm", "matplotlib", "sklearn", "pandas"}  # only where they are used, inside a function
 DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "hydra": "hydra-core", "hydra_plugins": "hydra-submitit-launcher"}

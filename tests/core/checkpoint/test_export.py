@@ -1,8 +1,6 @@
 """The backbone of a run as a file that torchvision, timm and we load, and what is refused of a file."""
 
 import json
-import runpy
-import sys
 
 import pytest
 import torch
@@ -10,10 +8,9 @@ import yaml
 from safetensors.torch import load_file
 from torch import nn
 
-from ssl_core import ConfigError, RunError
+from ssl_core import CheckpointError, ConfigError, RunError, RunFolderError
 from ssl_core.backbones import build_backbone
-from ssl_core.checkpoint.export import export_backbone, load_exported, main, read_metadata, write_safetensors
-from ssl_core.cli import COMMANDS
+from ssl_core.checkpoint.export import export_backbone, load_exported, read_metadata, write_safetensors
 from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.run.folder import RunFolder
@@ -86,19 +83,17 @@ def test_timm_loads_the_backbone_of_a_run(trained):
     assert torch.equal(load_exported(path)(IMAGES), ours(IMAGES))
 
 
-def test_the_command_exports_later_and_another_run_begins_with_it(make_config, tmp_path, monkeypatch, capsys):
-    """``python3 -m ssl_core.checkpoint.export``; channels_last weights are laid out as everybody expects them."""
+def test_finished_run_is_exported_and_starts_another(make_config, tmp_path):
+    """Weights of a channels_last model are written contiguously."""
     config = make_config(optim__epochs=1, log__knn_samples=0)
     config.model = SupervisedConfig("supervised", "resnet9", {"width": 4})
     model = Supervised(config)
     model.fit()
     folder = RunFolder.of(config)
     assert not folder.backbone.exists()
-    monkeypatch.setattr(sys, "argv", ["export", str(folder.path), "--out", str(tmp_path / "mine.safetensors")])
-    monkeypatch.delitem(sys.modules, "ssl_core.checkpoint.export")
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_module("ssl_core.checkpoint.export", run_name="__main__")
-    assert capsys.readouterr().out == f"{tmp_path / 'mine.safetensors'}: resnet9, step 4\n"
+    assert export_backbone(folder.path, tmp_path / "mine.safetensors") == tmp_path / "mine.safetensors"
+    metadata = read_metadata(tmp_path / "mine.safetensors")
+    assert (metadata["backbone"], metadata["step"]) == ("resnet9", "4")
     weights = load_file(tmp_path / "mine.safetensors")
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.backbone.state_dict().items())
 
@@ -153,10 +148,9 @@ def test_a_method_without_a_backbone_is_refused_before_it_trains(make_config, ti
     assert model.progress.step == 0
 
 
-def test_what_cannot_be_exported_is_refused(make_config, tiny_model, tmp_path, capsys):
-    assert main([str(tmp_path / "nowhere")]) == 2
-    assert COMMANDS["export"][0] == main.__module__
-    assert "has no config.yaml to read: No such file or directory" in capsys.readouterr().err
+def test_invalid_run_cannot_be_exported(make_config, tiny_model, tmp_path):
+    with pytest.raises(RunFolderError, match=r"has no config\.yaml to read: No such file or directory"):
+        export_backbone(tmp_path / "nowhere")
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()
     folder = RunFolder.of(config)
@@ -173,8 +167,8 @@ def test_what_cannot_be_exported_is_refused(make_config, tiny_model, tmp_path, c
     for path in folder.checkpoints.glob("*.pt"):
         path.write_bytes(b"")
     folder.config.write_text(yaml.safe_dump(told))
-    assert main([str(folder.path)]) == 3
-    assert "there is no intact checkpoint" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="there is no intact checkpoint"):
+        export_backbone(folder.path)
 
 
 def test_a_file_names_no_code_and_fetches_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""The command ``stable-ssl``: one line for each mistake, help that fits a screen, runs that need nothing but their folder."""
+"""The command ``stable-ssl``: one line for each mistake, help on one screen, runs resumed from their folder alone."""
 
 import json
 import math
@@ -13,18 +13,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from click.shell_completion import FishComplete, ZshComplete
 
+import ssl_losses
 from ssl_core import ConfigError, RunFolder
 from ssl_core.errors import RunFolderError
+from ssl_core.methods import METHODS
 from ssl_core.run.lock import RunLock
-from ssl_launch.cli.completion import completions
 from ssl_launch.cli.ls import best_value, listed
-from ssl_launch.cli.ls import main as run_list
-from ssl_launch.cli.main import COMMANDS
+from ssl_launch.cli.main import cli, main
 from ssl_launch.commands.evaluate import OPTIONS, with_runs_named
+from ssl_launch.commands.run_path import find_run
 from ssl_launch.hydra_app.arguments import check_arguments, options_as_keys
 
 PROGRAM = Path(sys.executable).with_name("stable-ssl")
+COMMANDS = cli.commands
 IDEA = """
 import torch
 from ssl_core import BaseModel
@@ -128,7 +131,7 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_listed_as_such_and_goes_on_from_its_folder_alone(place, tmp_path):
+def test_killed_run_resumes_from_its_folder(place, tmp_path):
     """Oracle: the same run, never killed."""
     killed, whole = (tmp_path / "outputs" / name for name in ("killed", "whole"))
     shutil.copytree(place / "outputs", tmp_path / "outputs")
@@ -137,8 +140,8 @@ def test_a_killed_run_is_listed_as_such_and_goes_on_from_its_folder_alone(place,
     [line] = [line for line in said.splitlines() if line.endswith("outputs/killed")]
     assert line.split()[:4] == ["killed", "2/4", "6", "digits/accuracy"]
     assert max(map(len, said.splitlines())) <= 80
-    said = command("resume", "outputs/killed", cwd=tmp_path)
-    assert said.startswith("'outputs/killed': versions, code, processor and threads are as they were\n")
+    said = command("resume", "killed", cwd=tmp_path)
+    assert said.startswith("'outputs/killed': versions, code, processor and threads are unchanged\n")
     assert "epoch 4: digits/accuracy" in said
     assert same(state(killed), state(whole))
     assert json.loads((killed / "summary.json").read_text())["status"] == "finished"
@@ -147,7 +150,7 @@ def test_a_killed_run_is_listed_as_such_and_goes_on_from_its_folder_alone(place,
 
 
 @pytest.mark.slow
-def test_a_run_done_again_from_scratch_has_the_same_weights_to_the_bit(place):
+def test_resume_from_scratch_gives_identical_weights(place):
     whole = place / "outputs" / "whole"
     summary = json.loads((whole / "summary.json").read_text())
     before = (whole / "summary.json").read_text()
@@ -174,16 +177,16 @@ def test_a_run_done_again_from_scratch_has_the_same_weights_to_the_bit(place):
 
 
 @pytest.mark.slow
-def test_a_shipped_method_is_trained_judged_reported_and_drawn(place):
+def test_shipped_method_through_all_commands(place):
     small = ["++model.backbone_options={width: 4}", "++model.backbone=resnet9", "++model.projector=[16, 8]"]
-    command("train", "--config-name=quick", "++log.run=simclr", *small, cwd=place)
+    command("train", "quick", "++log.run=simclr", *small, cwd=place)
     assert json.loads((place / "outputs" / "simclr" / "summary.json").read_text())["status"] == "finished"
-    said = command("eval", "outputs/simclr", "++eval.few=[2]", "++eval.map_samples=0", "view_samples=0", cwd=place)
+    said = command("eval", "simclr", "++eval.few=[2]", "++eval.map_samples=0", "view_samples=0", cwd=place)
     assert "digits: standard protocol, step 8" in said
-    command("report", "outputs/simclr", "--out", "compared", cwd=place)
+    command("report", "simclr", "--out", "compared", cwd=place)
     assert (place / "compared" / "index.html").stat().st_size > 0
     assert "1 finished" in command("watch", "--once", "outputs/simclr", cwd=place)
-    said = command("views", "--config-name=quick", "++data.views=simclr", cwd=place)
+    said = command("views", "quick", "data.views=simclr", cwd=place)
     assert Path(said.splitlines()[-1]) == place / "outputs" / "Views-quick-views=simclr.png"
     assert "outputs/simclr' has finished" in command("resume", "outputs/simclr", cwd=place)
 
@@ -231,7 +234,7 @@ def test_eval_takes_runs_and_options_in_any_order(tmp_path, monkeypatch):
         check_arguments(["--method=a.py:A"], [], list)  # of training
 
 
-def test_a_method_whose_file_is_gone_is_asked_for_in_one_line(place, tmp_path):
+def test_missing_method_file_is_one_line(place, tmp_path):
     shutil.copytree(place / "outputs" / "killed", tmp_path / "killed")
     summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
     summary["method"]["file"] = str(tmp_path / "gone" / "my_idea.py")
@@ -243,7 +246,7 @@ def test_a_method_whose_file_is_gone_is_asked_for_in_one_line(place, tmp_path):
     )
 
 
-def test_code_that_came_with_a_run_is_not_run_unasked(place, tmp_path):
+def test_code_inside_a_run_folder_is_not_executed(place, tmp_path):
     shutil.copytree(place / "outputs" / "killed", tmp_path / "theirs" / "killed")
     (tmp_path / "theirs" / "evil.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nclass MyIdea: pass\n")
     summary = json.loads((tmp_path / "theirs" / "killed" / "summary.json").read_text())
@@ -255,22 +258,29 @@ def test_code_that_came_with_a_run_is_not_run_unasked(place, tmp_path):
 
 
 WRONG = [
-    ("stable-ssl lss", "stable-ssl lss: unknown command; did you mean 'ls'?"),
-    ("stable-ssl --versoin", "unknown command; did you mean '--version'?"),
-    ("ls outputz", "stable-ssl ls: argument FOLDER: 'outputz': there is no such folder; did you mean 'outputs'?"),
-    ("ls --sotr age", "stable-ssl ls: --sotr: unknown option; did you mean '--sort'?"),
-    ("ls --sort agee", "none of folder, status, best, age, step; did you mean 'age'?"),
-    ("resume outputs/wohle", "'outputs/wohle': there is no such folder; did you mean 'outputs/whole'?"),
-    ("resume outputs", "'outputs' is no run: it has no config.yaml; stable-ssl ls lists runs"),
-    ("resume outputs/whole --from-scrach", "--from-scrach: unknown option; did you mean '--from-scratch'?"),
-    ("resume", "stable-ssl resume: the following arguments are required: FOLDER; see stable-ssl resume --help"),
-    ("doctor --jsn", "stable-ssl doctor: --jsn: unknown option; did you mean '--json'?"),
-    ("completion bsh", "'bsh' is none of bash, zsh, words; did you mean 'bash'?"),
-    ("report outputz", "stable-ssl report: 'outputz': there is no such folder; did you mean 'outputs'?"),
-    ("report outputs --otu x", "stable-ssl report: --otu: unknown option; did you mean '--out'?"),
-    ("watch outputs --onec", "stable-ssl watch: --onec: unknown option; did you mean '--once'?"),
+    ("lss", "stable-ssl: No such command 'lss'; did you mean 'ls'?"),
+    ("--versoin", "stable-ssl: No such option '--versoin'; did you mean '--version'?"),
+    ("ls outputz", "stable-ssl ls: no run 'outputz', neither here nor in outputs/; did you mean 'outputs'?"),
+    ("ls --srot age", "stable-ssl ls: No such option '--srot'; did you mean '--sort'?"),
+    ("ls --sort agee", "'agee' is not one of folder, status, best, age, step; did you mean 'age'?"),
+    ("resume wohle", "stable-ssl resume: no run 'wohle', neither here nor in outputs/; did you mean 'whole'?"),
+    ("resume outputs/wohle", "did you mean 'outputs/whole'?"),
+    ("resume outputs", "'outputs' is not a run: it has no config.yaml; stable-ssl ls lists runs"),
+    ("resume my_idea.py", "stable-ssl resume: 'my_idea.py' is not a folder"),
+    ("resume whole --from-scrach", "No such option '--from-scrach'; did you mean '--from-scratch'?"),
+    ("resume", "stable-ssl resume: Missing argument 'RUN'."),
+    ("replay whole", "it has not diverged; name a step with --step N"),
+    ("export wohle", "stable-ssl export: no run 'wohle', neither here nor in outputs/; did you mean 'whole'?"),
+    ("convert a.npz b.beton --mdoe raw", "stable-ssl convert: --mdoe: unknown option; did you mean '--mode'?"),
+    ("sync-wandb whole --timeuot 3", "No such option '--timeuot'; did you mean '--timeout'?"),
+    ("list recipies", "is not one of methods, backbones, losses, datasets, recipes; did you mean 'recipes'?"),
+    ("doctor --jsn", "stable-ssl doctor: No such option '--jsn'; did you mean '--json'?"),
+    ("report outputz", "stable-ssl report: no run 'outputz', neither here nor in outputs/; did you mean 'outputs'?"),
+    ("report outputs --otu x", "stable-ssl report: No such option '--otu'; did you mean '--out'?"),
+    ("watch outputs --onec", "stable-ssl watch: No such option '--onec'; did you mean '--once'?"),
     ("train --confg-name=quick", "--confg-name: unknown option; did you mean '--config-name'?"),
-    ("train --config-name=quik", "--config-name=quik: there is no such configuration; did you mean 'quick'?"),
+    ("train quik", "--config-name=quik: there is no such configuration; did you mean 'quick'?"),
+    ("train quick simclr_digits", "quick simclr_digits: expected one recipe, then group.key=value"),
     ("train --cfg jbo", "argument --cfg/-c: invalid choice: 'jbo'; did you mean 'job'?"),
     ("train ++optim.lrr=1", "optim.lrr: unknown key; did you mean 'optim.lr'?"),
     ("eval outputz", "run='{place}/outputz': there is no such folder"),
@@ -278,19 +288,18 @@ WRONG = [
 ]
 
 
-def test_each_mistake_is_one_line_with_a_suggestion(place):
+def test_mistakes_are_one_line_with_a_suggestion(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
     for typed, line in WRONG:
-        words = typed.split()
-        said = (
-            command(str(PROGRAM), *words[1:], cwd=place, code=2)
-            if words[0] == "stable-ssl"
-            else command(*words, cwd=place, code=2)
-        )
-        assert line.replace("{place}", str(place)) in said, typed
-        assert len(said.splitlines()) == 1, said
+        with pytest.raises(SystemExit) as ended:
+            raise SystemExit(main(typed.split()))
+        shown = capsys.readouterr().err
+        assert ended.value.code == 2, typed
+        assert line.replace("{place}", str(place)) in shown, typed
+        assert len(shown.splitlines()) == 1, shown
 
 
-def test_a_damaged_summary_is_one_line(tmp_path):
+def test_damaged_summary_is_one_line(tmp_path):
     run = tmp_path / "mine"
     run.mkdir()
     (run / "config.yaml").write_text("{}")
@@ -300,68 +309,117 @@ def test_a_damaged_summary_is_one_line(tmp_path):
     assert len(said.splitlines()) == 1
 
 
-def test_help_fits_a_screen(place):
+def test_help_fits_a_screen(capsys):
     for words in (["--help"], *([name, "--help"] for name in COMMANDS)):
-        lines = command(*words, cwd=place).splitlines()
-        assert 5 < len(lines) <= 24, words
+        with pytest.raises(SystemExit, match="0"):
+            raise SystemExit(main(words))
+        lines = capsys.readouterr().out.splitlines()
+        assert 5 < len(lines) <= (32 if words[0] == "convert" else 24), words
         assert max(map(len, lines)) <= 80, words
 
 
-def test_what_a_shell_waits_for_imports_neither_torch_nor_hydra(place):
+def test_help_and_completion_import_neither_torch_nor_hydra(place):
     code = """if True:
     import sys
-    from ssl_launch.cli.main import main
-    for words in (["--help"], ["ls", "outputs"], ["ls", "--json", "outputs"], ["doctor"], ["completion", "bash"],
-                  ["completion", "words", "stable-ssl train ++model."], ["completion", "words", "stable-ssl resume out"]):
-        sys.argv = ["stable-ssl", *words]
-        assert main() == 0, words
+    from click.shell_completion import FishComplete
+    from ssl_launch.cli.main import cli, main
+    for name in cli.commands:
+        assert name == "convert" or main([name, "--help"]) == 0
+    for words in (["--help"], ["ls", "outputs"], ["ls", "--json", "outputs"], ["doctor"], ["list", "recipes"]):
+        assert main(words) == 0, words
+    for words, incomplete in (["train"], "model."), (["resume"], "out"), (["train"], "sim"):
+        assert FishComplete(cli, {}, "stable-ssl", "_X").get_completions(words, incomplete)
     print(sorted({"torch", "hydra", "numpy"} & sys.modules.keys()))
     """
-    path = f"{place}"  # no nvidia-smi, no SLURM: what they say is tested below
+    path = f"{place}"  # without nvidia-smi and SLURM, which are tested below
     assert command("-c", code, cwd=place, PATH=path).splitlines()[-1] == "[]"
 
 
+def test_a_run_is_found_by_its_name(place, monkeypatch):
+    monkeypatch.chdir(place)
+    assert find_run("whole") == "outputs/whole"
+    assert find_run("wh*") == "outputs/wh*"
+    assert find_run("outputs/whole") == "outputs/whole"
+    assert find_run(str(place)) == str(place)
+    assert find_run("nothing") == "nothing"
+    monkeypatch.chdir(place / "outputs")
+    assert find_run("whole") == "whole"
+
+
+def test_a_recipe_is_a_name_or_a_file(place, monkeypatch, capsys):
+    (place / "mine").mkdir(exist_ok=True)
+    (place / "mine" / "simclr_digits.yaml").write_text("defaults: [vicreg_cifar10, _self_]\noptim: {lr: 0.25}\n")
+    monkeypatch.chdir(place)
+    for words, lr, name in (
+        (["simclr_cifar10_sgd", "optim.lr=2"], 2.0, "simclr"),  # of the package, from any directory
+        (["quick"], 0.01, "simclr"),
+        (["simclr_digits"], 0.002, "simclr"),
+        (["mine/simclr_digits.yaml"], 0.25, "vicreg"),
+        (["simclr_digits", "--config-path", "mine"], 0.25, "vicreg"),
+    ):
+        main(["train", *words, "--cfg", "job"])
+        config = yaml.safe_load(capsys.readouterr().out)
+        assert (config["optim"]["lr"], config["model"]["name"]) == (lr, name), words
+
+
+def test_list_shows_every_name_with_a_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["methods", "backbones", "losses", "datasets", "recipes"]
+    assert set(found["methods"]) == set(METHODS)
+    assert set(found["losses"]) == set(ssl_losses.LOSSES)
+    assert "simclr_cifar10_sgd" in found["recipes"]
+    assert all(line and "\n" not in line for lines in found.values() for line in lines.values())
+    assert main(["list", "datasets"]) == 0
+    assert "CIFAR10" in capsys.readouterr().out
+
+
+SHELLS = {
+    "re": ["report", "resume", "replay"],
+    "train qu": ["quick"],
+    "train --config-n": ["--config-name"],
+    "train ++optim.warmup": ["++optim.warmup_epochs="],
+    "train hydra/launcher=submitit_s": ["hydra/launcher=submitit_slurm"],
+    "train quick optim.schedule=": ["optim.schedule=cosine", "optim.schedule=constant"],
+    "resume kil": ["killed"],
+    "resume outputs/kil": ["outputs/killed"],
+    "eval kil": ["killed"],
+    "ls --so": ["--sort"],
+    "ls --sort s": ["status", "step"],
+    "list rec": ["recipes"],
+}
+
+
+@pytest.mark.parametrize("shell", [ZshComplete, FishComplete])
+def test_completion_of_zsh_and_fish(place, monkeypatch, shell):
+    monkeypatch.chdir(place)
+    for line, expected in SHELLS.items():
+        *words, incomplete = line.split(" ")
+        found = shell(cli, {}, "stable-ssl", "_STABLE_SSL_COMPLETE").get_completions(words, incomplete)
+        assert sorted(item.value for item in found) == sorted(expected), line
+
+
 def test_completion_in_a_real_bash(place):
-    script = command("completion", "bash", cwd=place)
-    asked = {
-        "stable-ssl re": ["report", "resume"],
-        "stable-ssl train --config-name=qu": ["quick"],  # behind the = at which bash takes the word apart
-        "stable-ssl train --config-name qu": ["quick"],
-        "stable-ssl train ++optim.warmup": ["++optim.warmup_epochs="],
-        "stable-ssl train hydra/launcher=submitit_s": ["submitit_slurm"],
-        "stable-ssl train ++hardware.compile=": ["false", "true"],
-        "stable-ssl resume outputs/kil": ["outputs/killed"],
-        "stable-ssl ls out": ["outputs/"],
-        "stable-ssl eval run=outputs/kil": ["outputs/killed"],
-        "stable-ssl ls --s": ["--sort"],
-        "stable-ssl nothing ": ["--help"],
-    }
-    lines = [f"COMP_LINE={line!r} COMP_POINT={len(line)}; _stable_ssl; echo ${{COMPREPLY[@]}}" for line in asked]
+    """Bash takes a word apart at ``=`` and wants what follows."""
+    script = command("-m", "ssl_launch", cwd=place, _STABLE_SSL_COMPLETE="bash_source")
+    lines = []
+    for line in SHELLS:
+        words = ["stable-ssl", *line.replace("=", " = ").split(" ")]
+        words = words[:-1] if words[-2:] == ["=", ""] else words
+        lines.append(
+            f"COMP_WORDS=({' '.join(words)}) COMP_CWORD={len(words) - 1} COMPREPLY=(); _stable_ssl_completion stable-ssl; "
+            'echo "${COMPREPLY[@]}"'
+        )
     done = subprocess.run(
         ["bash", "-c", "\n".join([script, *lines])], cwd=place, capture_output=True, text=True, check=True,
         env={**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
     )  # fmt: skip
-    assert [line.split() for line in done.stdout.splitlines()] == list(asked.values()), done.stderr
+    expected = [sorted(word.partition("=")[2] or word for word in words) for words in SHELLS.values()]
+    assert [sorted(line.split()) for line in done.stdout.splitlines()] == expected, done.stderr
 
 
-def test_completion_in_a_real_zsh(place):
-    if shutil.which("zsh") is None:
-        pytest.skip("zsh is not installed")
-    script = command("completion", "zsh", cwd=place)
-    code = f"compdef() {{ }}; compadd() {{ shift 4; print -r -- $@ }}\n{script}\nwords=(stable-ssl re); CURRENT=2; _stable_ssl"
-    done = subprocess.run(
-        ["zsh", "-fc", code], cwd=place, capture_output=True, text=True, check=True,
-        env={**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert done.stdout.split() == ["report", "resume"]
-
-
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("completion",)])
-def test_every_command_completes_its_options(name):
-    assert "--help" in completions([name], "--")
-
-
-def test_the_list_says_how_runs_stand_and_sorts_them(tmp_path):
+def test_ls_shows_status_and_sorts(tmp_path):
     def make(name, status, metrics, **summary):
         folder = RunFolder(tmp_path / "outputs" / name)
         folder.checkpoints.mkdir(parents=True)
@@ -390,13 +448,13 @@ def test_the_list_says_how_runs_stand_and_sorts_them(tmp_path):
     assert listed(runs["b"].path).status == "running"  # nothing is known of its process
     (tmp_path / "empty").mkdir()
     assert "holds no run" in command("ls", "empty", cwd=tmp_path, code=2)
-    assert "'outputs': there is no such folder" in command("ls", cwd=tmp_path / "empty", code=2)
+    assert "'outputs'" in command("ls", cwd=tmp_path / "empty", code=2)
     runs["a"].write_summary({"status": "finished", "threads": "many"})
     with pytest.raises(RunFolderError, match="'threads' must be an integer"):
         runs["a"].read_summary()
 
 
-def test_the_list_takes_values_of_wrong_types(tmp_path, capsys):
+def test_ls_accepts_damaged_run_folders(tmp_path, capsys):
     names = ["status", "step", "epoch", "metrics", "wall_seconds", "images_per_second"]
     values = [None, "x", [1], {"a": 1}, -1, 1.5, True, 10**400, math.nan]
     for number, value in enumerate(values):
@@ -408,14 +466,14 @@ def test_the_list_takes_values_of_wrong_types(tmp_path, capsys):
         lines = [{**line, name: value} for name in line] + ["garbage", line, [value]]
         folder.metrics.write_text("".join(json.dumps(each) + "\n" for each in lines) + '{"step": 2, "epo')
     (tmp_path / "multirun.yaml").write_text("")
-    assert run_list([*map(str, sorted(tmp_path.iterdir())), "--json"]) == 0
+    assert main(["ls", *map(str, sorted(tmp_path.iterdir())), "--json"]) == 0
     printed, problem = capsys.readouterr()
     assert problem == f"skipped: '{tmp_path / 'multirun.yaml'}' is not a folder\n"
     assert [run["step"] for run in json.loads(printed)] == [1] * len(values)
-    assert run_list([str(tmp_path)]) == 0
+    assert main(["ls", str(tmp_path)]) == 0
 
 
-def test_the_doctor_says_what_must_be_mended_and_ends_with_1(tmp_path):
+def test_doctor_shows_what_to_fix_and_exits_with_1(tmp_path):
     def tool(name, text, code=0):
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{text}'\nexit {code}\n")
         (tmp_path / name).chmod(stat.S_IRWXU)
@@ -430,7 +488,7 @@ def test_the_doctor_says_what_must_be_mended_and_ends_with_1(tmp_path):
     tool("nvidia-smi", "NVIDIA H100, 81559 MiB, 580.1")
     found = doctor(1, OMP_NUM_THREADS="1", WANDB_API_KEY="0" * 40)
     assert found["accounting"]["state"] == "must"
-    assert "a job that dies is waited for without an end" in found["accounting"]["advice"]
+    assert "a dead job is never noticed" in found["accounting"]["advice"]
     assert "gpu-he* up 1:00:00" in found["slurm"]["found"]
     assert found["gpu"]["found"].startswith("NVIDIA H100")
     assert found["wandb"]["state"] == "ok"

@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ssl_data.config import DATASETS
+from ssl_data.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from ssl_data.sources import Source
@@ -15,16 +16,34 @@ if TYPE_CHECKING:
 _BY_NAME = [name for name in DATASETS if name not in ("ImageFolder", "Beton")]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 1 for an error, 130 when interrupted."""
-    options = _parser().parse_args(arguments)
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one line instead of the usage."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "ssl-data", command: str = "write-beton") -> int:
+    """Run the command and return its exit code: 1 if it failed, 2 for wrong arguments, 130 if interrupted.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+    prog, command : str
+        What the user types, for help and messages.
+    """
+    parser, write = _parsers(prog, command)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = did_you_mean(unknown[0].partition("=")[0], write._option_string_actions) or f"; see {write.prog} --help"
+        write.exit(2, f"{write.prog}: {unknown[0]}: unknown option{hint}\n")
     try:
         _write_beton(options)
     except (OSError, ValueError, ImportError) as error:
-        print(f"ssl-data: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ssl-data: interrupted, nothing was left behind", file=sys.stderr)
+        print(f"{prog}: interrupted, nothing was left behind", file=sys.stderr)
         return 130
     return 0
 
@@ -84,16 +103,14 @@ def open_source(name: str, root: str, options: dict[str, Any]) -> "Source":
     return parts.test if split == "test" else parts.train
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ssl-data", description="Sources, views and loaders for self-supervised learning."
-    )
+def _parsers(prog: str, command: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    parser = _Parser(prog=prog, description="Sources, views and loaders for self-supervised learning.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     write = commands.add_parser(
-        "write-beton",
+        command,
         help="convert any source into FFCV's format",
-        description="Convert any source into FFCV's format. FILE takes its name only when it is whole: what is interrupted, "
-        "killed or out of disk leaves nothing behind.",
+        description="Convert any source into FFCV's format. FILE appears only when it is complete: an interrupted, "
+        "killed or full-disk conversion leaves nothing behind.",
     )
     write.add_argument(
         "source", metavar="SOURCE", help="a folder (of class folders, or of images), a .beton file, a .npz file with images "
@@ -106,9 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     write.add_argument("--quality", type=int, default=95, help="of the compression, 1 to 100 (default: %(default)s)")
     write.add_argument("--page-size", type=int, default=2**23, help="bytes, a power of two; larger than any sample")
-    write.add_argument("--root", default=os.environ.get("SSL_DATA_ROOT", "data"), help="where data sets by name lie")
-    write.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="what an unreadable sample does")
+    write.add_argument("--root", default=os.environ.get("SSL_DATA_ROOT", "data"), help="folder of the named data sets")
+    write.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="at an unreadable sample")
     write.add_argument("--skip-limit", type=float, default=0.01, help="share of the samples that skip may replace")
-    write.add_argument("--num-workers", type=int, default=0, help="threads; 0: one a processor")
+    write.add_argument("--num-workers", type=int, default=0, help="threads; 0: one for each processor")
     write.add_argument("--quiet", action="store_true", help="show no progress")
-    return parser
+    return parser, write

@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from ssl_data.loader import Loader
     from ssl_data.sources import Source
 
-DATASETS = (
-    "digits", "ImageFolder", "Beton", "CIFAR10", "CIFAR100", "STL10", "SVHN", "FashionMNIST", "MNIST", "KMNIST", "EMNIST",
-    "FakeData",
-)  # fmt: skip
+DATASETS = {  # name -> what it is; from CIFAR10 on, torchvision's
+    "digits": "1,797 handwritten digits of scikit-learn, 8 x 8 gray, 10 classes; embedded, no download",
+    "ImageFolder": "your images: ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg",
+    "Beton": "FFCV files: ROOT/train.beton and ROOT/test.beton",
+    "CIFAR10": "60,000 photographs, 32 x 32, 10 classes",
+    "CIFAR100": "60,000 photographs, 32 x 32, 100 classes",
+    "STL10": "13,000 labelled and 100,000 unlabelled photographs, 96 x 96, 10 classes",
+    "SVHN": "99,289 house numbers, 32 x 32, 10 classes",
+    "FashionMNIST": "70,000 pieces of clothing, 28 x 28 gray, 10 classes",
+    "MNIST": "70,000 handwritten digits, 28 x 28 gray, 10 classes",
+    "KMNIST": "70,000 handwritten Japanese characters, 28 x 28 gray, 10 classes",
+    "EMNIST": "handwritten letters and digits, 28 x 28 gray, up to 62 classes",
+    "FakeData": "random pixels, for tests",
+}
 
 _UNBOUNDED = {"low": -math.inf, "above": -math.inf, "high": math.inf}
 _SIGNS = {"low": "at least", "above": "above", "high": "at most"}
@@ -58,7 +68,7 @@ class DataLoaders:
 class DataConfig:
     """The ``data`` group: data set, views and their loading."""
 
-    dataset: str = field(default="digits", metadata={"choices": DATASETS})  # digits are embedded; others are in root
+    dataset: str = field(default="digits", metadata={"choices": tuple(DATASETS)})  # digits are embedded; others are in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;

@@ -95,7 +95,7 @@ def test_failing_server_changes_neither_weights_nor_lines(
     assert same_weights(plain, model)
     assert lines_of(folder) == lines_of(RunFolder.of(plain.config))
     assert folder.read_summary()["status"] == "finished"
-    assert caplog.text.count(f"`ssl-core sync-wandb {folder.path}` uploads what is missing") == 1
+    assert caplog.text.count(f"`stable-ssl sync-wandb {folder.path}` uploads what is missing") == 1
 
 
 def test_hanging_server_costs_less_than_five_seconds(serve_wandb, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""``ssl-core sync-wandb``, as the command that a user types; wandb's server is a stand-in on this machine."""
+"""``stable-ssl sync-wandb`` as a process; a local server replaces that of wandb."""
 
 import json
 import os
@@ -11,10 +11,10 @@ import pytest
 from ssl_core.run.folder import RunFolder
 
 pytest.importorskip("wandb")
-COMMAND = Path(sys.executable).with_name("ssl-core")
+COMMAND = Path(sys.executable).with_name("stable-ssl")
 
 
-def ssl_core(*arguments, **environment):
+def stable_ssl(*arguments, **environment):
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
         env=os.environ | environment,
@@ -35,7 +35,7 @@ def finished(make_config, tiny_model):
 
 def test_a_run_made_without_wandb_is_uploaded_once_however_often_it_is_asked_for(serve_wandb, finished, tmp_path):
     server = serve_wandb()
-    result = ssl_core("sync-wandb", finished.path, tmp_path / "r*n", tmp_path)
+    result = stable_ssl("sync-wandb", finished.path, tmp_path / "r*n", tmp_path)
     (identity,) = server.runs
     assert server.steps() == list(range(1, 13))
     assert server.runs[identity]["finished"] == 0
@@ -49,12 +49,12 @@ def test_a_run_made_without_wandb_is_uploaded_once_however_often_it_is_asked_for
 
 def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_upload_completes(serve_wandb, finished):
     server = serve_wandb(dies_after=("CreateRunFiles", "hangs"))
-    result = ssl_core("sync-wandb", "--timeout", 1, finished.path)
+    result = stable_ssl("sync-wandb", "--timeout", 1, finished.path)
     assert result.returncode == 1
     assert result.stderr.startswith(f"{finished.path}: wandb: ")
     assert result.stderr.count("\n") == 1
     server.behaviour, server.dies_after = "works", None
-    assert ssl_core("sync-wandb", finished.path).returncode == 0
+    assert stable_ssl("sync-wandb", finished.path).returncode == 0
     assert server.steps() == list(range(1, 13))
 
 
@@ -67,17 +67,7 @@ def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_upload_comple
 )
 def test_no_server_and_no_login_are_one_line(finished, monkeypatch, tmp_path, environment, code, sentence):
     monkeypatch.setenv("HOME", str(tmp_path))
-    result = ssl_core("sync-wandb", "--timeout", 1, finished.path, finished.path, **environment)
+    result = stable_ssl("sync-wandb", "--timeout", 1, finished.path, finished.path, **environment)
     assert result.returncode == code
     assert result.stderr.startswith(f"{finished.path}: {sentence}")
     assert result.stderr.count("\n") == 1
-
-
-def test_help_does_not_wait_for_torch():
-    code = (
-        "import sys, ssl_core.cli as cli; sys.argv = ['ssl-core', '--help']\ntry: cli.main()\nexcept SystemExit: pass\n"
-    )
-    code += "assert not {'torch', 'wandb'} & sys.modules.keys()"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "sync-wandb" in result.stdout

@@ -1,4 +1,4 @@
-"""Export the backbone of a run as a safetensors file: ``python3 -m ssl_core.checkpoint.export FOLDER [--out FILE]``.
+"""Export the backbone of a run as a safetensors file.
 
 ``backbone.safetensors`` holds the tensors under the names of torchvision and timm, and metadata (strings, or JSON):
 
@@ -9,10 +9,8 @@
     format                       "pt": tensors of torch
 """
 
-import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -151,34 +149,3 @@ def _is_registered(name: str, options: dict[str, Any], image_shape: Any, tensors
     with torch.random.fork_rng(devices=[]):
         expected = build_backbone(name, tuple(image_shape), **options).state_dict()
     return {key: value.shape for key, value in expected.items()} == {key: value.shape for key, value in tensors.items()}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("folder", metavar="FOLDER", help="a run folder")
-    parser.add_argument("--out", metavar="FILE", help="default: backbone.safetensors in the folder")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Export, print the file and return the exit code."""
-    try:
-        path = export_backbone(arguments.folder, arguments.out)
-    except (ConfigError, RunError) as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    metadata = read_metadata(path)
-    print(f"{path}: {metadata.get('backbone', 'a user-defined backbone')}, step {metadata['step']}")
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; default: with the arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m ssl_core.checkpoint.export", description="Write the backbone of a run as a safetensors file."
-    )
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

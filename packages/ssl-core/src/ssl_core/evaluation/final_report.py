@@ -49,7 +49,7 @@ def fit_and_report(model: BaseModel) -> RunResult:
             with warn_on_error("the final report could not be written", "the run itself is finished"):
                 lines += write_report(model)
         if log.export and session.distributed.is_main:
-            with warn_on_error("the backbone could not be exported", "`ssl-core export FOLDER` tries again"):
+            with warn_on_error("the backbone could not be exported", "`stable-ssl export RUN` tries again"):
                 lines.append(str(export_backbone(session.folder.path)))
     lines += session.profiler.reports
     if session.distributed.is_main and lines:

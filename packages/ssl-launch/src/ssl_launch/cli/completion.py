@@ -1,134 +1,83 @@
-"""``stable-ssl completion bash|zsh``: a script for the shell, and the words that it asks for. No torch is imported."""
+"""Completion for ``stable-ssl train``, ``views`` and ``eval``: recipes, keys, values and runs. No torch is imported."""
 
-import importlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-from ssl_launch.cli.main import COMMANDS
-from ssl_launch.cli.parser import CommandParser, one_of
+import click
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
-DESCRIPTION = """Print a script that completes commands, options, configurations, keys and runs.
+from ssl_launch.cli.catalog import recipe_files
+from ssl_launch.cli.run_argument import run_paths
 
-  bash   eval "$(stable-ssl completion bash)"    in ~/.bashrc
-  zsh    eval "$(stable-ssl completion zsh)"     in ~/.zshrc, after compinit"""
-BASH = r"""_stable_ssl() {
-    local line="${COMP_LINE:0:COMP_POINT}" last prefix="" IFS=$'\n'
-    last="${line##* }"
-    # bash takes a word apart at = and :, and wants what follows the last of them
-    [[ "$last" == *[=:]* ]] && prefix="${last%"${last##*[=:]}"}"
-    COMPREPLY=($(stable-ssl completion words "$line" 2>/dev/null))
-    COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
-    [[ ${#COMPREPLY[@]} == 1 && "${COMPREPLY[0]}" == *[=/] ]] && compopt -o nospace 2>/dev/null
-    return 0
-}
-complete -F _stable_ssl stable-ssl
-"""
-ZSH = r"""_stable_ssl() {
-    local -a found
-    found=("${(@f)$(stable-ssl completion words "${(j: :)words[1,CURRENT]}" 2>/dev/null)}")
-    compadd -Q -S '' -- "${(@)found:#}"
-}
-compdef _stable_ssl stable-ssl
-"""
-TAKES_RUNS = ("resume", "ls", "watch", "report")  # as arguments; eval as run=
-HYDRA = ("--config-name=", "--config-dir=", "--config-path=", "--cfg=job", "--help", "-m")
-OPTIONS = {"report": ["--out"], "watch": ["--every", "--once"]}  # of ssl-eval's parsers
+OPTIONS = (
+    "--config-name",
+    "--config-path",
+    "--config-dir",
+    "--cfg",
+    "--help",
+    "--multirun",
+)  # of Hydra's, those in use
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the script, or the words for the line that a shell gives."""
-    parser = CommandParser("completion", DESCRIPTION)
-    parser.add_argument("shell", type=one_of("bash", "zsh", "words"), metavar="SHELL", help="bash or zsh")
-    parser.add_argument("line", nargs="?", default="", help="for the scripts: the line up to the cursor")
-    chosen = parser.parse(arguments)
-    if chosen.shell == "words":
-        words = chosen.line.split(" ")[1:]
-        print(*completions([word for word in words[:-1] if word], words[-1] if words else ""), sep="\n")
-    else:
-        print({"bash": BASH, "zsh": ZSH}[chosen.shell], end="")
-    return 0
+@add_completion_class
+class KeyComplete(BashComplete):
+    """Bash adds no space after ``key=``."""
+
+    source_template = BashComplete.source_template.replace(
+        "    return 0\n",
+        "    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n    return 0\n",
+    )
 
 
-def completions(before: Sequence[str], word: str) -> list[str]:
-    """Return what a word may become, in order.
+class HydraCommand(click.Command):
+    """A command whose arguments are passed on to Hydra."""
 
-    Parameters
-    ----------
-    before : sequence of str
-        The words before it, but for ``stable-ssl``.
-    word : str
-        What is typed of it.
-
-    Examples
-    --------
-    >>> completions([], "re")
-    ['report', 'resume']
-    >>> completions(["train"], "++optim.wa")
-    ['++optim.warmup_epochs=']
-    >>> completions(["train", "--config-name=simclr_digits"], "optim.schedule=")
-    ['optim.schedule=constant', 'optim.schedule=cosine']
-    """
-    if not before:
-        found = [*COMMANDS, "--help"]
-    elif before[-1] in ("--config-name", "-cn"):
-        found = list(_configurations())
-    elif before[0] in ("train", "views"):
-        found = list(_for_training(word))
-    elif before[0] == "eval":
-        found = list(_for_evaluation(word))
-    elif before[0] == "completion":
-        found = ["bash", "zsh"]
-    else:
-        found = [*_options(before[0]), *(_runs(word) if before[0] in TAKES_RUNS else [])]
-    return sorted({each for each in found if each.startswith(word)})
-
-
-def _options(command: str) -> list[str]:
-    if command in OPTIONS or command not in COMMANDS:
-        return [*OPTIONS.get(command, []), "--help"]
-    return importlib.import_module(COMMANDS[command].split(":")[0]).options()
-
-
-def _for_training(word: str) -> Iterator[str]:
-    if word.startswith("--config-name="):
-        yield from (f"--config-name={name}" for name in _configurations())
-    elif "=" in word:
-        key = word.partition("=")[0]
-        yield from (f"{key}={value}" for value in _values(key.lstrip("+")))
-    elif word.startswith("-"):
-        yield from HYDRA
-    else:
-        plus = word[: len(word) - len(word.lstrip("+"))]
-        yield from (f"{plus}{key}=" for key in _keys())
-        yield from ("hydra/launcher=", "--config-name=")
-
-
-def _for_evaluation(word: str) -> Iterator[str]:
-    if word.startswith("run="):
-        yield from (f"run={run}" for run in _runs(word.removeprefix("run=")))
-    else:
-        yield from (
-            "run=",
-            "checkpoint=newest",
-            "checkpoint=all",
-            "eval=standard",
-            "eval=full",
-            "device=",
-            "view_samples=",
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(
+            *args,
+            **kwargs,
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "help_option_names": []},
         )
-        yield from ("--watch", "--method", "--data", "--help", "hydra/launcher=submitit_slurm")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the options."""
+        return [CompletionItem(option) for option in OPTIONS if option.startswith(incomplete)]
 
 
-def _configurations() -> Iterator[str]:
-    for folder in (Path("configs"), Path(__file__).parents[1] / "configs"):
-        yield from (path.stem for path in folder.glob("*.yaml") if path.stem != "evaluation")
+def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return recipes and keys, or the values of a key, for ``stable-ssl train`` and ``views``."""
+    key, inside_bash = _key(ctx, incomplete)
+    if key:
+        prefix = "" if inside_bash else f"{key}="
+        typed = incomplete if inside_bash else incomplete.partition("=")[2]
+        return [f"{prefix}{value}" for value in _values(key.lstrip("+")) if value.startswith(typed)]
+    plus = incomplete[: len(incomplete) - len(incomplete.lstrip("+"))]
+    words = [path.stem for path in recipe_files() if path.stem != "evaluation"]
+    words += [f"{plus}{key}=" for key in (*_keys(), "hydra/launcher")]
+    return sorted(word for word in words if word.startswith(incomplete))
+
+
+def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return runs and the keys of an evaluation, for ``stable-ssl eval``."""
+    keys = ["checkpoint=newest", "checkpoint=all", "eval=standard", "eval=full", "eval=finetune", "device=", "--watch"]
+    return [*run_paths(incomplete), *(key for key in keys if key.startswith(incomplete))]
+
+
+def _key(ctx: click.Context, incomplete: str) -> tuple[str, bool]:
+    """Return the key whose value is typed, and whether bash gives the value alone: it takes words apart at ``=``."""
+    if "=" in incomplete:
+        return incomplete.partition("=")[0], False
+    before = list(ctx.params.get("arguments") or ())
+    if before[-1:] == ["="]:
+        return before[-2], True
+    is_key = bool(before) and not incomplete and before[-1].lstrip("+") in {*_keys(), "hydra/launcher"}
+    return (before[-1], True) if is_key else ("", False)
 
 
 def _keys() -> dict[str, tuple[Any, Any]]:
     """Return ``group.key`` -> (annotation, metadata), of all methods."""
-    import dataclasses
-
     from ssl_core.config import GROUPS
     from ssl_core.methods import METHODS, config_class
     from ssl_data.config import DataConfig
@@ -141,7 +90,7 @@ def _keys() -> dict[str, tuple[Any, Any]]:
 
 
 def _values(key: str) -> Sequence[str]:
-    """Return what a key may be, where that is a few words."""
+    """Return what a key may be, if that is a few words."""
     if key == "hydra/launcher":
         return ["submitit_slurm", "submitit_local"]
     if key == "model.name":
@@ -157,13 +106,4 @@ def _values(key: str) -> Sequence[str]:
 
         return view_names()
     annotation, metadata = _keys().get(key, (None, {}))
-    return ["true", "false"] if annotation is bool else metadata.get("choices", ())
-
-
-def _runs(word: str) -> Iterator[str]:
-    """Give folders that the word may become; those that are no runs end in a slash, and may hold some."""
-    from ssl_eval.run_record import is_run
-
-    for path in Path().glob(f"{word}*") if not word.startswith("/") else Path("/").glob(f"{word[1:]}*"):
-        if path.is_dir() and not path.name.startswith("."):
-            yield str(path) if is_run(path) else f"{path}/"
+    return ["true", "false"] if annotation is bool else tuple(metadata.get("choices", ()))

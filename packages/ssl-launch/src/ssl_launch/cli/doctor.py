@@ -1,4 +1,4 @@
-"""``stable-ssl doctor``: what this machine has, what it lacks, and what to do about each. No torch is imported."""
+"""``stable-ssl doctor``: check this machine and say what to fix. No torch is imported."""
 
 import ctypes
 import importlib.util
@@ -8,27 +8,19 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ssl_core.run.environment import num_processors, processor_features, processor_name, versions
-from ssl_launch.cli.parser import CommandParser
 
-DESCRIPTION = """Say what this machine has, and what to do about what it lacks.
-
-  ok       as it should be
-  could    a run works without it; what it would bring, and how
-  must     a run would fail, or waste the machine; how to mend it
-
-Exit code: 0 where nothing is a must, else 1."""
-SECONDS = 5.0  # that a command of the system may take to answer
-LEAST_GB = 2.0  # free, for the checkpoints of a small model
+TIMEOUT_S = 5.0  # for a command of the system to answer
+MIN_FREE_GB = 2.0  # for the checkpoints of a small model
 
 
 @dataclass
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     state: str  # ok, could or must
     what: str
@@ -36,11 +28,10 @@ class Finding:
     advice: str = ""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the findings; return 1 if one of them is a must."""
-    chosen = _parser().parse(arguments)
-    findings = list(examine(Path(chosen.folder)))
-    if chosen.json:
+def print_findings(folder: Path, as_json: bool) -> int:
+    """Print the findings; return 1 if one of them is a must, else 0."""
+    findings = list(examine(folder))
+    if as_json:
         print(json.dumps([asdict(each) for each in findings], indent=2))
     else:
         for each in findings:
@@ -50,22 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(each.state == "must" for each in findings))
 
 
-def _parser() -> CommandParser:
-    parser = CommandParser("doctor", DESCRIPTION)
-    parser.add_argument(
-        "--folder", default="outputs", metavar="FOLDER", help="of the runs, whose disk is looked at (outputs)"
-    )
-    parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
-    return parser
-
-
-def options() -> list[str]:
-    """Return the options, for the shell's completion."""
-    return _parser().options()
-
-
 def examine(folder: Path) -> Iterator[Finding]:
-    """Look at everything, one thing after the other."""
+    """Check everything, one thing after the other."""
     yield from _packages(versions())
     yield from _processor(processor_features(), num_processors(), os.environ.get("OMP_NUM_THREADS"))
     yield from _gpu()
@@ -79,30 +56,30 @@ def examine(folder: Path) -> Iterator[Finding]:
 def _packages(found: dict[str, str]) -> Iterator[Finding]:
     ours = {name: version for name, version in found.items() if name.startswith("ssl-")}
     theirs = ", ".join(f"{name} {version}" for name, version in found.items() if name not in ours)
-    strangers = [f"{name} {version}" for name, version in ours.items() if version.startswith("0")]
+    foreign = [f"{name} {version}" for name, version in ours.items() if version.startswith("0")]
     missing = [name for name in ("ssl-core", "ssl-data", "ssl-losses", "ssl-eval", "ssl-launch") if name not in ours]
-    said = ", ".join(f"{name} {version}" for name, version in ours.items())
-    if strangers or missing:
+    text = ", ".join(f"{name} {version}" for name, version in ours.items())
+    if foreign or missing:
         wrong = ", ".join(
-            [*(f"{each} is somebody else's" for each in strangers), *(f"{each} is missing" for each in missing)]
+            [*(f"{each} belongs to another project" for each in foreign), *(f"{each} is missing" for each in missing)]
         )
-        yield Finding("must", "packages", f"{said}: {wrong}", "install from the checkout: pip install -e .")
+        yield Finding("must", "packages", f"{text}: {wrong}", "install from the checkout: pip install -e .")
     else:
-        yield Finding("ok", "packages", said)
+        yield Finding("ok", "packages", text)
     state = "ok" if "torch" in found else "must"
     yield Finding(state, "versions", theirs, "" if state == "ok" else "pip install torch torchvision")
 
 
 def _processor(features: list[str], count: int, omp: str | None) -> Iterator[Finding]:
-    said = f"{processor_name()}: {', '.join(features) or 'none of avx2, avx512f, amx'}"
+    text = f"{processor_name()}: {', '.join(features) or 'none of avx2, avx512f, amx'}"
     if any("bf16" in each for each in features):
-        yield Finding("ok", "processor", f"{said}; bf16 is fast")
+        yield Finding("ok", "processor", f"{text}; bf16 is fast")
     else:
         yield Finding(
             "could",
             "processor",
-            said,
-            "without avx512_bf16 or amx_bf16 a run computes in fp32 here, about half as fast",
+            text,
+            "without avx512_bf16 or amx_bf16 a run computes in fp32, about half as fast",
         )
     if omp is not None and omp.isdigit() and int(omp) < count:
         yield Finding(
@@ -114,7 +91,7 @@ def _processor(features: list[str], count: int, omp: str | None) -> Iterator[Fin
 
 
 def _gpu() -> Iterator[Finding]:
-    seen = _said("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+    seen = _output_of("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     torch = importlib.util.find_spec("torch")
     text = Path(torch.origin).with_name("version.py").read_text() if torch and torch.origin else ""
     cuda = re.search(r"^cuda[^=]*= '([^']+)'", text, flags=re.MULTILINE)
@@ -122,15 +99,15 @@ def _gpu() -> Iterator[Finding]:
         yield Finding(
             "could",
             "gpu",
-            "none that nvidia-smi shows",
-            "runs train on the processor; hardware.device=auto takes a GPU where there is one",
+            "nvidia-smi shows none",
+            "runs train on the processor; hardware.device=auto takes a GPU if there is one",
         )
     elif cuda is None:
         yield Finding(
             "must",
             "gpu",
             "; ".join(seen.splitlines()),
-            "this torch is a build for processors only: pip install torch from its usual index",
+            "this build of torch is for processors only: pip install torch from the usual index",
         )
     else:
         yield Finding("ok", "gpu", f"{'; '.join(seen.splitlines())}; torch for CUDA {cuda[1]}")
@@ -168,40 +145,40 @@ def _slurm() -> Iterator[Finding]:
             "could", "slurm", "no sbatch here", "hydra/launcher=submitit_slurm works on a cluster's login node"
         )
         return
-    version = _said("sbatch", "--version") or "sbatch"
-    partitions = _said("sinfo", "--noheader", "--format=%P %a %l")
+    version = _output_of("sbatch", "--version") or "sbatch"
+    partitions = _output_of("sinfo", "--noheader", "--format=%P %a %l")
     if not partitions:
         yield Finding(
             "could",
             "slurm",
             f"{version}, but no controller answers",
-            "sinfo says why; on a cluster: ask who runs it, or SLURM_CONF",
+            "run sinfo to see why; check SLURM_CONF, or ask the administrators of the cluster",
         )
         return
     yield Finding("ok", "slurm", f"{version}; partitions (state, time limit): {'; '.join(partitions.splitlines())}")
-    if _said("sacct", "--noheader", "--allocations", "--starttime=now-1minutes") is None:
+    if _output_of("sacct", "--noheader", "--allocations", "--starttime=now-1minutes") is None:
         yield Finding(
             "must",
             "accounting",
             "sacct does not answer",
-            "without it a job that dies is waited for without an end: slurmdbd, or ask who runs the cluster",
+            "without it a dead job is never noticed: start slurmdbd, or ask the administrators of the cluster",
         )
     else:
-        yield Finding("ok", "accounting", "sacct answers: a job that dies is noticed")
+        yield Finding("ok", "accounting", "sacct answers: a dead job is noticed")
 
 
 def _disk(folder: Path) -> Iterator[Finding]:
     there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(there).free / 1e9
-    said = f"{free:,.1f} GB free for '{folder}'"
+    text = f"{free:,.1f} GB free for '{folder}'"
     if not os.access(there, os.W_OK):
         yield Finding(
-            "must", "disk", f"'{there}' is not yours to write", "choose another folder with ++log.folder=FOLDER"
+            "must", "disk", f"'{there}' is not writable for you", "choose another folder with ++log.folder=FOLDER"
         )
-    elif free < LEAST_GB:
-        yield Finding("must", "disk", said, "make room, or choose another disk with ++log.folder=FOLDER")
+    elif free < MIN_FREE_GB:
+        yield Finding("must", "disk", text, "make room, or choose another disk with ++log.folder=FOLDER")
     else:
-        yield Finding("ok", "disk", said)
+        yield Finding("ok", "disk", text)
 
 
 def _wandb() -> Iterator[Finding]:
@@ -211,7 +188,7 @@ def _wandb() -> Iterator[Finding]:
         yield Finding("ok", "wandb", "logged in")
     else:
         yield Finding(
-            "could", "wandb", "nobody is logged in", "wandb login, for log.wandb=online; offline and off need none"
+            "could", "wandb", "not logged in", "wandb login, for log.wandb=online; offline and off need no login"
         )
 
 
@@ -222,10 +199,10 @@ def _has_password(host: str) -> bool:
         return False
 
 
-def _said(*command: str) -> str | None:
-    """Return what a command of the system prints; None where it is missing, fails, or takes too long."""
+def _output_of(*command: str) -> str | None:
+    """Return what a command of the system prints; None if it is missing, fails, or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,6 +1,5 @@
-"""``stable-ssl ls``: how the runs of some folders stand, one a line. Nothing is written, and no torch imported."""
+"""``stable-ssl ls``: the status of runs, one line each. Nothing is written, and no torch imported."""
 
-import argparse
 import dataclasses
 import json
 import math
@@ -21,15 +20,7 @@ from ssl_eval.run_record import find_runs_among
 from ssl_eval.run_summary import is_number, parse_object
 from ssl_eval.table import Table
 from ssl_eval.watch import duration
-from ssl_launch.cli.parser import CommandParser, folder, one_of
-
-DESCRIPTION = """List the runs in and under folders.
-
-status  running; silent (on another machine, without a sign for ten minutes);
-        killed (says running, but its process is gone: stable-ssl resume goes
-        on with it); preempted, failed, finished
-best    of optim.monitor, else of the first accuracy; accuracies in percent
-age     since one of its files was written"""
+from ssl_launch.commands.run_path import OUTPUTS
 
 
 @dataclass
@@ -39,7 +30,7 @@ class Listed:
     folder: str
     status: str
     epoch: int
-    epochs: int | None  # that it is to have
+    epochs: int | None  # of the whole run
     step: int
     metric: str | None
     best: float | None
@@ -47,7 +38,7 @@ class Listed:
 
 
 SORTS: dict[str, Callable[[Listed], Any]] = {
-    "folder": lambda run: 0,  # as they were found
+    "folder": lambda run: 0,  # in the order in which they were found
     "status": lambda run: run.status,
     "best": lambda run: math.inf if run.best is None else -run.best,
     "age": lambda run: run.age_seconds,
@@ -55,47 +46,26 @@ SORTS: dict[str, Callable[[Listed], Any]] = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the list; return 0."""
-    chosen = _parser().parse(arguments)
+def print_runs(folders: Sequence[str], sort: str, as_json: bool) -> None:
+    """Print the runs in and under some folders; none: ``outputs``.
+
+    Raises
+    ------
+    ConfigError
+        If a folder does not exist or holds no run.
+    """
     try:
-        paths, skipped = find_runs_among(chosen.folders or [folder("outputs")])
-    except (argparse.ArgumentTypeError, ValueError, OSError) as error:  # of the default folder, or one without a run
+        paths, skipped = find_runs_among(folders or [OUTPUTS])
+    except (ValueError, OSError) as error:
         raise ConfigError(f"stable-ssl ls: {error}; name a folder: stable-ssl ls FOLDER") from error
     for reason in skipped:
         print(f"skipped: {reason}", file=sys.stderr)
-    runs = sorted(map(listed, paths), key=SORTS[chosen.sort])
-    if chosen.json:
-        print(json.dumps([dataclasses.asdict(run) for run in runs], indent=2))
-    else:
-        print(as_table(runs).to_text())
-    return 0
-
-
-def _parser() -> CommandParser:
-    parser = CommandParser("ls", DESCRIPTION)
-    parser.add_argument(
-        "folders", nargs="*", type=_path, metavar="FOLDER", help="runs, or folders of them at any depth (outputs)"
-    )
-    parser.add_argument(
-        "--sort", type=one_of(*SORTS), default="folder", metavar="BY", help=f"{', '.join(SORTS)}; best first"
-    )
-    parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
-    return parser
-
-
-def _path(given: str) -> Path:
-    """Return a path that exists. Files among folders, as in ``outputs/*``, are skipped later."""
-    return Path(given) if Path(given).is_file() else folder(given)
-
-
-def options() -> list[str]:
-    """Return the options, for the shell's completion."""
-    return _parser().options()
+    runs = sorted(map(listed, paths), key=SORTS[sort])
+    print(json.dumps([dataclasses.asdict(run) for run in runs], indent=2) if as_json else as_table(runs).to_text())
 
 
 def listed(path: Path) -> Listed:
-    """Read one run. A damaged file, or one that is just being written, changes nothing but what it says."""
+    """Read one run. A damaged file, or one that is being written, only leaves out its own values."""
     run, files = LiveRun(path), RunFolder(path)
     run.update()
     status = run.status

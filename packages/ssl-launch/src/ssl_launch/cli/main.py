@@ -1,126 +1,295 @@
-"""``stable-ssl COMMAND``: one command line for all that is done with configurations and runs.
+"""``stable-ssl COMMAND``: one command line for configurations and runs.
 
-Each command is a module or a function of its own, loaded when it is asked for: ``ls`` and the completion of a shell wait for
-neither Hydra nor torch.
+Each command is a function here, and imports what it needs when it runs: ``--help``, ``ls`` and the completion of a shell wait
+for neither torch nor Hydra.
 """
 
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl_core.config.validation import suggest_key
-from ssl_core.errors import ConfigError
+import click
+
+from ssl_core.config.suggestion import did_you_mean
+from ssl_core.errors import ConfigError, RunError
 from ssl_eval.output_stream import exit_code_of_output, protect_output
+from ssl_launch.cli.catalog import KINDS, print_catalog
+from ssl_launch.cli.completion import HydraCommand, complete_overrides, complete_runs
+from ssl_launch.cli.ls import SORTS
+from ssl_launch.cli.run_argument import RunArgument
+from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
+from ssl_launch.commands.run_path import OUTPUTS
 from ssl_launch.hydra_app.working_directory import check_working_directory
 
-HELP = """stable-ssl COMMAND ...: self-supervised learning, from an idea to its table
-
-  train       train a configuration: --config-name=NAME group.key=value ...
-  resume      go on with a run, from its folder alone; --from-scratch: again
-  ls          list runs: status, best metric, age
-  watch       running experiments, live in the terminal
-  eval        judge the checkpoints of runs by a protocol
-  report      compare runs: tables, figures and a page
-  views       a picture of what a model will see
-  doctor      what this machine has and lacks, and what to do about it
-  completion  a script that lets bash or zsh complete all of this
-
-stable-ssl COMMAND --help says more. A run is a folder; configurations are YAML
-files in configs/ of the folder where you stand, or among the embedded ones.
-
-Exit codes: 0 done, 2 refused (one line says why), 3 no whole checkpoint,
-4 diverged, 74 the disk refuses, 75 preempted: the same command goes on.
-"""
-# command -> module:function, which takes the arguments and returns the exit code
-COMMANDS = {
-    "train": "ssl_launch.cli.main:train",
-    "resume": "ssl_launch.cli.resume:main",
-    "ls": "ssl_launch.cli.ls:main",
-    "watch": "ssl_launch.cli.main:watch",
-    "eval": "ssl_launch.cli.main:evaluate",
-    "report": "ssl_launch.cli.main:report",
-    "views": "ssl_launch.cli.main:views",
-    "doctor": "ssl_launch.cli.doctor:main",
-    "completion": "ssl_launch.cli.completion:main",
-}
-WRITES_FILES = ("train", "resume", "eval", "views")  # what these print is in files as well
+WRITES_FILES = ("train", "resume", "eval", "views")  # lost output is no error: their results are in files
+RUN, RUNS = RunArgument(), RunArgument(several=True)
+METHOD = click.option("--method", metavar="FILE.py:CLASS", help="The method, if its file has moved.")
+DATA = click.option("--data", metavar="FILE.py:CLASS", help="The data configuration, if its file has moved.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def main() -> int:
-    """Run one command; return its exit code. What is refused is one line on stderr."""
+class Word(click.Choice[str]):
+    """One of some words; the message suggests the nearest."""
+
+    def get_invalid_choice_message(self, value: str, ctx: click.Context | None) -> str:
+        """Return the message for another word."""
+        return f"{value!r} is not one of {', '.join(self.choices)}{did_you_mean(value, self.choices)}"
+
+
+class Commands(click.Group):
+    """The commands, listed in the order of this file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they are defined."""
+        return list(self.commands)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. An error is one line on stderr.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+    """
     protect_output()
-    name, *arguments = sys.argv[1:] or ["--help"]
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         check_working_directory()
-        if name in ("-h", "--help", "help"):
-            print(HELP, end="")
-            return exit_code_of_output(0)
-        if name == "--version":
-            from ssl_core.run.environment import versions
+        code = cli.main(words, prog_name="stable-ssl", standalone_mode=False) or 0
+        return code if words[0] in WRITES_FILES else exit_code_of_output(code)
+    except click.Abort:
+        return _fail("interrupted", 130)
+    except click.ClickException as error:
+        context, near = getattr(error, "ctx", None), getattr(error, "possibilities", None)
+        message = f"{error.message.rstrip('.')}; did you mean {near[0]!r}?" if near else error.format_message()
+        return _fail(f"{context.command_path if context else 'stable-ssl'}: {message}", error.exit_code)
+    except (ConfigError, RunError) as error:
+        return _fail(str(error), error.exit_code)
+    except (ValueError, OSError) as error:
+        from ssl_launch.hydra_app.error_messages import error_message
 
-            print(", ".join(f"{package} {version}" for package, version in versions().items()))
-            return exit_code_of_output(0)
-        if name not in COMMANDS:
-            raise ConfigError(
-                f"stable-ssl {name}: unknown command{suggest_key(name, [*COMMANDS, '--version', '--help'])}"
-            )
-        module, function = COMMANDS[name].split(":")
-        code = getattr(importlib.import_module(module), function)(arguments)
-        return code if name in WRITES_FILES else exit_code_of_output(code)
-    except ConfigError as error:
-        print(error, file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        return 130
+        line = error_message(error)
+        if line is None:
+            raise  # a bug: the whole traceback
+        return _fail(line, ConfigError.exit_code)
 
 
-def train(arguments: Sequence[str]) -> int:
-    """Be ``main.py``, in the folder where the user stands."""
-    _be_script("train", arguments)
+def _fail(line: str, code: int) -> int:
+    print(line, file=sys.stderr, flush=True)
+    return code
+
+
+def _show_versions(context: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        from ssl_core.run.environment import versions
+
+        print(", ".join(f"{package} {version}" for package, version in versions().items()))
+        context.exit()
+
+
+@click.group(
+    cls=Commands,
+    epilog="A run is a folder; RUN means ./RUN, or outputs/RUN.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions, help="Show versions."
+)
+def cli() -> None:
+    """Self-supervised learning, from an idea to its table."""
+
+
+@cli.command(cls=HydraCommand)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_overrides)
+def train(arguments: tuple[str, ...]) -> None:
+    """Train a recipe: stable-ssl train NAME group.key=value ..."""
+    if _shows_help(TRAIN, "train", arguments):
+        return
+    _act_as_script("train", arguments)
     from ssl_launch.commands.train import launch
 
     launch()
-    return 0
 
 
-def evaluate(arguments: Sequence[str]) -> int:
-    """Be ``eval.py``; a run may be named without ``run=``."""
+@cli.command("eval", cls=HydraCommand)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_runs)
+def evaluate(arguments: tuple[str, ...]) -> None:
+    """Evaluate checkpoints with a protocol: kNN, linear, ..."""
+    if _shows_help(EVALUATE, "eval", arguments):
+        return
     from ssl_launch.commands.evaluate import evaluate, with_runs_named
 
-    _be_script("eval", with_runs_named(arguments))
+    _act_as_script("eval", with_runs_named(arguments))
     evaluate()
-    return 0
 
 
-def views(arguments: Sequence[str]) -> int:
-    """Be ``show_views.py``."""
-    _be_script("views", arguments)
+@cli.command()
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=RUNS)
+@click.option("--out", metavar="FOLDER", help="Where to write. Default: 'report' in the first folder.")
+def report(folders: tuple[str, ...], out: str | None) -> int:
+    """Compare runs: tables, figures and a page.
+
+    RUN is a run, a folder of runs, or wandb:entity/project. Default: outputs.
+    """
+    from ssl_eval.cli import main
+
+    return main(["report", *(folders or [OUTPUTS]), *(["--out", out] if out else [])], prog="stable-ssl")
+
+
+@cli.command(cls=HydraCommand)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_overrides)
+def views(arguments: tuple[str, ...]) -> None:
+    """Draw what a model will see."""
+    if _shows_help(VIEWS, "views", arguments):
+        return
+    _act_as_script("views", arguments)
     from ssl_launch.commands.views import show_views
 
     show_views()
-    return 0
 
 
-def report(arguments: Sequence[str]) -> int:
-    """Be ``ssl-eval report``."""
-    return _ssl_eval("report", arguments)
+@cli.command()
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=RUNS)
+@click.option("--every", default=2.0, show_default=True, metavar="SECONDS", help="Time between two updates.")
+@click.option("--once", is_flag=True, help="Print once and stop.")
+def watch(folders: tuple[str, ...], every: float, once: bool) -> int:
+    """Show running experiments, live in the terminal.
 
-
-def watch(arguments: Sequence[str]) -> int:
-    """Be ``ssl-eval watch``."""
-    return _ssl_eval("watch", arguments)
-
-
-def _ssl_eval(command: str, arguments: Sequence[str]) -> int:
+    RUN is a run or a folder of runs. Default: outputs. Ctrl-C ends it.
+    """
     from ssl_eval.cli import main
 
-    return main([command, *arguments], prog="stable-ssl")
+    once_only = ["--once"] if once else []
+    return main(["watch", *(folders or [OUTPUTS]), "--every", str(every), *once_only], prog="stable-ssl")
 
 
-def _be_script(name: str, arguments: Sequence[str]) -> None:
-    """Let what reads ``sys.argv`` find a script in the folder where the user stands: its ``configs/`` are looked into."""
+@cli.command()
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=RUNS)
+@click.option(
+    "--sort",
+    default="folder",
+    show_default=True,
+    metavar="BY",
+    type=Word(SORTS),
+    help=f"{', '.join(SORTS)} (best first).",
+)
+@JSON
+def ls(folders: tuple[str, ...], sort: str, as_json: bool) -> None:
+    """List runs: status, best metric, age.
+
+    \b
+    RUN     a run or a folder of runs. Default: outputs
+    status  running; silent (another machine, no sign for ten minutes);
+            killed (its process is gone: stable-ssl resume continues it);
+            preempted, failed, finished
+    best    of optim.monitor, else of the first accuracy (in percent)
+    age     since one of its files was written
+    """
+    from ssl_launch.cli.ls import print_runs
+
+    print_runs(folders, sort, as_json)
+
+
+@cli.command()
+@click.argument("run", type=RUN)
+@click.option(
+    "--from-scratch", is_flag=True, help="Train it again, in RUN-again: the same weights on the same machine."
+)
+@METHOD
+@DATA
+def resume(run: str, from_scratch: bool, method: str | None, data: str | None) -> None:
+    """Resume an interrupted, killed or failed run from its folder.
+
+    Configuration, number of threads, working directory and the file of a user-defined method are recorded in the run folder.
+    One line shows what has changed since the run began.
+    """
+    from ssl_launch.cli.resume import resume
+
+    resume(run, from_scratch, method, data)
+
+
+@cli.command()
+@click.argument("run", type=RUN)
+@click.option("--step", type=int, metavar="N", help="The optimizer step. Default: the step at which the run diverged.")
+@METHOD
+@DATA
+def replay(run: str, step: int | None, method: str | None, data: str | None) -> int:
+    """Repeat one step of a run and show what happened in it."""
+    from ssl_core.diagnostics.replay import main
+
+    options = {"--step": step, "--method": method, "--data": data}
+    return main([run, *(str(word) for name, value in options.items() if value is not None for word in (name, value))])
+
+
+@cli.command()
+@click.argument("run", type=RUN)
+@click.option("--out", metavar="FILE", help="Default: backbone.safetensors in the run folder.")
+def export(run: str, out: str | None) -> None:
+    """Write the backbone of a run as a safetensors file."""
+    from ssl_core.checkpoint.export import export_backbone, read_metadata
+
+    path = export_backbone(run, out)
+    metadata = read_metadata(path)
+    print(f"{path}: {metadata.get('backbone', 'a user-defined backbone')}, step {metadata['step']}")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def convert(arguments: tuple[str, ...]) -> int:
+    """Convert a data set to an FFCV file (.beton)."""
+    from ssl_data.command_line import main
+
+    return main(["convert", *arguments], "stable-ssl", "convert")
+
+
+@cli.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUNS)
+@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="For each request to the server.")
+def sync_wandb(runs: tuple[str, ...], timeout: float) -> int:
+    """Upload runs, or what is missing of them, to wandb."""
+    from ssl_core.loggers.wandb.sync import sync
+
+    return sync(runs, timeout)
+
+
+@cli.command()
+@click.option(
+    "--folder", default=OUTPUTS, show_default=True, metavar="FOLDER", help="Of the runs; its disk is checked."
+)
+@JSON
+def doctor(folder: str, as_json: bool) -> int:
+    """Check this machine, and show what to fix.
+
+    \b
+    ok     as it should be
+    could  a run works without it; what it would bring, and how
+    must   a run would fail or waste the machine; how to fix it
+
+    Exit code: 1 if there is a must, else 0.
+    """
+    from ssl_launch.cli.doctor import print_findings
+
+    return print_findings(Path(folder), as_json)
+
+
+@cli.command("list")
+@click.argument("kind", metavar=f"[{'|'.join(KINDS)}]", required=False, type=Word(KINDS))
+@JSON
+def list_names(kind: str | None, as_json: bool) -> None:
+    """List methods, backbones, losses, datasets or recipes."""
+    print_catalog([kind] if kind else KINDS, as_json)
+
+
+def _shows_help(text: str, name: str, arguments: Sequence[str]) -> bool:
+    """Print the help of a command that Hydra parses, without importing Hydra."""
+    asked = bool({"--help", "-h"} & set(arguments))
+    if asked:
+        print(text.replace("PROGRAM", f"stable-ssl {name}"), end="")
+    return asked
+
+
+def _act_as_script(name: str, arguments: Sequence[str]) -> None:
+    """Set ``sys.argv`` to that of a script in the working directory, whose ``configs/`` are found."""
     sys.argv = [str(Path.cwd() / f"stable-ssl {name}"), *arguments]
 
 

@@ -19,6 +19,8 @@ from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.source_location import changed_code, class_of_run, load_class
 from ssl_launch.commands.baseline import GROUPS, make_baseline
+from ssl_launch.commands.help_texts import EVALUATE
+from ssl_launch.commands.run_path import find_run
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.arguments import WITH_VALUE, quoted
 from ssl_launch.hydra_app.error_messages import error_message
@@ -30,25 +32,6 @@ if TYPE_CHECKING:
 _message = logging.getLogger(__name__)
 OPTIONS = {"--method": "method_class", "--data": "data_class"}  # option -> key
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
-HELP = """Judge checkpoints by a protocol: PROGRAM run=FOLDER [key=value ...]
-
-  run=FOLDER          a run, the file of a checkpoint, or a quoted glob of runs
-  backbone=NAME       or a backbone without a run, with weights=FILE or random
-                      ones, on ++data.KEY=value: a baseline, in log.folder
-  checkpoint=         newest (default), all, or the number of a step
-  eval=               the protocol: standard (default), full or finetune
-  ++eval.KEY=value    one key of it changed, e.g. ++eval.draws=10
-  device=             auto (default), cpu or cuda
-  view_samples=       training images whose views are embedded; 0: none
-  --method FILE.py:MyIdea, --data FILE.py:MyData
-                      your own classes, where their files have moved
-  --watch             judge the checkpoints of a run in progress, as they appear
-  hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
-  --cfg job           print the whole configuration, defaults included, and stop
-
-The numbers are printed, and kept in FOLDER/eval/. The keys of a protocol, one
-comment each with default and unit: ssl_eval/protocol.py
-"""
 
 
 @dataclass
@@ -83,7 +66,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
     """
     run_command(
         "evaluation",
-        HELP,
+        EVALUATE,
         lambda composed: _judge(composed, method, data),
         lambda error: error_message(error, known=_known_keys()),
         _whole,
@@ -254,7 +237,7 @@ def with_runs_named(arguments: Sequence[str]) -> list[str]:
     named: list[str] = []
     for before, each in zip(["", *arguments], arguments):
         is_run = not each.startswith("-") and before not in {*WITH_VALUE, *OPTIONS}
-        named.append(f"run={each}" if is_run and ("=" not in each or Path(each).exists()) else each)
+        named.append(f"run={each}" if is_run and ("=" not in each or Path(find_run(each)).exists()) else each)
     return named
 
 
@@ -266,7 +249,7 @@ def _one_job_each(arguments: list[str]) -> list[str]:
     Names of runs hold ``=`` and ``,``, which mean something to Hydra: here a run is what the shell has given.
     """
     arguments = ["watch=true" if each == "--watch" else each for each in arguments]
-    runs = [each.partition("=")[2].strip("'\"") for each in arguments if each.startswith("run=")]
+    runs = [find_run(each.partition("=")[2].strip("'\"")) for each in arguments if each.startswith("run=")]
     if not runs:
         return arguments
     checkpoint = next((each.partition("=")[2] for each in arguments if each.startswith("checkpoint=")), "newest")

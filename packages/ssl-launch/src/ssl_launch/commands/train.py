@@ -1,6 +1,8 @@
-"""From a command line to a run. Hydra stays at the door: it composes YAML and submits; then the dataclasses take over."""
+"""Train: from a command line to a run. Hydra composes YAML and submits jobs; the rest works with dataclasses."""
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,29 +14,14 @@ from ssl_core.methods import method_class
 from ssl_core.run.folder import plain_config
 from ssl_core.run.notebook import notebook_shell
 from ssl_core.run.source_location import remember_source
+from ssl_launch.commands.help_texts import TRAIN
 from ssl_launch.hydra_app.app import run_command
+from ssl_launch.hydra_app.arguments import WITH_VALUE
 from ssl_launch.hydra_app.build_config import build_config, every_key
 from ssl_launch.hydra_app.error_messages import error_message, exit_with_message
 from ssl_launch.hydra_app.run_name import run_name
 
-HELP = """Train: PROGRAM [--config-name=NAME] [group.key=value ...]
-
-  --config-name=NAME  configs/NAME.yaml, beside the script or among the embedded
-  --config-path=DIR   look for NAME in another folder
-  group.key=value     a key that the file has; +group.key=value one that it has
-                      not; ++group.key=value either
-  -m                  a run for each combination of values with commas between,
-                      hydra.launcher.n_jobs=N of them side by side
-  hydra/launcher=     submitit_slurm: a cluster; submitit_local: processes of
-                      this machine; hydra.launcher.KEY=value, e.g. timeout_min
-  --cfg job           print the whole configuration, defaults included, and stop
-
-Groups, and where their keys stand, one comment a key with default and unit:
-  data                ssl_data/config.py
-  model               ssl_core/config/schema.py; of each method:
-                      ssl_core/methods/configs.py
-  optim hardware log  ssl_core/config/schema.py
-"""
+_RECIPE = re.compile(r"[\w./][\w./-]*")
 
 
 def main() -> None:
@@ -43,7 +30,7 @@ def main() -> None:
 
 
 def launch(method: type | None = None, *, data: type | None = None, report: bool = True) -> None:
-    """Run the whole command line for one's own method, or for ours.
+    """Train a method from the command line of the calling script, with recipes, overrides, sweeps and SLURM.
 
     Parameters
     ----------
@@ -53,17 +40,16 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         The dataclass of the ``data`` group, with ``open(batch_size, seed, rank, world_size)``. Default:
         :class:`ssl_data.DataConfig`.
     report : bool
-        Whether a run ends with a table and a figure (``log.report`` says otherwise for one run).
+        Whether a run ends with a table and a figure. ``log.report=false`` turns them off for one run.
 
     Notes
     -----
-    Configurations are looked for in ``configs/`` beside the calling script, then among the embedded ones; without
-    ``--config-name`` it is the embedded ``simclr_digits``. A launcher that is named (``hydra/launcher=submitit_slurm``)
-    submits, with or without ``-m``, and ``-m`` may stand anywhere. A sweep for which no launcher is named runs here, each
-    member in a process of its own, ``hydra.launcher.n_jobs`` at a time (``hydra/launcher=side_by_side``).
+    Recipes are looked for in ``configs/`` of the script's folder, then among those of the package; the default is
+    ``simclr_digits``. ``hydra/launcher=submitit_slurm`` submits, with or without ``-m``, and ``-m`` may be anywhere. A sweep
+    without a launcher runs on this machine, each run in its own process, ``hydra.launcher.n_jobs`` at a time.
 
-    A refused configuration ends the process with exit code 2 and one line; a run that cannot go on with the exit code
-    of its error (see ``ssl_core.errors``). In a notebook it raises a ConfigError that names what to call instead.
+    An invalid configuration ends the process with exit code 2 and one line; a run that fails, with the exit code of its
+    error (see ``ssl_core.errors``). In a notebook, a ConfigError names what to call instead.
     """
     if notebook_shell():
         name = method.__name__ if isinstance(method, type) else "MyIdea"
@@ -79,14 +65,37 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
             remember_source(kind)
     run_command(
         "simclr_digits",
-        HELP,
+        TRAIN,
         lambda composed: _run(composed, method, data, report),
         lambda error: error_message(error, data, method=method),
         lambda composed: plain_config(_config(composed, method, data, report)),
+        with_recipe_named,
         configured=lambda composed: _config(composed, method, data, report),
         method=method,
         keys=lambda: every_key(data, method),
     )
+
+
+def with_recipe_named(arguments: list[str]) -> list[str]:
+    """Return the arguments with a bare word as ``--config-name``: the name of a recipe, or the path of a YAML file.
+
+    Examples
+    --------
+    >>> with_recipe_named(["-m", "simclr_digits", "optim.lr=1,2"])
+    ['--config-name=simclr_digits', '-m', 'optim.lr=1,2']
+    """
+    pairs = list(zip(["", *arguments], arguments))
+    words = [each for before, each in pairs if _RECIPE.fullmatch(each) and before not in WITH_VALUE]
+    names = [each for each in arguments if each.startswith(("--config-name", "-cn"))]
+    if len(words) + len(names) > 1 and words:
+        raise ConfigError(f"{' '.join([*names, *words])}: expected one recipe, then group.key=value")
+    if not words:
+        return arguments
+    path = Path(words[0])
+    rest = [each for each in arguments if each != words[0]]
+    if path.suffix == ".yaml" and path.is_file():
+        return [f"--config-path={path.parent.absolute()}", f"--config-name={path.stem}", *rest]
+    return [f"--config-name={words[0]}", *rest]
 
 
 def _problem_with_method(method: Any) -> str | None:
@@ -129,7 +138,7 @@ def _config(composed: DictConfig, method: type | None, data: type | None, report
 
 def _run(composed: DictConfig, method: type | None, data: type | None, report: bool) -> dict[str, float]:
     config = _config(composed, method, data, report)
-    kind = method or method_class(config.model.name)  # here torch is imported: all that can be refused is by now
+    kind = method or method_class(config.model.name)  # imports torch; the configuration is valid by now
     from ssl_core.evaluation.final_report import fit_and_report
 
     return fit_and_report(kind(config))

@@ -1,7 +1,7 @@
-"""A contact sheet of what a model will see: the command line of ``runs/show_views.py`` and ``stable-ssl views``.
+"""Draw the views of a configuration as one picture: ``runs/show_views.py`` and ``stable-ssl views``.
 
-Rows are the first samples of a run's first epoch, columns the stored image and its views as the model gets them (but for the
-normalisation), with what was drawn for each below.
+Rows are the first samples of a run's first epoch, columns the stored image and its views before normalisation, with the
+parameters of each view below it.
 """
 
 from pathlib import Path
@@ -13,21 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import plain_config
+from ssl_launch.commands.help_texts import VIEWS
+from ssl_launch.commands.train import with_recipe_named
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.error_messages import error_message
 from ssl_launch.hydra_app.run_name import name_of
 
-HELP = """Draw its views: PROGRAM [--config-name=NAME] [key=value ...]
-
-The command line is that of training, and the keys of data are what counts, e.g.
-  --config-name=simclr_cifar10_sgd
-  ++data.views=byol ++data.size=64
-
-The file is <log.folder>/Views-<configuration>.png: a row for each of the first
-samples, a column for the stored image and one for each view, with what was
-drawn for it (crop, jitter, blur, ...) below.
-"""
 ROWS = 6
 INCHES = 1.9  # edge of a picture
 NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0}  # the colour jitter, in the order of its numbers
@@ -36,8 +28,8 @@ NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0}  # the col
 def show_views() -> None:
     """Draw, and print the name of the file."""
     run_command(
-        "simclr_digits", HELP, lambda composed: print(draw(_config(composed)).resolve()), error_message,
-        lambda composed: plain_config(_config(composed)),
+        "simclr_digits", VIEWS, lambda composed: print(draw(_config(composed)).resolve()), error_message,
+        lambda composed: plain_config(_config(composed)), with_recipe_named,
     )  # fmt: skip
 
 

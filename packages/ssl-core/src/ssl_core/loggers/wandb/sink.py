@@ -48,7 +48,7 @@ class WandbSink:
         if log.wandb == "online" and "WANDB_API_KEY" not in os.environ and not _has_login():
             raise ConfigError(
                 "log.wandb='online': no wandb login was found; run `wandb login`, or set log.wandb=offline and upload later "
-                f"with `ssl-core sync-wandb {folder.path}`"
+                f"with `stable-ssl sync-wandb {folder.path}`"
             )
         self.folder = folder
         self.mode = log.wandb
@@ -108,7 +108,7 @@ class WandbSink:
     def _warn(self, problem: str) -> None:
         self._warned = True
         _message.warning(
-            "wandb: %s; the run continues, and `ssl-core sync-wandb %s` uploads what is missing",
+            "wandb: %s; the run continues, and `stable-ssl sync-wandb %s` uploads what is missing",
             problem,
             self.folder.path,
         )

@@ -1,32 +1,37 @@
-"""``ssl-core sync-wandb``: upload run folders to wandb, or the steps that are missing there."""
+"""``stable-ssl sync-wandb``: upload run folders to wandb, or the steps that are missing there."""
 
-import argparse
 import glob
 import importlib.util
 import sys
 import threading
+from collections.abc import Sequence
 
 from ssl_core.loggers.wandb.upload import upload
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import is_worked_in
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a run folder, or a pattern such as 'outputs/*'")
-    parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for each request to the server (%(default)g)"
-    )
+def sync(patterns: Sequence[str], timeout: float) -> int:
+    """Upload run folders; print one line for each.
 
+    Parameters
+    ----------
+    patterns : sequence of str
+        Run folders, or patterns such as ``outputs/*``.
+    timeout : float
+        Seconds for each request to the server.
 
-def run(arguments: argparse.Namespace) -> int:
-    """Upload each folder; return 0 if everything has arrived, 1 if not, 2 if there is no login or no server."""
+    Returns
+    -------
+    int
+        0 if everything has arrived, 1 if not, 2 if there is no login or no server.
+    """
     if importlib.util.find_spec("wandb") is None:
         print("sync-wandb: wandb is not installed; pip install 'ssl-core[wandb]'", file=sys.stderr)
         return 2
     worst = 0
-    for path in [path for pattern in arguments.folders for path in (sorted(glob.glob(pattern)) or [pattern])]:
-        code, sentence = _sync(RunFolder(path), arguments.timeout)
+    for path in [path for pattern in patterns for path in (sorted(glob.glob(pattern)) or [pattern])]:
+        code, sentence = _sync(RunFolder(path), timeout)
         print(f"{path}: {sentence}", file=sys.stderr if code else sys.stdout, flush=True)
         worst = max(worst, code)
         if code == 2:  # the next folder would end in the same way

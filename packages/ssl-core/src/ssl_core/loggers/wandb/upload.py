@@ -1,8 +1,8 @@
 """Upload a run folder to wandb: its metrics, images and files.
 
 ``python3 -m ssl_core.loggers.wandb.upload FOLDER MODE`` is the process that a run starts (sink.py): it follows
-``metrics.jsonl`` until "finish" arrives on stdin. ``ssl-core sync-wandb`` uploads a folder once. Both send only the steps that
-the server does not have.
+``metrics.jsonl`` until "finish" arrives on stdin. ``stable-ssl sync-wandb`` uploads a folder once. Both send only the steps
+that the server does not have.
 """
 
 import glob

@@ -1,0 +1,69 @@
+"""``stable-ssl list``: names that a configuration or a program can use, with one line each."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+KINDS = ("methods", "backbones", "losses", "datasets", "recipes")
+
+
+def print_catalog(kinds: Sequence[str], as_json: bool) -> None:
+    """Print the names of some kinds."""
+    found = {kind: catalog(kind) for kind in kinds}
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    columns = shutil.get_terminal_size().columns
+    for kind, lines in found.items():
+        print(f"{kind}:")
+        width = max(map(len, lines))
+        for name, line in lines.items():
+            first = f"  {name:{width}}  "
+            print(textwrap.fill(line, columns, initial_indent=first, subsequent_indent=" " * len(first)))
+
+
+def catalog(kind: str) -> dict[str, str]:
+    """Return name -> one line, of one of :data:`KINDS`."""
+    if kind == "methods":
+        from ssl_core.methods import METHODS, method_class
+
+        return {name: _first_line(method_class(name)) for name in METHODS}
+    if kind == "backbones":
+        return _backbones()
+    if kind == "losses":
+        import ssl_losses
+
+        return {name: _first_line(getattr(ssl_losses, name)) for name in ssl_losses.LOSSES}
+    if kind == "datasets":
+        from ssl_data.config import DATASETS
+
+        return dict(DATASETS)
+    return {
+        path.stem: path.read_text().splitlines()[0].lstrip("# ") for path in recipe_files() if path.stem != "evaluation"
+    }
+
+
+def recipe_files() -> list[Path]:
+    """Return the recipes of the working directory's ``configs/`` and of the package."""
+    folders = Path("configs"), Path(__file__).parents[1] / "configs"
+    return list({path.stem: path for folder in folders[::-1] for path in sorted(folder.glob("*.yaml"))}.values())
+
+
+def _backbones() -> dict[str, str]:
+    import torch
+
+    from ssl_core.backbones import backbone_names, build_backbone
+
+    lines = {}
+    for name in backbone_names():
+        with torch.device("meta"):  # shapes only
+            model = build_backbone(name, (3, 32, 32))
+        millions = sum(each.numel() for each in model.parameters()) / 1e6
+        lines[name] = f"{model.num_features} features, {millions:.1f} million parameters"
+    return {**lines, "timm/NAME": "any model of timm, e.g. timm/convnext_tiny, if timm is installed"}
+
+
+def _first_line(described: object) -> str:
+    return (described.__doc__ or "").strip().splitlines()[0]

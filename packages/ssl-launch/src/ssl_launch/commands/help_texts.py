@@ -1,0 +1,51 @@
+"""What ``--help`` prints for the commands that Hydra parses. PROGRAM is replaced by what was typed."""
+
+TRAIN = """Train: PROGRAM [NAME] [group.key=value ...]
+
+  NAME                a recipe of `stable-ssl list recipes` or ./configs, or a
+                      path, FILE.yaml; --config-name=NAME is the same. Default:
+                      simclr_digits
+  --config-path=DIR   look for NAME in another folder
+  group.key=value     set a key, e.g. optim.lr=0.1; ++group.key=value as well
+  -m                  one run for each combination of comma-separated values,
+                      hydra.launcher.n_jobs=N of them side by side
+  hydra/launcher=     submitit_slurm: a cluster; submitit_local: processes of
+                      this machine; hydra.launcher.KEY=value, e.g. timeout_min
+  --cfg job           print the whole configuration, defaults included, and stop
+
+Groups, and the file that documents their keys:
+  data                ssl_data/config.py
+  model               ssl_core/config/schema.py; methods: ssl_core/methods
+  optim hardware log  ssl_core/config/schema.py
+"""
+
+EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
+
+  run=RUN             a run, here or in outputs/; the file of a checkpoint; or a
+                      quoted pattern of runs. stable-ssl eval takes RUN alone
+  backbone=NAME       instead of a run: a backbone with weights=FILE or random
+                      ones, on ++data.KEY=value: a baseline, in log.folder
+  checkpoint=         newest (default), all, or the number of a step
+  eval=               the protocol: standard (default), full or finetune
+  eval.KEY=value      change one key of it, e.g. eval.draws=10
+  device=             auto (default), cpu or cuda
+  view_samples=       training images whose views are embedded; 0: none
+  --method FILE.py:MyIdea, --data FILE.py:MyData
+                      user-defined classes whose files have moved
+  --watch             evaluate the checkpoints of a run in progress
+  hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
+  --cfg job           print the whole configuration, defaults included, and stop
+
+The numbers are printed and written to RUN/eval/. The keys of a protocol, with
+default and unit: ssl_eval/protocol.py
+"""
+
+VIEWS = """Draw the views of a recipe: PROGRAM [NAME] [group.key=value ...]
+
+The command line is that of training; only the keys of data matter, e.g.
+  simclr_cifar10_sgd data.views=byol data.size=64
+
+The file is <log.folder>/Views-<recipe>.png: one row for each of the first
+samples, one column for the stored image and one for each view, with the
+parameters of the view (crop, jitter, blur, ...) below it.
+"""
