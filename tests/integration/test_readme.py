@@ -1,8 +1,7 @@
-"""Every command of the README is executed; a new one that this test does not know fails it.
+"""Every command of the README is executed; a command that this test does not know fails it.
 
-Training commands run as they are written, made small by overrides at their end. Where a line names SLURM's launcher, the
-local one of the same plugin takes its place and the keys that only SLURM has are left out. The two set-up lines are those
-of CI: running them here would run this test again.
+Overrides at the end make training commands small. The local launcher replaces that of SLURM, and the keys that only SLURM
+has are left out. The two lines for set-up and tests are those of CI: running them here would run this test again.
 """
 
 import os
@@ -19,6 +18,15 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.rst").read_text()
 SLURM_ONLY = ("hydra.launcher.partition", "hydra.launcher.gpus_per_task")
+# What a command about runs prints, and overrides that make it small
+EXPECTED = {
+    "ls": "finished", "eval": ".json", "report": "table.md", "list": "simclr", "views": ".png", "resume": "has finished",
+    "watch": "1 finished",
+}  # fmt: skip
+CHANGES = {
+    "eval simclr_digits eval=finetune": ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"],
+    "eval backbone=resnet9 ++data.size=16": ["++model.backbone_options={width: 4}", "view_samples=0", "eval.few=[]"],
+}
 pytestmark = pytest.mark.slow
 
 
@@ -28,7 +36,7 @@ def blocks(language):
 
 
 def commands():
-    """Return ``(folder, command)`` for every line of the bash blocks, joined where they go on."""
+    """Return ``(folder, command)`` for every command of the bash blocks."""
     for block in blocks("bash"):
         folder = ROOT
         for line in block.replace("\\\n", " ").splitlines():
@@ -76,8 +84,16 @@ def small(outputs):
     ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, images):
+    """Return a working directory whose ``outputs/`` has the run ``simclr_digits``, made small."""
+    place = tmp_path_factory.mktemp("trained")
+    run(["stable-ssl", "train", "simclr_digits", *small("outputs"), "++log.run=simclr_digits"], place, images)
+    return place
+
+
 @pytest.mark.parametrize(("folder", "command"), COMMANDS, ids=[command[:70] for _, command in COMMANDS])
-def test_command(folder, command, outputs, images):
+def test_command(folder, command, outputs, images, trained):
     if "hatch==" in command:
         assert command.startswith(
             "python3 -m venv .venv && .venv/bin/pip install hatch==1.18.2 && .venv/bin/hatch run "
@@ -92,50 +108,28 @@ def test_command(folder, command, outputs, images):
         words = [word for word in words if word != "-e"]
         dry = [sys.executable, "-m", "uv", *words[:2], "--dry-run", "--no-index", "--no-build-isolation", *words[2:]]
         run([*dry, "--python", sys.executable], folder, images)
-    elif words[:2] == ["ssl-eval", "report"]:
-        run([*words[:2], str(outputs)], folder, images)
-        assert (outputs / "report" / "table.md").exists()
-    elif words[:2] == ["ssl-eval", "watch"]:
-        assert "1 finished" in run(
-            [*words[:2], str(outputs / str(COMMANDS.index((folder, "python3 main.py")))), *words[3:]], folder, images
-        )
-    elif words[:2] == ["stable-ssl", "ls"]:
-        assert "finished" in run([*words[:2], str(outputs)], folder, images)
-    elif words[:2] == ["stable-ssl", "resume"]:
-        [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).glob("*")
-        assert "has finished" in run([*words[:2], str(trained)], folder, images)
-    elif words[:2] == ["python3", "eval.py"]:
-        words = shlex.split(command, comments=True)
-        [trained] = (outputs / str(COMMANDS.index((folder, "python3 main.py")))).iterdir()
-        changes = ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"] if "eval=finetune" in words else []
-        if "backbone=resnet9" in words:
-            trained = outputs / "baselines"
-            changes = [
-                f"++log.folder={trained}",
-                "++model.backbone_options={width: 4}",
-                "view_samples=0",
-                "eval.few=[]",
-            ]
-        words = [word.replace("outputs/simclr_digits", str(trained)) for word in words]
-        said = run([sys.executable, *words[1:], *changes], folder, images)
-        assert re.search(rf"{trained}.*/eval/{'finetune' if 'eval=finetune' in words else 'standard'}\.json", said)
-    elif words[0] == "python3":
+    elif words[:2] == ["stable-ssl", "train"] or words[0] == "python3":
         words = [word for word in words if not word.startswith(SLURM_ONLY)]
         words = [
             word.replace("submitit_slurm", "submitit_local").replace("=ROOT", f"={images}/cifar10") for word in words
         ]
         own = outputs / str(COMMANDS.index((folder, command)))  # a folder for each command: some have the same name
-        run([sys.executable, *words[1:], *small(own)], folder, images)
-        if words[1].endswith("show_views.py"):
-            [sheet] = own.glob("*.png")
-            assert Image.open(sheet).convert("L").getextrema() == (0, 255)
-            return
+        start = [sys.executable, *words[1:]] if words[0] == "python3" else words
+        run([*start, *small(own)], folder, images)
         assert len(list(own.glob("*/summary.json"))) == (3 if "2,5,10" in command else 1)
+    elif words[0] == "stable-ssl":
+        words = shlex.split(command, comments=True)
+        printed = run([*words, *CHANGES.get(" ".join(words[1:]), [])], trained, images)
+        assert EXPECTED[words[1]] in printed
+        if words[1] == "views":
+            [sheet] = (trained / "outputs").glob("*.png")
+            assert sheet.name == "Views-simclr_cifar10_sgd.png"
+            assert Image.open(sheet).convert("L").getextrema() == (0, 255)
     else:
         raise AssertionError(f"README.rst has a command that no test runs: {command}")
 
 
-def test_the_idea_of_the_readme_trains(tmp_path, images):
+def test_method_of_the_readme_trains(tmp_path, images):
     [code] = [block for block in blocks("python") if "class MyIdea" in block]
     (tmp_path / "my_idea.py").write_text(code)
     run(
@@ -152,7 +146,7 @@ def test_every_python_block_is_known():
     assert len(blocks("python")) == 1
 
 
-def test_every_file_that_the_readme_points_at_exists():
+def test_files_linked_in_the_readme_exist():
     for target in re.findall(r"<((?:packages|runs)/[^>]+)>`_|image:: (\S+)|\.\. _[\w-]+: (packages/\S+)", TEXT):
         path = next(part for part in target if part)
         assert (ROOT / path).exists(), path
