@@ -1,15 +1,11 @@
-"""GradCache against the gradient of the whole batch at once, in float64."""
+"""GradCache against the gradient of the whole batch at once, in float64. On several ranks: ``test_distributed.py``."""
 
-import subprocess
-import sys
-from pathlib import Path
-
-import grad_cache_ranks
 import pytest
 import torch
+from ranks import encoders
 from torch import nn
 
-from ssl_losses import CLIPLoss, grad_cache, negative_cosine_similarity, nt_xent, supcon
+from ssl_losses import grad_cache, negative_cosine_similarity, nt_xent, supcon
 
 
 def flat_gradient(*modules):
@@ -69,7 +65,7 @@ def test_running_statistics_see_the_batch_once():
 
 
 def test_two_encoders_and_a_criterion_that_learns():
-    images, texts, criterion, x, y = grad_cache_ranks.setting()
+    images, texts, criterion, x, y = encoders()
     grad_cache([images, texts], [x, y], criterion, chunk_size=5)
     found = flat_gradient(images, texts, criterion)
     for module in (images, texts, criterion):
@@ -113,21 +109,6 @@ def test_target_is_embedded_once():
     student.zero_grad()
     negative_cosine_similarity(student(a), teacher(b)).backward()
     assert_near(found, flat_gradient(student))
-
-
-def test_ranks_are_one_process_on_the_concatenated_batch(tmp_path):
-    """Two real ranks (gloo) under DistributedDataParallel. Oracle: one process, the whole batch at once."""
-    script = Path(__file__).with_name("grad_cache_ranks.py")
-    run = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    images, texts, criterion, x, y = grad_cache_ranks.setting()
-    loss = criterion(images(x), texts(y))
-    loss.backward()
-    assert isinstance(criterion, CLIPLoss)
-    for rank in range(grad_cache_ranks.WORLD_SIZE):
-        found = torch.load(tmp_path / f"out.{rank}", weights_only=True)
-        assert found["loss"].item() == pytest.approx(loss.item(), rel=1e-10)
-        assert_near(torch.cat([g.flatten() for g in found["gradients"]]), flat_gradient(images, texts, criterion))
 
 
 def test_bad_arguments_raise():

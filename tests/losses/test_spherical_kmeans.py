@@ -1,4 +1,4 @@
-"""Spherical k-means. Oracle: the two steps as loops over rows and centroids; ranks are in ``test_ragged_ranks``."""
+"""Spherical k-means. Oracle: the two steps as loops over rows and centroids; on several ranks: ``test_distributed.py``."""
 
 import pytest
 import torch
