@@ -7,7 +7,7 @@ import torch
 
 from ssl_core import BaseModel, ConfigError, RunFolder
 from ssl_core.methods import SimCLR
-from ssl_core.methods.configs import SimCLRConfig
+from ssl_core.methods.simclr import SimCLRConfig
 
 IMAGES = torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -279,7 +279,7 @@ WRONG = [
     ("report outputs --otu x", "stable-ssl report: No such option '--otu'; did you mean '--out'?"),
     ("watch outputs --onec", "stable-ssl watch: No such option '--onec'; did you mean '--once'?"),
     ("train --confg-name=quick", "--confg-name: unknown option; did you mean '--config-name'?"),
-    ("train quik", "--config-name=quik: there is no such configuration; did you mean 'quick'?"),
+    ("train quik", "--config-name=quik: no such configuration; did you mean 'quick'?"),
     ("train quick simclr_digits", "quick simclr_digits: expected one recipe, then group.key=value"),
     ("train --cfg jbo", "argument --cfg/-c: invalid choice: 'jbo'; did you mean 'job'?"),
     ("train ++optim.lrr=1", "optim.lrr: unknown key; did you mean 'optim.lr'?"),

@@ -1,25 +1,28 @@
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
+from ssl_launch import launch
+from ssl_launch.commands.train import _config
 from ssl_launch.hydra_app.arguments import normalize_arguments
-from ssl_launch.hydra_app.build_config import build_config
+from ssl_launch.hydra_app.run_name import name_of
 
 
 @pytest.mark.parametrize("at", range(3))
-def test_m_may_stand_anywhere(at):
+def test_m_may_be_anywhere(at):
     arguments = ["a=1", "b=2"]
     arguments.insert(at, "-m")
     assert normalize_arguments(arguments, Path(".")) == ["-m", "a=1", "b=2"]
 
 
-def test_options_with_their_values_may_stand_anywhere_as_well():
+def test_options_with_values_may_be_anywhere():
     arguments = ["a=1", "--config-name", "mine", "b=2", "-c", "job", "--config-dir=x", "c=-m"]
     tidied = ["--config-name", "mine", "-c", "job", "--config-dir=x", "a=1", "b=2", "c=-m"]
     assert normalize_arguments(arguments, Path(".")) == tidied
 
 
-def test_a_relative_config_path_is_that_of_the_script_or_of_here(tmp_path, monkeypatch):
+def test_relative_config_path_starts_here_or_at_the_script(tmp_path, monkeypatch):
     (tmp_path / "script" / "configs").mkdir(parents=True)
     (tmp_path / "here" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
@@ -28,20 +31,7 @@ def test_a_relative_config_path_is_that_of_the_script_or_of_here(tmp_path, monke
     assert normalize_arguments(["--config-path=mine"], script) == [f"--config-path={tmp_path / 'here' / 'mine'}"]
 
 
-def test_keys_of_another_method_come_along_with_its_file_but_are_refused_when_typed():
-    from ssl_core import BaseModel, ConfigError
-
-    class Mine(BaseModel):
-        pass
-
-    composed = {"model": {"name": "simclr", "backbone": "resnet9", "temperature": 0.3, "projector": [8]}}
-    config = build_config(composed, [], Mine)
-    assert (config.model.name, config.model.backbone) == ("Mine", "resnet9")
-    with pytest.raises(ConfigError, match=r"model\.temperature: unknown key"):
-        build_config(composed, ["++model.temperature=0.3"], Mine)
-
-
-def test_a_launcher_key_that_plus_plus_puts_past_hydra_is_named_as_well(tmp_path):
+def test_launcher_key_that_only_submitit_checks_is_named(tmp_path):
     """Oracle: the error that submitit itself raises."""
     from submitit import AutoExecutor
 
@@ -52,29 +42,10 @@ def test_a_launcher_key_that_plus_plus_puts_past_hydra_is_named_as_well(tmp_path
     assert error_message(caught.value) == (
         "hydra.launcher.timeoutmin: unknown key; did you mean 'hydra.launcher.timeout_min'?"
     )
-    assert error_message(NameError("name 'x' is not defined")) is None  # somebody's bug
+    assert error_message(NameError("name 'x' is not defined")) is None  # a bug
 
 
-def test_several_problems_are_counted():
-    from ssl_core import ConfigError
-
-    with pytest.raises(ConfigError, match=r"optim\.lr=-1: .*\(and 2 more: optim\.epoch, log\.levle\)"):
-        build_config({"optim": {"lr": -1, "epoch": 3}, "log": {"levle": 1}}, [])
-
-
-def test_a_config_cannot_name_a_function():
-    from ssl_core import ConfigError
-
-    for group in (
-        {"model": {"_target_": "os.system"}},
-        {"optim": {"_target_": "os.system"}},
-        {"_target_": "os.system"},
-    ):
-        with pytest.raises(ConfigError, match="_target_"):
-            build_config(group, [])
-
-
-def test_launch_of_something_else_is_one_line(capsys):
+def test_launch_of_a_wrong_object_is_one_line(capsys):
     from ssl_core import BaseModel
     from ssl_launch import launch
 
@@ -96,11 +67,60 @@ def test_launch_of_something_else_is_one_line(capsys):
         assert capsys.readouterr().err.startswith(line)
 
 
-def test_batch_that_a_method_cannot_train_with_is_refused():
-    from ssl_core import ConfigError
+@pytest.fixture
+def configurations(monkeypatch, tmp_path):
+    """Return a function that runs a command line in an empty folder and returns the configuration of each run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    found = []
+    monkeypatch.setitem(launch.__globals__, "_run", lambda composed, *rest: found.append(_config(composed, *rest)))
 
-    for model, batch_size in (("simclr", 1), ("w_mse", 64)):
-        with pytest.raises(ConfigError, match=rf"^optim\.batch_size={batch_size}: "):
-            build_config({"model": {"name": model}, "optim": {"batch_size": batch_size}}, [])
-    with pytest.raises(ConfigError, match=r"^model\.temperature=1e-30: expected a number, at least 1e-06"):
-        build_config({"model": {"temperature": 1e-30}}, [])
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", [str(tmp_path / "main.py"), *arguments])
+        GlobalHydra.instance().clear()
+        launch()
+        return [found.pop(0) for _ in range(len(found))]
+
+    return run
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optim.lr", 0.5),  # simclr_digits has it
+        ("optim.momentum", 0.5),  # and has not
+        ("model.backbone_options.width", 8),
+        ("optim.freeze.backbone.stem", 2),
+        ("data.fraction", 0.5),
+    ],
+)
+def test_known_key_is_set_with_any_prefix(configurations, plus, key, value):
+    [config] = configurations(f"{plus}{key}={value}")
+    group, *names = key.split(".")
+    found = getattr(config, group)
+    for name in names:
+        found = found[name] if isinstance(found, dict) else getattr(found, name)
+    assert found == value
+    assert config.log.run == name_of(["simclr_digits"], [f"{key}={value}"])
+
+
+def test_key_of_a_method_named_on_the_same_line_is_set(configurations):
+    [config] = configurations("model.name=vicreg", "model.invariance=3")
+    assert (config.model.name, config.model.invariance, config.model.projector) == ("vicreg", 3.0, [256, 64])
+
+
+def test_sweep_over_keys_that_the_file_does_not_have(configurations, tmp_path):
+    sweep = ["-m", "hydra/launcher=basic", "optim.momentum=0.5,0.9", "model.backbone_options.width=4,8"]
+    found = [(config.optim.momentum, config.model.backbone_options) for config in configurations(*sweep)]
+    assert found == [(momentum, {"width": width}) for momentum in (0.5, 0.9) for width in (4, 8)]
+    (tmp_path / "configs" / "mine.yaml").write_text(
+        "defaults: [simclr_digits, {override hydra/launcher: basic}, _self_]\n"
+        "hydra: {sweeper: {params: {optim.momentum: '0.1,0.2'}}}\n"
+    )
+    assert [config.optim.momentum for config in configurations("--config-name=mine")] == [0.1, 0.2]
+
+
+def test_key_can_be_removed_from_the_file(configurations):
+    [config] = configurations("~model.backbone_options")
+    assert config.model.backbone_options == {}

@@ -135,53 +135,14 @@ def test_ones_own_method_from_any_folder(tmp_path):
         assert summary["status"] == "finished"
 
 
-BAD = [
-    (["++optim.lrr=2"], "optim.lrr: unknown key; did you mean 'optim.lr'?"),
-    (["optim.lrr=2"], "optim.lrr: unknown key; did you mean 'optim.lr'?"),
-    (
-        ["optim.momentum=0.5"],
-        "optim.momentum: the configuration file does not have this key; write ++optim.momentum=VALUE",
-    ),
-    (["++model.backbone=resnet19"], "model.backbone='resnet19': expected one of 'resnet9', "),
-    (["++data.dataset=CIFAR11"], "data.dataset='CIFAR11': expected one of "),
-    (["++data.dataset=ImageFolder", "++data.root=/nowhere"], "data.root='/nowhere': there is no such folder"),
-    (
-        ["--config-name=simclr_digit"],
-        "--config-name=simclr_digit: there is no such configuration; did you mean 'simclr_digits'?",
-    ),
-    (["++optim.batch_size=25.5"], "optim.batch_size=25.5: expected a whole number, at least 1"),
-    (["just words"], "just words: expected group.key=value"),
-    (["model=resnet"], "model='resnet': model is a group of keys, e.g. model.name=..."),
-    (["model.projector=[-5]"], "model.projector=[-5]: expected the widths of at least one layer, each at least 1"),
-    (["--config-path=nowhere"], f"--config-path={RUNS / 'nowhere'}: there is no such folder"),
-    (
-        ["hydra/launcher=submitit_slrum"],
-        "hydra/launcher=submitit_slrum: there is no such choice; did you mean 'submitit_slurm'?",
-    ),
-    (
-        ["hydra.launcher.timeout_min=3"],
-        "hydra.launcher.timeout_min: the launcher does not have this key; name one that has it, e.g. "
-        "hydra/launcher=submitit_slurm",
-    ),
-    (
-        ["hydra/launcher=submitit_local", "hydra.launcher.timeoutmin=3"],
-        "hydra.launcher.timeoutmin: unknown key; did you mean 'hydra.launcher.timeout_min'?",
-    ),
-    (["hydra/launcher=submitit_local", "++hydra.launcher.timeout_min=x"], "hydra.launcher.timeout_min=x: Value 'x' of"),
-    (["++optim.lr=1,2"], "++optim.lr=1,2: several values: -m makes a run of each, ++optim.lr=[1,2] a list of them"),
-    (["hydra.launcher.n_job=2"], "hydra.launcher.n_job: unknown key; did you mean 'hydra.launcher.n_jobs'?"),
-    (
-        ["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2"],
-        "hydra.launcher.n_jobs: the launcher does not have this key; name one that has it, e.g. hydra/launcher=side_by_side",
-    ),
-]
-
-
-@pytest.mark.parametrize(("arguments", "line"), BAD)
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, line):
+@pytest.mark.parametrize(
+    "arguments",
+    [["optim.lrr=2"], ["model.temprature=2"], ["hydra.launcher.n_job=2"], ["data.dataset=ImageFolder", "data.root=/x"]],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments):
+    """In processes. ``error_messages.txt`` has the sentences of many more."""
     result = command(tmp_path / "out", *arguments)
     assert result.returncode == 2
-    assert result.stderr.startswith(line)
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 

@@ -1,8 +1,8 @@
-"""The errors that a run can name. Each carries the exit code that the command line ends with."""
+"""The errors of ssl-core. Each has the exit code of the command line."""
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,65 @@ class _OneLine:
 
 
 class ConfigError(_OneLine, ValueError):
-    """A key, a value or a combination that cannot be: the message names key, value and what is allowed."""
+    """An unknown key, a wrong value or a combination of values that is not allowed.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong, where ``expected`` does not say it; without ``key``, the whole sentence.
+    key : str
+        The key, e.g. ``"optim.lr"``.
+    value : Any
+        The received value. Default: none is shown.
+    expected : str or sequence of str
+        What is allowed; a sequence holds the names to choose from.
+    suggestion : str, optional
+        The nearest valid key or value.
+
+    Attributes
+    ----------
+    reason, key, value, expected, suggestion
+        As given; ``value`` is ``...`` if there is none.
+
+    Examples
+    --------
+    >>> print(ConfigError(key="optim.lr", value=-1.0, expected="a number, at least 0"))
+    optim.lr=-1.0: expected a number, at least 0
+    >>> print(ConfigError(key="hardware.device", value="CPU", expected=["cpu", "cuda"], suggestion="cpu"))
+    hardware.device='CPU': expected one of 'cpu', 'cuda'; did you mean 'cpu'?
+    >>> print(ConfigError("unknown key", key="optim.lrr", suggestion="optim.lr"))
+    optim.lrr: unknown key; did you mean 'optim.lr'?
+    """
 
     exit_code = 2
+
+    def __init__(
+        self,
+        reason: str = "",
+        *,
+        key: str = "",
+        value: Any = ...,
+        expected: str | Sequence[str] = "",
+        suggestion: str | None = None,
+    ) -> None:
+        self.reason, self.key, self.value, self.expected, self.suggestion = reason, key, value, expected, suggestion
+        choices = expected if isinstance(expected, str) else f"one of {', '.join(map(repr, expected))}" * bool(expected)
+        parts = [
+            reason,
+            f"expected {choices}" if choices else "",
+            f"did you mean {suggestion!r}?" if suggestion else "",
+        ]
+        subject = key if value is ... else f"{key}={str(value).lower() if isinstance(value, bool) else repr(value)}"
+        super().__init__(f"{subject}: " * bool(key) + "; ".join(filter(None, parts)))
+
+    @classmethod
+    def raise_first(cls, errors: "Sequence[ConfigError]") -> None:
+        """Raise the first of the errors, if there is one; its sentence names the keys of the others."""
+        if errors:
+            first, *others = errors
+            if others:
+                first.args = (f"{first} (and {len(others)} more: {', '.join(each.key for each in others)})",)
+            raise first
 
 
 class RunError(_OneLine, RuntimeError):

@@ -68,7 +68,9 @@ class DataLoaders:
 class DataConfig:
     """The ``data`` group: data set, views and their loading."""
 
-    dataset: str = field(default="digits", metadata={"choices": tuple(DATASETS)})  # digits are embedded; others are in root
+    dataset: str = field(
+        default="digits", metadata={"choices": tuple(DATASETS)}
+    )  # digits are embedded; others are in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;

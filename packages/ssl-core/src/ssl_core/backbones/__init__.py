@@ -1,4 +1,4 @@
-"""Backbones by name: images ``(N, C, H, W)`` in, features ``(N, num_features)`` out. No torch until one is built."""
+"""Backbones by name: images ``(N, C, H, W)`` in, features ``(N, num_features)`` out."""
 
 from ssl_core.backbones.registry import backbone_names, build_backbone, check_backbone, is_of_timm
 

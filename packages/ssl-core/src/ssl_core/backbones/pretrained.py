@@ -1,44 +1,46 @@
-"""torchvision's own weights, by their names, from its cache or from where it publishes them."""
+"""The weights that torchvision publishes, by name, from torch's cache or downloaded."""
 
 from pathlib import Path
 
 import torch
 
-from ssl_core.config.validation import suggest_key
+from ssl_core.config.suggestion import unknown_name
 from ssl_core.errors import ConfigError
 
 
 def published_weights(backbone: str, name: str) -> Path:
-    """Return the file of weights that torchvision publishes for a backbone, fetched where it is not in torch's cache.
+    """Return the file of weights that torchvision publishes for a backbone; download it if it is not in torch's cache.
 
     Parameters
     ----------
     backbone : str
         A name of torchvision, e.g. ``resnet50``.
     name : str
-        As torchvision calls them: ``DEFAULT``, ``IMAGENET1K_V1``, ... The file is checked against the digest in its name.
+        A name of torchvision: ``DEFAULT``, ``IMAGENET1K_V1``, ... The file is checked against the digest in its name.
 
     Raises
     ------
     ConfigError
-        (a ValueError) If torchvision has no such backbone or weights, or nothing answers where they are.
+        (a ValueError) If torchvision has no such backbone or weights, or they cannot be downloaded.
     """
     from torchvision.models import get_model_weights
 
     try:
         entries = get_model_weights(backbone).__members__
     except ValueError as error:
-        raise ConfigError(f"weights={name!r}: torchvision publishes none for {backbone!r}; give a file") from error
-    if name not in entries:
         raise ConfigError(
-            f"weights={name!r}: there is no such file, and torchvision has none{suggest_key(name, entries)}"
-        )
+            f"torchvision publishes no weights for {backbone!r}", key="weights", value=name, expected="a file"
+        ) from error
+    if name not in entries:
+        raise unknown_name("weights", name, entries, "no such file, and no such weights of torchvision")
     entry = entries[name]
     try:
         entry.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network; a download that is not what its digest says
+    except (OSError, RuntimeError) as error:  # no network, or a download with the wrong digest
         raise ConfigError(
-            f"weights={name!r}: {entry.url} cannot be fetched ({error}); without a network give a file, e.g. "
-            f"weights={Path(entry.url).name}"
+            f"{entry.url} cannot be downloaded ({error})",
+            key="weights",
+            value=name,
+            expected=f"without a network, a file, e.g. weights={Path(entry.url).name}",
         ) from error
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name

@@ -1,86 +1,82 @@
-"""From a name to a backbone. Only the family that is asked for is imported, and nothing to check a configuration."""
+"""Build a backbone from its name: ours, torchvision's resnets, or any model of timm."""
 
+import inspect
 import os
-from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, get_type_hints
 
-from ssl_core.backbones.timm_names import is_timm, timm_names
+from torch import nn
+
+from ssl_core.backbones.resnet9 import resnet9
+from ssl_core.backbones.timm_model import is_timm_model, timm_model, timm_names
+from ssl_core.backbones.torchvision_resnet import torchvision_names, torchvision_resnet
+from ssl_core.backbones.vit import vit_small, vit_tiny
 from ssl_core.config.suggestion import close_names
+from ssl_core.config.validation import validate_value
 from ssl_core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from torch import nn
-
-# Written down so that a configuration is checked without importing torchvision; a test compares it with torchvision's.
-_TORCHVISION = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
-)
-# name -> (module of this package, function)
-_HOME = {
-    "resnet9": ("resnet9", "resnet9"),
-    **dict.fromkeys(_TORCHVISION, ("torchvision_resnet", "torchvision_resnet")),
-    "vit_tiny": ("vit", "vit_tiny"),
-    "vit_small": ("vit", "vit_small"),
-}
-# name -> option -> what it may be: the keyword-only parameters of the function, written down for the same reason
-_VIT = {"patch_size": int | None, "pool": Literal["class", "mean"]}
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "resnet9": {"width": int},
-    **{name: {"zero_init_residual": bool} for name in _TORCHVISION},
-    "vit_tiny": _VIT,
-    "vit_small": _VIT,
-}
+# name -> function of (name, image_shape); its keyword-only parameters are the options
+OURS: dict[str, Callable[..., nn.Module]] = {"resnet9": resnet9, "vit_tiny": vit_tiny, "vit_small": vit_small}
 _TIMM = "timm/"
 
 
+@cache
 def backbone_names() -> tuple[str, ...]:
-    """Return the names that are always there, without importing torch: ours and torchvision's, not timm's."""
-    return tuple(_HOME)
+    """Return our names and, if torchvision is installed, its resnets; without the names of timm."""
+    return (*OURS, *torchvision_names())
 
 
 def is_of_timm(name: str) -> bool:
-    """Say whether a name is timm's to build, if anybody's: one that is none of ours."""
-    return name not in _HOME
+    """Return whether a name can only be a model of timm."""
+    return name not in OURS and name not in backbone_names()
 
 
 def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """Refuse what :func:`build_backbone` would refuse whatever the images. Imports neither torch nor timm.
+    """Raise a ConfigError for what :func:`build_backbone` does not accept for any image.
 
     Raises
     ------
     ConfigError
-        If the name is neither ours nor timm's, or for an option that ours does not have or a value that it cannot have;
-        timm's options are timm's to refuse.
+        For an unknown name, and for an unknown option or a wrong value of ours and torchvision's; the options of timm are
+        checked by timm.
     """
-    if name not in _HOME:
+    if is_of_timm(name):
         _check_timm(name)
-    elif options:
-        _check_options(name, options)
+        return
+    build = OURS.get(name, torchvision_resnet)
+    hints = get_type_hints(build)
+    known = [each.name for each in inspect.signature(build).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    for option, value in (options or {}).items():
+        key = f"model.backbone_options.{option}"
+        if option not in known:
+            near = close_names(option, known)
+            raise ConfigError(
+                f"model.backbone={name!r} has no such option (~model.backbone_options on a command line removes those of the "
+                "file)",
+                key=key,
+                value=value,
+                expected=known,
+                suggestion=near[0] if near else None,
+            )
+        error = validate_value(key, value, hints[option], {"low": 1})  # numbers are sizes
+        if error:
+            raise error
 
 
-def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any) -> "nn.Module":
+def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any) -> nn.Module:
     """Return a freshly initialised backbone that maps images to features.
 
     Parameters
     ----------
     name : str
-        One of :func:`backbone_names`, or, if timm is installed, any name of timm; ``timm/`` in front of it says that
-        timm's is meant where both have the name.
+        One of :func:`backbone_names`, or, if timm is installed, any name of timm; ``timm/`` in front selects timm where both
+        have the name.
     image_shape : tuple of int
-        ``(C, H, W)`` of the images. It decides on the stem (resnets) and on the patch size (ViTs).
+        ``(C, H, W)`` of the images. It determines the stem (resnets) and the patch size (ViTs).
     **options
-        The backbone's own: ``width`` (resnet9), ``zero_init_residual`` (torchvision's resnets), ``patch_size`` and
-        ``pool`` (ViTs); timm's go to ``timm.create_model`` as they are.
+        ``width`` (resnet9), ``zero_init_residual`` (torchvision's resnets), ``patch_size`` and ``pool`` (ViTs); for timm, the
+        arguments of ``timm.create_model``.
 
     Returns
     -------
@@ -100,73 +96,25 @@ def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any)
     (64, torch.Size([4, 64]))
     """
     if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ConfigError(f"image_shape={image_shape!r}: expected (channels, height, width), each at least 1")
-    if name not in _HOME:
-        _check_timm(name)
-        from ssl_core.backbones.timm_model import timm_model
-
+        raise ConfigError(key="image_shape", value=image_shape, expected="(channels, height, width), each at least 1")
+    check_backbone(name, options)
+    if is_of_timm(name):
         return timm_model(name, image_shape, options)
-    _check_options(name, options)
-    module, function = _HOME[name]
-    return getattr(import_module(f"ssl_core.backbones.{module}"), function)(name, image_shape, **options)
-
-
-def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    known = list(_OPTIONS[name])
-    for option in options:
-        if option not in known:
-            raise ConfigError(
-                f"model.backbone_options.{option}={options[option]!r}: model.backbone={name!r} has no such option; "
-                f"expected one of {_quoted(known)}{_did_you_mean(option, known)} (~model.backbone_options on a command line "
-                "removes those of the file)"
-            )
-        expected = _expected(_OPTIONS[name][option], options[option])
-        if expected:
-            raise ConfigError(f"model.backbone_options.{option}={options[option]!r}: expected {expected}")
-
-
-def _expected(annotation: Any, value: Any) -> str | None:
-    """Return what an option must be instead of ``value``; None where it may be that. Integers are sizes: at least 1."""
-    members = [annotation] if get_origin(annotation) is Literal else get_args(annotation) or [annotation]
-    if value is None and type(None) in members:
-        return None
-    (kind,) = (member for member in members if member is not type(None))
-    if get_origin(kind) is Literal:
-        return None if value in get_args(kind) else f"one of {_quoted(get_args(kind))}"
-    if kind is bool:
-        return None if isinstance(value, bool) else "true or false"
-    assert kind is int, kind
-    return None if type(value) is int and value >= 1 else "an integer of at least 1"
+    return OURS.get(name, torchvision_resnet)(name, image_shape, **options)
 
 
 def _check_timm(name: str) -> None:
-    """Refuse a name that is none of ours unless timm is there and knows it."""
-    if is_timm(name.removeprefix(_TIMM)):
+    """Raise a ConfigError for a name that is neither ours nor torchvision's, unless timm has it."""
+    if is_timm_model(name.removeprefix(_TIMM)):
         return
     theirs = timm_names()
+    ours = ", ".join(map(repr, backbone_names()))
+    reason, expected, known = "", f"one of {ours}, or any name of timm", [*backbone_names(), *theirs]
     if not theirs:
-        hint = _did_you_mean(name, backbone_names())
-        raise ConfigError(
-            f"model.backbone={name!r}: expected one of {_quoted(backbone_names())}{hint} "
-            "(timm's names work after `pip install timm`)"
-        )
-    if name.startswith(_TIMM):
-        names = [f"{_TIMM}{each}" for each in theirs]
-        raise ConfigError(f"model.backbone={name!r}: timm has no such model{_did_you_mean(name, names)}")
-    raise ConfigError(
-        f"model.backbone={name!r}: expected one of {_quoted(backbone_names())}, or any name of timm"
-        f"{_did_you_mean(name, [*backbone_names(), *theirs])}"
-    )
-
-
-def _quoted(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
-def _did_you_mean(given: str, names: list[str] | tuple[str, ...]) -> str:
-    near = close_names(given, names, n=5)
-    if not near:
-        return ""
+        expected += " (after `pip install timm`)"
+    elif name.startswith(_TIMM):
+        reason, expected, known = "timm has no such model", "", [f"{_TIMM}{each}" for each in theirs]
+    near = close_names(name, known, n=5)
     # Names of a family differ at the end: 'resnet19' means 'resnet18' rather than 'resnet9'.
-    nearest = max(near, key=lambda name: len(os.path.commonprefix([name.lower(), given.lower()])))  # noqa: RUF071
-    return f"; did you mean {nearest!r}?"
+    nearest = max(near, key=lambda each: len(os.path.commonprefix([each.lower(), name.lower()])), default=None)  # noqa: RUF071
+    raise ConfigError(reason, key="model.backbone", value=name, expected=expected, suggestion=nearest)

@@ -1,20 +1,19 @@
-"""The residual net of nine layers that won DAWNBench: small, fast on a CPU, and good enough to learn from."""
+"""ResNet-9, the small residual network that won DAWNBench: fast on a CPU."""
 
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
 
-_SMALLEST = 8  # pixels: the three poolings leave one
+_MIN_SIDE = 8  # pixels: the three poolings leave one
 _LARGEST_FULL_RESOLUTION = 64  # pixels: the same cut-off as in torchvision_resnet
 
 
 class ResNet9(nn.Module):
-    """Nine layers, of which eight are here: a stem, three levels that halve the image, a residual pair in two of them.
+    """ResNet-9 without its linear layer: a stem and three levels that halve the image, two of them with a residual pair.
 
-    The network of David Page's "How to train your ResNet" (2018, https://myrtle.ai/learn/how-to-train-your-resnet/),
-    without its linear layer. Two deviations: the maximum over the last feature map is taken whatever its size, and
-    where the shorter side is above 64 pixels the stem first reduces the image four times, as ResNet's does, without
-    which an image of 224 pixels would cost 49 times one of 32.
+    The network of David Page's "How to train your ResNet" (2018, https://myrtle.ai/learn/how-to-train-your-resnet/). Two
+    deviations: the maximum is taken over the last feature map of any size; and for images above 64 pixels (the shorter side)
+    the stem reduces the image four times, as ResNet's does, because 224 pixels would otherwise cost 49 times 32 pixels.
 
     Parameters
     ----------
@@ -69,9 +68,11 @@ def _convolution(channels: int, out: int, kernel_size: int = 3, stride: int = 1,
 
 def resnet9(name: str, image_shape: tuple[int, int, int], *, width: int = 64) -> ResNet9:
     """Return a :class:`ResNet9`; ``width`` is that of the stem, in channels."""
-    if min(image_shape[1:]) < _SMALLEST:
+    if min(image_shape[1:]) < _MIN_SIDE:
         raise ConfigError(
-            f"model.backbone={name!r} needs images of at least {_SMALLEST} x {_SMALLEST} pixels; "
-            f"these are {image_shape[1]} x {image_shape[2]}"
+            f"the images have {image_shape[1]} x {image_shape[2]} pixels",
+            key="model.backbone",
+            value=name,
+            expected=f"images of at least {_MIN_SIDE} x {_MIN_SIDE} pixels",
         )
     return ResNet9(image_shape, width)

@@ -1,4 +1,4 @@
-"""Any model of timm, as a backbone."""
+"""Any model of timm as a backbone. timm is optional: it is imported when one of its names is used."""
 
 from typing import Any
 
@@ -8,8 +8,26 @@ from torch import nn
 from ssl_core.errors import ConfigError
 
 
+def timm_names() -> list[str]:
+    """Return the names of timm's models; none if timm is not installed."""
+    try:
+        import timm
+    except ImportError:
+        return []
+    return timm.list_models()
+
+
+def is_timm_model(name: str) -> bool:
+    """Return whether timm has a model of this name; the part after a dot names weights, ``resnet18.tv_in1k``."""
+    try:
+        import timm
+    except ImportError:
+        return False
+    return timm.is_model(name)
+
+
 def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, Any]) -> nn.Module:
-    """Return a model of timm without its classifier, made for images of this shape.
+    """Return a model of timm without its classifier, for images of this shape.
 
     Parameters
     ----------
@@ -23,41 +41,43 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
     Raises
     ------
     ConfigError
-        If timm refuses the options or the image, or if the model does not give one feature vector an image.
+        If timm does not accept the options or the image, or the model does not return one feature vector for each image.
     """
     import timm
 
     channels, height, width = image_shape
-    chosen: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    theirs = name.removeprefix("timm/")
-    configuration = timm.get_pretrained_cfg(theirs)
+    arguments: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+    timm_name = name.removeprefix("timm/")
+    configuration = timm.get_pretrained_cfg(timm_name)
     if configuration is not None and configuration.fixed_input_size:
-        chosen["img_size"] = (height, width)
+        arguments["img_size"] = (height, width)
     try:
-        model: Any = timm.create_model(theirs, **chosen | options)
+        model: Any = timm.create_model(timm_name, **arguments | options)
     except (TypeError, AssertionError, RuntimeError) as error:
         raise ConfigError(
-            f"model.backbone={name!r}: timm cannot build it with model.backbone_options={options} for images "
-            f"{channels} x {height} x {width}: {error}"
+            f"timm cannot build it with model.backbone_options={options} for images {channels} x {height} x {width}: {error}",
+            key="model.backbone",
+            value=name,
         ) from error
-    except OSError as error:  # huggingface_hub's, of weights that are neither in its cache nor to be had
+    except OSError as error:  # huggingface_hub: the weights are not in its cache and cannot be downloaded
         raise ConfigError(
-            f"model.backbone={name!r}: its weights cannot be fetched: {error}; without a network take random ones, or "
-            "those of a file"
+            f"the weights cannot be downloaded: {error}; without a network use random weights or a file",
+            key="model.backbone",
+            value=name,
         ) from error
     model.num_features = _width(name, model, image_shape)  # timm's own excludes a hidden layer behind the pooling
     return model
 
 
 def _width(name: str, model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Return the width of the features, from one forward pass in evaluation mode, which leaves the model as it was."""
+    """Return the width of the features, from one forward pass in evaluation mode, which does not change the model."""
     model.eval()
     try:
         with torch.no_grad():
             features = model(torch.zeros(1, *image_shape))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"model.backbone={name!r} cannot take images {image_shape}: {error}") from error
+        raise ConfigError(f"images {image_shape} do not fit: {error}", key="model.backbone", value=name) from error
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        raise ConfigError(f"model.backbone={name!r} does not give one feature vector an image; choose another")
+        raise ConfigError(key="model.backbone", value=name, expected="a model with one feature vector for each image")
     model.train()
     return features.shape[1]

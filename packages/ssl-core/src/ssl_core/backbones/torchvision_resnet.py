@@ -1,12 +1,21 @@
-"""torchvision's resnets, with a stem that fits the image."""
+"""torchvision's resnets, with a stem that fits the image. torchvision is optional, and imported when it is used."""
 
 from torch import nn
 
 _LARGEST_SMALL_IMAGE = 64  # pixels, the shorter side: CIFAR (32) and Tiny ImageNet (64) are small, STL10 (96) is not
 
 
+def torchvision_names() -> tuple[str, ...]:
+    """Return the names of torchvision's resnets; none if torchvision is not installed."""
+    try:
+        from torchvision.models import resnet
+    except ImportError:
+        return ()
+    return tuple(name for name in resnet.__all__ if name.islower())
+
+
 def torchvision_resnet(name: str, image_shape: tuple[int, int, int], *, zero_init_residual: bool = True) -> nn.Module:
-    """Return a resnet of torchvision without its classifier. Its other keys and weights are torchvision's.
+    """Return a resnet of torchvision without its classifier. The names of the other weights are those of torchvision.
 
     Up to 64 pixels (the shorter side) the stem is a 3x3 convolution of stride 1 without max-pooling (SimCLR, Chen et
     al. 2020, appendix B.9), above it torchvision's own: 7x7 of stride 2 and max-pooling.
@@ -38,5 +47,5 @@ def torchvision_resnet(name: str, image_shape: tuple[int, int, int], *, zero_ini
 
 def _stem(channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
     stem = nn.Conv2d(channels, 64, kernel_size, stride, padding=kernel_size // 2, bias=False)
-    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as in torchvision
     return stem

@@ -1,4 +1,4 @@
-"""A small Vision Transformer that one reads in a minute."""
+"""A small Vision Transformer (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929)."""
 
 from typing import Literal
 
@@ -14,8 +14,8 @@ Pool = Literal["class", "mean"]
 class VisionTransformer(nn.Module):
     """Patches, fixed positions, pre-norm transformer blocks, one pooled feature (Dosovitskiy et al. 2021).
 
-    Positions are the fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021): no state, nothing to
-    learn. Linear layers, the patches' among them, start Xavier-uniform with zero biases, as in MAE (He et al. 2022).
+    Positions are the fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021), without parameters. Linear
+    layers, including that of the patches, start Xavier-uniform with zero biases, as in MAE (He et al. 2022).
 
     Parameters
     ----------
@@ -68,7 +68,9 @@ class VisionTransformer(nn.Module):
     def tokens(self, x: Tensor) -> Tensor:
         """Return all tokens after the last norm, ``(N, L, D)``, or ``(N, 1 + L, D)`` with the class token first."""
         if x.shape[1:] != self.image_shape:
-            raise ValueError(f"this ViT was built for images {self.image_shape}; it was given {tuple(x.shape[1:])}")
+            raise ValueError(
+                f"expected images {self.image_shape}, received {tuple(x.shape[1:])}: a ViT takes one size only"
+            )
         tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions
         if self.class_token is not None:
             tokens = torch.cat([self.class_token.expand(len(x), 1, -1).to(tokens.dtype), tokens], dim=1)
@@ -135,13 +137,16 @@ def _vit(
     size = fitting_patch_size(height, widthwise) if patch_size is None else patch_size
     if size is None:
         raise ConfigError(
-            f"model.backbone={name!r}: no patch size of 16, 8, 4 or 2 pixels divides {height} x {widthwise} and leaves "
-            "8 patches a side; give model.backbone_options.patch_size, or resize the images"
+            f"no patch size of 16, 8, 4 or 2 pixels divides {height} x {widthwise} into at least 8 patches a side",
+            key="model.backbone",
+            value=name,
+            expected="model.backbone_options.patch_size, or resized images",
         )
     if height % size or widthwise % size:
         raise ConfigError(
-            f"model.backbone_options.patch_size={size!r}: expected an integer that divides both sides of the image, "
-            f"{height} x {widthwise}"
+            key="model.backbone_options.patch_size",
+            value=size,
+            expected=f"an integer that divides both sides of the image, {height} x {widthwise}",
         )
     return VisionTransformer(image_shape, size, width, 12, num_heads, pool)
 

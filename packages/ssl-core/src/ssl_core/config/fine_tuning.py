@@ -1,23 +1,24 @@
-"""How a backbone is fine-tuned. No torch is imported here, so that a protocol is refused at once."""
+"""The configuration of fine-tuning, the group ``eval.finetune``. Nothing here imports torch."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_core.config import OPTIMIZERS, OptimConfig, option
-from ssl_core.config.validation import check_values
+from ssl_core.config.schema import OPTIMIZERS, option
 from ssl_core.errors import ConfigError
 
 
 @dataclass
 class FineTuning:
-    """How a backbone is fine-tuned: the same for each share of the labels, and the last epoch counts.
+    """How a backbone is fine-tuned, the same way on each share of the labels. The last epoch is reported.
 
     1 % and 10 % of the labels, trained with crops and flips alone, are the shares of SimCLR (Chen et al. 2020,
     https://arxiv.org/abs/2002.05709, appendix B.5). AdamW with a learning rate that falls layer by layer, warm-up, half a
     cosine and label smoothing are MAE's (He et al. 2022, https://arxiv.org/abs/2111.06377, appendix A.1).
     """
 
-    fractions: list[float] = option([0.01, 0.1, 1.0])  # shares of the training images of each class
+    fractions: list[float] = option(
+        [0.01, 0.1, 1.0], above=0.0, high=1.0
+    )  # shares of the training images of each class
     draws: int = option(1, low=1)  # of a share's images and of the classifier: as many runs, seeded from ``seed`` on
     seed: int = option(0, low=0)
     epochs: int = option(50, low=1)  # passes over the images of a share
@@ -31,12 +32,10 @@ class FineTuning:
     views: Any = ""  # data.views; "": crops and flips, or the run's own where it has no preset of photographs
 
     def check(self) -> None:
-        """Raise a ConfigError for what one key's metadata cannot say."""
-        check_values("eval.finetune", self)
-        for fraction in self.fractions:
-            if not 0 < fraction <= 1:
-                raise ConfigError(f"eval.finetune.fractions={self.fractions}: expected shares above 0, at most 1")
-        try:
-            OptimConfig(epochs=self.epochs, warmup_epochs=self.warmup_epochs).check()
-        except ConfigError as error:
-            raise ConfigError(str(error).replace("optim.", "eval.finetune.")) from error
+        """Raise a ConfigError for a warm-up that is longer than the run."""
+        if self.warmup_epochs > self.epochs:
+            raise ConfigError(
+                key="eval.finetune.warmup_epochs",
+                value=self.warmup_epochs,
+                expected=f"at most eval.finetune.epochs={self.epochs}",
+            )

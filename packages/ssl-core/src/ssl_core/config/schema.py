@@ -1,11 +1,11 @@
-"""The configuration of a run: plain dataclasses, one comment a field, with its unit. No torch is imported here.
+"""The configuration of a run: plain dataclasses with one comment for each field. Nothing here imports torch.
 
-``field(metadata=...)`` says what a value may be, for whoever reads a configuration from outside (``ssl-launch`` does):
-``choices`` (a tuple, or a function that gives one), ``low``/``high`` (inclusive), ``above``/``below`` (exclusive), and
-``resume="free"`` for a key that may differ when a run is resumed because it changes neither weights nor metrics.
+``field(metadata=...)`` has the allowed values: ``choices`` (a tuple), ``low``/``high`` (inclusive), ``above``/``below``
+(exclusive), and ``resume="free"`` for a key that may change when a run is resumed, because it changes neither weights nor
+metrics.
 """
 
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ssl_core.config.checks import (
@@ -16,13 +16,11 @@ from ssl_core.config.checks import (
     check_place,
     check_weight_decay_end,
 )
-from ssl_core.config.suggestion import did_you_mean
-from ssl_core.config.validation import check_values
+from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_eval.metric_names import LABEL_FREE
 
-# Of torch.optim all that a plain step drives, and our own. Written down so that a configuration is checked without importing
-# torch; a test compares it with torch's.
+# The optimizers that optim.optimizer can name: LAMB, LARS and Muon are ours, the others torch.optim's
 OPTIMIZERS = (
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LAMB", "LARS", "Muon", "NAdam", "RAdam", "RMSprop",
     "Rprop", "SGD",
@@ -38,7 +36,7 @@ OPTIMIZER_OPTIONS = {
 
 
 def option(default: Any, **metadata: Any) -> Any:
-    """Return a dataclass field with a default and what is allowed beside it; lists and dicts are copied per instance."""
+    """Return a dataclass field with a default and the allowed values; lists and dicts are copied for each instance."""
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -51,13 +49,12 @@ class ModelConfig:
     name: str = "simclr"  # the method: a name of ssl_core.methods.METHODS, or of a user-defined class
     backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
-    init_from: str | None = (
-        None  # the backbone's first weights: a run folder, .safetensors, or a checkpoint of any program
-    )
+    # initial weights of the backbone: a run folder, a .safetensors file, or a checkpoint of any program
+    init_from: str | None = None
 
     def check(self) -> None:
-        """Raise a ConfigError for what one key's metadata cannot say. Called before any data is opened."""
-        from ssl_core.backbones import check_backbone
+        """Raise a ConfigError for an unknown backbone or option. Called before any data is opened."""
+        from ssl_core.backbones import check_backbone  # imports torch
 
         check_backbone(self.backbone, self.backbone_options)
 
@@ -136,12 +133,18 @@ class HardwareConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
-        if self.strategy == "fsdp" and (self.compile or self.precision == "fp16"):
-            key = "compile=true" if self.compile else "precision='fp16'"
+        if self.strategy != "fsdp":
+            return
+        if self.compile:
             raise ConfigError(
-                f"hardware.strategy='fsdp' cannot be with hardware.{key}: the whole loss is compiled, while sharded weights "
-                "are gathered in the middle of it; the scaler of fp16 looks at whole gradients, and bf16 needs none"
-            )
+                "sharded weights are gathered in the middle of the compiled loss",
+                key="hardware.strategy", value="fsdp", expected="hardware.compile=false",
+            )  # fmt: skip
+        if self.precision == "fp16":
+            raise ConfigError(
+                "the gradient scaler of fp16 needs whole gradients",
+                key="hardware.strategy", value="fsdp", expected="hardware.precision=bf16, which needs no scaler",
+            )  # fmt: skip
 
 
 @dataclass
@@ -161,7 +164,9 @@ class LogConfig:
     knn_samples: int = option(
         50_000, low=0
     )  # training images kNN and the table compare with, balanced over classes; 0: no kNN
-    label_free: list[str] = option([])  # rankme, alpha_req, nesum, stable_rank, uniformity, lidar, alignment
+    label_free: list[str] = option(
+        [], choices=LABEL_FREE
+    )  # rankme, alpha_req, nesum, stable_rank, uniformity, lidar, alignment
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
     wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
@@ -171,12 +176,8 @@ class LogConfig:
     progress: bool = option(True, resume="free")  # a progress bar, on a terminal or in a notebook
 
     def check(self) -> None:
-        """Raise a ConfigError for an impossible folder or an unknown measure. Called before any data is opened."""
+        """Raise a ConfigError for a name that cannot be a folder. Called before any data is opened."""
         check_place(self.folder, self.run)
-        for name in self.label_free:
-            if name not in LABEL_FREE:
-                hint = did_you_mean(name, LABEL_FREE)
-                raise ConfigError(f"log.label_free: {name!r} is none of {', '.join(map(repr, LABEL_FREE))}{hint}")
 
 
 @dataclass
@@ -190,23 +191,19 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
 
     def check(self) -> None:
-        """Raise a ConfigError for a wrong type, value or combination, exactly as for a command line.
+        """Raise a ConfigError for a wrong type, value or combination.
 
-        Called at the start of ``fit()``, before any data is opened, because fields may change after construction. Numbers
-        are stored as the annotated type.
+        Called by the command line and at the start of ``fit()``, before any data is opened. Numbers are stored as the
+        annotated type.
         """
         if isinstance(self.data, type) or not hasattr(self.data, "open"):
-            raise ConfigError(f"data={self.data!r}: expected an object with open(batch_size, seed, rank, world_size)")
-        if is_dataclass(self.data):
-            check_values("data", self.data)
-            if hasattr(self.data, "check"):
-                self.data.check()
+            raise ConfigError(
+                key="data", value=self.data, expected="an object with open(batch_size, seed, rank, world_size)"
+            )
         for name, kind in GROUPS.items():
-            group = getattr(self, name)
-            if not isinstance(group, kind):
-                raise ConfigError(f"{name}={group!r}: expected an instance of {kind.__name__}")
-            check_values(name, group)
-            group.check()
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(key=name, value=getattr(self, name), expected=f"an instance of {kind.__name__}")
+        check_groups({each.name: getattr(self, each.name) for each in fields(self)})
         self.model.check_batch(self.optim)
 
 

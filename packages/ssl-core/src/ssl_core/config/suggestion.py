@@ -1,7 +1,9 @@
-"""Suggest a known name for a misspelt one. The only such function of ssl-core and ssl-launch."""
+"""Suggest a known name for a misspelt one. The only such functions of ssl-core and ssl-launch."""
 
 import difflib
 from collections.abc import Iterable
+
+from ssl_core.errors import ConfigError
 
 # Words of other libraries for names of ours; used only where the second word is among the known names.
 ALIASES = {
@@ -49,3 +51,43 @@ def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = close_names(word, known, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown_name(key: str, value: str, known: Iterable[str], reason: str = "") -> ConfigError:
+    """Return the error for a value that is not one of the known names.
+
+    Examples
+    --------
+    >>> print(unknown_name("model.name", "simClr", ["simclr", "vicreg"]))
+    model.name='simClr': expected one of 'simclr', 'vicreg'; did you mean 'simclr'?
+    """
+    names = list(known)
+    near = close_names(value, names, cutoff=0.5)
+    return ConfigError(reason, key=key, value=value, expected=names, suggestion=near[0] if near else None)
+
+
+def unknown_key(key: str, known: Iterable[str], reason: str = "unknown key") -> ConfigError:
+    """Return the error for an unknown key, with the nearest known one, or the keys of its group if none is similar.
+
+    Keys are compared within their group: with the group's name in both, ``model.ema`` would resemble ``model.name``.
+
+    Examples
+    --------
+    >>> known = ["optim.lr", "optim.epochs", "hardware.seed"]
+    >>> print(unknown_key("optim.LR", known))
+    optim.LR: unknown key; did you mean 'optim.lr'?
+    >>> print(unknown_key("optim.seed", known))
+    optim.seed: unknown key; did you mean 'hardware.seed'?
+    >>> print(unknown_key("optim.zzz", known))
+    optim.zzz: unknown key; expected one of 'optim.epochs', 'optim.lr'
+    """
+    group, _, name = key.rpartition(".")
+    groups = {each: each.rpartition(".")[0] for each in sorted(known)}
+    inside = {each.rpartition(".")[2]: each for each in groups if groups[each] == group}
+    near = [inside[each] for each in close_names(name, inside, cutoff=0.5 if len(name) < 3 else 0.6)]
+    near = near or [each for each in groups if each.rpartition(".")[2] == name]  # the right key in the wrong group
+    near = near or close_names(key, [each for each in groups if groups[each] != group])  # the group is misspelt
+    if group not in groups.values():
+        near = near or [f"{each}.{name}" for each in close_names(group, {*groups.values()})]
+    expected = "" if near else [*inside.values()] or sorted({*groups.values()})
+    return ConfigError(reason, key=key, expected=expected, suggestion=near[0] if near else None)

@@ -1,7 +1,7 @@
-"""Values onto dataclasses, strictly: a key that no dataclass knows, a wrong type, an impossible value is refused.
+"""Validate dataclasses: unknown keys, wrong types, values out of range. The same for YAML, the command line and Python.
 
-What is allowed stands in the dataclasses themselves: their annotations, and ``field(metadata=...)`` with ``choices`` (a
-tuple, or a function that gives one), ``low``/``high`` (inclusive) and ``above``/``below`` (exclusive).
+The rules are in the dataclasses: their annotations, and ``field(metadata=...)`` with ``choices`` (a tuple), ``low``/``high``
+(inclusive) and ``above``/``below`` (exclusive), which hold for each element of a list.
 """
 
 import dataclasses
@@ -10,148 +10,134 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ssl_core.config.suggestion import close_names, did_you_mean
+from ssl_core.config.suggestion import unknown_key, unknown_name
 from ssl_core.errors import ConfigError
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "null"}
+_LIMITS = {"low": "at least", "high": "at most", "above": "above", "below": "below"}
 
 
-def validation_errors(composed: dict[str, Any], groups: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return ``(key, sentence)`` for everything that is wrong with a composed configuration.
+def build_groups(
+    kinds: Mapping[str, Any], given: Mapping[str, Any], known: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Return an instance of each group's dataclass. Values are not checked here: see :func:`check_groups`.
 
     Parameters
     ----------
-    composed : dict
-        Group -> key -> value.
-    groups : dict
+    kinds : dict
         Group -> its dataclass.
-    """
-    keys = known_keys(groups)
-    found: list[tuple[str, str]] = []
-    for group, values in composed.items():
-        if group not in groups:
-            if isinstance(values, dict) and values:
-                found += [
-                    (f"{group}.{key}", f"{group}.{key}: unknown key{suggest_key(f'{group}.{key}', keys)}")
-                    for key in values
-                ]
-            else:
-                found.append((group, f"{group}: unknown key{suggest_key(group, keys | set(groups))}"))
-        elif values is None:
-            continue  # an empty group in the YAML
-        elif not isinstance(values, dict):
-            found.append(
-                (group, f"{group}={values!r}: {group} is a group of keys, e.g. {group}.{_first(groups[group])}=...")
-            )
-        else:
-            fields = _fields(groups[group])
-            for key, value in values.items():
-                name = f"{group}.{key}"
-                if key not in fields:
-                    found.append((name, f"{name}: unknown key{suggest_key(name, keys)}"))
-                else:
-                    complaint = _complaint(*fields[key], value, name)
-                    if complaint:
-                        found.append((name, f"{name}={_shown(value)}: {complaint}"))
-    return found
-
-
-def build_dataclass(group: Any, values: dict[str, Any]) -> Any:
-    """Return an instance of a dataclass from values that :func:`problems` has passed, as the annotated types."""
-    fields = _fields(group)
-    return group(**{key: _converted(fields[key][0], value) for key, value in values.items()})
-
-
-def check_values(name: str, group: Any) -> None:
-    """Apply the rules of :func:`problems` to a dataclass instance that was made in Python.
-
-    Values of a compatible type become what a command line would have given: numpy numbers and paths become Python's
-    numbers and strings, integers become floats where a float is meant.
-
-    Parameters
-    ----------
-    name : str
-        Name of the group in messages, e.g. ``"optim"``.
-    group : dataclass instance
-        Values that are the field's own default are not checked.
+    given : dict
+        Group -> key -> value, as composed from YAML and the command line.
+    known : iterable of str, optional
+        The keys to suggest for an unknown one. Default: those of ``kinds``.
 
     Raises
     ------
     ConfigError
-        (a ValueError) Naming key, value and what is allowed.
+        For an unknown key or group, and for a key without default that is not given.
     """
-    fields = _fields(type(group))
+    keys = known_keys(kinds) if known is None else set(known)
+    errors: list[ConfigError] = []
+    for name in given.keys() - kinds.keys():
+        values = given[name]
+        if isinstance(values, dict) and values:
+            errors += [unknown_key(f"{name}.{key}", keys) for key in values]
+        else:
+            errors.append(unknown_key(name, keys | kinds.keys()))
+    values_of = {
+        name: {} if given.get(name) is None else given[name] for name in kinds
+    }  # an empty group in a file is None
+    for name, kind in kinds.items():
+        fields = {each.name: each for each in dataclasses.fields(kind)}
+        if not isinstance(values_of[name], dict):
+            expected = f"a group of keys, e.g. {name}.{next(iter(fields))}=..."
+            errors.append(ConfigError(key=name, value=values_of[name], expected=expected))
+            continue
+        errors += [unknown_key(_join(name, key), keys) for key in values_of[name] if key not in fields]
+        errors += [
+            ConfigError(key=_join(name, key), expected="a value: the key has no default")
+            for key, each in fields.items()
+            if key not in values_of[name] and each.default is each.default_factory is dataclasses.MISSING
+        ]
+    ConfigError.raise_first(errors)
+    return {name: kind(**values_of[name]) for name, kind in kinds.items()}
+
+
+def check_groups(groups: Mapping[str, Any]) -> None:
+    """Raise a ConfigError for a wrong type or value, then for what the ``check()`` of a group does not allow.
+
+    Values of a compatible type are converted to the annotated one: numpy numbers and paths become Python's numbers and
+    strings, integers become floats where a float is expected. A field's own default is not checked.
+
+    Parameters
+    ----------
+    groups : dict
+        Name -> dataclass instance, e.g. ``{"optim": OptimConfig(lr=-1)}``. Other objects are not checked.
+
+    Raises
+    ------
+    ConfigError
+        (a ValueError) The first error; the sentence names the keys of the others.
+    """
+    groups = {name: group for name, group in groups.items() if dataclasses.is_dataclass(group)}
+    ConfigError.raise_first([error for name, group in groups.items() for error in validate(name, group)])
+    for group in groups.values():
+        if hasattr(group, "check"):
+            group.check()
+
+
+def validate(name: str, group: Any) -> list[ConfigError]:
+    """Return what is wrong with the values of a dataclass instance; convert those that are right."""
+    errors = []
+    annotations = _annotations(type(group))
     for each in dataclasses.fields(group):
-        annotation, metadata = fields[each.name]
         value = getattr(group, each.name)
         if value is each.default:
             continue
-        complaint = _complaint(annotation, metadata, value, f"{name}.{each.name}")
-        if complaint:
-            raise ConfigError(f"{name}.{each.name}={_shown(value)}: {complaint}")
-        object.__setattr__(group, each.name, _converted(annotation, value))  # a user-defined group may be frozen
+        error = validate_value(_join(name, each.name), value, annotations[each.name], each.metadata)
+        if error:
+            errors.append(error)
+        else:  # a user-defined group may be frozen
+            object.__setattr__(group, each.name, _convert(annotations[each.name], value))
+    return errors
 
 
-def known_keys(groups: dict[str, Any]) -> set[str]:
+def validate_value(key: str, value: Any, annotation: Any, metadata: Mapping[str, Any]) -> ConfigError | None:
+    """Return the error for a value that its annotation or the metadata does not allow, or None."""
+    if not _fits(annotation, value):
+        return ConfigError(
+            _hint(key, value, annotation, metadata), key=key, value=value, expected=_describe(annotation, metadata)
+        )
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(each, str) and each not in metadata.get("choices", [each]):
+            return unknown_name(key, each, metadata["choices"])
+        if isinstance(each, numbers.Real) and not isinstance(each, bool) and not _within(float(each), metadata):
+            return ConfigError(key=key, value=value, expected=_describe(annotation, metadata))
+    return None
+
+
+def known_keys(groups: Mapping[str, Any]) -> set[str]:
     """Return ``{"optim.lr", ...}``."""
-    return {f"{name}.{key}" for name, group in groups.items() for key in _fields(group)}
+    return {_join(name, each.name) for name, group in groups.items() for each in dataclasses.fields(group)}
 
 
 def suggest_key(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'optim.lr'?"`` for a key, or the keys of its group if none is similar.
-
-    Keys are compared within their group: with the group's name in both, ``model.ema`` would resemble ``model.name``.
-    """
-    known = sorted(known)
-    group, _, key = word.rpartition(".")
-    group_of = {name: name.rpartition(".")[0] for name in known}
-    inside = {name.rpartition(".")[2]: name for name in known if group_of[name] == group}
-    near = [inside[name] for name in close_names(key, inside, cutoff=0.5 if len(key) < 3 else 0.6)]
-    near = near or [name for name in known if name.rpartition(".")[2] == key]  # the right key in the wrong group
-    near = near or close_names(word, [name for name in known if group_of[name] != group])  # the group is misspelt
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; expected one of {', '.join(map(repr, inside.values() or known))}"
+    """Return ``"; did you mean 'optim.lr'?"``, or what is expected, to append to a message."""
+    return f"; {str(unknown_key(word, known, '')).partition(': ')[2]}"
 
 
-def _fields(group: Any) -> dict[str, tuple[Any, Any]]:
-    """Return key -> (annotation, metadata)."""
+def _join(group: str, key: str) -> str:
+    return f"{group}.{key}" if group else key
+
+
+def _annotations(kind: Any) -> dict[str, Any]:
     try:
-        annotations = typing.get_type_hints(group)
+        return typing.get_type_hints(kind)
     except NameError:  # of a user-defined group: a type that is imported for type checkers only
-        annotations = {field.name: Any for field in dataclasses.fields(group)}
-    return {field.name: (annotations[field.name], field.metadata) for field in dataclasses.fields(group)}
-
-
-def _first(group: Any) -> str:
-    return dataclasses.fields(group)[0].name
-
-
-def _complaint(annotation: Any, metadata: Any, value: Any, name: str) -> str | None:
-    """Return what is expected instead of ``value`` of the key ``name``, or None if it is allowed."""
-    if not _fits(annotation, value):
-        hint = ""
-        if isinstance(value, str) and _is_number(value) and float in _members(annotation):
-            hint = f" (YAML reads {value} as a word: write {float(value)!r})"
-        if isinstance(value, numbers.Real) and str in _members(annotation) and "choices" not in metadata:
-            word = _shown(value)
-            hint = (
-                f'; in quotes it is a word: {name.rpartition(".")[2]}: "{word}" in a file, \'++{name}="{word}"\' typed'
-            )
-        return f"expected {_described(annotation)}{_range(metadata)}{hint}"
-    if value is None or isinstance(value, bool):
-        return None
-    choices = metadata.get("choices")
-    if choices is not None and isinstance(value, str):
-        names = tuple(choices() if callable(choices) else choices)
-        if value not in names:
-            return f"expected one of {', '.join(map(repr, names))}{did_you_mean(value, names, cutoff=0.5)}"
-    if isinstance(value, numbers.Real) and not _within(float(value), metadata):
-        return f"expected {_described(annotation)}{_range(metadata)}"
-    return None
+        return {each.name: Any for each in dataclasses.fields(kind)}
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
@@ -171,21 +157,18 @@ def _fits_one(member: Any, value: Any) -> bool:
         return True
     if origin is typing.Literal:
         return value in arguments
-    if origin is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if origin is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if origin in (int, float):
+        number = numbers.Integral if origin is int else numbers.Real
+        return isinstance(value, number) and not isinstance(value, bool)
     if origin is str:
         return isinstance(value, str | os.PathLike)
     if origin in (list, tuple):
         element = arguments[0] if arguments else Any
         return isinstance(value, list | tuple) and all(_fits(element, item) for item in value)
-    if origin is dict:
-        return isinstance(value, dict)
     return isinstance(value, origin)
 
 
-def _converted(annotation: Any, value: Any) -> Any:
+def _convert(annotation: Any, value: Any) -> Any:
     members = _members(annotation)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         if int in members and isinstance(value, numbers.Integral):
@@ -198,7 +181,7 @@ def _converted(annotation: Any, value: Any) -> Any:
     return value
 
 
-def _within(value: float, metadata: Any) -> bool:
+def _within(value: float, metadata: Mapping[str, Any]) -> bool:
     return (
         math.isfinite(value)
         and metadata.get("low", -math.inf) <= value <= metadata.get("high", math.inf)
@@ -206,38 +189,36 @@ def _within(value: float, metadata: Any) -> bool:
     )
 
 
-def _described(annotation: Any) -> str:
-    words = []
+def _describe(annotation: Any, metadata: Mapping[str, Any]) -> str:
+    """Return e.g. ``"a number or null, at least 0"``."""
+    names = []
     for member in _members(annotation):
         origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
         if origin is typing.Literal:
-            words.append(f"one of {', '.join(map(repr, arguments))}")
+            names.append(f"one of {', '.join(map(repr, arguments))}")
         elif origin in (list, tuple):
-            element = arguments[0] if arguments else Any
-            inner = _WORDS.get(element, "values").removeprefix("a ") if element is not Any else "values"
-            words.append(f"a list of {inner}s" if element in (int, float, str) else "a list")
+            element = _NAMES.get(arguments[0] if arguments else Any, "").rpartition(" ")[2]
+            names.append(f"a list of {element}s" if element else "a list")
         elif origin is dict:
-            words.append("a mapping {key: value}")
+            names.append("a mapping {key: value}")
         else:
-            words.append(_WORDS.get(origin, getattr(origin, "__name__", str(origin))))
-    return " or ".join(words)
+            names.append(_NAMES.get(origin, getattr(origin, "__name__", str(origin))))
+    limits = [f"{sign} {metadata[name]:g}" for name, sign in _LIMITS.items() if name in metadata]
+    if "choices" in metadata:
+        limits.append(f"one of {', '.join(map(repr, metadata['choices']))}")
+    return " or ".join(names) + (f", {' and '.join(limits)}" if limits else "")
 
 
-def _range(metadata: Any) -> str:
-    signs = {"low": "at least", "high": "at most", "above": "above", "below": "below"}
-    said = [f"{sign} {metadata[name]:g}" for name, sign in signs.items() if name in metadata]
-    if "choices" in metadata and not callable(metadata["choices"]):
-        said.append(f"one of {', '.join(map(repr, metadata['choices']))}")
-    return f", {' and '.join(said)}" if said else ""
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+def _hint(key: str, value: Any, annotation: Any, metadata: Mapping[str, Any]) -> str:
+    """Return what to write where YAML has read a number as a string, or a string as a number."""
+    if isinstance(value, str) and float in _members(annotation):
+        try:
+            return f"YAML reads {value} as a string, write {float(value)!r}"
+        except ValueError:
+            return ""
+    if isinstance(value, int | float) and str in _members(annotation) and "choices" not in metadata:
+        word = str(value).lower() if isinstance(value, bool) else str(value)
+        return (
+            f'a string needs quotes, {key.rpartition(".")[2]}: "{word}" in a file, \'{key}="{word}"\' on a command line'
+        )
+    return ""

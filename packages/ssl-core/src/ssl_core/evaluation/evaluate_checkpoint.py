@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssl_core.config.fine_tuning import FineTuning
-from ssl_core.config.validation import check_values
+from ssl_core.config.validation import check_groups
 from ssl_core.errors import DiskError
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
@@ -58,8 +58,7 @@ def evaluate_checkpoint(
         As :func:`ssl_eval.judge`.
     """
     began = time.perf_counter()
-    check_values("eval", protocol)
-    protocol.check()
+    check_groups({"eval": protocol})
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
     extraction = extract_features(run, checkpoint, method, data, device, view_samples)
     extracted = time.perf_counter()

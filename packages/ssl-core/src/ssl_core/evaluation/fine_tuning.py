@@ -17,6 +17,7 @@ from ssl_core.checkpoint.pretrained import weights_for
 from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.config import Config, LogConfig, OptimConfig
 from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.run.folder import RunFolder, config_hash
@@ -51,7 +52,7 @@ def fine_tune(
     Preempted
         A signal came: the state is saved, and the same command goes on.
     """
-    how.check()
+    check_groups({"eval.finetune": how})
     _refuse_foreign(run, config, checkpoint)
     accuracies: dict[str, dict[str, list[float]]] = {}
     runs = []

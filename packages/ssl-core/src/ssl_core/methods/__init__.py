@@ -1,23 +1,17 @@
-"""The methods, by name. A method is a :class:`~ssl_core.BaseModel`; the keys of all of them stand in ``configs.py``."""
+"""The methods by name. A method is a subclass of :class:`~ssl_core.BaseModel`; its keys are in the dataclass above it.
+
+A method and its module are imported when the method is used, because that imports torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ssl_core.config import ModelConfig
-from ssl_core.config.suggestion import did_you_mean
-from ssl_core.errors import ConfigError
-from ssl_core.methods.configs import CONFIGS
+from ssl_core.config.suggestion import unknown_name
 
 if TYPE_CHECKING:
     from ssl_core.base_model import BaseModel
-    from ssl_core.methods.barlow_twins import BarlowTwins
-    from ssl_core.methods.baseline import Baseline
-    from ssl_core.methods.simclr import SimCLR
-    from ssl_core.methods.supervised import Supervised
-    from ssl_core.methods.vicreg import VICReg
-    from ssl_core.methods.w_mse import WMSE
 
-# name -> "module:Class"; loaded when it is asked for
+# model.name -> "module:class"
 METHODS: dict[str, str] = {
     "barlow_twins": "ssl_core.methods.barlow_twins:BarlowTwins",
     "baseline": "ssl_core.methods.baseline:Baseline",
@@ -27,57 +21,27 @@ METHODS: dict[str, str] = {
     "w_mse": "ssl_core.methods.w_mse:WMSE",
 }
 
-__all__ = [
-    "METHODS",
-    "WMSE",
-    "BarlowTwins",
-    "Baseline",
-    "SimCLR",
-    "Supervised",
-    "VICReg",
-    "config_class",
-    "method_class",
-]
-
 
 def method_class(name: str) -> "type[BaseModel]":
-    """Return the class of a method.
+    """Return the class of a method; its ``config_class`` is the dataclass of its keys.
 
     Raises
     ------
     ConfigError
-        If ``name`` is none of :data:`METHODS`.
+        If ``name`` is not in :data:`METHODS`.
     """
-    _refuse_unknown(name)
-    module, attribute = METHODS[name].split(":")
+    if name not in METHODS:
+        raise unknown_name("model.name", name, METHODS)
+    return _load(METHODS[name])
+
+
+def _load(place: str) -> Any:
+    module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)
 
 
-def config_class(name: str) -> type[ModelConfig]:
-    """Return the dataclass of a method's keys, without importing torch.
-
-    Raises
-    ------
-    ConfigError
-        If ``name`` is none of :data:`METHODS`.
-    """
-    _refuse_unknown(name)
-    return CONFIGS[name]
-
-
-def _refuse_unknown(name: str) -> None:
-    if name not in METHODS:
-        hint = did_you_mean(name, METHODS, cutoff=0.5)
-        raise ConfigError(f"model.name={name!r}: expected one of {', '.join(map(repr, METHODS))}{hint}")
-
-
-def __getattr__(name: str) -> Any:
-    for path in METHODS.values():
-        module, attribute = path.split(":")
-        if attribute == name:
-            return getattr(import_module(module), attribute)
+def __getattr__(name: str) -> Any:  # from ssl_core.methods import SimCLR
+    for place in METHODS.values():
+        if place.endswith(f":{name}"):
+            return _load(place)
     raise AttributeError(f"module 'ssl_core.methods' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__

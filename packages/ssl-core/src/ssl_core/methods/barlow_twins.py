@@ -1,14 +1,25 @@
 """Barlow Twins (Zbontar, Jing, Misra, LeCun & Deny 2021, https://arxiv.org/abs/2103.03230)."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from ssl_core.methods.configs import BarlowTwinsConfig
-from ssl_core.methods.joint_embedding import JointEmbedding
+from ssl_core.config import option
+from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_losses import barlow_twins
 
 
+@dataclass
+class BarlowTwinsConfig(JointEmbeddingConfig):
+    """Keys of Barlow Twins."""
+
+    projector: list[int] = option([2048, 2048, 2048], low=1)  # widths of the projector's layers, the last is D
+    redundancy: float = option(0.0051, low=0.0)  # weight of the off-diagonal terms, the paper's lambda
+    loss_scale: float = option(1.0, above=0.0)  # of the whole loss; the authors' code has 1/32 at large D
+
+
 class BarlowTwins(JointEmbedding):
-    """The cross-correlation of the views' embeddings is pulled towards the identity."""
+    """The cross-correlation matrix of the embeddings of two views is trained to be the identity."""
 
     config_class = BarlowTwinsConfig
     num_views = 2

@@ -1,4 +1,4 @@
-"""A backbone as it is, random or with weights from elsewhere: what a trained one is judged beside."""
+"""An untrained backbone, with random or pretrained weights: the baseline of an evaluation."""
 
 from torch import Tensor, nn
 
@@ -11,13 +11,13 @@ from ssl_core.evaluation.online_probes import OnlineProbes
 
 
 class Baseline(BaseModel):
-    """A backbone that is never trained: a run of no epochs, with a checkpoint to be judged as every other."""
+    """A backbone that is not trained: a run of 0 epochs whose checkpoint is evaluated like any other."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         epochs = config.optim.epochs
         if epochs:
-            raise ConfigError(f"optim.epochs={epochs}: model.name='baseline' is not trained; expected 0")
+            raise ConfigError("model.name='baseline' is not trained", key="optim.epochs", value=epochs, expected="0")
 
     def before_run(self) -> None:
         """Check that the weights fit the images before the run folder is created."""
@@ -31,7 +31,7 @@ class Baseline(BaseModel):
             self.run.summary.ending = "baseline"
 
     def initialize_probes(self) -> None:
-        """Make none: nothing would train them."""
+        """Create no probes: nothing would train them."""
         self.probes = OnlineProbes({}, self.num_classes, self.config.optim.probe_lr, self.run.distributed.device)
 
     def _backbone(self) -> nn.Module:
@@ -39,5 +39,5 @@ class Baseline(BaseModel):
         return build_backbone(model.backbone, self.image_shape, **model.backbone_options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return no prediction, ``(N, 0)``: there is no classifier."""
+        """Return an empty prediction ``(N, 0)``: there is no classifier."""
         return x.new_zeros((len(x), 0))

@@ -1,27 +1,52 @@
-"""What methods share that compare the embeddings of two views: a backbone, a projector, a linear probe as prediction."""
+"""Base class of methods that compare the embeddings of views: backbone, projector, and a linear probe as prediction."""
+
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
 from ssl_core.batch import Batch, concatenate
+from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.configs import JointEmbeddingConfig
 from ssl_core.modules.heads import mlp
 from ssl_core.training.loss_module import total_loss
 from ssl_core.training.method_checks import loss_terms
 from ssl_losses import grad_cache
 
 
+@dataclass
+class JointEmbeddingConfig(ModelConfig):
+    """Keys of every joint-embedding method."""
+
+    projector: list[int] = option([2048, 128], low=1)  # widths of the projector's layers, the last is the embedding's D
+
+    def check(self) -> None:
+        """Raise a ConfigError for a projector without layers."""
+        super().check()
+        if not self.projector:
+            raise ConfigError(key="model.projector", value=[], expected="at least one width, e.g. [2048, 128]")
+
+    def check_batch(self, optim: OptimConfig) -> None:
+        """Raise a ConfigError for a batch of one sample: the loss compares samples."""
+        if optim.epochs and optim.batch_size < 2:
+            raise ConfigError(
+                f"model.name={self.name!r} compares the samples of a batch",
+                key="optim.batch_size",
+                value=optim.batch_size,
+                expected="at least 2",
+            )
+
+
 class JointEmbedding(BaseModel):
-    """A method whose loss is a function of the embeddings ``(N, D)`` of the views: subclasses write ``embedding_loss``."""
+    """A method whose loss is a function of the embeddings ``(N, D)`` of the views. Subclasses define ``embedding_loss``."""
 
     config_class = JointEmbeddingConfig
     num_views: int | None = None  # that the loss compares; None: two or more
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
 
     def initialize_modules(self) -> None:
-        """Make the backbone and the projector."""
+        """Create the backbone and the projector."""
         model = self.config.model
         self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
         self.projector = mlp([self.backbone.num_features, *model.projector])
@@ -41,11 +66,12 @@ class JointEmbedding(BaseModel):
             return self.projector(self.backbone(view))
 
     def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
-        """With ``optim.accumulation_steps``, the loss compares the samples of all batches of an optimizer step.
+        """Return the terms of the loss and accumulate its gradient over all samples of an optimizer step.
 
-        They wait for the last of them; then GradCache (Gao et al. 2021, https://arxiv.org/abs/2101.06983) gives the gradient
-        of one large batch in the memory of a small one, for a second forward pass. Batch normalisation still takes its
-        statistics from a small one. A subclass with a ``compute_loss`` of its own gets the mean of the batches' gradients.
+        With ``optim.accumulation_steps`` the batches are kept until the last one; then GradCache (Gao et al. 2021,
+        https://arxiv.org/abs/2101.06983) gives the gradient of one large batch in the memory of a small one, at the price of a
+        second forward pass. Batch normalisation still uses the statistics of a small batch. A subclass that overrides
+        ``compute_loss`` gets the mean of the batches' gradients.
         """
         if divisor == 1 or type(self).compute_loss is not JointEmbedding.compute_loss:
             return super().compute_gradients(last, divisor)
@@ -67,12 +93,14 @@ class JointEmbedding(BaseModel):
         return terms
 
     def _views(self) -> list[Tensor]:
-        """Return the views of the batch, as many as the loss compares."""
+        """Return the views of the batch; raise a ConfigError if the loss compares another number of views."""
         views = self.data.views
         if len(views) < 2 or self.num_views not in (None, len(views)):
             raise ConfigError(
-                f"data.views={getattr(self.config.data, 'views', '?')!r}: it gives {len(views)} of an image, and "
-                f"{type(self).__name__} compares {self.num_views or 'two or more'}; data.views=simclr gives two"
+                f"{len(views)} views of an image",
+                key="data.views",
+                value=getattr(self.config.data, "views", "?"),
+                expected=f"{self.num_views or 'two or more'} views for {type(self).__name__}; data.views=simclr gives two",
             )
         return views
 

@@ -1,19 +1,29 @@
 """SimCLR (Chen, Kornblith, Norouzi & Hinton 2020, https://arxiv.org/abs/2002.05709)."""
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from ssl_core.methods.configs import SimCLRConfig
-from ssl_core.methods.joint_embedding import JointEmbedding
+from ssl_core.config import option
+from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_losses import nt_xent
+from ssl_losses.checks import LOWEST_TEMPERATURE
+
+
+@dataclass
+class SimCLRConfig(JointEmbeddingConfig):
+    """Keys of SimCLR."""
+
+    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # of the similarities; paper: 0.5 at 32 px, 0.1 at 224
 
 
 class SimCLR(JointEmbedding):
-    """Two views of an image attract each other, all other images of the (global) batch repel."""
+    """Two views of an image attract each other; all other images of the global batch repel."""
 
     config_class = SimCLRConfig
     num_views = 2
 
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
-        """Return NT-Xent."""
+        """Return the NT-Xent loss."""
         first, second = embeddings
         return nt_xent(first, second, self.config.model.temperature)

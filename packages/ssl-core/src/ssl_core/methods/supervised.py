@@ -1,12 +1,21 @@
-"""Supervised learning with cross-entropy: the baseline beside which self-supervision is judged."""
+"""Supervised learning with cross-entropy: the baseline of self-supervised methods."""
+
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
+from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.configs import SupervisedConfig
+
+
+@dataclass
+class SupervisedConfig(ModelConfig):
+    """Keys of supervised learning."""
+
+    label_smoothing: float = option(0.0, low=0.0, below=1.0)  # probability spread over all classes (Szegedy 2016)
 
 
 class Supervised(BaseModel):
@@ -17,14 +26,16 @@ class Supervised(BaseModel):
     def before_run(self) -> None:
         """Raise a ConfigError if the data has no classes to learn, before the run folder is created."""
         if self.num_classes < 2:
-            found = "no labels" if self.num_classes == 0 else "only one class"
             raise ConfigError(
-                f"model.name='supervised': the training data has {found}, expected at least two classes; for images without "
-                "labels choose a self-supervised method, e.g. model.name=simclr"
+                f"the training data has {'no labels' if self.num_classes == 0 else 'one class only'}",
+                key="model.name",
+                value="supervised",
+                expected="at least two classes; for images without labels choose a self-supervised method, e.g. "
+                "model.name=simclr",
             )
 
     def initialize_modules(self) -> None:
-        """Make the backbone and the classifier."""
+        """Create the backbone and the classifier."""
         model = self.config.model
         self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
         self.classifier = nn.Linear(self.backbone.num_features, self.num_classes)

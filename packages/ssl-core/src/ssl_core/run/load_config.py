@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ssl_core.config import GROUPS, Config
-from ssl_core.config.validation import build_dataclass, validation_errors
+from ssl_core.config.validation import build_groups, check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import RunFolder
 
@@ -50,10 +50,11 @@ def read_config(folder: RunFolder, method: type | None = None, data: Any = None)
         groups["data"] = data
     else:  # an object that is no dataclass has left only its name
         plain.pop("data", None)
-    found = validation_errors(plain, groups)
-    if found:
-        raise ConfigError(f"{folder.config}: {found[0][1]}")
-    built = {group: build_dataclass(kind_, plain.get(group) or {}) for group, kind_ in groups.items()}
+    try:
+        built = build_groups(groups, plain)
+        check_groups(built)
+    except ConfigError as error:
+        raise ConfigError(f"{folder.config}: {error}") from error
     if "data" not in groups:
         built["data"] = data() if isinstance(data, type) else data
     config = Config(**built)

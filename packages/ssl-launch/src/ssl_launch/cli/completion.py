@@ -55,7 +55,7 @@ def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: s
         return [f"{prefix}{value}" for value in _values(key.lstrip("+")) if value.startswith(typed)]
     plus = incomplete[: len(incomplete) - len(incomplete.lstrip("+"))]
     words = [path.stem for path in recipe_files() if path.stem != "evaluation"]
-    words += [f"{plus}{key}=" for key in (*_keys(), "hydra/launcher")]
+    words += [f"{plus}{key}=" for key in (*_keys(incomplete), "hydra/launcher")]
     return sorted(word for word in words if word.startswith(incomplete))
 
 
@@ -72,18 +72,19 @@ def _key(ctx: click.Context, incomplete: str) -> tuple[str, bool]:
     before = list(ctx.params.get("arguments") or ())
     if before[-1:] == ["="]:
         return before[-2], True
-    is_key = bool(before) and not incomplete and before[-1].lstrip("+") in {*_keys(), "hydra/launcher"}
+    is_key = bool(before) and not incomplete and before[-1].lstrip("+") in {*_keys(before[-1]), "hydra/launcher"}
     return (before[-1], True) if is_key else ("", False)
 
 
-def _keys() -> dict[str, tuple[Any, Any]]:
-    """Return ``group.key`` -> (annotation, metadata), of all methods."""
+def _keys(word: str) -> dict[str, tuple[Any, Any]]:
+    """Return ``group.key`` -> (annotation, metadata); those of our methods only for a word that begins with ``model.``."""
     from ssl_core.config import GROUPS
-    from ssl_core.methods import METHODS, config_class
+    from ssl_core.methods import METHODS, method_class
     from ssl_data.config import DataConfig
 
     groups: list[tuple[str, Any]] = [("data", DataConfig), *GROUPS.items()]
-    groups += [("model", config_class(name)) for name in METHODS]
+    if word.lstrip("+").startswith("model."):  # the keys of a method are in its module, which imports torch
+        groups += [("model", method_class(name).config_class) for name in METHODS]
     return {
         f"{name}.{each.name}": (each.type, each.metadata) for name, kind in groups for each in dataclasses.fields(kind)
     }
@@ -105,5 +106,5 @@ def _values(key: str) -> Sequence[str]:
         from ssl_data import view_names
 
         return view_names()
-    annotation, metadata = _keys().get(key, (None, {}))
+    annotation, metadata = _keys(key).get(key, (None, {}))
     return ["true", "false"] if annotation is bool else tuple(metadata.get("choices", ()))

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
-from ssl_core.config.validation import build_dataclass, known_keys, validation_errors
+from ssl_core.config.validation import build_groups, check_groups, known_keys
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.source_location import changed_code, class_of_run, load_class
@@ -22,8 +22,9 @@ from ssl_launch.commands.baseline import GROUPS, make_baseline
 from ssl_launch.commands.help_texts import EVALUATE
 from ssl_launch.commands.run_path import find_run
 from ssl_launch.hydra_app.app import run_command
-from ssl_launch.hydra_app.arguments import WITH_VALUE, quoted
+from ssl_launch.hydra_app.arguments import WITH_VALUE
 from ssl_launch.hydra_app.error_messages import error_message
+from ssl_launch.hydra_app.override_syntax import quoted
 
 if TYPE_CHECKING:
     from ssl_core.config.fine_tuning import FineTuning
@@ -68,7 +69,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
         "evaluation",
         EVALUATE,
         lambda composed: _judge(composed, method, data),
-        lambda error: error_message(error, known=_known_keys()),
+        lambda error: error_message(error, _known_keys),
         _whole,
         _one_job_each,
         options=OPTIONS,
@@ -128,19 +129,17 @@ def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTun
     fine_tuning = protocol.pop("finetune", None)
     settings = {group: plain.pop(group) or {} for group in GROUPS if group in plain}
     groups = {"": EvaluationConfig, **_protocol_groups()}
-    found = validation_errors({"": plain, "eval": protocol, "eval.finetune": fine_tuning}, groups)
-    if found:
-        raise ConfigError(found[0][1].replace("'.", "'").removeprefix("."))
-    asked, kept = build_dataclass(EvaluationConfig, plain), build_dataclass(groups["eval"], protocol)
+    given = {"": plain, "eval": protocol, "eval.finetune": fine_tuning}
+    if fine_tuning is None:
+        del groups["eval.finetune"], given["eval.finetune"]
+    built = build_groups(groups, given, _known_keys())
+    asked, kept, tuned = built[""], built["eval"], built.get("eval.finetune")
     if asked.backbone is not None and asked.method_class is not None:
         raise ConfigError("--method: a run has a method; backbone=NAME is a backbone without a run")
     if asked.backbone is None and (asked.weights is not None or settings):
         key = "weights" if asked.weights is not None else next(iter(settings))
         raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
-    kept.check()
-    tuned = None if fine_tuning is None else build_dataclass(groups["eval.finetune"], fine_tuning)
-    if tuned is not None:
-        tuned.check()
+    check_groups(built)
     return asked, kept, tuned, settings
 
 

@@ -67,7 +67,7 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         "simclr_digits",
         TRAIN,
         lambda composed: _run(composed, method, data, report),
-        lambda error: error_message(error, data, method=method),
+        lambda error: error_message(error, lambda: every_key(data, method)),
         lambda composed: plain_config(_config(composed, method, data, report)),
         with_recipe_named,
         configured=lambda composed: _config(composed, method, data, report),

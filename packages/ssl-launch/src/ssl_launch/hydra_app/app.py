@@ -1,4 +1,4 @@
-"""What every command line of ours is to Hydra: where configurations are looked for, what is called, how errors are said."""
+"""Run a command of the Hydra application: compose the configuration, act on it, and report errors as one line."""
 
 import os
 import sys
@@ -41,30 +41,30 @@ def run_command(
     options: Mapping[str, str] | None = None,
     keys: Callable[[], Iterable[str]] = every_key,
 ) -> None:
-    """Compose the command line and act on it, here or in jobs; end with one line and an exit code where it is refused.
+    """Compose the command line and act on it, in this process or in jobs. An error of the user ends it with one line.
 
     Parameters
     ----------
     config_name : str
-        Of the configuration without ``--config-name``. It is looked for in ``configs/`` beside the calling script, then
-        among the embedded ones.
+        The configuration without ``--config-name``. It is searched for in ``configs/`` next to the calling script, then
+        among the embedded configurations.
     help_text : str
-        What ``--help`` shows; PROGRAM in it is what was typed, ``main.py`` or ``stable-ssl train``.
+        The output of ``--help``; PROGRAM in it becomes ``main.py`` or ``stable-ssl train``.
     act : Callable
-        Takes what was composed; called once for each member of a sweep, in the job where there is one.
+        Takes the composed configuration; called once for each member of a sweep, in its job if there is one.
     complain : Callable
-        Returns the line to show for an error; None where the traceback is what helps.
+        Returns the line to show for an error, or None for an error that needs its traceback.
     show : Callable
-        Takes what was composed and returns the whole configuration, defaults included: what ``--cfg job`` prints.
+        Takes the composed configuration and returns it with all defaults, for ``--cfg job``.
     prepare : Callable
-        Takes the tidied arguments and returns those that Hydra reads.
+        Takes the normalized arguments and returns those that Hydra parses.
     configured : Callable, optional
-        Takes what was composed for a member of a sweep and returns the configuration of its run. With it, a sweep is one
-        process for each member, side by side; without, they are acted on one after the other in this process.
+        Takes the composed configuration of a member of a sweep and returns the configuration of its run. With it, a sweep
+        runs each member in a process; without, all members run one after the other in this process.
     method : type, optional
-        One's own, of all those runs.
+        The user-defined method of all these runs.
     options : Mapping, optional
-        Option of this command, with a value -> key of the configuration that it sets.
+        Option of this command -> key of the configuration that it sets.
     keys : Callable
         Returns the keys of the command's configuration, for suggestions.
     """
@@ -78,7 +78,7 @@ def run_command(
     program = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
     default = "basic" if configured is None else "side_by_side"
     register_defaults(script.stem.rpartition(" ")[2], help_text.replace("PROGRAM", script.name), default)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come to us instead of to Hydra's printer
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing them
     entry = hydra.main(
         version_base="1.3",
         config_path=str(beside if beside.is_dir() else EMBEDDED),
@@ -92,12 +92,12 @@ def run_command(
         alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
         try:
             if alone and not shows:
-                _refuse_to_stay()
+                _check_submits()
             return print_configuration(composed) if shows else act(composed)
         except Exception as error:
             line = complain(error)
             if line is None or not alone:
-                raise  # a sweep's launcher must see it: the other members go on
+                raise  # a sweep's launcher handles it and continues with the other members
             exit_with_message(line, getattr(error, "exit_code", 2))
 
     shows = False
@@ -107,7 +107,7 @@ def run_command(
         arguments, shows = without_cfg_job(arguments)
         prepared = prepare(arguments)
         check_arguments(prepared, sys.argv[1:], keys, options)
-        if shows:  # of several jobs, what they share
+        if shows:  # of several jobs, their common part
             sys.argv[1:] = [*(arguments if "-m" in prepared else prepared), "hydra.mode=RUN"]
         else:
             sys.argv[1:] = with_multirun(prepared)
@@ -116,28 +116,32 @@ def run_command(
         launched.configured, launched.command = configured, [*program, *options_of_a_run(sys.argv[1:])]
         entry(task)()
     except Exception as error:
-        line = complain(error) or _of_hydra(error)
+        line = complain(error) or _disk_message(error)
         if line is None:
-            raise  # somebody's bug: the whole traceback
+            raise  # a bug: the whole traceback
         exit_with_message(line, getattr(error, "exit_code", 2))
     except KeyboardInterrupt as stopped:
         exit_with_message(str(stopped) or "interrupted", 130)
 
 
-def _refuse_to_stay() -> None:
-    """Raise where a launcher was named and the command would all the same act here, on the login node of a cluster, say."""
+def _check_submits() -> None:
+    """Raise a ConfigError if a launcher is named but the command would run here, e.g. on the login node of a cluster."""
     launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
     if launcher not in (None, *HERE):
-        raise ConfigError(f"hydra/launcher={launcher}: it submits, and hydra.mode=RUN does not; leave one of them out")
+        raise ConfigError(
+            "the launcher submits jobs, hydra.mode=RUN does not",
+            key="hydra/launcher",
+            value=launcher,
+            expected="one of the two",
+        )
 
 
-def _of_hydra(error: BaseException) -> str | None:
-    """Return the line for a disk that refuses what Hydra writes by itself: the folder of a sweep, and the file in it."""
+def _disk_message(error: BaseException) -> str | None:
+    """Return the line for a disk error when Hydra itself writes: the folder of a sweep and the file in it."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "ssl_" in frame.filename and frame.filename != __file__]
     if not isinstance(error, OSError) or ours:
         return None
     return (
-        f"log.folder: nothing can be written to '{error.filename}': {error.strerror}; choose another with "
-        "++log.folder=FOLDER"
+        f"log.folder: cannot write '{error.filename}': {error.strerror}; choose another folder with log.folder=FOLDER"
     )

@@ -1,4 +1,4 @@
-"""The command line, tidied before Hydra reads it."""
+"""Normalize the command line before Hydra parses it."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -7,30 +7,19 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from ssl_core.config.suggestion import close_names
+from ssl_core.config.suggestion import close_names, unknown_key
 from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
-from ssl_launch.hydra_app.override_syntax import check_overrides
+from ssl_launch.hydra_app.override_syntax import check_overrides, quoted
 
 WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
 _CONFIG_PATH = {"--config-path", "-cp"}
-# Options of Hydra's that would unpickle a file, or install a completion that is not ours (`stable-ssl completion`)
+# Options of Hydra that would unpickle a file, or install Hydra's completion instead of `stable-ssl completion`
 _NOT_OFFERED = {"--experimental-rerun", "--shell-completion", "-sc"}
 
 
-def quoted(text: str) -> str:
-    """Return text as a value that Hydra takes as it is.
-
-    Examples
-    --------
-    >>> print(quoted("it's"))
-    'it\\'s'
-    """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
-    """Return the arguments with a command's own options, which have a value, as keys of its configuration.
+    """Return the arguments with the options of a command, which have a value, as keys of its configuration.
 
     Raises
     ------
@@ -40,7 +29,7 @@ def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
     Examples
     --------
     >>> options_as_keys(["run=x", "--method", "my idea.py:MyIdea"], {"--method": "method_class"})
-    ['run=x', "method_class='my idea.py:MyIdea'"]
+    ['run=x', 'method_class="my idea.py:MyIdea"']
     """
     found: list[str] = []
     waiting = list(arguments)
@@ -51,7 +40,7 @@ def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
             found.append(argument)
             continue
         if not equals and not waiting:
-            raise ConfigError(f"{name}: expected a value after it")
+            raise ConfigError(key=name, expected="a value after it")
         found.append(f"{keys[name]}={quoted(value if equals else waiting.pop(0))}")
     return found
 
@@ -59,9 +48,8 @@ def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
 def normalize_arguments(arguments: list[str], script_folder: Path) -> list[str]:
     """Return the arguments with all options in front and ``--config-path`` absolute.
 
-    Hydra 1.3 refuses options, ``-m`` among them, that stand between overrides, and reads a relative ``--config-path``
-    from the module that holds its task function, which is ours; a user means the working directory, or that of the
-    script.
+    Hydra 1.3 does not accept options such as ``-m`` between overrides, and resolves a relative ``--config-path`` from the
+    module of its task function, which is ours; a user means the working directory, or that of the script.
 
     Examples
     --------
@@ -87,7 +75,7 @@ def normalize_arguments(arguments: list[str], script_folder: Path) -> list[str]:
 
 
 def options_of_a_run(arguments: list[str]) -> list[str]:
-    """Return the options of tidied arguments that each member of a sweep shares: all but ``-m``.
+    """Return the options of normalized arguments that all members of a sweep share: all but ``-m``.
 
     Examples
     --------
@@ -113,9 +101,9 @@ def check_arguments(
     Parameters
     ----------
     arguments, typed : list of str
-        The tidied arguments, and those of the command line.
+        The normalized arguments, and those of the command line.
     keys : Callable
-        Returns the keys of the command's configuration: ``--lr 0.1`` is answered with ``++optim.lr=0.1``.
+        Returns the keys of the command's configuration: for ``--lr 0.1``, ``optim.lr=0.1`` is suggested.
     own : collection of str
         The options of the command that have become keys; they are suggested.
 
@@ -129,23 +117,26 @@ def check_arguments(
     known = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
     known = {"--watch", *known, *own} - _NOT_OFFERED
 
-    def refuse(said: str) -> NoReturn:
-        choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", said)
+    def raise_error(message: str) -> NoReturn:
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", message)
         hint = suggest_key(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
-        raise ConfigError(f"{said.partition(' (choose')[0]}{hint}")
+        raise ConfigError(f"{message.partition(' (choose')[0]}{hint}")
 
-    parser.error = refuse  # type: ignore[assignment, method-assign]
-    given = [each for each in arguments if each != "--watch"]  # that of eval.py, which makes watch=true of it
+    parser.error = raise_error  # type: ignore[assignment, method-assign]
+    given = [each for each in arguments if each != "--watch"]  # an option of eval.py, which replaces it by watch=true
     chosen, unknown = parser.parse_known_args(given)
     hidden = [each for each in given if each.partition("=")[0] in _NOT_OFFERED]
     for option in (*hidden, *unknown):
         name = option.partition("=")[0]
-        raise ConfigError(f"{name}: unknown option{_as_key(option, typed, keys()) or suggest_key(name, known)}")
+        suggestion = _as_key(option, typed, keys())
+        if suggestion:
+            raise ConfigError("unknown option", key=name, expected="a key without dashes", suggestion=suggestion)
+        raise unknown_key(name, known, "unknown option")
     check_overrides(chosen.overrides)
 
 
 def _as_key(option: str, typed: list[str], keys: Iterable[str]) -> str:
-    """Return how to write an option that is the name of a key, or an empty string."""
+    """Return ``key=value`` for an option with the name of a key, or an empty string."""
     name, equals, value = option.lstrip("-").partition("=")
     named = {key.rpartition(".")[2]: key for key in sorted(keys)} | {key: key for key in keys}
     near = close_names(name.replace("-", "_"), named, cutoff=0.85)
@@ -153,11 +144,11 @@ def _as_key(option: str, typed: list[str], keys: Iterable[str]) -> str:
         return ""
     following = typed[typed.index(option) + 1 :][:1] if option in typed else []
     value = value if equals else next((each for each in following if not each.startswith("-") and "=" not in each), "")
-    return f"; a key has no dashes: ++{named[near[0]]}={value or 'VALUE'}"
+    return f"{named[near[0]]}={value or 'VALUE'}"
 
 
 def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:
-    """Return tidied arguments without ``--cfg job``, and whether it was there: Hydra's own leaves all defaults out.
+    """Return normalized arguments without ``--cfg job``, and whether it was there: Hydra's output lacks our defaults.
 
     Examples
     --------
@@ -175,9 +166,9 @@ def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:
 
 
 def with_multirun(arguments: list[str]) -> list[str]:
-    """Return tidied arguments with ``-m`` in front where they name a sweeper.
+    """Return normalized arguments with ``-m`` in front if they name a sweeper.
 
-    Hydra finds the mode by composing once, ignores any error of that, and then reports the values of a sweep as an error.
+    Hydra composes once to find the mode, ignores any error, and then reports the values of a sweep as an error.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Our settings of Hydra, below those of any YAML or command line."""
+"""Our defaults of Hydra's own configuration. YAML files and the command line override them."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ HERE = ("basic", "side_by_side")  # launchers that run a command without -m in t
 def register_defaults(job_name: str, help_text: str, launcher: str = "side_by_side") -> None:
     """Store Hydra's own configuration with our defaults.
 
-    - A launcher that is named submits without ``-m``, and a grid in a file (``hydra.sweeper.params``) or a named sweeper is
-      a sweep without ``-m``: Hydra's mode follows from them. Hydra 1.3 would run one job here, silently.
-    - A sweep for which no launcher is named is run by ``launcher``.
-    - Hydra makes no folders of its own: a run is a folder, and the run makes it.
-    - What a configuration names for Hydra to call is on our list, or refused.
-    - A job that SLURM stops comes back as often as it takes: its state is on the disk.
+    - A named launcher submits without ``-m``, and a grid in a file (``hydra.sweeper.params``) or a named sweeper is a sweep
+      without ``-m``: Hydra's mode follows from them. Hydra 1.3 would silently run one job here.
+    - A sweep without a named launcher uses ``launcher``.
+    - Hydra creates no folders: the run creates its own.
+    - A target that is not on the allowlist is an error.
+    - A job that SLURM stops is requeued until it has finished: its state is on disk.
     """
     OmegaConf.register_new_resolver("mode_of_command", _mode_of_command, replace=True)
     ours: Any = HydraConf()
@@ -45,7 +45,7 @@ def register_defaults(job_name: str, help_text: str, launcher: str = "side_by_si
 
 
 def _register_optuna(store: ConfigStore) -> None:
-    """Let Optuna, where it is installed, look for the better side of the metric, and suggest the same when started again."""
+    """Configure Optuna, if it is installed: the direction of the metric, and the same suggestions after a restart."""
     try:
         from hydra_plugins.hydra_optuna_sweeper import config as optuna
     except ImportError:
@@ -65,13 +65,13 @@ def _direction_of_monitor(*, _root_: Any) -> str:
 
 
 def _replaced(entry: Any, launcher: str) -> Any:
-    """Log to the terminal, not into a file of Hydra's; sweep with our launcher."""
+    """Log to the terminal, not into a file; sweep with our launcher."""
     ours = {"job_logging": "stdout", "launcher": launcher}
     return {name: ours.get(name, choice) for name, choice in entry.items()} if isinstance(entry, dict) else entry
 
 
 def _mode_of_command(*, _root_: Any) -> str | None:
-    """Return MULTIRUN for a launcher that submits, a sweeper that is named, a grid in a file. None leaves it to ``-m``."""
+    """Return MULTIRUN for a launcher that submits, a named sweeper or a grid in a file; None leaves it to ``-m``."""
     choices = _root_.hydra.runtime.choices
     submits = choices.get("hydra/launcher") not in (None, *HERE)
     sweeps = choices.get("hydra/sweeper") not in (None, "basic") or _root_.hydra.sweeper.get("params")

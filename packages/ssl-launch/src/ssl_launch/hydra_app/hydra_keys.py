@@ -1,4 +1,4 @@
-"""The keys of the group ``hydra``: unknown ones, which ``++`` would add silently, and numbers out of range."""
+"""Check the keys of the group ``hydra``: unknown keys, which ``++`` would add silently, and numbers out of range."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from submitit.slurm.slurm import SlurmExecutor
 
 from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideConf
-from ssl_core.config.validation import suggest_key
+from ssl_core.config.suggestion import unknown_key
 from ssl_core.errors import ConfigError
 from ssl_launch.slurm.config import SlurmConf
 
@@ -33,27 +33,31 @@ def check_hydra_keys(config: DictConfig) -> None:
     hydra = config.get("hydra")
     if not isinstance(hydra, DictConfig):
         return
-    _refuse_unknown(hydra, "hydra")
+    _check_keys(hydra, "hydra")
     launcher = hydra.get("launcher") or {}
     for key, least in _AT_LEAST.items():
         value = launcher.get(key)
         if isinstance(value, int) and value < least:
-            raise ConfigError(f"{LAUNCHER}{key}={value}: expected a whole number, at least {least}")
+            raise ConfigError(key=f"{LAUNCHER}{key}", value=value, expected=f"an integer, at least {least}")
 
 
-def unknown_hydra_key(key: str) -> str:
-    """Return the message for a key of ``hydra`` that does not exist, e.g. ``hydra.launcher.n_job``."""
+def unknown_hydra_key(key: str) -> ConfigError:
+    """Return the error for a key of ``hydra`` that does not exist, e.g. ``hydra.launcher.n_job``."""
     if not key.startswith(LAUNCHER):
-        return f"{key}: unknown key{suggest_key(key, _names(OmegaConf.structured(HydraConf), 'hydra'))}"
+        return unknown_key(key, _names(OmegaConf.structured(HydraConf), "hydra"))
     known = {
         LAUNCHER + field.name: launcher for launcher, conf in _LAUNCHERS.items() for field in dataclasses.fields(conf)
     }
     if key in known:
-        return f"{key}: the launcher does not have this key; name one that has it, e.g. hydra/launcher={known[key]}"
-    return f"{key}: unknown key{suggest_key(key, known)}"
+        return ConfigError(
+            "the launcher does not have this key",
+            key=key,
+            expected=f"a launcher that has it: hydra/launcher={known[key]}",
+        )
+    return unknown_key(key, known)
 
 
-def _refuse_unknown(node: DictConfig, place: str) -> None:
+def _check_keys(node: DictConfig, place: str) -> None:
     """Compare the keys of a node, and of all nodes in it, with the dataclass from which Hydra made it."""
     kind: Any = OmegaConf.get_type(node)
     known = _fields(kind) if dataclasses.is_dataclass(kind) else None
@@ -65,11 +69,11 @@ def _refuse_unknown(node: DictConfig, place: str) -> None:
         name = f"{place}.{key}"
         if known is not None and key not in known:
             if name.startswith(LAUNCHER) or place == "hydra":
-                raise ConfigError(unknown_hydra_key(name))
-            raise ConfigError(f"{name}: unknown key{suggest_key(name, {f'{place}.{each}' for each in known})}")
+                raise unknown_hydra_key(name)
+            raise unknown_key(name, {f"{place}.{each}" for each in known})
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing() or child._is_interpolation()):
-            _refuse_unknown(child, name)
+            _check_keys(child, name)
 
 
 def _fields(kind: Any) -> set[str]:

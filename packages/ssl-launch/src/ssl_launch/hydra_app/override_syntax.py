@@ -17,7 +17,7 @@ _NEEDS_CLOSING = re.compile(r"""[\[{("']|(choice|range|interval|glob|shuffle|sor
 
 
 def check_overrides(overrides: Iterable[str]) -> None:
-    """Raise for an argument that Hydra cannot read, and for one whose values would be nested sweeps.
+    """Raise for an argument that Hydra cannot parse, and for nested sweeps.
 
     Raises
     ------
@@ -43,32 +43,38 @@ def unreadable(override: str) -> str:
     >>> print(unreadable("++model.init_from=epoch=1.ckpt"))
     ++model.init_from=epoch=1.ckpt: the value has special characters and needs quotes: '++model.init_from="epoch=1.ckpt"'
     >>> print(unreadable("just words"))
-    just words: expected group.key=value, +group.key=value or ++group.key=value
+    just words: expected group.key=value
     """
     key, equals, value = override.partition("=")
     if not equals or not _KEY.fullmatch(key):
-        return f"{override}: expected group.key=value, +group.key=value or ++group.key=value"
+        return f"{override}: expected group.key=value"
     if value == "~" or value.startswith("~/"):
         whole = f"{key}={os.path.expanduser(value)}"
         return f"{override}: the shell does not expand '~' here; write {_typed(whole)}"
-    if _NEEDS_CLOSING.match(value) or _parse(quoted(key, value)) is None:
+    if _NEEDS_CLOSING.match(value) or _parse(f"{key}={quoted(value)}") is None:
         return f"{override}: the value cannot be read; expected closed brackets, braces and quotes"
-    return f"{override}: the value has special characters and needs quotes: {shlex.quote(quoted(key, value))}"
+    return f"{override}: the value has special characters and needs quotes: {shlex.quote(f'{key}={quoted(value)}')}"
 
 
-def quoted(key: str, value: str) -> str:
-    """Return ``key="value"``, which Hydra reads as a string whatever the characters are."""
-    return f"{key}={QuotedString(value, quote=Quote.double).with_quotes()}"
+def quoted(value: str) -> str:
+    """Return the value in quotes, which Hydra reads as a string with any characters.
+
+    Examples
+    --------
+    >>> print(quoted('a "b"'))
+    "a \\"b\\""
+    """
+    return QuotedString(value, quote=Quote.double).with_quotes()
 
 
 def _typed(override: str) -> str:
-    """Return an argument as it is typed in a shell, with Hydra's quotes where it needs them."""
+    """Return an argument as typed in a shell, with the quotes that Hydra needs."""
     key, _, value = override.partition("=")
-    return shlex.quote(override if _parse(override) is not None else quoted(key, value))
+    return shlex.quote(override if _parse(override) is not None else f"{key}={quoted(value)}")
 
 
 def _parse(override: str) -> Any:
-    """Return Hydra's own reading of an argument, or None if there is none."""
+    """Return the argument as parsed by Hydra, or None if Hydra cannot parse it."""
     try:
         return OverridesParser.create().parse_override(override)
     except HydraException:

@@ -1,4 +1,4 @@
-"""The directory where a command is typed: relative paths begin there."""
+"""Check the working directory, where relative paths start."""
 
 import os
 
@@ -6,11 +6,11 @@ from ssl_core.errors import ConfigError
 
 
 def check_working_directory() -> None:
-    """Raise a ConfigError if the working directory was deleted, or cannot be entered any more."""
+    """Raise a ConfigError if the working directory was deleted, or cannot be entered."""
     try:
         os.getcwd()
     except OSError as error:
         shown = f" '{os.environ['PWD']}'" if os.environ.get("PWD") else ""
         raise ConfigError(
-            f"the working directory{shown} does not exist any more ({error.strerror}); change to another one with cd"
+            f"the working directory{shown} does not exist ({error.strerror}); change to another one with cd"
         ) from error
