@@ -43,7 +43,7 @@ def test_a_batch_that_is_one_passes():
 def test_a_training_loader_that_ends_too_early_is_said():
     batches = training_batches([([VIEW], LABELS, IDS)], 4)
     next(batches)
-    with pytest.raises(ConfigError, match="ended before its epoch, of which it says that it has 1 batches"):
+    with pytest.raises(ConfigError, match="ended before its epoch: its length is 1 batches"):
         next(batches)
 
 

@@ -37,15 +37,13 @@ from ssl_losses.precision import widened
 class BaseModel(nn.Module):
     """A self-supervised method and its training run.
 
+    A module called ``backbone`` and one called ``projector`` each get an online linear probe. ``backbone`` is also what kNN
+    and the final table evaluate.
+
     Parameters
     ----------
     config : Config
-        The five groups of keys. ``config.model`` is an instance of the class's ``config_class``.
-
-    Notes
-    -----
-    A module called ``backbone`` and one called ``projector`` each get an online linear probe. ``backbone`` is also what kNN
-    and the final table evaluate.
+        The five groups of keys. ``config.model`` is an instance of ``config_class``.
     """
 
     config_class: type[ModelConfig] = ModelConfig
@@ -96,9 +94,8 @@ class BaseModel(nn.Module):
     def fit(self) -> RunResult:
         """Train and evaluate; resume if the run folder has a checkpoint. Return the last value of every metric.
 
-        The result is a dict; a notebook shows it as the final table and the learning curves (``log.report``).
-
-        After an error in an evaluation the same command only evaluates. An error in a sink is a warning.
+        The result is a dict that a notebook shows as the final table and the learning curves (``log.report``). After an error
+        in an evaluation the same command only evaluates. An error in a sink is a warning.
 
         Raises
         ------
@@ -258,10 +255,7 @@ class BaseModel(nn.Module):
         return self.run.plan.weight_decay_factor(step, optim.weight_decay, optim.weight_decay_end)
 
     def metric_names(self) -> set[str]:
-        """Return the names that ``optim.monitor`` may have, known before training. Override it to add metrics.
-
-        The terms of a loss, ``train/<term>``, need not be among them.
-        """
+        """Return the names that ``optim.monitor`` may have. Override it to add metrics, except terms of the loss."""
         return self.run.metric_names
 
     def teachers(self) -> list[Teacher]:

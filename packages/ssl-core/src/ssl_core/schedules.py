@@ -39,7 +39,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final_fact
 
 
 def constant(step: int, total_steps: int, warmup_steps: int = 0) -> float:
-    """Return the factor of the peak learning rate: the line of :func:`warmup_cosine`, then 1 for good."""
+    """Return the factor of the peak learning rate: the line of :func:`warmup_cosine`, then 1."""
     return (step + 1) / (warmup_steps + 1) if step < warmup_steps else 1.0
 
 

@@ -1,4 +1,4 @@
-"""An alarm for embeddings that say the same of every image, which no loss shows: a collapsed one is often the lowest."""
+"""Detect representation collapse: all images have nearly the same embedding. The loss does not show it."""
 
 import logging
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_core.distributed.ranks import Distributed
 from ssl_eval import rankme
 
-SAMPLES = 512  # images of an evaluation that are looked at, over all ranks: the first ones
+SAMPLES = 512  # first images of an evaluation set that are used, over all ranks
 SPREAD = 0.03  # below it the mean cosine similarity of two images is above 0.999
 RANK = 1.5  # below it all images lie on one line
 
@@ -19,18 +19,18 @@ _message = logging.getLogger(__name__)
 
 
 class CollapseDetector:
-    """Measures, at each evaluation, how much the representations of different images differ; warns once in a run.
+    """Measures how much the representations of images differ, at each evaluation; warns once in a run.
 
     ``std_<name>``: the standard deviation over the images of each dimension of the l2-normalised embedding, averaged over the D
     dimensions, times the square root of D: 1 where the embeddings are spread over the whole sphere, 0 where they are all the
     same (Chen & He, Exploring simple Siamese representation learning, CVPR 2021, https://arxiv.org/abs/2011.10566, figure 2).
 
     ``rank_<name>``: the effective rank of the embeddings, between 1 and min(N, D) (Roy & Vetterli, EUSIPCO 2007; RankMe,
-    Garrido et al., ICML 2023, https://arxiv.org/abs/2210.02885). It sees what the standard deviation does not: all images on
-    one line, at both its ends.
+    Garrido et al., ICML 2023, https://arxiv.org/abs/2210.02885). Unlike the standard deviation, it detects embeddings on one
+    line.
 
-    Both are of the first 512 images of an evaluation set, gathered from all ranks: the same at 1, 2, 4, ... of them. A training
-    step pays nothing.
+    Both use the first 512 images of an evaluation set, gathered from all ranks, so that they do not depend on the number of
+    ranks. Training steps have no cost.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class CollapseDetector:
         self._kept: dict[str, list[Tensor]] = {}
 
     def add(self, representations: Mapping[str, Tensor]) -> None:
-        """Keep what is needed of a batch: each ``(N, D)``, by its name. Called for each evaluation batch."""
+        """Keep the representations ``(N, D)`` of an evaluation batch, by name, until there are enough."""
         for name, features in representations.items():
             kept = self._kept.setdefault(name, [])
             missing = self._share - sum(map(len, kept))
@@ -53,7 +53,7 @@ class CollapseDetector:
                 kept.append(features[:missing].detach().flatten(1).float())
 
     def compute(self) -> dict[str, float]:
-        """Return ``std_<name>`` and ``rank_<name>`` of what was added, and begin anew; warn if they are too low.
+        """Return ``std_<name>`` and ``rank_<name>`` of what was added, and reset; warn if they are too low.
 
         Called on all ranks after each evaluation set.
         """
@@ -73,9 +73,9 @@ class CollapseDetector:
     def _warn(self, name: str, std: float, rank: float, width: int) -> None:
         if not self.warned and self.distributed.is_main:
             _message.warning(
-                "the %s has collapsed: it says nearly the same of every image (standard deviation %.3g of 1, effective rank "
-                "%.3g of %d). What helps: a smaller optim.lr or a longer optim.warmup_epochs; a loss that pushes images apart "
-                "(negatives, variance, whitening), or a teacher or predictor behind a stopped gradient",
+                "the %s has collapsed: nearly all images have the same embedding (standard deviation %.3g of 1, effective rank "
+                "%.3g of %d); try a smaller optim.lr or a longer optim.warmup_epochs; a loss that pushes images apart "
+                "(negatives, variance, whitening), or a teacher or predictor with a stopped gradient",
                 name, std, rank, width,
             )  # fmt: skip
         self.warned = True
@@ -85,7 +85,7 @@ class CollapseDetector:
         return {"warned": self.warned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it over."""
+        """Restore it."""
         self.warned = state["warned"]
 
 

@@ -1,4 +1,4 @@
-"""A run that diverges stops before the optimizer moves, says where, and keeps what shows the same step again."""
+"""Stop a run at the first non-finite value, before the optimizer steps, and record how to repeat the step."""
 
 import logging
 import math
@@ -19,22 +19,22 @@ _message = logging.getLogger(__name__)
 
 
 class NanGuard:
-    """Looks at losses, gradients, weights and outputs; at the first that is not finite it writes ``diverged.json`` and raises.
+    """Checks losses, gradients, weights and outputs. At the first non-finite value it writes ``diverged.json`` and raises.
 
-    Every rank raises at the same step, whichever of them has found it, so that nobody waits for one that has gone. On the
-    processor each step is looked at; on a GPU, where looking means to wait for it, each step that is logged, and the weights
-    before each evaluation and each checkpoint: what is judged and what is kept is finite on every device.
+    All ranks raise at the same step, so that no rank waits for another one. On the CPU each step is checked. On a GPU, where a
+    check waits for the device, these are the steps that are logged, and the weights before each evaluation and each checkpoint:
+    evaluated and saved weights are finite on every device.
 
     Parameters
     ----------
     folder : RunFolder
-        Where ``diverged.json`` is written, by the main rank.
-    checkpoints : Checkpoints
-        The newest of them is the last good state.
+        The run folder. Rank 0 writes ``diverged.json``.
+    checkpoints : CheckpointStore
+        The checkpoints. The newest one is the last good state.
     progress : Progress
-        Where the run stands.
+        The counters.
     distributed : Distributed
-        A loss that is not finite on one rank is the end of all.
+        The ranks: a loss that is not finite on one of them ends all.
     seed : int
         ``hardware.seed``, for the record.
     every_steps : int

@@ -1,6 +1,6 @@
-"""Online probes: linear classifiers that watch frozen features while the model trains.
+"""Online probes: linear classifiers on detached features, trained while the model trains.
 
-Each has its own weights and optimizer, sees features detached from the graph, and its loss is never part of the model's.
+They have their own weights and optimizer, and no gradient of theirs reaches the model.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from ssl_core.distributed.ranks import Distributed
 class OnlineProbes:
     """One linear probe for each watched representation.
 
-    A probe normalises its input (layer normalisation without parameters), so that the same learning rate fits features
-    of any scale and every rank computes the same.
+    A probe normalizes its input (layer normalization without parameters), so that one learning rate fits features of any
+    scale.
 
     Parameters
     ----------
@@ -26,11 +26,11 @@ class OnlineProbes:
     num_classes : int
         K; without classes there are no probes.
     lr : float
-        Of AdamW, constant.
+        Learning rate of AdamW, constant.
     device : torch.device
-        Where the probes live.
+        Device of the probes.
     dtype : torch.dtype, optional
-        What they compute in; default: float32.
+        Their floating-point type. Default: float32.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class OnlineProbes:
             self._seen[name].append(output.detach())
 
     def forget(self) -> None:
-        """Forget what was seen since the last :meth:`train_step`."""
+        """Drop the features since the last :meth:`train_step`."""
         for seen in self._seen.values():
             seen.clear()
 
     def join(self, pieces: int) -> None:
-        """Take the features that were seen, ``pieces`` at a time, for those of one batch, which went through in pieces."""
+        """Concatenate each ``pieces`` outputs: a batch that was computed in pieces counts as one."""
         for name, seen in self._seen.items():
             self._seen[name] = [torch.cat(seen[start : start + pieces]) for start in range(0, len(seen), pieces)]
 
@@ -90,7 +90,7 @@ class OnlineProbes:
             return self.classifiers[name](features.detach().to(self._dtype))
 
     def train_step(self, labels: Tensor, distributed: Distributed) -> dict[str, Tensor]:
-        """Move the probes one step on the features seen since the last one; return their losses, still on the device.
+        """Train the probes for one step on the features since the last one; return their losses, on the device.
 
         ``labels`` are those of the batch, ``(N,) int64``; several views of it are several groups of N features.
         Samples without a label (-1) are left out.
@@ -116,7 +116,7 @@ class OnlineProbes:
         return {"classifiers": self.classifiers.state_dict(), "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take weights and optimizer over."""
+        """Restore weights and optimizer."""
         self.classifiers.load_state_dict(state["classifiers"])
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])

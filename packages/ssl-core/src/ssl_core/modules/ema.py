@@ -1,4 +1,4 @@
-"""Teachers: a slow copy of a network, which no gradient ever moves."""
+"""Teachers: exponential moving averages of a network, without gradients."""
 
 import copy
 from typing import Any
@@ -18,12 +18,12 @@ class Teacher(nn.Module):
     Parameters
     ----------
     student : nn.Module
-        Copied as it is now. It is remembered but not registered: ``state_dict()`` and ``parameters()`` hold the copy
-        alone.
+        The network, copied with its present weights. It is not registered: ``state_dict()`` and ``parameters()`` hold only
+        the copy.
     momentum : float
         m at the start of the run, in [0, 1].
     final_momentum : float, optional
-        m at its end, reached on half a cosine (BYOL and DINO: 1). Default: m stays as it is.
+        m at its end, reached on half a cosine (BYOL and DINO: 1). Default: constant.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class Teacher(nn.Module):
         self.update(self._student[0], cosine_ramp(step, total_steps, self.momentum, self.final_momentum))
 
     def restart(self) -> None:
-        """Take over the student as it is now: its weights have been replaced, say."""
+        """Copy the present weights of the student, e.g. after they were loaded from a file."""
         self.update(self._student[0], momentum=0.0)
 
     @torch.no_grad()

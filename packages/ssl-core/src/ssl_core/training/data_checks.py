@@ -1,4 +1,4 @@
-"""What data of one's own gives: the first batch of each loader is looked at, and what is wrong is said in one sentence."""
+"""Check the first batch of each loader, so that wrong data is one sentence."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,31 +31,29 @@ def check_loaders(loaders: Any) -> None:
 
 
 def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:
-    """Give what is left of an epoch; whoever asks for more is told so."""
+    """Yield the rest of an epoch; raise a ConfigError when the loader ends too early."""
     yield from checked_batches(loader, "training", num_classes)
-    raise ConfigError(
-        f"data: the training loader ended before its epoch, of which it says that it has {len(loader)} batches"
-    )
+    raise ConfigError(f"data: the training loader ended before its epoch: its length is {len(loader)} batches")
 
 
 def checked_batches(loader: Iterable[Any], name: str, num_classes: int, single_view: bool = False) -> Iterator[Any]:
-    """Give the batches of a loader, the first of them looked at.
+    """Yield the batches of a loader, and check the first one.
 
     Parameters
     ----------
     loader : iterable
-        Of batches ``(views, labels, ids)``.
+        Gives batches ``(views, labels, ids)``.
     name : str
-        What the loader is for, for the sentence.
+        Name of the loader, for errors.
     num_classes : int
         K: labels are -1, or in 0..K-1.
     single_view : bool
-        Whether a batch has to have one view of each image.
+        Whether a batch must have one view of each image.
 
     Raises
     ------
     ConfigError
-        If the first batch is none.
+        If the first batch is invalid.
     """
     for number, batch in enumerate(loader):
         if number == 0:

@@ -1,4 +1,4 @@
-"""What core asks of data: any object with these methods is a data configuration."""
+"""Protocol of data: any object with these methods is a data configuration."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -8,21 +8,21 @@ class Loader(Protocol):
     """Gives batches ``(views: list of (N, C, H, W) float, or one of them, labels (N,) int64, indices (N,) int64)``."""
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
+        """Return the number of batches of an epoch."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Give the batches of one epoch."""
+        """Yield the batches of one epoch."""
 
     def start(self, epoch: int, step: int) -> Any:
-        """Let the next iteration begin at batch ``step`` of ``epoch``."""
+        """Set the first batch of the next iteration: batch ``step`` of ``epoch``."""
 
 
 class ReferenceLoader(Protocol):
     """A reference loader that can be restricted to some of its images. Optional, and recommended for large data sets.
 
-    ``log.knn_samples`` images are compared with in an evaluation, a seeded sample with equal numbers of each class. A loader
-    with both of these members reads only the sample. Any other loader is read once for its labels, and in each evaluation the
-    images outside of the sample are read and dropped.
+    An evaluation compares with ``log.knn_samples`` training images, a seeded sample with equal numbers of each class. Of a
+    loader with both members only the sample is read. Any other loader is read once for its labels, and in each evaluation
+    the images outside of the sample are read and dropped.
     """
 
     labels: (
@@ -42,16 +42,16 @@ class Loaders(Protocol):
     evaluation: Mapping[str, Any]  # name of a data set -> Loader: test images, evaluation view
     num_classes: int
     image_shape: tuple[int, int, int]  # (C, H, W) of one view
-    # and, where they are known, mean and std of each channel, by which pixels from 0 to 1 were normalised
-    # and, to notice data that changed between stop and resume, fingerprint(): name of a part -> dict of plain values that
-    # change with the data; num_samples and class_names get sentences of their own. It is asked on the main rank only.
+    # Optional: mean and std of each channel, by which pixels from 0 to 1 were normalized
+    # Optional, to detect changed data on resume: fingerprint(), called on rank 0 only. It returns a dict, name of a part ->
+    # dict of plain values that change with the data, such as num_samples and class_names
 
 
 class Data(Protocol):
-    """A data configuration. Where it has a ``check()``, that is called before any data is opened, and raises what is wrong."""
+    """A data configuration. Its optional method ``check()`` is called before any data is opened."""
 
     def open(self, batch_size: int, seed: int, rank: int, world_size: int) -> Loaders:
         """Return the loaders of one rank; ``batch_size`` counts the samples over all ranks."""
 
-    # and, to be fine-tuned on a share of the labels, labelled_part(fraction, seed, views): the data configuration of that share
-    # and its number of images; views as they were asked for, "" where nothing was said
+    # Optional, for fine-tuning on a share of the labels: labelled_part(fraction, seed, views) returns the data configuration
+    # of that share and its number of images; views="": the default views

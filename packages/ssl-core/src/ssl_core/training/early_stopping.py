@@ -1,4 +1,4 @@
-"""When a run may end before its last epoch: a metric that has stopped to improve."""
+"""Early stopping: end a run when a metric has stopped improving."""
 
 import logging
 import math
@@ -13,23 +13,23 @@ _message = logging.getLogger(__name__)
 
 
 class EarlyStopping:
-    """Counts the evaluations without an improvement. It never ends anything: ``reason`` says that it is time to.
+    """Counts the evaluations without an improvement; ``reason`` is not empty when the run should end.
 
     Parameters
     ----------
     monitor : str or None
         A name in ``metrics.jsonl``. Higher is better, unless the word after its last ``/`` has ``loss`` in it.
     patience : int
-        Evaluations in a row that may be no better than the best before; 0: any number.
+        Number of evaluations in a row without an improvement that end the run; 0: never.
     min_delta : float
-        What is better by no more than this is no improvement. A value that is not finite is none either.
+        An improvement is larger than this. A value that is not finite is not an improvement.
     distributed : Distributed
-        What the main rank has measured is what all ranks go by.
+        The value of rank 0 is used on all ranks.
 
     Attributes
     ----------
     reason : str
-        Empty as long as the run should go on.
+        Why the run should end; empty until then.
     """
 
     def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: Distributed) -> None:
@@ -43,7 +43,7 @@ class EarlyStopping:
 
     @property
     def watches_training(self) -> bool:
-        """Whether the metric is one of training: then the last step of each epoch has a line in ``metrics.jsonl``."""
+        """Whether the metric is one of training; then the last step of each epoch is logged in ``metrics.jsonl``."""
         return str(self.monitor).startswith("train/")
 
     def check(self, names: Collection[str], logged: bool = False) -> None:
@@ -71,9 +71,9 @@ class EarlyStopping:
         )
 
     def observe(self, metrics: Mapping[str, float], epoch: int) -> None:
-        """Take the last value of every metric after an evaluation, which all ranks do together.
+        """Compare the last value of the metric with the best one. Called on all ranks after an evaluation.
 
-        A metric without a value (a label-free measure that was not finite) is no improvement.
+        A metric without a value (a label-free measure that was not finite) is not an improvement.
         """
         if self.monitor is None or not self.patience:
             return
@@ -100,5 +100,5 @@ class EarlyStopping:
         return {"best": self.best, "waited": self.waited, "reason": self.reason}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+        """Restore them."""
         self.best, self.waited, self.reason = state["best"], state["waited"], state["reason"]

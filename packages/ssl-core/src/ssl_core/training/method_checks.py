@@ -1,8 +1,4 @@
-"""What the methods that a researcher writes give back: checked where it is first seen, and said in one sentence.
-
-Without, a loss that is no scalar or a prediction that is a tuple would end in a traceback of ours, and the latter only in the
-first evaluation.
-"""
+"""Check what user-defined methods return, at the first call, so that a mistake is one sentence and not a traceback."""
 
 import re
 from collections import Counter
@@ -20,26 +16,26 @@ from ssl_losses.checks import BatchSizeError
 
 _LOSS = "expected a scalar tensor, or a dict of them by name; those with a gradient are summed, all are logged"
 
-# What the loop itself logs as train/..., beside step and epoch: no term of a loss can have these names
+# Names that the loop logs as train/...; no term of a loss can have them
 RESERVED_TERMS = ("loss", "grad_norm", "lr", "weight_decay", "images_per_second", "step", "epoch")
 _PROBE_LOSS = re.compile(r"probe_.+_loss")
 
 
 def loss_terms(loss: Any, method: str) -> dict[str, Tensor]:
-    """Return a loss as a dict of its terms: the trained ones, and those without a gradient, which are logged only.
+    """Return a loss as a dict of its terms. Terms without a gradient are only logged.
 
     Parameters
     ----------
     loss : scalar or dict
-        What ``compute_loss`` has returned.
+        The result of ``compute_loss``.
     method : str
-        Its name, for the sentence.
+        Name of the method, for errors.
 
     Raises
     ------
     MethodError
-        If it is not a scalar of floating point or a dict of such, if a term has a name of :data:`RESERVED_TERMS`, or if the
-        loss depends on no parameter.
+        If it is not a floating-point scalar or a dict of them, if a term has a name in :data:`RESERVED_TERMS`, or if the loss
+        depends on no parameter.
     """
     terms = loss if isinstance(loss, dict) else {"loss": loss}
     for name in loss if isinstance(loss, dict) else ():
@@ -88,7 +84,7 @@ def explained_loss(model: Any) -> Iterator[None]:
 
 
 def _given(model: Any) -> str:
-    """Return the views of the batch in words, for the author of ``compute_loss``."""
+    """Describe the views of the batch."""
     views = model.data.views
     sizes = [f"{count} of shape {shape}" for shape, count in Counter(str(tuple(view.shape)) for view in views).items()]
     kind = f"a list of {len(views)} {'view' if len(views) == 1 else 'views'}"
@@ -182,7 +178,7 @@ def check_schedule(model: Any) -> None:
 
 
 def checked_step(model: Any, step_before: int, moved: Any) -> bool:
-    """Return what ``train_step`` has returned: whether the weights moved.
+    """Return the result of ``train_step``: whether the optimizer has stepped.
 
     Raises
     ------
@@ -203,12 +199,12 @@ def checked_step(model: Any, step_before: int, moved: Any) -> bool:
 
 
 def representation_widths(model: Any) -> dict[str, int]:
-    """Return the width D of each representation ``(N, D)`` by name, as the model's ``encode`` gives them of two blank images.
+    """Return the width D of each representation ``(N, D)`` by name: the output of ``encode`` for two blank images.
 
     Raises
     ------
     MethodError
-        If they are no dict of such tensors.
+        If the output is not a dict of such tensors.
     """
     images, method = _blank(model), f"{type(model).__name__}.encode"
     with torch.no_grad(), model.run.precision.autocast():
@@ -223,12 +219,12 @@ def representation_widths(model: Any) -> dict[str, int]:
 
 
 def check_forward(model: Any) -> Tensor:
-    """Return what ``forward`` gives of two blank images; the first evaluation, which needs a prediction, is far away.
+    """Return the output of ``forward`` for two blank images, so that a mistake is found before the first evaluation.
 
     Raises
     ------
     MethodError
-        If what it gives is no tensor with a row for each image.
+        If the output is not a tensor with a row for each image.
     """
     images = _blank(model)
     nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
@@ -244,6 +240,6 @@ def check_forward(model: Any) -> Tensor:
 
 
 def _blank(model: Any) -> Tensor:
-    """Return two black images ``(2, C, H, W)``, and let the model judge, not learn."""
+    """Put the model into evaluation mode, and return two black images ``(2, C, H, W)``."""
     model.eval()
     return torch.zeros((2, *model.image_shape), device=model.run.distributed.device, dtype=model.run.precision.dtype)

@@ -1,4 +1,4 @@
-"""The training images that kNN and the final table compare with: a seeded sample, balanced over the classes."""
+"""The training images of the kNN and the final table: a seeded sample, balanced over the classes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ Read = Callable[[Iterable[Any]], Iterable[Any]]  # passes batches on, e.g. until
 
 
 class ReferenceSample:
-    """Up to ``limit`` labelled images of the reference loader, with equal numbers of each class as far as they reach.
+    """Up to ``limit`` labelled images of the reference loader, with equal numbers of each class where possible.
 
     The sample is a function of the labels and the seed alone: it is the same in each evaluation and for any number of ranks.
     With ``limit`` images or fewer, all are taken.

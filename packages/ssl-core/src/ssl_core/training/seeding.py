@@ -1,4 +1,4 @@
-"""Random numbers as a function of where the run stands: nothing of them needs to be saved."""
+"""Seed random numbers by epoch and batch, so that no generator state needs to be saved."""
 
 import hashlib
 import random
@@ -8,15 +8,15 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, torch on every device, and numpy if somebody has loaded it."""
+    """Seed Python, torch on all devices, and numpy if it is imported."""
     torch.manual_seed(seed)
     _seed_python(seed)
 
 
 def seed_step(seed: int, epoch: int, batch: int, rank: int) -> None:
-    """Seed everything for one training batch on one rank: a resumed run draws what an uninterrupted one draws.
+    """Seed everything for one training batch on one rank: a resumed run draws the same numbers as an uninterrupted one.
 
-    ``torch.manual_seed`` is not called: for each kind of device that is not in use it keeps a traceback, 150 us in all.
+    ``torch.manual_seed`` is slower: it keeps a traceback for each kind of device that is not in use, 150 us in total.
     """
     digest = hashlib.blake2b(f"{seed} {epoch} {batch} {rank}".encode(), digest_size=8).digest()
     step_seed = int.from_bytes(digest, "little") >> 1
@@ -28,6 +28,6 @@ def seed_step(seed: int, epoch: int, batch: int, rank: int) -> None:
 
 def _seed_python(seed: int) -> None:
     random.seed(seed)
-    numpy = sys.modules.get("numpy")  # torch alone does not bring it, and we do not need it
+    numpy = sys.modules.get("numpy")  # torch does not import it, and neither do we
     if numpy is not None:
         numpy.random.seed(seed % 2**32)

@@ -54,7 +54,7 @@ _message = logging.getLogger(__name__)
 
 
 class RunSession:
-    """A run while a process works on it.
+    """A run in progress.
 
     As a context manager it opens the ranks and the data; :meth:`begin` then locks and creates the run folder. On exit
     everything is closed in reverse order, and ``summary.json`` gets the final status.

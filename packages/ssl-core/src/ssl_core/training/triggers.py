@@ -1,4 +1,4 @@
-"""What is due when: the answers to "an evaluation now? a checkpoint? stop?", which are the same on all ranks."""
+"""Triggers: whether a log line, an evaluation, a checkpoint or a stop is due. The answers are the same on all ranks."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,20 +13,20 @@ from ssl_core.training.early_stopping import EarlyStopping
 
 
 class Triggers:
-    """Answers what a run has to do at the place where it stands. It never does it.
+    """Answers what is due at the present epoch and step.
 
     Parameters
     ----------
     config : Config
         ``optim.epochs``, and the ``every`` keys of ``log``.
     progress : Progress
-        Where the run stands.
+        The counters.
     stop : StopSignal
-        Whether a signal has arrived here.
+        Whether this process has received a signal.
     early_stopping : EarlyStopping
-        Whether the epochs that are done are enough.
+        Whether the run should end early.
     distributed : Distributed
-        What only one rank knows (a signal, the clock) is asked of all.
+        The ranks: a signal or the clock of one rank counts for all.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Triggers:
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are trained and evaluated, or as many as early stopping wants."""
+        """Whether all epochs are trained and evaluated, or early stopping has ended the run."""
         return self._was_last_epoch and not self._progress.between_epochs
 
     def log_due(self, ends_epoch: bool) -> bool:
-        """Whether the optimizer step just made is one of those that ``log.every_steps`` writes down.
+        """Whether ``log.every_steps`` asks for a line at the optimizer step just made.
 
-        So is the last one of an epoch if ``optim.monitor`` is a metric of training.
+        The last step of an epoch also has a line if ``optim.monitor`` is a metric of training.
         """
         watched = ends_epoch and self._early_stopping.watches_training
         return watched or self._progress.step % self._log.every_steps == 0
@@ -83,7 +83,7 @@ class Triggers:
         return self._distributed.any(self._stop.name is not None)
 
     def raise_if_stopped(self) -> None:
-        """Raise :class:`Preempted` where a signal has arrived. Ask after the state is saved."""
+        """Raise :class:`Preempted` if a signal has arrived. Called after the state is saved."""
         if self.stop_requested:
             name = self._stop.name or "a signal to another rank"
             raise Preempted(f"{name} at step {self._progress.step}: the state is saved; rerun to resume")
@@ -103,7 +103,7 @@ class Triggers:
             yield batch
 
     def saved(self) -> None:
-        """A checkpoint is safe: the minutes to the next are counted from now."""
+        """Restart the clock of ``log.checkpoint_every_minutes``. Called after each checkpoint."""
         self._saved = time.monotonic()
 
     def _after_epoch(self, every: int) -> bool:

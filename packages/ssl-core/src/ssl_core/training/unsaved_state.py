@@ -1,4 +1,4 @@
-"""Warn about state that a checkpoint does not hold: tensors in plain attributes, modules in lists, objects beside the parts."""
+"""Warn about state that a checkpoint does not hold: tensors in plain attributes, modules in lists, objects not in parts()."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,21 @@ from torch import Tensor, nn
 
 _message = logging.getLogger(__name__)
 
-# Packages whose modules keep what they need by themselves
+# Packages whose modules save their state
 _LIBRARIES = ("torch", "torchvision", "timm", "ssl_core", "ssl_losses")
 
 
 class UnsavedState:
     """Compares the plain attributes of a model and its modules before and after the first optimizer step.
 
-    A run that is resumed does not have what stood in them. A constant, or a value that is set in each step anew and was not
-    there before the first one, is not reported.
+    A resumed run does not restore them. A constant is not reported, nor is a value that each step sets and that did not exist
+    before the first step.
 
     Parameters
     ----------
     model : BaseModel
-        Complete, before its first step. Modules and parameters in lists, tuples and dicts, which are neither trained nor saved,
-        and objects with a ``state_dict`` that are not among its ``parts()`` are reported at once.
+        The initialized model. Reported at once are modules and parameters in lists, tuples and dicts, which are neither
+        trained nor saved, and objects with a ``state_dict`` that are not among its ``parts()``.
     """
 
     def __init__(self, model: Any) -> None:
@@ -34,7 +34,7 @@ class UnsavedState:
         }
 
     def check(self, model: Any) -> None:
-        """Report what has changed since the construction, the first time that it is called."""
+        """Report what has changed since the construction, at the first call."""
         if self._before is None:
             return
         before, self._before = self._before, None
@@ -56,7 +56,7 @@ class UnsavedState:
 
 
 def _report_unregistered(model: Any) -> None:
-    """Warn of modules and parameters that no ``parameters()`` and no ``state_dict()`` contains."""
+    """Warn about modules and parameters that are in no ``parameters()`` and no ``state_dict()``."""
     known = {id(each) for each in (*model.modules(), *model.parameters())}
     for name, value in _attributes(model):
         for each in _in_containers(value):
@@ -75,7 +75,7 @@ def _report_unregistered(model: Any) -> None:
 
 
 def _report_objects(model: Any) -> None:
-    """Warn of schedulers, optimizers and the like that are not in the checkpoint."""
+    """Warn about schedulers, optimizers and similar objects that are not in the checkpoint."""
     saved = {id(part) for part in model.parts().values()}
     for name, value in _attributes(model):
         if hasattr(value, "state_dict") and not isinstance(value, nn.Module | type) and id(value) not in saved:
@@ -88,7 +88,7 @@ def _report_objects(model: Any) -> None:
 
 
 def _attributes(model: Any) -> Iterator[tuple[str, Any]]:
-    """Give the plain attributes of user-defined modules, with names as ``self.head.mean``."""
+    """Yield the plain attributes of user-defined modules, with names such as ``self.head.mean``."""
     for path, module in model.named_modules():
         kinds = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] not in _LIBRARIES]
         if not kinds or kinds == [object]:
@@ -101,7 +101,7 @@ def _attributes(model: Any) -> Iterator[tuple[str, Any]]:
                 yield f"self.{path}.{name}" if path else f"self.{name}", value
 
 
-_MODULE = set(vars(nn.Module()))  # what torch keeps without an annotation in the class
+_MODULE = set(vars(nn.Module()))  # attributes of torch itself
 
 
 def _in_containers(value: Any) -> Iterator[Any]:
@@ -114,12 +114,12 @@ def _in_containers(value: Any) -> Iterator[Any]:
 
 
 def _is_state(value: Any) -> bool:
-    """Whether a value can be a state: a number, a tensor, a generator, a list of them, or None where one will stand."""
+    """Return whether a value can be a state: a number, a tensor, a generator, a container of them, or None before the first."""
     return value is None or isinstance(value, bool | int | float | Tensor | torch.Generator | list | Mapping)
 
 
 def _content(value: Any) -> Any:
-    """Return what tells a changed value from the same one: identity and version of tensors, the others as they are."""
+    """Return what is compared: identity and version of tensors, other values themselves."""
     if isinstance(value, Tensor):
         return id(value), value._version
     if isinstance(value, torch.Generator):
