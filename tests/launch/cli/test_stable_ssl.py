@@ -283,7 +283,8 @@ WRONG = [
     ("train quick simclr_digits", "quick simclr_digits: expected one recipe, then group.key=value"),
     ("train --cfg jbo", "argument --cfg/-c: invalid choice: 'jbo'; did you mean 'job'?"),
     ("train ++optim.lrr=1", "optim.lrr: unknown key; did you mean 'optim.lr'?"),
-    ("eval outputz", "run='{place}/outputz': there is no such folder"),
+    ("eval c-lr=1", "stable-ssl eval: no run 'c-lr=1', neither here nor in outputs/"),
+    ("eval wohle", "stable-ssl eval: no run 'wohle', neither here nor in outputs/; did you mean 'whole'?"),
     ("views ++data.viws=mae", "data.viws: unknown key; did you mean 'data.views'?"),
 ]
 

@@ -18,7 +18,7 @@ from ssl_launch.cli.completion import HydraCommand, complete_overrides, complete
 from ssl_launch.cli.ls import SORTS
 from ssl_launch.cli.run_argument import RunArgument
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
-from ssl_launch.commands.run_path import OUTPUTS
+from ssl_launch.commands.run_path import OUTPUTS, missing_run
 from ssl_launch.hydra_app.working_directory import check_working_directory
 
 WRITES_FILES = ("train", "resume", "eval", "views")  # lost output is no error: their results are in files
@@ -119,7 +119,12 @@ def evaluate(arguments: tuple[str, ...]) -> None:
         return
     from ssl_launch.commands.evaluate import evaluate, with_runs_named
 
-    _act_as_script("eval", with_runs_named(arguments))
+    named = with_runs_named(arguments)
+    for word in named:
+        problem = missing_run(word.removeprefix("run=")) if word.startswith("run=") else ""
+        if problem:
+            raise ConfigError(f"stable-ssl eval: {problem}")
+    _act_as_script("eval", named)
     evaluate()
 
 

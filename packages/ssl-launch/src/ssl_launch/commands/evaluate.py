@@ -4,6 +4,7 @@ import dataclasses
 import glob
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _message = logging.getLogger(__name__)
 OPTIONS = {"--method": "method_class", "--data": "data_class"}  # option -> key
+_KEY = re.compile(r"[+~]*[\w./@:]+=")
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 
 
@@ -235,8 +237,11 @@ def with_runs_named(arguments: Sequence[str]) -> list[str]:
     """
     named: list[str] = []
     for before, each in zip(["", *arguments], arguments):
-        is_run = not each.startswith("-") and before not in {*WITH_VALUE, *OPTIONS}
-        named.append(f"run={each}" if is_run and ("=" not in each or Path(find_run(each)).exists()) else each)
+        is_value = each.startswith("-") or before in {*WITH_VALUE, *OPTIONS}
+        is_key = (
+            _KEY.match(each) and not Path(find_run(each)).exists()
+        )  # names of runs have = as well, but after a dash
+        named.append(each if is_value or is_key else f"run={each}")
     return named
 
 
