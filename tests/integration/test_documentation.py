@@ -1,9 +1,10 @@
-"""What the documents say runs: examples in docstrings, and every block of every package's README."""
+"""Examples of docstrings and READMEs are executed."""
 
 import doctest
 import importlib
 import pkgutil
 import re
+import textwrap
 from pathlib import Path
 
 import docutils.core
@@ -35,7 +36,7 @@ def test_readme_examples(name, tmp_path, monkeypatch):
     blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text)
     assert blocks
     for block in blocks:
-        exec("\n".join(line[3:] for line in block.splitlines()), {"__name__": "readme"})
+        exec(textwrap.dedent(block), {"__name__": "readme"})
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
