@@ -2,6 +2,7 @@
 
 import base64
 import os
+import pickle
 import re
 import sys
 
@@ -14,7 +15,8 @@ def test_result_is_the_dict_of_the_last_metrics(make_config, tiny_model):
     model = tiny_model(make_config(log__report=True, optim__epochs=1))
     result = model.fit()
     assert result == model.run.folder.read_summary()["metrics"]
-    assert result == dict(result)
+    assert type(pickle.loads(pickle.dumps(result))) is dict  # as a job sends it
+    assert pickle.loads(pickle.dumps(result)) == result
     assert not model.run.folder.table_json.exists()  # computed only when it is shown
 
 
@@ -60,6 +62,13 @@ def test_without_matplotlib_the_table_is_shown_alone(make_config, tiny_model, mo
     page = result._repr_html_()
     assert "trained encoder" in page
     assert "<img" not in page
+
+
+def test_damaged_table_is_a_warning(make_config, tiny_model, caplog):
+    result = tiny_model(make_config(optim__epochs=1)).fit()
+    result.folder.table_json.write_text("{")
+    assert "toy/accuracy" in result._repr_html_()
+    assert any("final report" in each.getMessage() for each in caplog.records)
 
 
 def test_failing_report_is_a_warning(make_config, tiny_model, caplog):

@@ -38,22 +38,26 @@ class RunResult(dict[str, float]):
 
     def _repr_html_(self) -> str:
         """Return table, figure and metrics as HTML. Errors of the report are warnings."""
-        if self._reports and self._report_is_outdated():
-            self._reports = False  # at most once
-            with warn_on_error("the final report could not be written", "the run itself is finished"):
+        parts = []
+        with warn_on_error("the final report could not be written or read", "the run itself is finished"):
+            if self._reports and self._report_is_outdated():
+                self._reports = False  # at most once
                 # By name: the report imports BaseModel, which returns a RunResult
                 report = import_module("ssl_core.evaluation.final_report")
                 report.report_run(self.folder.path, self._method, self._data, self._device)
-        parts = []
-        if self.folder.table_json.is_file():
-            parts.append(Table.from_dict(json.loads(self.folder.table_json.read_text()))._repr_html_())
-        if self.folder.curves.is_file():
-            png = base64.b64encode(self.folder.curves.read_bytes()).decode()
-            parts.append(f'<img src="data:image/png;base64,{png}" alt="Learning curves" style="max-width: 30em">')
+            if self.folder.table_json.is_file():
+                parts.append(Table.from_dict(json.loads(self.folder.table_json.read_text()))._repr_html_())
+            if self.folder.curves.is_file():
+                png = base64.b64encode(self.folder.curves.read_bytes()).decode()
+                parts.append(f'<img src="data:image/png;base64,{png}" alt="Learning curves" style="max-width: 30em">')
         rows = "".join(f"<tr><th>{escape(name)}</th><td>{value:.6g}</td></tr>" for name, value in self.items())
         metrics = f"<table>{rows}</table>"
         parts.append(f"<details><summary>Last metrics</summary>{metrics}</details>" if parts else metrics)
         return "\n".join(parts)
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, float]]]:
+        """Pickle the metrics only, as a plain dict: jobs send their results to the process that submitted them."""
+        return dict, (dict(self),)
 
     def _report_is_outdated(self) -> bool:
         newest = max((path.stat().st_mtime for path in self.folder.checkpoints.glob("step_*.pt")), default=0.0)
