@@ -100,7 +100,7 @@ def test_jpeg_images_are_those_that_ffcv_itself_decodes(jpeg_file):
 
 
 @needs_ffcv
-def test_workers_and_ranks_do_not_change_a_pixel_of_what_is_decoded(jpeg_file):
+def test_workers_and_ranks_do_not_change_decoded_pixels(jpeg_file):
     def global_batches(world_size, num_workers):
         options = {
             "views": views("simclr", size=24),

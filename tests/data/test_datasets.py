@@ -117,7 +117,7 @@ def test_stl10(stl10):
 
 
 @pytest.mark.parametrize("split", ["unlabeled", "train+unlabeled"])
-def test_stl10_without_labels_trains_on_them_and_keeps_labelled_images_for_reference(stl10, split):
+def test_unlabelled_stl10_has_a_labelled_reference(stl10, split):
     root, parts = stl10
     opened = loaders("STL10", root, split=split)
     expected = parts["unlabeled"] if split == "unlabeled" else np.concatenate([parts["train"], parts["unlabeled"]])

@@ -38,7 +38,7 @@ def test_shapes_types_and_memory_format(source):
     assert torch.equal(labels, indices % 5)
 
 
-def test_epoch_sees_each_sample_once_and_each_epoch_has_its_own_order(source):
+def test_each_epoch_has_each_sample_once_in_its_own_order(source):
     loader = make(source, drop_last=False)
     first, second = ([i for batch in loader for i in batch[2].tolist()] for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(50))
@@ -51,7 +51,7 @@ def test_threads_do_not_change_a_pixel(source):
     assert equal(drain(make(source, num_workers=1)), drain(make(source, num_workers=3)))
 
 
-def test_batch_that_several_calls_make_is_the_one_that_one_call_makes():
+def test_batch_made_by_several_calls_equals_that_of_one():
     images = np.random.default_rng(2).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
     cut, small = (make(ArraySource(images), batch_size=size, num_workers=2) for size in (600, 100))
     assert len(cut._batches.job(np.arange(600), 0)[1]) > 1
@@ -195,7 +195,7 @@ def test_replacement_is_the_same_for_all_workers_and_ranks(tmp_path, source):
     assert not torch.equal(views_of[4], views_of[6])  # the picture of 6 under the views of 4
 
 
-def test_images_of_different_sizes_give_the_same_views_as_from_memory(tmp_path, source):
+def test_images_of_different_sizes_give_views_as_from_memory(tmp_path, source):
     from PIL import Image
 
     (tmp_path / "a").mkdir()

@@ -21,7 +21,7 @@ def test_known_answers(counter, key, answer):
     assert [int(word) for word in philox(*words(counter), *words(key))] == [int(word) for word in words(answer)]
 
 
-def test_generator_is_the_one_that_numpy_has_with_64_bits_shortened():
+def test_generator_equals_numpys_with_64_bits_shortened():
     """Every argument of the place changes the numbers."""
     places = [
         (0, 0, 0, 0, 0),

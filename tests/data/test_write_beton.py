@@ -48,7 +48,7 @@ def test_ffcv_reads_files_of_many_pages_in_any_order(tmp_path, os_cache):
     assert np.array_equal(BetonSource(tmp_path / "pages.beton").images, images)
 
 
-def test_grey_images_are_repeated_and_missing_labels_stay_missing(tmp_path, noise):
+def test_grey_images_are_repeated_and_missing_labels_kept(tmp_path, noise):
     write_beton(ArraySource(noise[..., :1]), tmp_path / "grey.beton")
     written = BetonSource(tmp_path / "grey.beton")
     assert np.array_equal(written.images, np.repeat(noise[..., :1], 3, axis=3))
@@ -56,7 +56,7 @@ def test_grey_images_are_repeated_and_missing_labels_stay_missing(tmp_path, nois
 
 
 @needs_ffcv
-def test_jpeg_files_are_stored_as_they_are_if_they_are_upright_and_in_colour(tmp_path):
+def test_upright_jpeg_files_in_colour_are_stored_unchanged(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()
     smooth = np.add.outer(np.arange(40), 2 * np.arange(32))[..., None] + np.array([0, 50, 100])

@@ -22,7 +22,7 @@ def test_accuracy_equals_scikit_learn(scored):
     assert accuracy(scores, labels, topk=(1, 3, 5)) == pytest.approx(expected, abs=1e-12)
 
 
-def test_per_class_accuracy_averages_to_scikit_learns_balanced_accuracy(scored):
+def test_mean_per_class_accuracy_equals_scikit_learns(scored):
     scores, labels = scored
     expected = balanced_accuracy_score(labels, scores.argmax(1))
     assert float(per_class_accuracy(scores, labels).mean()) == pytest.approx(expected)

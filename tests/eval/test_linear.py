@@ -62,7 +62,7 @@ def test_objective_ends_within_the_tolerance_of_the_minimum(make_features, toler
 
 
 @pytest.mark.parametrize("chunk", [3, 7, 15, 1000])  # smaller than a block, one, two, all; each with a rest
-def test_gradient_is_that_of_autograd_and_the_chunks_do_not_matter(make_features, monkeypatch, chunk):
+def test_gradient_equals_autograd_for_any_chunk(make_features, monkeypatch, chunk):
     features, labels = make_features(100, width=8)
     point = torch.randn(4, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     regression = LogisticRegression(features, labels, 4)

@@ -161,7 +161,7 @@ def test_rows_of_very_different_length(make_features, metric):
     check(train, test, 10, metric)
 
 
-def test_precision_that_users_allow_for_their_networks_is_not_used(make_features):
+def test_reduced_precision_of_the_user_is_not_used(make_features):
     train, _ = make_features(1000, width=64, dtype=torch.float32)
     test, _ = make_features(100, width=64, seed=1, dtype=torch.float32)
     torch.set_float32_matmul_precision("medium")

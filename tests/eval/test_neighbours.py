@@ -70,7 +70,7 @@ def test_of_equally_near_references_the_lower_index_votes(reference_chunk):
     torch.testing.assert_close(votes, brute_force(train, labels, test, 7, 0.07, "euclidean", 5))
 
 
-def test_collapsed_encoder_scores_no_better_than_its_first_references():
+def test_collapsed_encoder_scores_as_its_first_references():
     labels = torch.tensor([2, 1, 1, 0, 0, 0])
     votes = knn(torch.ones(6, 4), labels, torch.ones(3, 4), k=3)
     torch.testing.assert_close(votes, torch.tensor([[0.0, 2 / 3, 1 / 3]]).expand(3, 3))

@@ -29,7 +29,7 @@ def test_ridge_probe_equals_scikit_learns_leave_one_out(make_features, num_sampl
     assert ours.accuracy == pytest.approx(peer.score(scaler.transform(test), test_labels))
 
 
-def test_ridge_probe_takes_constant_features_and_one_given_regularization(make_features):
+def test_ridge_probe_takes_constant_features_and_one_candidate(make_features):
     train, labels = make_features(200)
     constant = torch.cat([train, torch.full((200, 2), 1e6, dtype=train.dtype)], 1)
     plain = ridge_probe(train, labels, train, labels, regularization=0.1)
@@ -60,7 +60,7 @@ def test_sgd_grid_equals_torchs_optimizer_at_each_learning_rate(make_features):
         torch.testing.assert_close(bias, peer.bias.detach(), rtol=1e-9, atol=1e-12)
 
 
-def test_sgd_probe_is_near_the_minimum_that_the_linear_probe_finds(make_features):
+def test_sgd_probe_is_near_the_minimum_of_the_linear_probe(make_features):
     train, labels = make_features(600, 16)
     test, test_labels = make_features(400, 16, seed=1)
     ours = sgd_probe(train, labels, test, test_labels, epochs=60)

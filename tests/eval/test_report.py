@@ -218,7 +218,7 @@ def test_command_ends_with_its_exit_code(tmp_path):
     assert result.stderr == "ssl-eval report: 'nowhere': there is no such folder\n"
 
 
-def test_damaged_run_alone_stops_the_report_before_anything_is_written(make_run, capsys):
+def test_damaged_run_alone_is_an_error_and_nothing_is_written(make_run, capsys):
     folder = make_run("bad")
     (folder / "summary.json").write_text("{")
     assert main(["report", str(folder.parent)]) == 2
@@ -277,7 +277,7 @@ def test_place_that_cannot_be_written_is_one_line(make_run, capsys):
     assert "report': File exists" in capsys.readouterr().err
 
 
-def test_full_disk_is_one_line_and_leaves_the_earlier_report_whole(make_run, tmp_path, capsys):
+def test_full_disk_is_one_line_and_keeps_the_earlier_report(make_run, tmp_path, capsys):
     """A file system of 2 MiB in memory; mounts need root, and the test is skipped, visibly, where they are refused."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -334,7 +334,7 @@ def test_without_yaml_the_package_is_named(make_run, monkeypatch, capsys):
     assert learning_curves([folder], folder / "curves.png").exists()  # a run's own figure needs no config
 
 
-def test_functions_on_features_import_neither_matplotlib_nor_yaml_nor_numpy():
+def test_functions_on_features_import_only_torch():
     script = """
 import sys
 import torch
@@ -379,7 +379,7 @@ def test_one_run_has_its_accuracies_in_one_panel(make_run, monkeypatch):
     assert accuracy.get_lines()[1].get_xdata().tolist() == [2, 4, 6]
 
 
-def test_several_groups_share_a_legend_and_have_a_panel_for_each_accuracy(make_run, monkeypatch):
+def test_several_groups_have_a_panel_for_each_accuracy(make_run, monkeypatch):
     groups = {"lr 1": [make_run("a"), make_run("b", final=0.7)], "lr 2": [make_run("c", final=0.5)]}
     axes, (legend,) = drawn(lambda: learning_curves(groups, "x.pdf"), monkeypatch)
     assert [ax.get_ylabel() for ax in axes] == [

@@ -43,7 +43,7 @@ def test_every_caption_names_its_protocol(make_run, full_evaluation):
     assert "class 1 as class 0" in figures["confusion_matrix"].caption
 
 
-def test_all_figures_are_written_in_both_formats_and_into_the_page(make_run, full_evaluation, tmp_path):
+def test_all_figures_are_in_both_formats_and_in_the_page(make_run, full_evaluation, tmp_path):
     """100 classes: the figures that have to choose what they show."""
     folder = make_run("one", evaluation=full_evaluation(classes=100))
     names = [path.name for path in write_report([folder]).files]
@@ -108,7 +108,7 @@ def test_sweep_from_zero_has_a_readable_axis(make_run):
     assert figure.axes[0].get_xscale() == "symlog"
 
 
-def test_correlation_needs_five_settings_and_counts_settings_not_runs(make_run):
+def test_correlation_needs_five_settings(make_run):
     folders = []
     for number in range(5):
         for seed in (0, 1):
@@ -131,7 +131,7 @@ def test_time_is_a_steps_share_of_the_wall_time(make_run):
     assert figure.axes[0].get_lines()[0].get_xdata().tolist() == pytest.approx([10 / 3, 20 / 3, 10])
 
 
-def test_offline_accuracies_over_checkpoints_are_curves_with_their_spread(make_run):
+def test_accuracies_over_checkpoints_are_curves_with_spread(make_run):
     """A point where all runs of a group were evaluated; a line for each accuracy of one group, a panel for each of several."""
     folders = []
     for lr in (1.0, 2.0):

@@ -205,7 +205,7 @@ def test_runs_are_found_at_any_depth_and_once(make_run, tmp_path):
         find_runs([tmp_path, empty])
 
 
-def test_runs_in_an_evaluation_belong_to_it_and_are_found_where_they_are_asked_for(make_run):
+def test_fine_tuning_runs_belong_to_their_evaluation(make_run):
     run = make_run("one")
     tuned = make_run("one/eval/fine_tuning/1_percent")
     assert find_runs([run.parent]) == [run]

@@ -56,7 +56,7 @@ def test_lidar_equals_its_formula_with_scipys_matrix_root(make_features):
     assert lidar(views[order]) == pytest.approx(lidar(views), rel=1e-9)
 
 
-def test_alignment_and_uniformity_equal_their_formulas_over_scipys_distances(make_features):
+def test_alignment_and_uniformity_equal_their_formulas(make_features):
     features, _ = make_features(1500, 6)
     features = features - features.mean(0)  # no row of zeros, which has no direction
     other = features + 0.1 * torch.randn(1500, 6, generator=torch.Generator().manual_seed(1)).double()

@@ -92,7 +92,7 @@ def test_project_is_reported_on_like_folders(tmp_path):
     assert list(tmp_path.glob("**/passwd")) == []
 
 
-def test_lines_that_wandb_has_exported_to_parquet_are_read_like_others(tmp_path):
+def test_lines_exported_to_parquet_are_read_like_others(tmp_path):
     """The file is pyarrow's (26.0), made of ``history(0.9)``; what the server would give in place of it has another value."""
     code = """
 from pathlib import Path

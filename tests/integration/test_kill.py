@@ -27,7 +27,7 @@ KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
         (["--n=1", "--signal=TERM", "--ranks=2"], 1),  # one of them gets it
     ],
 )
-def test_killed_runs_end_bit_identical_to_one_that_was_never_killed(options, trials):
+def test_killed_runs_equal_an_uninterrupted_one(options, trials):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         [sys.executable, str(KILL), *options], env=environment, capture_output=True, text=True, timeout=280

@@ -52,7 +52,7 @@ def two_ranks(*arguments):
     )  # fmt: skip
 
 
-def test_a_shipped_method_that_diverges_is_shown_again_from_its_folder_alone(tmp_path, capsys):
+def test_replay_of_a_shipped_method_needs_only_the_folder(tmp_path, capsys):
     """The folder is moved, its configuration read back, its method and its data are found by what is installed."""
     torch.set_num_threads(1)
     config = Config(
@@ -72,7 +72,7 @@ def test_a_shipped_method_that_diverges_is_shown_again_from_its_folder_alone(tmp
 
 
 @pytest.mark.slow
-def test_a_loss_that_falls_on_one_rank_ends_both_in_seconds_and_is_shown_again_by_two(tmp_path):
+def test_divergence_on_one_rank_ends_both_and_is_replayed(tmp_path):
     script = tmp_path / "falling.py"
     script.write_text(TWO_RANKS.format(toy=str(TOY), folder=str(tmp_path)))
     ended = two_ranks(script)

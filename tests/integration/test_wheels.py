@@ -49,7 +49,7 @@ def metadata(wheel):
         return archive.read(name).decode()
 
 
-def test_there_is_one_wheel_for_each_member_and_one_for_the_bundle(wheels):
+def test_each_member_and_the_bundle_have_one_wheel(wheels):
     assert sorted(wheels) == sorted([*MEMBERS, "stable-ssl"])
 
 
@@ -82,7 +82,7 @@ def test_licences_types_and_data_are_inside(wheels):
     assert "hydra_plugins/__init__.py" not in contents(wheels["ssl-launch"])  # a namespace that plugins share
 
 
-def test_the_wheel_of_the_losses_imports_where_there_is_torch_alone(wheels, tmp_path):
+def test_wheel_of_ssl_losses_needs_only_torch(wheels, tmp_path):
     """Torch is lent by this environment, by links to its folders alone: nothing else can be imported."""
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
@@ -114,7 +114,7 @@ def test_the_wheel_of_the_losses_imports_where_there_is_torch_alone(wheels, tmp_
     assert result.stdout.strip() == "True"
 
 
-def test_installing_from_the_checkout_asks_no_index_for_our_names(checkout):
+def test_install_from_the_checkout_needs_no_index(checkout):
     """Oracle: uv's resolver without any index. What others publish is installed here; ours must come from the checkout."""
     environment = {key: value for key, value in os.environ.items() if key != "SSL_RELEASE"}
     resolve = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation"]

@@ -77,7 +77,7 @@ def test_sample_that_was_not_seen_has_no_assignment():
     assert (loss.assignments == -1).nonzero()[:, 1].tolist() == [1, 4] * 3
 
 
-def test_clustering_does_not_disturb_a_loss_that_is_yet_to_be_differentiated():
+def test_clustering_before_backward_keeps_the_gradient():
     loss = loss_over(samples=6)
     loss.update(torch.arange(6), *views(2))
     loss.cluster()

@@ -44,7 +44,7 @@ def test_view_does_not_learn_from_itself():
     torch.testing.assert_close(student[0].grad, expected / 0.1 / 6 / 2)
 
 
-def test_centre_moves_after_the_loss_and_takes_every_teachers_view():
+def test_centre_moves_after_the_loss_by_all_teacher_views():
     teacher = [torch.full((3, 2), 1.0), torch.full((3, 2), 3.0)]
     loss = DINOLoss(num_prototypes=2, center_momentum=0.75)
     student = [torch.ones(3, 2), -torch.ones(3, 2)]
@@ -63,7 +63,7 @@ def test_sinkhorn_balances_all_teachers_views_together():
     assert not loss.state_dict()
 
 
-def test_student_that_is_sure_of_the_teachers_prototype_has_no_loss():
+def test_student_equal_to_a_one_hot_teacher_has_no_loss():
     sure = 100 * torch.eye(4)
     assert dino([sure, sure], [sure, sure], torch.zeros(4)).item() == pytest.approx(0, abs=1e-6)
     assert dino([0 * sure] * 2, [sure] * 2, torch.zeros(4)).item() == pytest.approx(math.log(4))

@@ -6,7 +6,7 @@ from views import pair
 from ssl_losses.gram import smaller_gram
 
 
-def test_smaller_matrix_has_the_other_s_eigenvalues_but_for_zeros():
+def test_smaller_matrix_has_the_nonzero_eigenvalues():
     """Oracle: torch.linalg.eigvalsh of both."""
     z = torch.stack(pair())
     for view in (z, z[:, :3]):

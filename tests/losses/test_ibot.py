@@ -43,7 +43,7 @@ def test_all_patches_move_the_centre_as_in_the_authors_code(mask):
 
 
 @pytest.mark.parametrize("centering", ["mean", "sinkhorn"])
-def test_no_masked_patch_at_all_is_a_loss_of_0_that_moves_nothing(mask, centering):
+def test_without_masked_patches_loss_and_update_are_0(mask, centering):
     loss = IBOTLoss(num_prototypes=5, centering=centering)
     student = torch.zeros(0, 5, requires_grad=True)
     value = loss(student, torch.zeros(0, 5), torch.zeros_like(mask))
@@ -52,7 +52,7 @@ def test_no_masked_patch_at_all_is_a_loss_of_0_that_moves_nothing(mask, centerin
     assert loss.center is None or not loss.center.any()
 
 
-def test_image_with_few_masked_patches_counts_as_much_as_one_with_many(mask):
+def test_images_count_equally_for_any_number_of_masked_patches(mask):
     """Only one patch has any loss; alone in its image it makes a third of the mean over 4 images less than among 6."""
     sure = 100 * torch.eye(5)[torch.zeros(4, 6, dtype=torch.int64)]
     for image, masked in enumerate((1, 4, 6)):

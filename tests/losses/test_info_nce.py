@@ -58,7 +58,7 @@ def test_keys_and_queue_count_as_constants():
     assert rows.grad is None
 
 
-def test_without_a_negative_the_loss_is_zero_and_the_step_continues():
+def test_without_a_negative_the_loss_is_zero():
     loss, (query, key) = InfoNCELoss(), pair()
     query.requires_grad_()
     value = loss(query, key)

@@ -31,7 +31,7 @@ def test_value_worked_out_by_hand():
         assert koleo(3 * z).item() == pytest.approx(-math.log(2 * math.sin(math.pi / corners)))
 
 
-def test_more_views_are_the_mean_and_never_each_others_neighbours():
+def test_more_views_are_the_mean_and_never_neighbours():
     a, b = pair()
     assert koleo(a, b).item() == pytest.approx((koleo(a).item() + koleo(b).item()) / 2)
     assert koleo(a, a).item() == pytest.approx(koleo(a).item())

@@ -76,7 +76,7 @@ def test_keys_that_want_no_gradient_get_none():
     assert_same(logsumexp(queries, keys, 1.0, none), whole(queries, keys, 1.0, none), (queries,))
 
 
-def test_float32_is_near_float64_where_exponents_are_as_large_as_they_may_be():
+def test_float32_is_near_float64_for_the_largest_exponents():
     """Oracle: float64. Rows of length 1 at the limit of 60 bits, a temperature of 0.024."""
     z = torch.nn.functional.normalize(random_rows(40).detach(), dim=1)
     scale = 60 / module.LOG2_E * 0.999

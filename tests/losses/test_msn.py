@@ -38,7 +38,7 @@ def test_msn_is_that_of_lightly(prototypes, iterations, weight):
 
 
 @pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # lightly's
-def test_pmsn_is_that_of_lightly_but_for_the_direction_of_the_divergence(prototypes):
+def test_pmsn_equals_lightly_up_to_the_divergence(prototypes):
     anchors, target = views(3), views(1, seed=1)[0]
     theirs = LightlyPMSNLoss(sinkhorn_iterations=0, power_law_exponent=0.5)
     without = LightlyPMSNLoss(sinkhorn_iterations=0, regularization_weight=0)

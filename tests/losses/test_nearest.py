@@ -27,7 +27,7 @@ def test_of_equal_ones_it_is_the_first_that_is_not_left_out(monkeypatch, tile_ro
     assert nearest(same, same, torch.arange(6).unsqueeze(1)).tolist() == [1, 0, 0, 0, 0, 0]
 
 
-def test_row_of_infinities_has_no_neighbour_but_an_index_in_range():
+def test_row_of_infinities_has_an_index_in_range():
     """NaN is larger than nothing: a diverged row must not read outside of the keys."""
     queries = torch.full((2, 2), torch.nan)
     assert nearest(queries, torch.ones(3, 2), torch.empty(2, 0, dtype=torch.int64)).tolist() == [0, 0]

@@ -33,7 +33,7 @@ def views(seed):
     return [torch.randn(6, 5, generator=generator) for _ in range(4)]
 
 
-def test_views_are_predicted_against_the_mean_of_the_others_as_in_fastsiam():
+def test_target_is_the_mean_of_the_other_views_as_in_fastsiam():
     """Oracle: lightly 1.6, in the loop of its example of FastSiam."""
     from lightly.loss import NegativeCosineSimilarity
 

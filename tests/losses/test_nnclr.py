@@ -68,7 +68,7 @@ def test_projections_and_support_set_count_as_constants():
     assert rows.grad is None
 
 
-def test_without_a_neighbour_the_loss_is_zero_and_the_step_continues():
+def test_without_a_neighbour_the_loss_is_zero():
     loss, (p, z) = NNCLRLoss(), pair()
     p.requires_grad_()
     value = loss(p, p, z, z)

@@ -9,7 +9,7 @@ from ssl_losses import precision
 @pytest.mark.parametrize(
     "arguments", [lambda z: ((z,), {}), lambda z: (([z, z], [z]), {}), lambda z: ((0.1,), {"views": (None, [z])})]
 )
-def test_autocast_is_off_on_the_device_of_the_views_even_in_lists(monkeypatch, arguments):
+def test_autocast_is_off_on_the_device_of_listed_views(monkeypatch, arguments):
     """On another device than the views' it would stay on, and matrix products in half precision."""
     switched_off = []
     autocast = torch.autocast

@@ -22,7 +22,7 @@ def test_directions_are_uniform_on_the_sphere():
     assert (directions @ directions.T / 20_000 - torch.eye(3) / 3).abs().max() < 0.01
 
 
-def test_seeds_and_steps_give_other_directions_and_the_same_ones_again():
+def test_directions_are_a_function_of_seed_and_step():
     drawn = {
         (seed, step): random_directions(64, 32, seed, torch.tensor(step))
         for seed in (0, 1, -3)

@@ -65,7 +65,7 @@ def test_teacher_and_queue_count_as_constants():
     assert rows.grad is None
 
 
-def test_without_a_relation_the_loss_is_zero_and_the_step_continues():
+def test_without_a_relation_the_loss_is_zero():
     loss, (student, teacher) = ReSSLLoss(), pair()
     student.requires_grad_()
     value = loss(student, teacher)

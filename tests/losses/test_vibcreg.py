@@ -7,7 +7,7 @@ from views import pair
 from ssl_losses import vibcreg
 
 
-def test_of_standardised_embeddings_it_is_vicreg_with_other_weights():
+def test_standardised_embeddings_give_reweighted_vicreg():
     """Oracle: lightly 1.6's VICReg. Correlations are covariances there; VICReg sums them over D, VIbCReg has their mean."""
     from lightly.loss import VICRegLoss
 
