@@ -12,7 +12,7 @@ import pytest
 from submitted import TOTAL, Submitted, assert_equal
 
 from small_disk import fill, make_room, mount, small_disk
-from ssl_core.checkpoint.store import check_digest
+from ssl_core.checkpoint.store import archive_problem
 from ssl_eval.run_record import find_runs
 from ssl_launch.cli.ls import listed
 
@@ -34,7 +34,9 @@ def ended(command):
         job=command.accounted(command.jobs()[-1]),
         listed=[listed(run).status for run in runs],  # by stable-ssl ls
         whole=[
-            path.name for path in sorted(command.folder.glob("*/checkpoints/step_*.pt")) if check_digest(path) is None
+            path.name
+            for path in sorted(command.folder.glob("*/checkpoints/step_*.pt"))
+            if archive_problem(path) is None
         ],
         checkpoints=sorted(path.name for path in command.folder.glob("*/checkpoints/*.pt*")),
     )

@@ -1,5 +1,6 @@
 """Submissions that SLURM or the launcher rejects: one line with the reason; neither a job nor a run folder is left."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ def rejected(slurm, tmp_path, monkeypatch, capsys):
     out, names = tmp_path / "out", []
 
     def run(*arguments, folder=out):
-        name = f"{tmp_path.name}-{len(names)}"
+        name = f"{tmp_path.name}-{os.getpid()}-{len(names)}"  # a cluster may have jobs of earlier sessions
         names.append(name)
         submit = [*SUBMIT, f"hydra.launcher.name={name}"]
         monkeypatch.setattr(sys, "argv", [str(RUNS / "main.py"), f"++log.folder={folder}", *submit, *arguments])
