@@ -161,13 +161,13 @@ def test_knn_with_invalid_arguments_raises(make_features, change, message):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
 def test_memory_is_bounded_by_the_chunks():
-    # 8,000 queries against 60,000 references: all similarities at once would take 1.9 GB.
+    # 8,000 queries against 20,000 references: all similarities at once would take 640 MB.
     script = """
 import resource, torch
 from ssl_eval import knn
 torch.set_num_threads(1)
-train, test = torch.randn(60_000, 4), torch.randn(8_000, 4)
-labels = torch.arange(60_000) % 10
+train, test = torch.randn(20_000, 4), torch.randn(8_000, 4)
+labels = torch.arange(20_000) % 10
 knn(train[:2000], labels[:2000], test[:1000], k=5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 knn(train, labels, test, k=5)

@@ -44,7 +44,7 @@ def run(name, state="finished", final=0.9, seed=0, lr=0.1, **more):
 
 
 def in_a_process(server, tmp_path, code, key="0" * 40):
-    """Run code as somebody with no login: the client keeps a process beside it, and a session within."""
+    """Run code without a login of this machine, in a process: the client keeps a service process and a session."""
     keep = {name: value for name, value in os.environ.items() if not name.upper().startswith(("WANDB", "NETRC"))}
     environment = {
         **keep,
@@ -111,40 +111,29 @@ for folder in fetch("wandb:somebody/digits", Path(".")):
     assert json.loads(old.splitlines()[-1]) == {"step": 8, "epoch": 2, "digits/knn": 0.9, "train/loss": 0.625}
 
 
-def test_server_that_does_not_answer_is_one_line(tmp_path):
-    code = """
-import ssl_eval.wandb_runs
-from ssl_eval.cli import main
-
-ssl_eval.wandb_runs.TIMEOUT_SECONDS = 1
-print(main(["report", "wandb:somebody/digits"]))
-"""
-    server = stand_in.WandbReadingServer([])
-    server.url = "http://127.0.0.1:9"  # nobody listens on the port of `discard`
-    result = in_a_process(server, tmp_path, code)
-    assert result.stdout.strip() == "2", result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("ssl-eval report: 'wandb:somebody/digits' cannot be read: ")
-    assert "http://127.0.0.1:9" in line
-    assert not (tmp_path / "report").exists()
-
-
 def test_unreadable_project_is_one_line(tmp_path):
+    """A server that does not answer, no login, no such project, a project without runs."""
     code = """
 import os
+import ssl_eval.wandb_runs
 from ssl_eval.cli import main
 codes = [main(["report", "wandb:somebody/digits"])]
 os.environ["WANDB_API_KEY"] = "0" * 40
-print(codes + [main(["report", name]) for name in ("wandb:somebody/nowhere", "wandb:somebody/digits")])
+codes += [main(["report", name]) for name in ("wandb:somebody/nowhere", "wandb:somebody/digits")]
+os.environ["WANDB_BASE_URL"] = "http://127.0.0.1:9"  # nobody listens on the port of `discard`
+ssl_eval.wandb_runs.TIMEOUT_SECONDS = 1
+print([*codes, main(["report", "wandb:somebody/digits"])])
 """
     with stand_in.WandbReadingServer([]) as server:
         result = in_a_process(server, tmp_path, code, key=None)
-    assert result.stdout.strip() == "[2, 2, 2]", result.stderr
-    no_login, no_project, no_run = result.stderr.splitlines()
-    assert no_login.startswith("ssl-eval report: 'wandb:somebody/digits' cannot be read: ")
+    assert result.stdout.strip() == "[2, 2, 2, 2]", result.stderr
+    no_login, no_project, no_run, no_answer = result.stderr.splitlines()
+    for line in (no_login, no_answer):
+        assert line.startswith("ssl-eval report: 'wandb:somebody/digits' cannot be read: ")
     assert "wandb login" in no_login
     assert no_project.startswith("ssl-eval report: 'wandb:somebody/nowhere' cannot be read: ")
     assert no_run == "ssl-eval report: 'wandb:somebody/digits': the project has no run"
+    assert "http://127.0.0.1:9" in no_answer
     assert not (tmp_path / "report").exists()
 
 
