@@ -76,7 +76,7 @@ ANY_WORD = {
     "backbone", "weights", "eval.finetune.views",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
-BESIDE_OTHERS = {"optim.batch_size", "optim.max_steps", "eval.finetune.epochs", "model.whitening_size"}
+BESIDE_OTHERS = {"optim.batch_size", "optim.clip", "optim.max_steps", "eval.finetune.epochs", "model.whitening_size"}
 
 
 @dataclasses.dataclass
@@ -214,14 +214,14 @@ def impossible(key: Key) -> Iterator[Any]:
 def valid(key: Key) -> Iterator[Any]:
     """Yield valid values: the default, each choice, each inclusive bound."""
     yield key.default
-    for choice in key.metadata.get("choices", ()):
+    for choice in set(key.metadata.get("choices", ())) - {"Rprop"}:  # it needs optim.weight_decay=0
         yield [choice] if isinstance(key.default, list) else choice
     if str(key) not in BESIDE_OTHERS:
         for value in (key.metadata[name] for name in ("low", "high") if name in key.metadata):
             yield [value] if isinstance(key.default, list) else value
     if str(key) == "optim.max_steps":
         yield from (-1, 1, 0.5, 20)
-    if key.annotation is bool:
+    if key.annotation is bool and str(key) not in BESIDE_OTHERS:
         yield from (True, False)
 
 

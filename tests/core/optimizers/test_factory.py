@@ -111,10 +111,10 @@ def test_unknown_name_raises(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optimizer": "Rprop"}, r"optim\.weight_decay=0\.0001: Rprop has no weight decay; set optim\.weight_decay=0"),
+        ({"optimizer": "Rprop"}, r"optim\.weight_decay=0\.0001: Rprop has no weight decay; expected 0"),
         ({"lr": -1.0}, r"optim\.lr=-1\.0: expected a number, at least 0"),
-        ({"optimizer": "AdamW", "nesterov": True}, r"optim\.nesterov=True: AdamW .* one of 'LARS', 'SGD'"),
-        ({"nesterov": True, "momentum": 0.0}, r"optim\.nesterov=true: expected optim\.momentum above 0, received 0\.0"),
+        ({"optimizer": "AdamW", "nesterov": True}, r"optim\.nesterov=true: AdamW .* one of 'LARS', 'SGD'"),
+        ({"nesterov": True, "momentum": 0.0}, r"optim\.nesterov=true: expected optim\.momentum above 0"),
         (
             {"betas": [0.9, 0.95]},
             r"optim\.betas=\[0\.9, 0\.95\]: SGD does not have this option; expected one of 'Adam'",
@@ -122,7 +122,7 @@ def test_unknown_name_raises(name):
         ({"optimizer": "AdamW", "betas": [0.9]}, r"optim\.betas=\[0\.9\]: expected two numbers"),
         ({"optimizer": "AdamW", "betas": [0.9, 1.0]}, r"optim\.betas=\[0\.9, 1\.0\]: expected two numbers"),
         ({"trust_coefficient": 0.02}, r"optim\.trust_coefficient=0\.02: SGD .* one of 'LARS' as optim\.optimizer"),
-        ({"optimizer": "LAMB", "clip": True}, r"optim\.clip=True: LAMB does not have this option"),
+        ({"optimizer": "LAMB", "clip": True}, r"optim\.clip=true: LAMB does not have this option"),
     ],
 )
 def test_invalid_option_raises(options, message):

@@ -145,7 +145,7 @@ ERRORS = {
     "unknown key": (lambda m: [{"params": [], "lr_scal": 1}], r"\[0\]\.lr_scal: unknown key; did you mean '.*lr_scale'\?"),
     "lr": (lambda m: [{"params": [], "lr": 1.0}], r"\[0\]\.lr: unknown key"),
     "negative scale": (lambda m: [{"params": [], "lr_scale": -1}], r"\[0\]\.lr_scale=-1: expected a number, at least 0"),
-    "scale as text": (lambda m: [{"params": [], "lr_scale": "2"}], r"\[0\]\.lr_scale='2': expected a number"),
+    "scale as text": (lambda m: [{"params": [], "lr_scale": "2"}], r"\[0\]\.lr_scale='2': .*expected a number"),
     "schedule": (
         lambda m: [{"params": [], "lr_schedule": "cosin"}],
         r"\[0\]\.lr_schedule='cosin': expected one of 'constant', 'cosine'; did you mean 'cosine'\?",
@@ -155,13 +155,13 @@ ERRORS = {
         r"\[0\]\.lr_schedule: step 0 gives None: expected a function of the optimizer step",
     ),
     "weight decay": (lambda m: [{"params": [], "weight_decay": -0.1}], r"\[0\]\.weight_decay=-0\.1: expected a number"),
-    "frozen epochs": (lambda m: [{"params": [], "frozen_epochs": -1}], r"\[0\]\.frozen_epochs=-1: expected a whole number"),
+    "frozen epochs": (lambda m: [{"params": [], "frozen_epochs": -1}], r"\[0\]\.frozen_epochs=-1: expected an integer"),
     "betas": (lambda m: [{"params": m.parameters(), "betas": [0.9, 1.0]}], r"\[0\]\.betas=\[0\.9, 1\.0\]: expected two"),
     "betas of SGD": (
         lambda m: [{"params": m.parameters(), "betas": [0.9, 0.99]}],
         r"\[0\]\.betas=\[0\.9, 0\.99\]: optim\.optimizer='SGD' has no betas; remove them",
     ),
-    "no params": (lambda m: [{"lr_scale": 1.0}], r"\[0\]\.params=None: expected parameters, e\.g\. self\.head\.parameters"),
+    "no params": (lambda m: [{"lr_scale": 1.0}], r"\[0\]\.params: expected a value"),
     "a module": (lambda m: [{"params": m.head}], r"\[0\]\.params=a Linear: expected parameters"),
     "foreign": (
         lambda m: [{"params": [*m.parameters(), nn.Parameter(torch.zeros(3))]}],

@@ -103,19 +103,20 @@ class OptimConfig:
         for key, optimizers in OPTIMIZER_OPTIONS.items():
             value = getattr(self, key)
             if value and self.optimizer not in optimizers:
-                expected = ", ".join(map(repr, optimizers))
                 raise ConfigError(
-                    f"optim.{key}={value}: {self.optimizer} does not have this option; expected one of {expected} as "
-                    "optim.optimizer"
-                )
+                    f"{self.optimizer} does not have this option", key=f"optim.{key}", value=value,
+                    expected=f"one of {', '.join(map(repr, optimizers))} as optim.optimizer",
+                )  # fmt: skip
         if self.weight_decay and self.optimizer == "Rprop":
             raise ConfigError(
-                f"optim.weight_decay={self.weight_decay}: Rprop has no weight decay; set optim.weight_decay=0"
+                "Rprop has no weight decay", key="optim.weight_decay", value=self.weight_decay, expected="0"
             )
         if self.betas is not None and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
-            raise ConfigError(f"optim.betas={self.betas}: expected two numbers of at least 0 and below 1")
+            raise ConfigError(key="optim.betas", value=self.betas, expected="two numbers of at least 0 and below 1")
         if self.nesterov and not self.momentum:
-            raise ConfigError(f"optim.nesterov=true: expected optim.momentum above 0, received {self.momentum}")
+            raise ConfigError(
+                key="optim.nesterov", value=True, expected=f"optim.momentum above 0 (it is {self.momentum})"
+            )
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ssl_core.config import OptimConfig
-from ssl_core.config.validation import check_values
+from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError, MethodError
 from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
@@ -60,8 +60,7 @@ def build_optimizer(
     >>> [group["weight_decay"] for group in optimizer.param_groups]
     [0.0001, 0.0]
     """
-    check_values("optim", optim)
-    optim.check()
+    check_groups({"optim": optim})
     name = optim.optimizer
     kind: Any = _OURS.get(name) or getattr(torch.optim, name)
     known = inspect.signature(kind).parameters

@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ssl_core.config import option
-from ssl_core.config.validation import build_dataclass, validation_errors
-from ssl_core.errors import MethodError, describe
+from ssl_core.config import option, validation
+from ssl_core.errors import ConfigError, MethodError, describe
 from ssl_core.optimizers.layer_decay import layers_above
 from ssl_core.schedules import SCHEDULES
 
@@ -91,16 +90,19 @@ def check_groups(module: nn.Module, groups: Any) -> list[ParameterGroup]:
 
 
 def _check_group(key: str, group: dict[str, Any]) -> ParameterGroup:
-    for _, sentence in validation_errors({key: group}, {key: ParameterGroup}):
-        raise MethodError(sentence)
-    params = group.get("params")
     try:
-        params = [params] if isinstance(params, Tensor) else list(dict.fromkeys(params))  # type: ignore[arg-type]
-    except TypeError:
-        raise MethodError(
-            f"{key}.params={describe(params)}: expected parameters, e.g. self.head.parameters()"
-        ) from None
-    checked = build_dataclass(ParameterGroup, {**group, "params": params})
+        validation.build_groups({key: ParameterGroup}, {key: group})
+        params = group["params"]
+        try:
+            params = [params] if isinstance(params, Tensor) else list(dict.fromkeys(params))
+        except TypeError:
+            raise MethodError(
+                f"{key}.params={describe(params)}: expected parameters, e.g. self.head.parameters()"
+            ) from None
+        checked = ParameterGroup(**{**group, "params": params})
+        validation.check_groups({key: checked})
+    except ConfigError as error:
+        raise MethodError(str(error)) from error
     if checked.betas is not None and (len(checked.betas) != 2 or not all(0 <= beta < 1 for beta in checked.betas)):
         raise MethodError(f"{key}.betas={group['betas']}: expected two numbers of at least 0 and below 1")
     return checked

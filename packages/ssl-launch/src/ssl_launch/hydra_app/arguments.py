@@ -122,10 +122,10 @@ def check_arguments(
         hint = suggest_key(choice[1], re.findall(r"\w+", choice[2])) if choice else ""
         raise ConfigError(f"{message.partition(' (choose')[0]}{hint}")
 
-    parser.error = raise_error  # type: ignore[assignment, method-assign]
+    parser.error = raise_error  # type: ignore[method-assign]
     given = [each for each in arguments if each != "--watch"]  # an option of eval.py, which replaces it by watch=true
-    chosen, unknown = parser.parse_known_args(given)
     hidden = [each for each in given if each.partition("=")[0] in _NOT_OFFERED]
+    chosen, unknown = parser.parse_known_args([each for each in given if each not in hidden])
     for option in (*hidden, *unknown):
         name = option.partition("=")[0]
         suggestion = _as_key(option, typed, keys())
