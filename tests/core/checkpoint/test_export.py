@@ -162,7 +162,7 @@ def test_invalid_run_cannot_be_exported(make_config, tiny_model, tmp_path):
     with pytest.raises(ConfigError, match=r"model\.backbone='os\.system': expected one of"):
         export_backbone(folder.path)
     folder.config.write_text("!!python/object/apply:os.system ['true']")
-    with pytest.raises(RunError, match="is no plain YAML"):
+    with pytest.raises(RunError, match="is not plain YAML"):
         export_backbone(folder.path)
     for path in folder.checkpoints.glob("*.pt"):
         path.write_bytes(b"")

@@ -67,17 +67,17 @@ def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
 
 @pytest.mark.parametrize("ranks", SIZES)
 @pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6), ("frozen", 12), ("grouped", 12)])
-def test_a_run_with_batch_normalisation_is_that_of_one_process(runs, case, lines, ranks):
+def test_run_on_ranks_equals_one_process(runs, case, lines, ranks):
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
 
 
-def test_a_run_resumed_at_other_numbers_of_ranks_is_the_one_that_never_stopped(runs):
+def test_resume_on_other_numbers_of_ranks_equals_uninterrupted_run(runs):
     """Stopped after 3 of 12 steps at 1 rank, after 6 at 2, after 9 at 4 (by a signal to one of them), ended at 1."""
     assert_same_run(runs / "resumed", runs / "plain_1", 12)
 
 
 @pytest.mark.parametrize("ranks", [1, *SIZES])
-def test_all_ranks_end_early_together_and_leave_alone_what_is_frozen(runs, ranks):
+def test_early_stopping_and_freeze_on_ranks(runs, ranks):
     folder = runs / f"frozen_{ranks}"
     ended = json.loads((folder / "run" / "summary.json").read_text())
     assert (ended["status"], ended["epoch"]) == ("finished", 3)
@@ -86,7 +86,7 @@ def test_all_ranks_end_early_together_and_leave_alone_what_is_frozen(runs, ranks
 
 
 @pytest.mark.parametrize("ranks", SIZES)
-def test_a_run_resumed_at_the_same_number_of_ranks_is_the_same_bit_by_bit(runs, ranks):
+def test_resume_on_same_ranks_is_bit_identical(runs, ranks):
     """Sums of more than two ranks must not depend on how many steps a process has made."""
     ours, theirs = state(runs / f"again_{ranks}"), state(runs / f"plain_{ranks}")
     for part in ("progress", "model", "optimizer", "probes"):
@@ -95,18 +95,18 @@ def test_a_run_resumed_at_the_same_number_of_ranks_is_the_same_bit_by_bit(runs, 
 
 @pytest.mark.parametrize("ranks", SIZES)
 @pytest.mark.parametrize(("case", "oracle", "lines"), SHARDED)
-def test_a_run_with_sharded_weights_is_that_of_one_process(runs, case, oracle, lines, ranks):
+def test_sharded_run_equals_one_process(runs, case, oracle, lines, ranks):
     """Norms and clipping, a teacher, batch normalisation, probes, and the whole tensors of a checkpoint among it."""
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{oracle}_1", lines)
 
 
-def test_a_run_goes_on_sharded_and_no_longer_sharded(runs):
+def test_resume_sharded_and_unsharded_equals_uninterrupted_run(runs):
     """Stopped at 1 rank, sharded over 2, whole again on 4, ended at 1."""
     assert_same_run(runs / "resharded", runs / "plain_1", 12)
 
 
 @pytest.mark.parametrize("ranks", SIZES)
-def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
+def test_accuracy_is_exact_for_uneven_shares(runs, ranks):
     """33 test images, unlabelled training images that are all one rank's, a kNN bank and views of 20: all is the same."""
     assert_same_run(runs / f"uneven_{ranks}", runs / "uneven_1", 12)
     accuracy = metrics(runs / "uneven_1")[-1]["toy/knn"]
@@ -116,13 +116,13 @@ def test_accuracies_are_exact_where_the_ranks_cannot_share_evenly(runs, ranks):
 
 @pytest.mark.parametrize("ranks", [1, *SIZES])
 @pytest.mark.parametrize("method", COMPARING)
-def test_an_accumulated_loss_compares_the_samples_of_all_batches(runs, method, ranks):
+def test_accumulated_loss_equals_one_large_batch(runs, method, ranks):
     """Oracle: one process with one large batch; here two batches of half the size make an optimizer step."""
     assert_same_run(runs / f"{method}, 2 batches_{ranks}", runs / f"{method}, 1 batches_1", 4)
 
 
 @pytest.mark.parametrize("ranks", SIZES)
-def test_synchronised_batch_normalisation_is_torch_s_on_the_whole_batch(runs, ranks):
+def test_sync_batchnorm_equals_torch_on_whole_batch(runs, ranks):
     """Oracle: torch's BatchNorm on the whole batch in float64, that of rows which the ranks share unevenly."""
     spec = importlib.util.spec_from_file_location("ranks", RANKS)
     script = importlib.util.module_from_spec(spec)
@@ -140,7 +140,7 @@ def test_synchronised_batch_normalisation_is_torch_s_on_the_whole_batch(runs, ra
 
 
 @pytest.mark.parametrize("ranks", SIZES)
-def test_a_parameter_that_no_loss_uses_is_named(runs, ranks):
+def test_unused_parameter_is_named(runs, ranks):
     assert (
         (runs / f"unused_{ranks}" / "error.txt")
         .read_text()
@@ -158,7 +158,7 @@ def deaths(folder: Path) -> tuple[float, dict[str, float]]:
 
 
 @pytest.mark.parametrize("ranks", SIZES)
-def test_the_death_of_one_rank_ends_all_within_seconds(runs, ranks):
+def test_dead_rank_ends_the_others(runs, ranks):
     """Without anybody who watches them, as under SLURM: an error in one of 2, kill -9 of one of 4."""
     died, said = deaths(runs / f"died_{ranks}")
     assert len(said) == ranks - 1
@@ -169,7 +169,7 @@ def test_the_death_of_one_rank_ends_all_within_seconds(runs, ranks):
     assert summary["error"].startswith("RankLostError: another rank of this run has ended")
 
 
-def test_the_ranks_of_torchrun_train_as_one_process_and_die_with_one(runs, tmp_path):
+def test_torchrun_equals_one_process_and_ends_with_a_dead_rank(runs, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     result = start(tmp_path, "2", "plain", "died", launcher=launcher)
     assert_same_run(tmp_path / "plain_2", runs / "plain_1", 12)

@@ -12,16 +12,16 @@ from ssl_core.distributed.ranks import Distributed, visible_gpus
 from ssl_core.errors import ConfigError, RunError
 
 
-def test_another_number_of_ranks_is_said(tmp_path, caplog):
+def test_changed_number_of_ranks_is_logged(tmp_path, caplog):
     ranks = Distributed("cpu", rendezvous=tmp_path)
     with caplog.at_level(logging.INFO, "ssl_core"):
         ranks.load_state_dict(ranks.state_dict())
         assert not caplog.messages
         ranks.load_state_dict({"world_size": 4})
-    assert caplog.messages == ["a run of 4 ranks goes on at 1"]
+    assert caplog.messages == ["a run of 4 ranks is resumed with 1"]
 
 
-def test_gpus_are_called_what_the_environment_calls_them(monkeypatch):
+def test_visible_gpus_have_the_names_of_the_environment(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus() == ["0", "1"]
@@ -100,7 +100,7 @@ def test_invalid_launch_environment_names_the_variable(variables, line):
         ({"MASTER_PORT": "99999"}, "MASTER_PORT='99999': expected a whole number, from 1 to 65535"),
     ],
 )
-def test_ranks_without_a_meeting_point_do_not_wait(tmp_path, monkeypatch, changes, line):
+def test_missing_master_address_raises_at_once(tmp_path, monkeypatch, changes, line):
     for name, value in {**TORCHRUN, **changes}.items():
         monkeypatch.delenv(name, raising=False)
         if value is not None:

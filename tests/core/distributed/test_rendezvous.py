@@ -35,24 +35,24 @@ def assert_met(stores, path):
     assert not path.exists()
 
 
-def test_all_ranks_get_the_same_store_and_leave_no_file(tmp_path):
+def test_ranks_share_a_store_and_leave_no_file(tmp_path):
     path = tmp_path / "runs" / "meeting"
     assert_met(meet_all(path), path)
 
 
-def test_a_file_that_leads_nowhere_is_passed_over(tmp_path):
+def test_file_without_server_is_ignored(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     write(tmp_path / "meeting", port)
     assert_met(meet_all(tmp_path / "meeting"), tmp_path / "meeting")
 
 
-def test_half_a_file_is_passed_over(tmp_path):
+def test_truncated_file_is_ignored(tmp_path):
     (tmp_path / "meeting").write_text('{"host": ')
     assert_met(meet_all(tmp_path / "meeting"), tmp_path / "meeting")
 
 
-def test_a_stranger_on_the_port_of_old_is_passed_over(tmp_path, monkeypatch):
+def test_unrelated_server_is_ignored(tmp_path, monkeypatch):
     """A server that takes every connection and never says a word."""
     monkeypatch.setattr(rendezvous, "ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as stranger:
@@ -70,14 +70,14 @@ def _accept_all(server):
             return
 
 
-def test_another_run_s_store_on_the_port_of_old_is_passed_over(tmp_path):
+def test_store_of_another_run_is_ignored(tmp_path):
     other = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     other.set("token", "another")
     write(tmp_path / "meeting", other.port)
     assert_met(meet_all(tmp_path / "meeting"), tmp_path / "meeting")
 
 
-def test_the_store_of_an_attempt_that_has_been_joined_before_is_passed_over(tmp_path):
+def test_store_of_earlier_attempt_is_ignored(tmp_path):
     """The main rank of the attempt before is still dying, and its file is there."""
     before = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     before.set("token", "old")
@@ -88,12 +88,12 @@ def test_the_store_of_an_attempt_that_has_been_joined_before_is_passed_over(tmp_
     assert not before.check(["word"])
 
 
-def test_meetings_at_once_get_ports_of_their_own(tmp_path):
+def test_concurrent_rendezvous_use_different_ports(tmp_path):
     stores = [create_store(tmp_path / name, 0, 1, SECONDS) for name in "abc"]
     assert len({store.port for store in stores}) == 3
 
 
-def test_who_has_not_come_is_named(tmp_path):
+def test_missing_ranks_are_named(tmp_path):
     with pytest.raises(RunError, match=r"waited 0:00:00.200000 for ranks 1, 2 of 3"):
         create_store(tmp_path / "meeting", 0, 3, timedelta(seconds=0.2))
     with pytest.raises(RunError, match=r"rank 1 of 3 waited 0:00:00.200000 for the main rank"):

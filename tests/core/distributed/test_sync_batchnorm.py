@@ -1,4 +1,4 @@
-"""Batch normalisation over all ranks: what stays and what changes. On several ranks, see ``test_distributed_run.py``."""
+"""Synchronized batch normalization in one process. On several ranks: ``test_distributed_training.py``."""
 
 import copy
 
@@ -26,7 +26,7 @@ def test_modules_keep_their_identity_names_and_hooks():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_it_computes_what_torch_s_does(dtype):
+def test_cpu_sync_batchnorm_equals_torch(dtype):
     """Oracle: torch's BatchNorm2d in training, then in evaluation, in the input's dtype."""
     theirs = nn.BatchNorm2d(4)
     ours = nn.Sequential(copy.deepcopy(theirs))
@@ -40,7 +40,7 @@ def test_it_computes_what_torch_s_does(dtype):
     torch.testing.assert_close(ours[0].state_dict(), theirs.state_dict())
 
 
-def test_timm_s_activation_after_the_norm_is_kept():
+def test_activation_of_timm_is_kept():
     """Oracle: timm's BatchNormAct2d itself."""
     layers = pytest.importorskip("timm.layers")
     theirs = layers.BatchNormAct2d(4)
@@ -52,17 +52,17 @@ def test_timm_s_activation_after_the_norm_is_kept():
     torch.testing.assert_close(ours[0].running_var, theirs.running_var)
 
 
-def test_on_a_gpu_it_is_torch_s_with_all_ranks():
+def test_gpu_uses_torch_sync_batchnorm():
     model = nn.Sequential(nn.BatchNorm1d(3))
     synchronise_batchnorm(model, torch.device("cuda"))
     assert type(model[0]) is nn.SyncBatchNorm
     torch.testing.assert_close(model.eval()(torch.ones(2, 3)), torch.ones(2, 3))
 
 
-def test_a_forward_pass_that_would_be_lost_is_refused():
+def test_custom_forward_raises():
     class Ghost(nn.BatchNorm2d):
         def forward(self, input):
             return super().forward(input[:1])
 
-    with pytest.raises(ConfigError, match=r"sync_batchnorm=True: 1 is a Ghost with a forward pass of its own"):
+    with pytest.raises(ConfigError, match=r"sync_batchnorm=True: 1 is a Ghost with its own forward pass"):
         synchronise_batchnorm(nn.Sequential(nn.ReLU(), Ghost(3)), CPU)

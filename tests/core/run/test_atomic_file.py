@@ -83,7 +83,7 @@ def refused_and_resumed(make_config, tiny_model):
 
 
 @pytest.mark.parametrize("free", [0, 20_000])
-def test_a_full_disk_leaves_the_last_checkpoint_whole(refused_and_resumed, small_disk, free):
+def test_full_disk_keeps_the_last_checkpoint(refused_and_resumed, small_disk, free):
     said = refused_and_resumed(
         lambda: fill(small_disk, free),
         lambda: make_room(small_disk),
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(refused_and_resumed, small
     assert there < 24_000 < needed < 60_000  # of 3,300 numbers, their momentum, and a probe
 
 
-def test_a_file_that_may_not_grow_any_more_stands_for_a_quota(refused_and_resumed):
+def test_file_size_limit_keeps_the_last_checkpoint(refused_and_resumed):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     refused_and_resumed(
         lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1])),
@@ -104,7 +104,7 @@ def test_a_file_that_may_not_grow_any_more_stands_for_a_quota(refused_and_resume
     )
 
 
-def test_a_folder_that_becomes_read_only_is_said_to_be(refused_and_resumed, tmp_path):
+def test_read_only_folder_raises_disk_error(refused_and_resumed, tmp_path):
     checkpoints = tmp_path / "refused" / "checkpoints"
 
     def refuse():
@@ -118,7 +118,7 @@ def test_a_folder_that_becomes_read_only_is_said_to_be(refused_and_resumed, tmp_
     )
 
 
-def test_a_run_folder_that_is_removed_stays_removed_and_the_run_ends(make_config, tiny_model):
+def test_removed_run_folder_ends_the_run(make_config, tiny_model):
     config = make_config(log__every_steps=3)
     folder = RunFolder.of(config)
 
@@ -141,7 +141,7 @@ def test_a_run_folder_that_is_removed_stays_removed_and_the_run_ends(make_config
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json", "config.yaml"])
-def test_a_file_that_cannot_be_written_is_named_before_anything_is_trained(make_config, tiny_model, name):
+def test_unwritable_file_raises_before_training(make_config, tiny_model, name):
     config = make_config()
     folder = RunFolder.of(config)
     tiny_model(config).fit()
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_written_is_named_before_anything_is_trained(make_
     assert not list(folder.path.glob(".*.tmp"))
 
 
-def test_a_disk_that_is_full_or_read_only_from_the_start_is_one_sentence(make_config, tiny_model, small_disk):
+def test_full_or_read_only_disk_at_start_is_one_sentence(make_config, tiny_model, small_disk):
     config = make_config(log__folder=str(small_disk))
     fill(small_disk)
     with pytest.raises(
@@ -167,9 +167,7 @@ def test_a_disk_that_is_full_or_read_only_from_the_start_is_one_sentence(make_co
 
 
 @pytest.mark.parametrize("refused", ["features", "hits", "json"])
-def test_an_evaluation_on_a_full_disk_leaves_what_was_there_and_nothing_half(
-    small_disk, make_config, tiny_model, toy_data, refused
-):
+def test_evaluation_on_full_disk_keeps_old_files(small_disk, make_config, tiny_model, toy_data, refused):
     """The disk has no room left for the features; or, when these are there, for the hits; or for what names the hits."""
     tiny_model(make_config(log__folder=str(small_disk), optim__epochs=1)).fit()
     run = RunFolder(small_disk / "run")

@@ -7,7 +7,7 @@ from ssl_core.run.folder import RunFolder, config_diff, plain_config, resume_ove
 from ssl_core.run.load_config import read_config
 
 
-def test_the_config_that_is_kept_is_plain_and_complete(make_config):
+def test_saved_config_is_plain_and_complete(make_config):
     config = make_config(model__backbone_options={"width": 8})
     plain = plain_config(config)
     assert yaml.safe_load(yaml.safe_dump(plain)) == plain
@@ -15,7 +15,7 @@ def test_the_config_that_is_kept_is_plain_and_complete(make_config):
     assert set(plain) == {"data", "model", "optim", "hardware", "log"}
 
 
-def test_the_same_config_enters_its_folder_again(make_config, tmp_path):
+def test_same_config_may_use_its_folder_again(make_config, tmp_path):
     config = make_config()
     folder = RunFolder.of(config)
     folder.create(plain_config(config))
@@ -23,7 +23,7 @@ def test_the_same_config_enters_its_folder_again(make_config, tmp_path):
     folder.check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
-def test_another_config_is_refused_with_the_difference(make_config):
+def test_other_config_raises_with_the_difference(make_config):
     config = make_config()
     folder = RunFolder.of(config)
     folder.create(plain_config(config))
@@ -33,27 +33,27 @@ def test_another_config_is_refused_with_the_difference(make_config):
         folder.check_same_config(plain_config(other), resume_overridable_keys(other))
 
 
-def test_keys_that_change_no_number_may_differ(make_config):
+def test_resume_overridable_keys_may_differ(make_config):
     config, other = make_config(), make_config(hardware__num_threads=2, log__wandb="offline", log__level="debug")
     assert config_diff(plain_config(config), plain_config(other), resume_overridable_keys(config)) == []
 
 
-def test_a_run_that_never_began_protects_nothing(make_config):
+def test_folder_of_run_that_never_started_may_be_reused(make_config):
     config = make_config()
     folder = RunFolder.of(config)
     folder.create(plain_config(config))
     folder.check_same_config(plain_config(make_config(optim__lr=0.5)), resume_overridable_keys(config))
 
 
-def test_a_folder_with_other_things_in_it_is_refused(make_config, tmp_path):
+def test_folder_with_other_files_raises(make_config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
     config = make_config()
-    with pytest.raises(RunFolderError, match=r"holds no run"):
+    with pytest.raises(RunFolderError, match=r"is not empty and has no config.yaml"):
         RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
-def test_what_a_start_that_was_killed_has_left_is_entered(make_config, tmp_path):
+def test_folder_of_killed_start_may_be_reused(make_config, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / ".lock").touch()
     (tmp_path / "run" / ".config.yaml.tmp").write_text("half of it")
@@ -64,7 +64,7 @@ def test_what_a_start_that_was_killed_has_left_is_entered(make_config, tmp_path)
         RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_path):
+def test_unwritable_folder_raises(make_config, tmp_path):
     (tmp_path / "run").write_text("a file where the folder should be")
     config = make_config()
     with pytest.raises(RunFolderError, match=r"log.folder.*cannot be written"):
@@ -75,19 +75,19 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(make_config, tmp_pat
     "tag",
     ["!!python/object/apply:os.system ['touch MARKER']", "!!python/name:os.system", "!!python/module:antigravity"],
 )
-def test_a_config_that_names_code_is_refused_by_all_that_read_a_run_folder(make_config, tiny_model, toy_data, tag):
+def test_config_with_yaml_tag_raises_for_every_reader(make_config, tiny_model, toy_data, tag):
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()
     folder = RunFolder.of(config)
     marker = folder.path / "executed"
     folder.config.write_text(f"{folder.config.read_text()}x: {tag.replace('MARKER', str(marker))}\n")
     for read in (tiny_model(config).fit, lambda: replay(tiny_model, folder.path, 1, toy_data)):
-        with pytest.raises(RunFolderError, match=r"config.yaml' is no plain YAML: could not determine a constructor"):
+        with pytest.raises(RunFolderError, match=r"config.yaml' is not plain YAML: could not determine a constructor"):
             read()
     assert not marker.exists()
 
 
-def test_a_config_is_read_back_as_it_was_and_as_strictly_as_a_new_one(make_config, tiny_model, toy_data, tmp_path):
+def test_config_is_loaded_with_the_same_validation(make_config, tiny_model, toy_data, tmp_path):
     config = make_config(optim__lr=0.25, model__backbone_options={"zero_init_residual": False}, optim__max_steps=0.5)
     folder = RunFolder.of(config)
     folder.create(plain_config(config))
@@ -105,5 +105,5 @@ def test_a_config_is_read_back_as_it_was_and_as_strictly_as_a_new_one(make_confi
         with pytest.raises(ConfigError, match=sentence):
             read_config(folder, tiny_model, toy_data)
     folder.config.write_text("just words")
-    with pytest.raises(RunFolderError, match="holds a str: expected groups of keys"):
+    with pytest.raises(RunFolderError, match="contains a str: expected groups of keys"):
         read_config(folder, tiny_model, toy_data)

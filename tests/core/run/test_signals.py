@@ -17,7 +17,7 @@ def before():
     signal.signal(signal.SIGUSR2, original)
 
 
-def test_before_and_after_a_run_a_signal_ends_the_process_and_in_it_only_asks(before):
+def test_signal_sets_a_flag_in_a_run_and_exits_outside(before):
     with pytest.raises(SystemExit) as left:
         os.kill(os.getpid(), signal.SIGUSR2)
     assert left.value.code == 75
@@ -28,7 +28,7 @@ def test_before_and_after_a_run_a_signal_ends_the_process_and_in_it_only_asks(be
         os.kill(os.getpid(), signal.SIGUSR2)
 
 
-def test_a_launchers_own_handler_is_kept():
+def test_handler_of_launcher_is_kept():
     got = []
     original = signal.signal(signal.SIGUSR2, lambda *_: got.append("launcher"))
     try:
@@ -39,7 +39,7 @@ def test_a_launchers_own_handler_is_kept():
         signal.signal(signal.SIGUSR2, original)
 
 
-def test_the_summary_names_the_slurm_job_or_the_element_of_its_array(monkeypatch):
+def test_summary_has_slurm_job_or_array_task(monkeypatch):
     for name in list(os.environ):
         if name.startswith("SLURM_"):
             monkeypatch.delenv(name)

@@ -11,7 +11,7 @@ def parameter(gradient):
     return value
 
 
-def test_gradient_norm_is_that_before_clipping():
+def test_gradient_norm_is_before_clipping():
     """Oracle: 3-4-5."""
     weight = parameter([3.0, 4.0])
     optimizer = torch.optim.SGD([weight], lr=1.0)
@@ -27,7 +27,7 @@ def test_gradient_norm_is_that_before_clipping():
     assert precision.gradient_norm(optimizer) == 0.0  # everything is frozen
 
 
-def test_fp16_skips_the_step_of_an_overflow_and_scales_less():
+def test_fp16_overflow_skips_step_and_lowers_scale():
     weight = parameter([float("inf"), 0.0])
     optimizer = torch.optim.SGD([weight], lr=1.0)
     precision = Precision("fp16", CPU)
@@ -39,7 +39,7 @@ def test_fp16_skips_the_step_of_an_overflow_and_scales_less():
     assert precision._scaler.get_scale() < before
 
 
-def test_the_scaler_is_part_of_the_state():
+def test_scaler_is_saved():
     first, second = Precision("fp16", CPU), Precision("fp16", CPU)
     first._scaler.scale(torch.zeros(1))
     state = first.state_dict()
@@ -49,7 +49,7 @@ def test_the_scaler_is_part_of_the_state():
     assert Precision("bf16", CPU).state_dict() == {}
 
 
-def test_fp64_computes_in_float64_from_the_images_to_the_probes(tiny_model, make_config):
+def test_fp64_is_used_everywhere(tiny_model, make_config):
     class Watched(tiny_model):
         def compute_loss(self):
             self.seen = {self.data[0][0].dtype, self.forward(self.data[0][0]).dtype}

@@ -1,4 +1,4 @@
-"""The ranks of a run: who we are, how we meet, and the few sums that need everybody."""
+"""The ranks of a run: position of this process, process group, and collectives."""
 
 import contextlib
 import itertools
@@ -21,14 +21,12 @@ from ssl_core.errors import ConfigError, RankLostError, RunError
 
 _message = logging.getLogger(__name__)
 _runs = itertools.count()  # of this process: the same number on all ranks
-TIMEOUT = timedelta(
-    minutes=30
-)  # of one collective: a rank that has ended is noticed at once, this is for one that hangs
-MEETING_TIMEOUT = timedelta(minutes=10)  # for all ranks to have started
+TIMEOUT = timedelta(minutes=30)  # of a collective, for a rank that hangs; one that has ended is noticed at once
+MEETING_TIMEOUT = timedelta(minutes=10)  # until all ranks have started
 
 
 def _explain(error: BaseException | None) -> None:
-    """Raise the error for a lost rank in place of gloo's, which is a bare RuntimeError, or NCCL's."""
+    """Raise a RankLostError instead of the errors of gloo (a plain RuntimeError) and NCCL."""
     if isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo/transport" in str(error)):
         raise RankLostError(
             "another rank of this run has ended, or has not answered for "
@@ -37,14 +35,14 @@ def _explain(error: BaseException | None) -> None:
 
 
 def visible_gpus() -> list[str]:
-    """Return what ``CUDA_VISIBLE_DEVICES`` calls the GPUs that this process may use; empty where there are none."""
+    """Return the names of the visible GPUs as in ``CUDA_VISIBLE_DEVICES``; an empty list without GPUs."""
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
 class Distributed:
-    """This process among the ranks of the run; alone, it is rank 0 of 1 and every method is the identity.
+    """This process among the ranks of the run. In a run of one process every collective is the identity.
 
     Ranks come from ``torchrun`` or from a SLURM step: :class:`~ssl_core.distributed.launch_environment.LaunchEnvironment`.
 
@@ -53,9 +51,9 @@ class Distributed:
     device : {"auto", "cpu", "cuda"}
         ``hardware.device``.
     rendezvous : Path
-        Under SLURM the ranks meet through a file that is called after it, in a folder that all of them see.
+        Under SLURM, prefix of the file for the rendezvous, in a folder that all ranks share.
     strategy : {"ddp", "fsdp"}
-        ``hardware.strategy``: whether each rank holds all of the weights, or a part of them.
+        ``hardware.strategy``: each rank has all of the weights (ddp), or a part of them (fsdp).
     """
 
     def __init__(self, device: str, rendezvous: Path, strategy: str = "ddp") -> None:
@@ -95,7 +93,7 @@ class Distributed:
                 torch.cuda.set_device(self.device)
             try:
                 dist.init_process_group(
-                    # flags and small objects stay on the host, which then need not wait for the GPU
+                    # flags and small objects stay on the CPU, so that they do not wait for the GPU
                     "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo",
                     store=self._store(),
                     rank=self.rank,
@@ -111,7 +109,7 @@ class Distributed:
         return self
 
     def _store(self) -> dist.Store:
-        """Return what the ranks exchange their addresses through: nothing in it is of an earlier run of this process."""
+        """Return the store for the process group. It has no entries of an earlier run of this process."""
         if self._meeting is not None:
             return create_store(self._meeting, self.rank, self.world_size, MEETING_TIMEOUT)
         master_address()
@@ -120,12 +118,12 @@ class Distributed:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self.world_size > 1 and dist.is_initialized():
-            dist.destroy_process_group()  # closes what the others wait for: they end as well
+            dist.destroy_process_group()  # the other ranks, which wait, end as well
         _explain(error)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Give the error that a collective ends in when another rank has ended a sentence: :class:`RankLostError`."""
+        """Convert the error of a collective after the end of another rank into a :class:`RankLostError`."""
         try:
             yield
         except Exception as error:
@@ -133,17 +131,17 @@ class Distributed:
             raise
 
     def synchronise_batchnorm(self, model: nn.Module, wanted: bool) -> None:
-        """Let batch normalisation take its statistics from all ranks, in place, where there are several."""
+        """Synchronize the statistics of batch normalization over several ranks, in place."""
         if wanted and self.world_size > 1:
             synchronise_batchnorm(model, self.device)
 
     @property
     def is_sharded(self) -> bool:
-        """Whether each rank holds a part of the weights."""
+        """Whether each rank has a part of the weights."""
         return self._strategy == "fsdp" and self.world_size > 1
 
     def shard(self, model: nn.Module) -> None:
-        """Spread the weights of ``model`` over the ranks, in place, where the strategy says so."""
+        """Shard the weights of ``model`` over the ranks, in place, if the strategy is fsdp."""
         if self.is_sharded:
             shard(model, self.device)
 
@@ -160,25 +158,24 @@ class Distributed:
         return sharded_state(state, model, optimizer) if self.is_sharded else state
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Return ``module``, with gradients averaged over the ranks in its backward pass where there are several."""
-        if self.world_size == 1 or self.is_sharded:  # sharded modules average by themselves
+        """Return ``module``, wrapped so that its backward pass averages gradients over several ranks."""
+        if self.world_size == 1 or self.is_sharded:  # sharded modules average gradients themselves
             return module
         on_cpu = self.device.type == "cpu"
         return nn.parallel.DistributedDataParallel(
             module,
             device_ids=None if on_cpu else [self.device],
-            # Without it DDP sorts the gradients anew after a process's first step, and sums of three ranks or more depend on
-            # where in a bucket they stand: a run that was killed would not end bit by bit as one that was not. That is a
-            # promise on the processor; on a GPU the sorting hides the sums behind the backward pass. There is no
-            # static_graph: it sorts as well, and a loss whose terms change from step to step would break it, for 5 % of a step
-            # (5.4 instead of 5.7 ms, a network of 20 layers of width 64 at 2 ranks).
+            # Otherwise DDP reorders the gradients after the first step of a process, and sums over three or more ranks depend
+            # on the order: a resumed run would not be bit-identical, which is promised on CPUs. On GPUs the reordering lets
+            # communication overlap with the backward pass. static_graph reorders too, and does not allow a loss with
+            # changing terms; it would save 5 % of a step (5.4 instead of 5.7 ms, 20 layers of width 64, 2 ranks).
             find_unused_parameters=on_cpu and self.world_size > 2,
         )
 
     def check_all_used(self, model: nn.Module) -> None:
-        """Raise if a parameter has got no gradient: DDP would not average those beside it, and stop at the next step.
+        """Raise if a parameter has no gradient: DDP would not average the others of its bucket, and fail at the next step.
 
-        Called after the backward pass of an optimizer step; sharded weights do not mind.
+        Called after the backward pass of an optimizer step. Sharded weights need no check.
         """
         if self.world_size == 1 or self.is_sharded:
             return
@@ -186,8 +183,8 @@ class Distributed:
         if unused:
             more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
             raise RunError(
-                f"{', '.join(unused[:3])}{more}: not used by the loss, which several ranks cannot average gradients of; leave "
-                "out what is not trained, or set its requires_grad to False in initialize_modules"
+                f"{', '.join(unused[:3])}{more}: not used by the loss, so that several ranks cannot average their gradients; "
+                "remove them, or set requires_grad to False in initialize_modules"
             )
 
     def synchronised(self, module: nn.Module, when: bool) -> contextlib.AbstractContextManager:
@@ -197,13 +194,13 @@ class Distributed:
         return module.no_sync()
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give the main rank's buffers, which a checkpoint holds, to all: running statistics may be each rank's own."""
+        """Broadcast the buffers of the main rank, as saved in a checkpoint: running statistics may differ between ranks."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Average the gradients of a few small parameters over the ranks, in place (the probes', say)."""
+        """Average the gradients of a few small parameters, e.g. of the probes, over the ranks, in place."""
         if self.world_size > 1:
             for parameter in parameters:
                 if parameter.grad is not None:
@@ -222,7 +219,7 @@ class Distributed:
         return self.sum(tensor) / self.world_size
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Return the rows of all ranks, ``(n_0 + n_1 + ..., ...)``; the ranks may hold different numbers of rows."""
+        """Return the rows of all ranks, ``(n_0 + n_1 + ..., ...)``. The number of rows may differ between ranks."""
         if self.world_size == 1:
             return tensor
         sizes = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(self.world_size)]
@@ -243,7 +240,7 @@ class Distributed:
         return box[0]
 
     def collect(self, value: Any) -> list[Any]:
-        """Return the ``value`` (numbers, strings, small lists and dicts of them) of every rank, on every rank."""
+        """Return the ``value`` (numbers, strings, small lists and dicts) of every rank, on every rank."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -251,30 +248,30 @@ class Distributed:
         return values
 
     def check_equal(self, what: str, value: Any) -> None:
-        """Raise a RunError on every rank if they see different values of ``what``: a disk that is not shared, say."""
+        """Raise a RunError on every rank if their values of ``what`` differ, e.g. because a folder is not shared."""
         values = self.collect(value)
         if any(other != value for other in values):
             seen = ", ".join(f"{other} on rank {rank}" for rank, other in enumerate(values))
-            raise RunError(f"{what} is {seen}: all ranks must see the same log.folder, on a disk that they share")
+            raise RunError(f"{what} is {seen}: log.folder must be on a disk that all ranks share")
 
     def any(self, flag: bool) -> bool:
         """Return whether ``flag`` is set on some rank."""
         if self.world_size == 1:
             return flag
-        return bool(self.sum(torch.tensor(flag, dtype=torch.int32)) > 0)  # on the host: nothing waits for the GPU
+        return bool(self.sum(torch.tensor(flag, dtype=torch.int32)) > 0)  # on the CPU: nothing waits for the GPU
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of ranks, for the record: a run may go on at any other."""
+        """Return the number of ranks. A run may be resumed with any other number."""
         return {"world_size": self.world_size}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Say so where a run goes on at another number of ranks."""
+        """Log a change of the number of ranks."""
         if state["world_size"] != self.world_size and self.is_main:
-            _message.info("a run of %d ranks goes on at %d", state["world_size"], self.world_size)
+            _message.info("a run of %d ranks is resumed with %d", state["world_size"], self.world_size)
 
     @contextlib.contextmanager
     def main_first(self) -> Iterator[None]:
-        """Let the main rank through a block first (it downloads, say), then the others."""
+        """Run a block on the main rank first, e.g. because it downloads, then on the others."""
         if self.world_size > 1 and not self.is_main:
             dist.barrier()
         try:

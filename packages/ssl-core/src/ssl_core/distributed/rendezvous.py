@@ -1,8 +1,8 @@
-"""How the ranks of a SLURM step find one another: through a port that the system chose, written to a file they all see.
+"""Rendezvous of the ranks of a SLURM step: the main rank writes its free port to a file in a shared folder.
 
-The main rank opens a store (torch's ``TCPStore``) on a free port and publishes where; the others look for that file. No
-port is ever chosen by us, so that none is taken. A file that a killed attempt has left leads nowhere, to a stranger, or to
-a store in which this rank has been before: all three are passed over, until the main rank of this attempt has written its.
+The main rank opens torch's ``TCPStore`` on a port that the system chooses, so that it is never in use; the others wait for
+the file. A file of a killed attempt leads to no server, to an unrelated one, or to a store that this rank has joined before:
+such files are ignored until the main rank of this attempt has replaced it.
 """
 
 import json
@@ -18,26 +18,26 @@ import torch.distributed as dist
 from ssl_core.errors import RunError
 from ssl_core.run.atomic_file import write_atomically
 
-ANSWER_SECONDS = 30.0  # that a published store has to answer in
+ANSWER_SECONDS = 30.0  # timeout of a published store
 POLL_SECONDS = 0.05
 
 
 def create_store(path: Path, rank: int, world_size: int, timeout: timedelta) -> dist.Store:
-    """Return a store that all ranks of this attempt share.
+    """Return the store that all ranks of this attempt share.
 
     Parameters
     ----------
     path : Path
-        The file, in a folder that all ranks see. The main rank removes it when all have come.
+        The file, in a folder that all ranks share. The main rank removes it when all ranks have joined.
     rank, world_size : int
-        Who this is, of how many.
+        Number of this rank, and of all ranks.
     timeout : timedelta
-        How long to wait for the others.
+        Longest wait for the other ranks.
 
     Raises
     ------
     RunError
-        If they do not come in time; the main rank names who is missing.
+        If they do not join in time. The main rank names the missing ranks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if rank == 0:
@@ -78,14 +78,14 @@ def _named(ranks: list[int]) -> str:
 def _read(path: Path) -> dict | None:
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError):  # not there yet, or a file system that shows half of it
+    except (OSError, ValueError):  # not there yet, or partly visible on a network file system
         return None
 
 
 def _join(published: dict, rank: int) -> dist.Store | None:
-    """Return the published store if it is there, is the one that was published, and has not seen this rank yet."""
+    """Return the published store if it answers, has the published token, and this rank has not joined it before."""
     joined: list[dist.Store] = []
-    # TCPStore waits without an end for a stranger who takes the connection and says nothing: let a thread wait instead
+    # TCPStore has no timeout for a server that accepts the connection and does not answer: wait in a thread
     attempt = threading.Thread(target=_try_to_join, args=(published, rank, joined), daemon=True)
     attempt.start()
     attempt.join(ANSWER_SECONDS)
@@ -96,10 +96,10 @@ def _try_to_join(published: dict, rank: int, joined: list[dist.Store]) -> None:
     host = "127.0.0.1" if published["host"] == socket.gethostname() else published["host"]
     answer = timedelta(seconds=ANSWER_SECONDS)
     try:
-        socket.create_connection((host, published["port"]), timeout=ANSWER_SECONDS).close()  # TCPStore tries on and on
+        socket.create_connection((host, published["port"]), timeout=ANSWER_SECONDS).close()  # TCPStore would retry
         store = dist.TCPStore(host, published["port"], wait_for_workers=False, timeout=answer)
         same = store.check(["token"]) and store.get("token").decode() == published["token"]
         if same and store.add(f"rank {rank}", 1) == 1:
             joined.append(store)
-    except (OSError, RuntimeError):  # nobody, or somebody else; torch's DistNetworkError is a RuntimeError
+    except (OSError, RuntimeError):  # no server, or an unrelated one; torch's DistNetworkError is a RuntimeError
         return

@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the whole batch, wherever its samples are."""
+"""Synchronized batch normalization: statistics over the samples of all ranks, on GPUs and CPUs."""
 
 import torch
 from torch import Tensor, nn
@@ -9,31 +9,31 @@ from ssl_losses.distributed import gather_with_gradient
 
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
-    """Let every batch normalisation in ``model`` take its statistics from all ranks in training.
+    """Synchronize the statistics of every batch normalization in ``model`` over the ranks, in place.
 
-    Modules stay the objects that they are, with their parameters, buffers, names and hooks: only their class changes, to
-    ``torch.nn.SyncBatchNorm`` on a GPU and to :class:`CPUSyncBatchNorm` on a processor, which torch's refuses.
+    Modules keep their identity, parameters, buffers, names and hooks. Only their class changes: to ``torch.nn.SyncBatchNorm``
+    on a GPU and to :class:`CPUSyncBatchNorm` on a CPU, which torch's class does not support.
 
     Parameters
     ----------
     model : nn.Module
         Changed in place, teachers included.
     device : torch.device
-        Where it computes.
+        Device of the model.
 
     Raises
     ------
     ConfigError
-        For a batch normalisation with a forward pass of its own, which would be lost.
+        For a subclass of batch normalization with its own forward pass, which would be lost.
     """
     for name, module in model.named_modules():
         if not isinstance(module, _BatchNorm) or isinstance(module, nn.SyncBatchNorm | CPUSyncBatchNorm):
             continue
-        activated = hasattr(module, "drop") and hasattr(module, "act")  # timm's, with what comes after it
+        activated = hasattr(module, "drop") and hasattr(module, "act")  # timm's, with activation and dropout
         if type(module).forward is not _BatchNorm.forward and not activated:
             raise ConfigError(
-                f"hardware.sync_batchnorm=True: {name} is a {type(module).__name__} with a forward pass of its own, which "
-                "cannot be told to ask the other ranks; hardware.sync_batchnorm=False keeps it as it is"
+                f"hardware.sync_batchnorm=True: {name} is a {type(module).__name__} with its own forward pass, which cannot "
+                "be synchronized; set hardware.sync_batchnorm=False"
             )
         if device.type == "cpu":
             module.__class__ = _ActivatedOnCPU if activated else CPUSyncBatchNorm
@@ -43,11 +43,11 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
 
 
 class CPUSyncBatchNorm(_BatchNorm):
-    """What ``torch.nn.SyncBatchNorm`` computes (Ioffe & Szegedy 2015, over the batch of all ranks), on a processor.
+    """``torch.nn.SyncBatchNorm`` for the CPU (Ioffe & Szegedy 2015, over the batch of all ranks).
 
-    In training, of an input ``(N, C, ...)`` on each rank, normalises each channel by its mean and variance over the G
-    samples of all ranks, and moves the running statistics by these; in evaluation it is the ordinary one. Moments are in
-    float32 at least; the output has the input's dtype.
+    In training, each channel of an input ``(N, C, ...)`` is normalized by its mean and variance over the G samples of all
+    ranks, which also update the running statistics. In evaluation it is ordinary batch normalization. Moments are computed in
+    float32 at least; the output has the dtype of the input.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -55,7 +55,7 @@ class CPUSyncBatchNorm(_BatchNorm):
             raise ValueError(f"expected an input (N, C, ...), got shape {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised input."""
+        """Return the normalized input, of the same shape and dtype."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -71,7 +71,7 @@ class CPUSyncBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, unbiased_variance: Tensor) -> None:
-        """Move the running statistics, where there are any."""
+        """Update the running statistics, if there are any."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -81,7 +81,7 @@ class CPUSyncBatchNorm(_BatchNorm):
 
 
 class _AfterNorm:
-    """The dropout and the activation that timm's ``BatchNormAct2d`` holds."""
+    """Dropout and activation of timm's ``BatchNormAct2d``."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self.act(self.drop(super().forward(input)))  # type: ignore[attr-defined, misc]
@@ -96,10 +96,10 @@ class _Activated(_AfterNorm, nn.SyncBatchNorm):
 
 
 def moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean and biased variance ``(C,)`` of ``(N, C, ...)`` over all ranks, and how many values they are of.
+    """Return mean and biased variance ``(C,)`` of ``(N, C, ...)`` over all ranks, and the number of values per channel.
 
-    The moments of the ranks are put together by their distance from the common mean (Chan, Golub & LeVeque 1979): sums of
-    squares would lose in float32 what a mean far from zero leaves of a small variance. One gathering, with a gradient.
+    The moments of the ranks are combined around the common mean (Chan, Golub & LeVeque 1979): sums of squares would lose a
+    small variance around a large mean in float32. One all-gather, with a gradient.
     """
     channels = x.shape[1]
     variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)

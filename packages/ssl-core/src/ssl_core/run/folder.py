@@ -1,12 +1,10 @@
 """The run folder: the one object that knows the names in it.
 
-``<log.folder>/<log.run>/`` holds ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
-``table.md``, ``table.json``, ``curves.png`` and, if it is asked for, ``backbone.safetensors``; ``diverged.json`` where the
-run has diverged; ``uncommitted.patch``, what was not committed of the code when it began; ``profile.md`` and ``trace.json``
-where ``hardware.profile`` asks for them; ``output.log``: what a member of a sweep has printed; ``.lock`` says which process
-works in it; ``images/`` holds what ``log_image`` has saved; ``eval/`` holds what protocols say of its checkpoints, and the
-features; ``wandb.json``, ``wandb/`` and ``tensorboard/`` are there where these show the run. The files are the truth; whatever
-else shows a run reads them.
+``<log.folder>/<log.run>/`` contains ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json`` and, at the end,
+``table.md``, ``table.json``, ``curves.png``. Depending on the run it also contains ``backbone.safetensors`` (``log.export``),
+``diverged.json``, ``uncommitted.patch`` (changes of the code that were not committed at the start), ``profile.md`` and
+``trace.json`` (``hardware.profile``), ``output.log`` (output of a run in a sweep), ``.lock`` (the process that works in it),
+``images/`` (``log_image``), ``eval/`` (results of protocols, and features), ``wandb.json``, ``wandb/`` and ``tensorboard/``.
 """
 
 import dataclasses
@@ -29,7 +27,7 @@ class RunFolder:
     Parameters
     ----------
     path : str or Path
-        ``<log.folder>/<log.run>``; made by :meth:`create`, on the main rank only.
+        ``<log.folder>/<log.run>``. Created by :meth:`create`, on the main rank only.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -49,60 +47,60 @@ class RunFolder:
         self.output = self.path / "output.log"
         self.uncommitted = self.path / "uncommitted.patch"
         self.lock = self.path / ".lock"
-        self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # beside it: here before it is locked
-        self.images = self.path / "images"  # what log_image has saved: <name>/step_<n>.png
-        self.tensorboard = self.path / "tensorboard"  # its event files
-        self.wandb = self.path / "wandb"  # what wandb keeps
-        self.wandb_id = self.path / "wandb.json"  # which wandb run shows this one
+        self.rendezvous = self.path.with_name(f".rendezvous_{self.path.name}")  # before the folder is locked
+        self.images = self.path / "images"  # <name>/step_<n>.png
+        self.tensorboard = self.path / "tensorboard"  # event files
+        self.wandb = self.path / "wandb"  # files of wandb
+        self.wandb_id = self.path / "wandb.json"  # id of the wandb run
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
-        """Return the folder that a configuration names; without ``log.run`` it is called after the method."""
+        """Return the run folder of a configuration. Without ``log.run`` it has the name of the method."""
         return cls(Path(config.log.folder) / (config.log.run or config.model.name))
 
     def check_same_config(self, config: dict[str, Any], free: set[str]) -> None:
-        """Refuse a folder that holds a run of another configuration, or things that are no run.
+        """Raise if the folder contains a run with another configuration, or files that are not of a run.
 
         Parameters
         ----------
         config : dict
             The resolved configuration, as :func:`plain_config` gives it.
         free : set of str
-            Keys (``"group.key"``) that may differ from those of the run that is there.
+            Keys (``"group.key"``) that may differ when a run is resumed.
 
         Raises
         ------
         RunFolderError
-            The message lists the differences. A run that has neither checkpoint nor metrics yet is nothing to protect.
+            The message lists the differences. A run without checkpoints and metrics may be overwritten.
         """
         begun = self.read_metrics_text() or any(self.checkpoints.glob("step_*.pt"))
         if not self.config.exists():
-            self._refuse_strangers(bool(begun))
+            self._check_no_other_files(bool(begun))
             return
         different = config_diff(self.read_config(), config, free)
         if begun and different:
             raise RunFolderError(
-                f"log.run={self.path.name!r}: the run folder '{self.path}' holds another run: {'; '.join(different)}; "
-                "give this one a folder of its own with ++log.run=NAME, or delete that one"
+                f"log.run={self.path.name!r}: the run folder '{self.path}' contains another run: {'; '.join(different)}; "
+                "choose another folder with ++log.run=NAME, or delete that one"
             )
 
-    def _refuse_strangers(self, begun: bool) -> None:
-        """Refuse a folder without ``config.yaml`` unless it is empty, or what a start that was killed has left."""
+    def _check_no_other_files(self, begun: bool) -> None:
+        """Raise for a folder without ``config.yaml``, unless it is empty or left by a start that was killed."""
         ours = {self.checkpoints.name, self.output.name, self.lock.name, temporary_path(self.config).name}
         found = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
         if begun or not found <= ours:
             raise RunFolderError(
-                f"log.run={self.path.name!r}: the folder '{self.path}' is not empty and holds no run (it has no "
-                "config.yaml); choose another with ++log.run=NAME"
+                f"log.run={self.path.name!r}: the folder '{self.path}' is not empty and has no config.yaml; "
+                "choose another with ++log.run=NAME"
             )
 
     def create(self, config: dict[str, Any]) -> None:
-        """Make the folder and write ``config.yaml``.
+        """Create the folder and write ``config.yaml``.
 
         Raises
         ------
         RunFolderError
-            If the disk refuses.
+            If it cannot be written.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -116,7 +114,7 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If it is not there, or holds anything but plain YAML: a tag that names code is refused, not followed.
+            If the file does not exist or is not plain YAML. A tag that names code is an error.
         """
         try:
             config = yaml.safe_load(self.config.read_text()) or {}
@@ -125,29 +123,29 @@ class RunFolder:
                 f"the run folder '{self.path}' has no config.yaml to read: {error.strerror}"
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunFolderError(f"'{self.config}' is no plain YAML: {' '.join(str(error).split())}") from error
+            raise RunFolderError(f"'{self.config}' is not plain YAML: {' '.join(str(error).split())}") from error
         if not isinstance(config, dict):
-            raise RunFolderError(f"'{self.config}' holds a {type(config).__name__}: expected groups of keys")
+            raise RunFolderError(f"'{self.config}' contains a {type(config).__name__}: expected groups of keys")
         return config
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Replace ``summary.json`` at once: a reader sees the old one or the new one, never half of it."""
+        """Replace ``summary.json`` atomically."""
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """Return ``summary.json``, or an empty dict where there is none yet.
+        """Return ``summary.json``, or an empty dict if it does not exist yet.
 
         Raises
         ------
         RunFolderError
-            If it is no JSON object, or a value has a wrong type: it is written at once, so that somebody else has been there.
+            If it is not a JSON object, or a value has a wrong type.
         """
         try:
             summary = parse_object(self.summary.read_bytes()) if self.summary.is_file() else {}
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
-            raise RunFolderError(f"'{self.summary}' is damaged: {error}; without it the run goes on as well") from error
+            raise RunFolderError(f"'{self.summary}' is damaged: {error}; the run can be resumed without it") from error
         for problem in wrong_types(summary).values():
-            raise RunFolderError(f"'{self.summary}': {problem}; without the file the run goes on as well")
+            raise RunFolderError(f"'{self.summary}': {problem}; the run can be resumed without the file")
         return {key: value for key, value in summary.items() if value is not None or key not in TYPES}
 
     def write_divergence(self, record: dict[str, Any]) -> None:
@@ -168,7 +166,7 @@ class RunFolder:
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """Return the configuration as nested dicts, lists, numbers and strings: what ``config.yaml`` holds."""
+    """Return the configuration as nested dicts, lists, numbers and strings, as in ``config.yaml``."""
     return json.loads(json.dumps({f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}))
 
 
@@ -181,7 +179,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return f"<{type(value).__module__}.{type(value).__qualname__}>"  # one's own data object, say: named, not stored
+    return f"<{type(value).__module__}.{type(value).__qualname__}>"  # e.g. a user-defined data object: only its name is stored
 
 
 def resume_overridable_keys(config: Config) -> set[str]:
@@ -196,14 +194,14 @@ def resume_overridable_keys(config: Config) -> set[str]:
 
 
 def config_hash(config: Config) -> str:
-    """Return a digest of all keys but the free ones: the same for all processes of a run, another for every other run."""
+    """Return a digest of all keys that may not differ when a run is resumed."""
     free = resume_overridable_keys(config)
     kept = {key: value for key, value in _flat(plain_config(config)).items() if key not in free}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def config_diff(before: dict[str, Any], now: dict[str, Any], free: set[str]) -> list[str]:
-    """Return ``["optim.lr was 0.1, is 0.2", ...]`` for all keys but the free ones."""
+    """Return ``["optim.lr was 0.1, is 0.2", ...]`` for all keys except the free ones."""
     flat_before, flat_now = _flat(before), _flat(now)
     return [
         f"{key} was {flat_before.get(key, 'not there')!r}, is {flat_now.get(key, 'not there')!r}"
@@ -213,7 +211,7 @@ def config_diff(before: dict[str, Any], now: dict[str, Any], free: set[str]) -> 
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    """``{"optim": {"lr": 1}}`` as ``{"optim.lr": 1}``: two levels, the values as they are."""
+    """Return ``{"optim": {"lr": 1}}`` as ``{"optim.lr": 1}``: two levels only."""
     flat: dict[str, Any] = {}
     for group, values in config.items():
         if isinstance(values, dict):

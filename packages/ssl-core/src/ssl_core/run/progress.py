@@ -1,4 +1,4 @@
-"""Where a run stands. Together with the state dicts this is all that a checkpoint needs to go on."""
+"""Counters of a run."""
 
 from dataclasses import asdict, dataclass
 

@@ -1,4 +1,4 @@
-"""Arithmetic of a run: autocast, the loss scaler, and one guarded optimizer step."""
+"""Precision of a run: autocast, loss scaling, gradient norm and clipping, the optimizer step."""
 
 import contextlib
 
@@ -16,21 +16,21 @@ class Precision:
     Parameters
     ----------
     name : {"auto", "fp32", "bf16", "fp16", "fp64"}
-        ``hardware.precision``; ``auto`` is bf16 where the processor multiplies in it, fp32 elsewhere. fp64 is for comparisons
-        that have to be exact: weights, inputs and probes are float64.
+        ``hardware.precision``; ``auto`` is bf16 if the hardware computes in it, otherwise fp32. fp64 is for exact comparisons:
+        weights, inputs and probes are float64.
     device : torch.device
-        Where the run computes.
+        Device of the run.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.device = device
         self.name = ("bf16" if has_bf16(device) else "fp32") if name == "auto" else name
-        self.dtype = torch.float64 if self.name == "fp64" else None  # of weights and inputs; None: as they come
+        self.dtype = torch.float64 if self.name == "fp64" else None  # of weights and inputs; None: unchanged
         self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
 
     def place(self, module: nn.Module) -> None:
-        """Move a module to the device, its images' weights in channels_last."""
+        """Move a module to the device, in the memory format channels_last."""
         module.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def autocast(self) -> contextlib.AbstractContextManager:
@@ -40,29 +40,29 @@ class Precision:
         return torch.autocast(self.device.type, dtype=self._autocast)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of ``loss``, scaled where fp16 would lose them."""
+        """Add the gradients of ``loss``, scaled for fp16."""
         self.scale(loss).backward()
 
     def scale(self, loss: Tensor) -> Tensor:
-        """Return the loss as the backward pass wants it: larger in fp16, else as it is."""
+        """Return the loss, scaled for fp16."""
         return self._scaler.scale(loss)
 
     def gradient_norm(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """Unscale the gradients and return their global norm."""
         self._scaler.unscale_(optimizer)
         gradients = [p.grad for p in _with_gradient(optimizer) if p.grad is not None]
-        if not gradients:  # all of them are cancelled: everything is frozen
+        if not gradients:  # everything is frozen
             return torch.zeros((), device=self.device)
-        # What get_total_norm does, without sorting tensors by device and type, which takes half of its time
+        # As get_total_norm, without sorting tensors by device and dtype, which takes half of its time
         return full_tensor(torch.linalg.vector_norm(norms(gradients)))
 
     def clip(self, optimizer: torch.optim.Optimizer, norm: Tensor, max_norm: float | None) -> None:
-        """Scale gradients of global norm ``norm`` down to ``max_norm``, where it is given and they are above it."""
+        """Clip gradients of global norm ``norm`` to ``max_norm``, unless that is None."""
         if max_norm is not None:
             nn.utils.clip_grads_with_norm_(_with_gradient(optimizer), max_norm, norm)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Move the weights and clear the gradients; return False where the scaler skipped the step (fp16 overflow)."""
+        """Step the optimizer and clear the gradients; return False if the scaler skipped the step (fp16 overflow)."""
         before = self._scaler.get_scale() if self._scaler.is_enabled() else 1.0
         self._scaler.step(optimizer)
         self._scaler.update()
@@ -71,7 +71,7 @@ class Precision:
 
     @property
     def skips_overflows(self) -> bool:
-        """Whether an overflow in a gradient is ordinary: the scaler of fp16 skips that step and scales less."""
+        """Whether the scaler skips steps with an overflow in a gradient (fp16)."""
         return self._scaler.is_enabled()
 
     def state_dict(self) -> dict:
@@ -79,7 +79,7 @@ class Precision:
         return self._scaler.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        """Take the scaler's state over."""
+        """Load the scaler's state."""
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state)
 
@@ -89,7 +89,7 @@ def _with_gradient(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def check_torch_state() -> None:
-    """Raise a ConfigError for global settings of torch, made by the calling script, that a run cannot be trained under."""
+    """Raise a ConfigError for global settings of torch by the calling script that prevent training."""
     default, device = torch.get_default_dtype(), torch.get_default_device()
     if default != torch.float32:
         raise ConfigError(
@@ -114,7 +114,7 @@ def check_torch_state() -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether the processor multiplies matrices in bfloat16 itself, rather than emulating it."""
+    """Return whether the device multiplies matrices in bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
