@@ -1,7 +1,7 @@
-"""A method of one's own in one file: BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733) in three methods.
+"""A user-defined method in one file: BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733) in three functions.
 
 python3 custom_model.py                                     # on the embedded digits
-python3 custom_model.py --config-name=simclr_cifar10_sgd    # on CIFAR-10, with that configuration's optimizer
+python3 custom_model.py --config-name=simclr_cifar10_sgd    # on CIFAR-10, with the optimizer of that recipe
 """
 
 from torch import nn
@@ -14,7 +14,7 @@ from ssl_losses import negative_cosine_similarity
 
 
 class BYOL(BaseModel):
-    """A student predicts what its own moving average says of the other view."""
+    """A student predicts the output of its moving average for the other view."""
 
     def initialize_modules(self):
         self.backbone = build_backbone(

@@ -1,4 +1,4 @@
-"""Judge the checkpoints of runs by a protocol: what a table of a paper needs, in the folder of each run.
+"""Evaluate the checkpoints of runs: ``stable-ssl eval`` as a script.
 
 python3 eval.py run=outputs/simclr_digits                       # kNN, linear, few labels, label-free: eval/standard.json
 python3 eval.py run='outputs/*' eval=full                       # all runs, everything

@@ -1,4 +1,4 @@
-"""Look at the views of a configuration before training on them: a contact sheet, in PNG.
+"""Draw the views of a configuration as one picture: ``stable-ssl views`` as a script.
 
 python3 show_views.py --config-name=simclr_cifar10_sgd
 python3 show_views.py --config-name=simclr_cifar10_sgd ++data.views=byol ++data.size=64

@@ -1,4 +1,4 @@
-"""Train only: as main.py, without the table and the figure at the end.
+"""Train as main.py does, without the table and the figure at the end.
 
 python3 train.py --config-name=simclr_cifar10_sgd --config-path configs/
 """

@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_all_checkpoints_are_a_job_each_and_end_in_files_of_their_own(trained):
+def test_all_checkpoints_are_one_job_each(trained):
     jobs = run(
         "eval.py", f"run={trained.parent}/*", "checkpoint=all", "++eval.few=[2]", "++eval.map_samples=0",
         "hydra/launcher=submitit_local", f"hydra.launcher.submitit_folder={trained.parent.parent}/jobs", "view_samples=20",
@@ -57,7 +57,7 @@ def test_all_checkpoints_are_a_job_each_and_end_in_files_of_their_own(trained):
 
 
 @pytest.mark.slow
-def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_probe(trained):
+def test_killed_fine_tuning_resumes_and_reaches_the_probe(trained):
     """On digits; the command is killed (SIGKILL) after a checkpoint of its second run, and goes on there."""
     command = [sys.executable, "eval.py", f"run={trained}", "eval=finetune", "eval.few=[]", "view_samples=0"]
     command += ["eval.linear=true", "++eval.finetune.fractions=[0.1,1.0]", "++eval.finetune.epochs=12"]
@@ -97,15 +97,15 @@ def test_fine_tuning_is_a_protocol_killed_and_started_again_and_not_below_the_pr
         (["run={run}", "eval=standart"], "eval=standart: no such choice; did you mean 'standard'?"),
         (["run={run}", "eval.draws=many"], "eval.draws='many': expected an integer, at least 1"),
         (["run={run}", "view_samples=-1"], "view_samples=-1: expected an integer, at least 0"),
-        ([], "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"),
+        ([], "run: name a run, e.g. run=simclr_digits, or a backbone without a run, e.g. backbone=resnet18"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(trained, arguments, message):
+def test_invalid_settings_are_one_line(trained, arguments, message):
     result = run("eval.py", *(each.format(run=trained) for each in arguments))
     assert (result.returncode, result.stderr.strip()) == (2, message)
 
 
-def test_a_glob_is_a_job_for_each_run_and_every_name_arrives_as_it_is(tmp_path):
+def test_pattern_is_one_job_for_each_run(tmp_path):
     names = ["a", "b=1,c=2", "it's"]
     for name in names:
         (tmp_path / name / "checkpoints").mkdir(parents=True)
@@ -119,13 +119,13 @@ def test_a_glob_is_a_job_for_each_run_and_every_name_arrives_as_it_is(tmp_path):
     assert _one_job_each(["--watch", f"run={tmp_path}/a"]) == ["watch=true", f"run={quoted[0]}"]
     every = _one_job_each([f"run={tmp_path}/*", "checkpoint=all"])
     assert every[-1].count('/checkpoints/step_00000001.pt"') == 3
-    with pytest.raises(ConfigError, match="no run has such a name"):
+    with pytest.raises(ConfigError, match="no run matches this pattern"):
         _one_job_each([f"run={tmp_path}/z*"])
     with pytest.raises(ConfigError, match="has no checkpoint"):
         _one_job_each([f"run={tmp_path}", "checkpoint=all"])
 
 
-def test_a_checkpoint_is_meant_by_its_file_or_its_step(tmp_path):
+def test_checkpoint_is_named_by_file_or_step(tmp_path):
     path = tmp_path / "checkpoints" / "step_00000012.pt"
     path.parent.mkdir()
     path.touch()
@@ -134,16 +134,16 @@ def test_a_checkpoint_is_meant_by_its_file_or_its_step(tmp_path):
         assert (folder.path, found) == (tmp_path, path)
     assert _target(str(tmp_path), "newest")[1] is None
     for run_, checkpoint, message in (
-        (tmp_path, 13, "has those of the steps 12"),
+        (tmp_path, 13, "has checkpoints of the steps 12"),
         (tmp_path, "best", "newest, all or the number"),
-        (tmp_path / "other", "newest", "no such folder"),
-        (path.with_name("step_00000013.pt"), "newest", "no such checkpoint"),
+        (tmp_path / "other", "newest", "this folder does not exist"),
+        (path.with_name("step_00000013.pt"), "newest", "this checkpoint does not exist"),
     ):
         with pytest.raises(ConfigError, match=message):
             _target(str(run_), checkpoint)
 
 
-def test_watching_gives_each_checkpoint_once_and_ends_with_the_run(tmp_path, monkeypatch):
+def test_watch_yields_each_checkpoint_once(tmp_path, monkeypatch):
     monkeypatch.setattr("ssl_launch.commands.evaluate.POLL_SECONDS", 0.01)
     folder = RunFolder(tmp_path)
     folder.checkpoints.mkdir()

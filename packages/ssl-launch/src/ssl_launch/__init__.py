@@ -1,6 +1,6 @@
 """ssl-launch: one command line for the laptop and the cluster.
 
-Names are loaded when they are first used, so that ``stable-ssl ls`` does not wait for Hydra.
+Names are imported at first use, so that ``stable-ssl ls`` does not import Hydra.
 """
 
 from importlib import import_module

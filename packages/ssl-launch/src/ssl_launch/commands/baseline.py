@@ -1,4 +1,4 @@
-"""A backbone without a run, random or trained elsewhere, made a run of no epochs: then it is judged as every other."""
+"""A baseline: a backbone without a run, random or trained elsewhere, as a run of ``epochs=0``."""
 
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,15 @@ from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.run_name import name_of
 
 GROUPS = ("data", "model", "optim", "hardware", "log")
-_KEYS = {"model.backbone": "backbone", "model.init_from": "weights"}  # as they are called on this command line
+_KEYS = {"model.backbone": "backbone", "model.init_from": "weights"}  # their names on this command line
 
 
 def make_baseline(
     backbone: str, weights: str | None, settings: dict[str, Any], overrides: list[str], device: str, data: Any = None
 ) -> RunFolder:
-    """Return the run folder of a backbone; made the first time, found again afterwards.
+    """Return the run folder of a backbone, created if it does not exist.
 
-    Its name says the backbone, whose weights it has (with the beginning of their digest) and what was said of the data.
+    Its name contains the backbone, the weights (with the beginning of their digest) and the overrides.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def make_baseline(
     Raises
     ------
     ConfigError
-        For a backbone, weights or settings that cannot be.
+        For an invalid backbone, weights or settings.
     """
     try:
         return _make(backbone, weights, settings, overrides, device, data)
@@ -72,7 +72,7 @@ def _make(
     composed["hardware"] = {"device": device, **settings.get("hardware", {})}
     composed["log"] = {"report": False, **settings.get("log", {})}
     config = build_config(composed, overrides, data=data)
-    if "batch_size" not in composed["optim"]:  # nothing is trained: fewer images than the default are no mistake
+    if "batch_size" not in composed["optim"]:  # nothing is trained: fewer images than the default are not an error
         images = len(config.data.open(1, config.hardware.seed, 0, 1).train)
         config.optim.batch_size = min(config.optim.batch_size, images)
     if config.log.run is None:

@@ -1,4 +1,4 @@
-"""From a command line to the numbers of a run's checkpoints: here, or as a job for each of them."""
+"""Evaluate: from a command line to the metrics of checkpoints, here or in one job for each."""
 
 import dataclasses
 import glob
@@ -39,21 +39,21 @@ POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 
 @dataclass
 class EvaluationConfig:
-    """What is judged; the protocol is the group ``eval``."""
+    """What to evaluate. The protocol is the group ``eval``."""
 
     run: str | None = None  # a run folder, or the file of a checkpoint
     backbone: str | None = None  # or a backbone without a run: a name of ssl_core.backbones
-    weights: str | None = None  # of that backbone: a file, a run folder, or DEFAULT; none: random
+    weights: str | None = None  # of that backbone: a file, a run folder, or DEFAULT; None: random
     checkpoint: str | int = option("newest", low=0)  # newest, or the number of a step
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
     view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
-    watch: bool = False  # judge the checkpoints of a run in progress as they appear
-    method_class: str | None = None  # --method FILE.py:MyIdea; default: the class that the run has recorded
-    data_class: str | None = None  # --data FILE.py:MyData, likewise
+    watch: bool = False  # evaluate the checkpoints of a run in progress as they appear
+    method_class: str | None = None  # --method FILE.py:MyIdea; None: the class that the run has recorded
+    data_class: str | None = None  # --data FILE.py:MyData; None: as recorded
 
 
 def evaluate(method: type | None = None, *, data: Any = None) -> None:
-    """Run the command line of ``runs/eval.py``, for the runs of one's own method or of ours.
+    """Evaluate runs from the command line of the calling script, ``runs/eval.py``.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     asked, protocol, fine_tuning, settings = asked_of(composed)
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
-            "run: name what is judged, e.g. run=outputs/simclr_digits, or backbone=resnet18 without a run"
+            "run: name a run, e.g. run=simclr_digits, or a backbone without a run, e.g. backbone=resnet18"
         )
     if asked.backbone is not None:
         overrides = list(HydraConfig.get().overrides.task)
@@ -94,7 +94,7 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
     method, data = _classes(run, asked, method, data)
     from ssl_core.evaluation.evaluate_checkpoint import (
-        evaluate_checkpoint,  # here torch is imported: all that can be refused is by now
+        evaluate_checkpoint,  # imports torch; the settings are valid by now
     )
 
     options: dict[str, Any] = {
@@ -107,11 +107,11 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
         except ValueError as error:
             if isinstance(error, ConfigError):
                 raise
-            raise RunError(f"'{run.path}' cannot be judged: {error}") from error
+            raise RunError(f"'{run.path}' cannot be evaluated: {error}") from error
 
 
 def _classes(run: RunFolder, asked: EvaluationConfig, method: type | None, data: Any) -> tuple[type | None, Any]:
-    """Return a run's classes: named on the command line, given to :func:`evaluate`, or recorded; None for ours."""
+    """Return the method and data classes of a run; None for those of the packages."""
     summary = run.read_summary()
     for file in changed_code(summary):
         _message.warning(
@@ -125,7 +125,7 @@ def _classes(run: RunFolder, asked: EvaluationConfig, method: type | None, data:
 
 
 def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
-    """Return what is judged, what is taken of frozen features, how it is fine-tuned, if at all, and a baseline's groups."""
+    """Return the settings, the protocol, the fine-tuning or None, and the configuration groups of a baseline."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     protocol = plain.pop("eval", None) or {}
     fine_tuning = protocol.pop("finetune", None)
@@ -137,10 +137,10 @@ def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTun
     built = build_groups(groups, given, _known_keys())
     asked, kept, tuned = built[""], built["eval"], built.get("eval.finetune")
     if asked.backbone is not None and asked.method_class is not None:
-        raise ConfigError("--method: a run has a method; backbone=NAME is a backbone without a run")
+        raise ConfigError("--method: a run has a method; backbone=NAME evaluates a backbone without a run")
     if asked.backbone is None and (asked.weights is not None or settings):
         key = "weights" if asked.weights is not None else next(iter(settings))
-        raise ConfigError(f"{key}: a run has its own; this goes with backbone=NAME, without a run")
+        raise ConfigError(f"{key}: only for backbone=NAME; a run has its own")
     check_groups(built)
     return asked, kept, tuned, settings
 
@@ -154,7 +154,7 @@ def _whole(composed: DictConfig) -> dict[str, Any]:
 
 
 def _table(document: dict[str, Any]) -> Any:
-    """Return what a file of ``eval/`` says, to be printed: fractions in percent, other numbers with four digits."""
+    """Return a file of ``eval/`` as a table: fractions in percent, other numbers with four digits."""
     from ssl_eval import Table
     from ssl_eval.metric_cell import metric_cell
 
@@ -171,7 +171,7 @@ def _table(document: dict[str, Any]) -> Any:
 
 
 def _protocol_groups() -> dict[str, Any]:
-    """Return the groups of a protocol: what is taken of frozen features, and fine-tuning, which is none of these."""
+    """Return group -> dataclass of a protocol: probes on frozen features, and fine-tuning."""
     from ssl_core.config.fine_tuning import FineTuning
     from ssl_eval import Protocol
 
@@ -183,15 +183,15 @@ def _known_keys() -> list[str]:
 
 
 def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
-    """Return the run folder and the checkpoint; None for its newest whole one."""
+    """Return the run folder and the checkpoint; None for its newest intact one."""
     path = Path(run)
     if path.suffix == ".pt":
         if not path.is_file():
-            raise ConfigError(f"run={run!r}: there is no such checkpoint")
+            raise ConfigError(f"run={run!r}: this checkpoint does not exist")
         return RunFolder(path.parent.parent), path
     folder = RunFolder(path)
     if not path.is_dir():
-        raise ConfigError(f"run={run!r}: there is no such folder")
+        raise ConfigError(f"run={run!r}: this folder does not exist")
     if checkpoint == "newest":
         return folder, None
     if not isinstance(checkpoint, int):
@@ -199,13 +199,13 @@ def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
     found = {int(each.stem.removeprefix("step_")): each for each in folder.checkpoints.glob("step_*.pt")}
     if checkpoint not in found:
         raise ConfigError(
-            f"checkpoint={checkpoint}: '{run}' has those of the steps {', '.join(map(str, sorted(found)))}"
+            f"checkpoint={checkpoint}: '{run}' has checkpoints of the steps {', '.join(map(str, sorted(found)))}"
         )
     return folder, found[checkpoint]
 
 
 def _appearing(run: RunFolder) -> Iterator[Path]:
-    """Give the checkpoints of a run as they are finished, until the run has ended and all are given."""
+    """Yield the checkpoints of a run as they are written, until the run has ended."""
     from ssl_core.checkpoint.store import CheckpointStore
 
     given: set[Path] = set()
@@ -223,7 +223,7 @@ def _appearing(run: RunFolder) -> Iterator[Path]:
 
 
 def _runs(pattern: str) -> list[str]:
-    """Return the runs and checkpoints of this name; what else lies beside them (a report, a sweep's YAML) is none."""
+    """Return the runs and checkpoints that match a pattern; other folders (a report) are left out."""
     return [each for each in sorted(glob.glob(pattern)) if each.endswith(".pt") or RunFolder(each).config.exists()]
 
 
@@ -246,11 +246,9 @@ def with_runs_named(arguments: Sequence[str]) -> list[str]:
 
 
 def _one_job_each(arguments: list[str]) -> list[str]:
-    """Return the arguments with ``run=`` as the quoted checkpoints that it means, ``-m`` in front where there are several.
+    """Return the arguments with ``run=`` as a list of quoted runs and checkpoints, and ``-m`` if there are several.
 
-    ``--watch`` is ``watch=true``.
-
-    Names of runs hold ``=`` and ``,``, which mean something to Hydra: here a run is what the shell has given.
+    ``--watch`` becomes ``watch=true``. Runs are quoted because Hydra interprets ``=`` and ``,`` in their names.
     """
     arguments = ["watch=true" if each == "--watch" else each for each in arguments]
     runs = [find_run(each.partition("=")[2].strip("'\"")) for each in arguments if each.startswith("run=")]
@@ -261,7 +259,7 @@ def _one_job_each(arguments: list[str]) -> list[str]:
     for run in runs:
         folders = _runs(run) if glob.has_magic(run) and not Path(run).exists() else [run]
         if not folders:
-            raise ConfigError(f"run={run!r}: no run has such a name")
+            raise ConfigError(f"run={run!r}: no run matches this pattern")
         for folder in folders:
             checkpoints = sorted(map(str, Path(folder).glob("checkpoints/step_*.pt")))
             targets += checkpoints if checkpoint == "all" else [folder]
