@@ -5,19 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class
+from click.shell_completion import BashComplete, add_completion_class
 
 from ssl_launch.cli.catalog import recipe_files
 from ssl_launch.cli.run_argument import run_paths
-
-OPTIONS = (
-    "--config-name",
-    "--config-path",
-    "--config-dir",
-    "--cfg",
-    "--help",
-    "--multirun",
-)  # of Hydra's, those in use
 
 
 @add_completion_class
@@ -28,22 +19,6 @@ class KeyComplete(BashComplete):
         "    return 0\n",
         "    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n    return 0\n",
     )
-
-
-class HydraCommand(click.Command):
-    """A command whose arguments are passed on to Hydra."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(
-            *args,
-            **kwargs,
-            add_help_option=False,
-            context_settings={"ignore_unknown_options": True, "help_option_names": []},
-        )
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the options."""
-        return [CompletionItem(option) for option in OPTIONS if option.startswith(incomplete)]
 
 
 def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

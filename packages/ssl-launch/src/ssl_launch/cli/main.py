@@ -14,7 +14,8 @@ from ssl_core.config.suggestion import did_you_mean
 from ssl_core.errors import ConfigError, RunError
 from ssl_eval.output_stream import exit_code_of_output, protect_output
 from ssl_launch.cli.catalog import KINDS, print_catalog
-from ssl_launch.cli.completion import HydraCommand, complete_overrides, complete_runs
+from ssl_launch.cli.completion import complete_overrides, complete_runs
+from ssl_launch.cli.hydra_command import HydraCommand
 from ssl_launch.cli.ls import SORTS
 from ssl_launch.cli.run_argument import RunArgument
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
@@ -99,24 +100,20 @@ def cli() -> None:
     """Self-supervised learning, from an idea to its table."""
 
 
-@cli.command(cls=HydraCommand)
+@cli.command(cls=HydraCommand, text=TRAIN)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_overrides)
 def train(arguments: tuple[str, ...]) -> None:
     """Train a recipe: stable-ssl train NAME group.key=value ..."""
-    if _shows_help(TRAIN, "train", arguments):
-        return
     _act_as_script("train", arguments)
     from ssl_launch.commands.train import launch
 
     launch()
 
 
-@cli.command("eval", cls=HydraCommand)
+@cli.command("eval", cls=HydraCommand, text=EVALUATE)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_runs)
 def evaluate(arguments: tuple[str, ...]) -> None:
     """Evaluate checkpoints with a protocol: kNN, linear, ..."""
-    if _shows_help(EVALUATE, "eval", arguments):
-        return
     from ssl_launch.commands.evaluate import evaluate, with_runs_named
 
     named = with_runs_named(arguments)
@@ -141,12 +138,10 @@ def report(folders: tuple[str, ...], out: str | None) -> int:
     return main(["report", *(folders or [OUTPUTS]), *(["--out", out] if out else [])], prog="stable-ssl")
 
 
-@cli.command(cls=HydraCommand)
+@cli.command(cls=HydraCommand, text=VIEWS)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_overrides)
 def views(arguments: tuple[str, ...]) -> None:
     """Draw what a model will see."""
-    if _shows_help(VIEWS, "views", arguments):
-        return
     _act_as_script("views", arguments)
     from ssl_launch.commands.views import show_views
 
@@ -283,14 +278,6 @@ def doctor(folder: str, as_json: bool) -> int:
 def list_names(kind: str | None, as_json: bool) -> None:
     """List methods, backbones, losses, datasets or recipes."""
     print_catalog([kind] if kind else KINDS, as_json)
-
-
-def _shows_help(text: str, name: str, arguments: Sequence[str]) -> bool:
-    """Print the help of a command that Hydra parses, without importing Hydra."""
-    asked = bool({"--help", "-h"} & set(arguments))
-    if asked:
-        print(text.replace("PROGRAM", f"stable-ssl {name}"), end="")
-    return asked
 
 
 def _act_as_script(name: str, arguments: Sequence[str]) -> None:
