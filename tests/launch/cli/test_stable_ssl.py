@@ -363,6 +363,16 @@ def test_a_recipe_is_a_name_or_a_file(place, monkeypatch, capsys):
         assert (config["optim"]["lr"], config["model"]["name"]) == (lr, name), words
 
 
+def test_replay_export_and_convert_find_the_run(place, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(place)
+    assert main(["replay", "whole", "--step", "1"]) == 0
+    assert capsys.readouterr().out.startswith("step 1, ")
+    assert main(["export", "whole", "--out", str(tmp_path / "w.safetensors")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'w.safetensors'}: a user-defined backbone, step 8\n"
+    assert main(["convert", "digits", str(tmp_path / "d.beton"), "--quiet"]) == 0
+    assert (tmp_path / "d.beton").stat().st_size > 0
+
+
 def test_list_shows_every_name_with_a_line(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["list", "--json"]) == 0
