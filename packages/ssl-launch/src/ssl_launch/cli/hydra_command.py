@@ -17,8 +17,10 @@ class HydraCommand(click.Command):
         What ``--help`` prints; PROGRAM in it is replaced by the command.
     """
 
-    def __init__(self, *args: Any, text: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    def __init__(self, name: str | None, text: str, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self.add_help_option = False
+        self.context_settings["ignore_unknown_options"] = True
         self.text = text
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -14,7 +14,7 @@ from ssl_launch.hydra_app.override_syntax import check_overrides, quoted
 
 WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
 _CONFIG_PATH = {"--config-path", "-cp"}
-# Options of Hydra that would unpickle a file, or install Hydra's completion instead of `stable-ssl completion`
+# Options of Hydra that would unpickle a file, or install its own completion instead of that of stable-ssl
 _NOT_OFFERED = {"--experimental-rerun", "--shell-completion", "-sc"}
 
 
