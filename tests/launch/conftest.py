@@ -1,4 +1,4 @@
-"""A real SLURM of one node, where there is one or one can be started; its tests skip, visibly, where not."""
+"""A real SLURM cluster of one node. Without SLURM or root its tests are skipped."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ def _load(path):
 
 @pytest.fixture(scope="session")
 def slurm():
-    """The cluster (slurm_cluster.py): the one that ``SLURM_CONF`` names if it is one of ours and is up, else a new one."""
+    """The cluster of ``SLURM_CONF`` if slurm_cluster.py has started it and it is up, else a new one."""
     slurm_cluster = _load(HERE / "slurm_cluster.py")
     reason = slurm_cluster.reason_to_skip()
     if reason is not None:
@@ -35,7 +35,7 @@ def slurm():
             if "is UP" in ping.stdout:
                 yield slurm_cluster.SlurmCluster(conf.parent)
                 return
-        root = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short name: it ends in that of a socket
+        root = Path(tempfile.mkdtemp(prefix="slurm-"))  # short: the path of a socket is limited
         with slurm_cluster.SlurmCluster(root) as cluster:
             patch.setenv("SLURM_CONF", str(cluster.conf))
             yield cluster
@@ -43,6 +43,6 @@ def slurm():
 
 @pytest.fixture(scope="module")
 def wandb_server():
-    """A stand-in for wandb's server; its ``environment`` points wandb at it."""
+    """A stand-in for the wandb server; ``environment`` makes wandb use it."""
     with _load(HERE.parent / "core" / "wandb_server.py").WandbServer() as server:
         yield server

@@ -1,16 +1,16 @@
-"""A SLURM of one node for the tests: Debian's own, in a folder of its own, up in seconds. As root, by hand as well:
+"""A private SLURM cluster of one node for the tests, from Debian's packages. It starts in seconds. As root, also by hand:
 
 apt-get install --no-install-recommends slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
-eval "$(python3 tests/launch/slurm_cluster.py start)"   # sets SLURM_CONF; the tests take a cluster that is up
+eval "$(python3 tests/launch/slurm_cluster.py start)"   # sets SLURM_CONF; the tests use a running cluster
 sbatch --wrap hostname
 python3 tests/launch/slurm_cluster.py stop
 
-It knows nothing of systemd, of cgroups, or of a SLURM that is installed for good: ports, key, database and logs are its own.
-It claims more processors than the machine has, and GPUs that are none, so that a job may ask for them.
+It needs neither systemd nor cgroups and does not touch an installed SLURM: ports, key, database and logs are private. It has
+more processors than the machine and fake GPUs, so that jobs can request them.
 
-- ``gpu-he`` is the default partition; jobs in it evict those in ``preemptible``, which are told by a signal.
-- slurmdbd and a database stand behind ``sacct``: without it nobody is told of a job that was killed.
-- Whatever SLURM waits for by default (a requeued job two minutes) is as short as it can be.
+- ``gpu-he`` is the default partition; its jobs preempt those in ``preemptible``, which receive a signal first.
+- slurmdbd and a database serve ``sacct``: without it a killed job is never reported.
+- Delays of SLURM (two minutes before a requeued job, by default) are as short as possible.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path("/tmp/ssl-slurm")  # of the one that is started by hand
+ROOT = Path("/tmp/ssl-slurm")  # of the cluster that is started by hand
 CPUS, GPUS = 64, 2
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "sacct")
-DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")  # in the order in which they are stopped
+DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")  # in stop order
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
@@ -44,7 +44,7 @@ class SlurmCluster:
     Parameters
     ----------
     root : Path
-        The folder of all its files; nobody but root may write into it.
+        Folder of all files of the cluster; only root may write to it.
     """
 
     def __init__(self, root=ROOT):
@@ -54,7 +54,7 @@ class SlurmCluster:
 
     @property
     def has_gpus(self):
-        """Whether files could be made that stand for GPUs."""
+        """Whether fake GPU devices could be created."""
         return (self.root / "gpu0").exists()
 
     def __enter__(self):
@@ -74,7 +74,7 @@ class SlurmCluster:
         for name in ("ctld", "d", "log", "munge", "mysql"):
             (self.root / name).mkdir(parents=True)
             (self.root / name).chmod(0o755)
-        self.root.chmod(0o755)  # munged refuses what others may write into
+        self.root.chmod(0o755)  # munged rejects a folder that others can write to
         self._write_configuration()
         munge = self.root / "munge"
         (munge / "key").write_bytes(secrets.token_bytes(128))
@@ -93,7 +93,7 @@ class SlurmCluster:
         self._until(lambda: self._says("sinfo", "-h", "-o", "%T") in ("idle", "idle\nidle"), "the node")
 
     def settled(self, *command, seconds=30.0):
-        """Return what ``sacct`` prints once none of its jobs is still running, as far as accounting knows."""
+        """Return the output of ``sacct`` as soon as it lists no running job."""
         said: list = []
 
         def is_settled():
@@ -104,7 +104,7 @@ class SlurmCluster:
         return said[0]
 
     def stop(self):
-        """Cancel all jobs and stop all daemons, by the numbers that they left."""
+        """Cancel all jobs and stop all daemons, by their recorded process ids."""
         if self._process("slurmctld") is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 jobs = (self._says("squeue", "-h", "-o", "%A") or "").split()
@@ -131,7 +131,7 @@ class SlurmCluster:
             "mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={folder}", "--skip-test-db",
             "--auth-root-authentication-method=normal",
         )  # fmt: skip
-        # the only one that does not go into the background by itself: a shell leaves it there
+        # the only daemon that does not daemonise itself
         shell = 'setsid "$@" </dev/null >/dev/null 2>&1 & echo $!'
         started = self._says(
             "sh", "-c", shell, "sh", "mariadbd", "--no-defaults", "--user=mysql", f"--datadir={folder}",
@@ -141,7 +141,7 @@ class SlurmCluster:
         self._pid("mariadbd").write_text(str(started))
         ping = ("mariadb-admin", "--no-defaults", "-uroot", f"--socket={socket_}", "ping")
         self._until(lambda: self._says(*ping) is not None, "mariadbd")
-        self.environment["MYSQL_UNIX_PORT"] = str(socket_)  # where slurmdbd finds it
+        self.environment["MYSQL_UNIX_PORT"] = str(socket_)  # read by slurmdbd
 
     def _write_configuration(self):
         munge = f"socket={self.root}/munge/socket"
@@ -161,7 +161,7 @@ SlurmctldPort={ctld}
 SlurmdPort={d}
 AuthType=auth/munge
 CredType=cred/munge
-# a requeued job waits for a second longer than credentials live (BeginTime); by default two minutes
+# a requeued job waits one second longer than credentials live (BeginTime); by default two minutes
 AuthInfo={munge},cred_expire=5
 StateSaveLocation={self.root}/ctld
 SlurmdSpoolDir={self.root}/d
@@ -199,7 +199,7 @@ PartitionName=gpu-he Nodes={host} Default=YES MaxTime=INFINITE DefaultTime=60 Pr
 PartitionName=preemptible Nodes={host} MaxTime=INFINITE DefaultTime=60 PriorityTier=1 GraceTime=20 State=UP
 """
         )
-        database = self.root / "slurmdbd.conf"  # slurmdbd looks for it beside slurm.conf
+        database = self.root / "slurmdbd.conf"  # slurmdbd reads it from the folder of slurm.conf
         database.write_text(
             f"""
 AuthType=auth/munge
@@ -226,7 +226,7 @@ StorageLoc=slurm_acct_db
             raise RuntimeError(f"{' '.join(command)} ended with {result.returncode}: {Path(log.name).read_text()}")
 
     def _says(self, *command):
-        """Return what a command prints, or None where it fails."""
+        """Return the output of a command, or None if it fails."""
         result = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30)
         return result.stdout.strip() if result.returncode == 0 else None
 
@@ -242,7 +242,7 @@ StorageLoc=slurm_acct_db
         return self.root / f"{name}.pid"
 
     def _process(self, name):
-        """Return the number of a daemon that works, or None. A number that another program has by now is none of ours."""
+        """Return the process id of a running daemon, or None; also None if another program has that id by now."""
         try:
             process = int(self._pid(name).read_text())
             status = Path(f"/proc/{process}/stat").read_text()
@@ -264,7 +264,7 @@ def _free_ports(count):
 
 
 def _fake_devices(folder):
-    """Return the files that stand for GPUs: SLURM hands them out, nobody opens them. None where no device can be made."""
+    """Return fake GPU devices, which SLURM allocates and nobody opens; an empty list if no device can be created."""
     devices = [folder / f"gpu{number}" for number in range(GPUS)]
     try:
         for device in devices:
