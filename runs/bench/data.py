@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import photographs
 import thumbnails
-from contest import processors
+from process_timing import processors
 
 
 def main() -> None:

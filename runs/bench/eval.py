@@ -27,7 +27,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from contest import processors
+from process_timing import processors
 from torch import Tensor
 
 from ssl_eval import accuracy, knn, linear_probe

@@ -1,4 +1,4 @@
-"""The memory of a run of many short epochs, each with an evaluation and a checkpoint: does it stay flat?"""
+"""Measure the memory of a run of many short epochs, each with an evaluation and a checkpoint."""
 
 import gc
 import itertools
@@ -15,20 +15,20 @@ def resident_mib() -> float:
 
 
 def memory_of_epochs(epochs: int) -> tuple[list[float], list[int]]:
-    """Train that many epochs of ``kill.Everything`` on digits; return MiB and objects of Python after each."""
-    import kill
+    """Train that many epochs of ``crash_recovery.Everything`` on digits; return MiB and objects of Python after each."""
+    import crash_recovery
 
     memory: list[float] = []
     objects: list[int] = []
 
-    class Sampled(kill.Everything):
+    class Sampled(crash_recovery.Everything):
         def save_checkpoint(self, *arguments: Any, **keywords: Any) -> None:
             super().save_checkpoint(*arguments, **keywords)
             if len(memory) < self.progress.epoch:
                 objects.append(len(gc.get_objects()))
                 memory.append(resident_mib())
 
-    config = kill.configuration(Path(tempfile.mkdtemp(dir=os.environ["BENCH"])), "run")
+    config = crash_recovery.configuration(Path(tempfile.mkdtemp(dir=os.environ["BENCH"])), "run")
     config.optim.epochs, config.log.checkpoint_every_steps, config.log.report = epochs, 0, False
     Sampled(config).fit()
     return memory, objects

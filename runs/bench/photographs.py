@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from contest import Epoch, Result, contest, table
+from process_timing import Epoch, Result, compare, table
 
 SIZE, BATCH, WORKERS = 224, 50, 2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -141,7 +141,7 @@ CONTENDERS: dict[str, Callable[[], Epoch]] = {
 
 def run(seconds: float, repetitions: int) -> str:
     """Return the table and the ratios that are claimed."""
-    results: dict[str, Result] = contest(CONTENDERS, seconds, repetitions)
+    results: dict[str, Result] = compare(CONTENDERS, seconds, repetitions)
     rate = {name: result.rate for name, result in results.items()}
     claims = [
         f"ours / FFCV: {rate['ours'] / rate['FFCV, two pipelines (no hue, no grayscale)']:.2f} (asked: at least 3)",

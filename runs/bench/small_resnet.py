@@ -10,7 +10,7 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any
 
-from contest import Epoch
+from process_timing import Epoch
 from turns import Turns
 
 STEPS, BATCH, SHAPE, CLASSES = 3, 128, (3, 32, 32), 10

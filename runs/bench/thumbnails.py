@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from contest import Epoch, Result, contest, table
+from process_timing import Epoch, Result, compare, table
 
 SAMPLES, SIZE, BATCH, WORKERS = 10_000, 32, 500, 2
 FEW = 3_000  # samples of an epoch where they are made a hundred times slower
@@ -217,7 +217,7 @@ def processor_seconds(code: str) -> float:
 
 def run(seconds: float, repetitions: int) -> str:
     """Return the table and the ratios that are claimed."""
-    results: dict[str, Result] = contest(CONTENDERS, seconds, repetitions)
+    results: dict[str, Result] = compare(CONTENDERS, seconds, repetitions)
     rate = {name: result.rate for name, result in results.items()}
     claims = [
         f"ours / torchvision: {rate['ours'] / rate['torchvision, DataLoader']:.1f} (asked: at least 30)",

@@ -25,8 +25,8 @@ from importlib.metadata import version
 import long_run
 import save_cost
 import small_resnet
-import tiny_steps
-from contest import Epoch, Result, contest, processors, table
+import step_overhead
+from process_timing import Epoch, Result, compare, processors, table
 
 PARTS = ("steps", "images", "memory", "checkpoints")
 
@@ -89,10 +89,10 @@ def main() -> None:
             begin = time.perf_counter()
             print(f"\n{part}\n", flush=True)
             if part == "steps":
-                results = contest(without_missing(tiny_steps.CONTENDERS), arguments.seconds, arguments.repetitions)
+                results = compare(without_missing(step_overhead.CONTENDERS), arguments.seconds, arguments.repetitions)
                 print(microseconds(results))
             elif part == "images":
-                results = contest(without_missing(small_resnet.CONTENDERS), arguments.seconds, arguments.repetitions)
+                results = compare(without_missing(small_resnet.CONTENDERS), arguments.seconds, arguments.repetitions)
                 print(table(results, "ours"))
             elif part == "memory":
                 print(memory(arguments.epochs))

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from contest import Epoch
+from process_timing import Epoch
 
 
 class Turns:

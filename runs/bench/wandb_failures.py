@@ -1,11 +1,11 @@
-"""What a wandb server that refuses, hangs or dies costs a run, and what it changes: seconds added, weights and lines compared.
+"""Measure what a failing wandb server costs a run: seconds added; weights and lines are compared.
 
     python3 runs/bench/wandb_failures.py --n 5              # each failure five times, in rotation with log.wandb=off
     python3 runs/bench/wandb_failures.py --n 0 --kills 3    # runs that are killed (SIGKILL) with lines already on the server
 
 The client and its service are wandb's own; the server is the stand-in of tests/core/wandb_server.py. Each run is a process,
-forked from this one, and timed from its start until it has gone; its first epoch waits until the server has been asked
-something (not counted), so that the failure has happened. ``left`` counts processes that are still there a second later.
+forked from this one, and timed from its start to its end. Its first epoch waits until the server has received a request (not
+counted), so that the failure has happened. ``left`` counts processes that still exist a second later.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""Kill a run anywhere, start it again, and compare the end with that of a run that was never killed, bit by bit.
+"""Kill a run at any point, resume it, and compare the result with that of an uninterrupted run, bit by bit.
 
-    python3 runs/bench/kill.py --n 300                      # kill -9 at random moments, then at each place inside a save
-    python3 runs/bench/kill.py --n 100 --signal TERM        # the same with a signal that lets the run save
-    python3 runs/bench/kill.py --n 100 --damage             # after each kill the newest checkpoint is damaged as well
-    python3 runs/bench/kill.py --n 100 --ranks 2            # two ranks: one of them is killed, or both; a signal comes to one
+    python3 runs/bench/crash_recovery.py --n 300                  # kill -9 at random moments, then at each place of a save
+    python3 runs/bench/crash_recovery.py --n 100 --signal TERM    # a signal after which the run saves
+    python3 runs/bench/crash_recovery.py --n 100 --damage         # damage the newest checkpoint after each kill
+    python3 runs/bench/crash_recovery.py --n 100 --ranks 2        # kill one of two ranks, or both; send a signal to one
 
-The run keeps every kind of state: weights, batch statistics, momentum, an averaged teacher, a queue, a centre, dropout, online
-probes. Each process of it is forked from this one, where everything is loaded, and really killed; a third of the restarts is
-killed again. Compared are all of the last checkpoint and ``metrics.jsonl``, timings aside. Prints how many of how many are
-equal, and in which phase the kills came.
+The run has every kind of state: weights, batch statistics, momentum, a teacher, a queue, a center, dropout, online probes. Each
+of its processes is forked from this one, where everything is imported, and really killed; a third of the restarts is killed
+again. The comparison covers the last checkpoint and ``metrics.jsonl``, without timings. Prints how many runs are equal, and the
+phases in which they were killed.
 """
 
 import argparse
@@ -40,15 +40,15 @@ from ssl_losses import DINOLoss, InfoNCELoss
 PHASES = ("start", "loading", "step", "save", "evaluation", "between", "end")
 PLACES = ("begin", "written", "synced", "named", "pruning")  # in a save, see kill_at
 DAMAGES = ("0 %", "1 %", "50 %", "99 %", "flip", "zero", "missing")
-GIVE_UP_SECONDS = 60.0  # for the processes of a run to end after one of them has
+GIVE_UP_SECONDS = 60.0  # limit for the other processes of a run after one has ended
 options = argparse.Namespace(background=False)  # of the command line, for all forks
 _process = multiprocessing.get_context("fork")
-_phase: Any = _process.Value("i", 0, lock=False)  # what the running process is at: written by it, read by its killer
+_phase: Any = _process.Value("i", 0, lock=False)  # phase of the running process: it writes, this process reads
 
 
 @contextlib.contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Say that the run is at ``name``, and at what it was before when this is over."""
+    """Set the phase during a block."""
     before, _phase.value = _phase.value, PHASES.index(name)
     try:
         yield
@@ -57,7 +57,7 @@ def phase(name: str) -> Iterator[None]:
 
 
 class Everything(BaseModel):
-    """MoCo's queue, DINO's centre and an averaged teacher in one method."""
+    """A method with MoCo's queue, DINO's center and a teacher."""
 
     def initialize_modules(self) -> None:
         self.backbone = build_backbone("resnet9", self.image_shape, width=4)
@@ -80,7 +80,7 @@ class Everything(BaseModel):
             "distillation": 0.1 * self.distillation(students, teachers),
         }
 
-    # where it is, for the record
+    # the phase
 
     def before_train_epoch(self) -> None:
         _phase.value = PHASES.index("loading")
@@ -117,7 +117,7 @@ def configuration(folder: Path, run: str) -> Config:
 
 
 def kill_at(place: str, passage: int) -> None:
-    """Let this process kill itself at the n-th passage of a place in a save, around the functions that a save calls."""
+    """Patch a function that a save calls, so that this process kills itself at the n-th call."""
     passed = 0
 
     def deadly(function: Any, argument: int, before: bool) -> Any:
@@ -140,7 +140,7 @@ def kill_at(place: str, passage: int) -> None:
 
 
 def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
-    """Be one process of a run, one task of a SLURM step where there are several."""
+    """Run one process of a run; of several, each is a task of a SLURM step."""
     global _phase
     if ranks > 1:
         os.environ |= {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": str(ranks)}
@@ -163,7 +163,7 @@ def _train(folder: Path, run: str, crash: str, rank: int, ranks: int) -> None:
 
 
 def start(folder: Path, run: str, ranks: int, crash: str = "") -> list[Any]:
-    """Start the processes of the run; with ``crash`` the main one dies at that place (``place:passage``)."""
+    """Start the processes of the run; ``crash`` is ``place:passage``, where rank 0 kills itself."""
     _phase.value = 0
     processes = [_process.Process(target=_train, args=(folder, run, crash, rank, ranks)) for rank in range(ranks)]
     for process in processes:
@@ -172,7 +172,7 @@ def start(folder: Path, run: str, ranks: int, crash: str = "") -> list[Any]:
 
 
 def end(processes: list[Any], run: str) -> list[int]:
-    """Wait for the end of all processes; return their exit codes. One that goes on without the others is a failure."""
+    """Wait for all processes and return their exit codes. One that continues without the others is an error."""
     for process in processes:
         process.join(GIVE_UP_SECONDS)
         if process.exitcode is None:
@@ -181,7 +181,7 @@ def end(processes: list[Any], run: str) -> list[int]:
 
 
 def finish(folder: Path, run: str, ranks: int) -> None:
-    """Start the run once more, and wait for its end."""
+    """Start the run again, and wait for its end."""
     codes = end(start(folder, run, ranks), run)
     if any(codes):
         raise RuntimeError(f"{run} ended with {codes}:\n{(folder / f'{run}.txt').read_text()[-3000:]}")
@@ -233,7 +233,7 @@ def damage_newest(checkpoints: Path, rng: random.Random) -> str | None:
 
 
 def outcome(folder: Path, run: str) -> tuple[list[dict], dict]:
-    """Return the lines of ``metrics.jsonl`` and the last state, timings aside."""
+    """Return the lines of ``metrics.jsonl`` and the last state, without timings."""
     path = folder / run
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
@@ -251,7 +251,7 @@ def outcome(folder: Path, run: str) -> tuple[list[dict], dict]:
 
 
 def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
-    """Return where two nests of dicts, lists, tensors and numbers differ, bit by bit."""
+    """Return the paths at which two nested states differ, bit by bit."""
     if type(ours) is not type(theirs):
         return [f"{where}: {type(ours).__name__}, {type(theirs).__name__}"]
     if isinstance(ours, Tensor):
@@ -285,9 +285,7 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Everything(
-            configuration(folder, "warm")
-        ).fit()  # here, so that what is loaded at first use is there in every fork
+        Everything(configuration(folder, "warm")).fit()  # so that every fork has what is imported at first use
         begun = time.perf_counter()
         finish(folder, "whole", arguments.ranks)
         seconds = time.perf_counter() - begun

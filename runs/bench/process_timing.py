@@ -1,7 +1,7 @@
-"""Contenders in processes of their own, timed in turns, so that what else the machine does strikes all alike.
+"""Time contenders in separate processes and in turns, so that other load of the machine affects all of them alike.
 
-Two clocks: the wall's, and the processor's, which counts the seconds that a contender's threads and processes were given. Where
-the machine is shared the first tells mostly about the others; the ratios are made of the second.
+Two clocks: wall time, and processor time, the seconds that the threads and processes of a contender were given. On a shared
+machine wall time depends mostly on the others; ratios are of processor time.
 """
 
 import os
@@ -32,7 +32,7 @@ class Result:
         return statistics.median(self.cpu_rates)
 
 
-def contest(contenders: dict[str, Callable[[], Epoch]], seconds: float, repetitions: int) -> dict[str, Result]:
+def compare(contenders: dict[str, Callable[[], Epoch]], seconds: float, repetitions: int) -> dict[str, Result]:
     """Return the samples a second of each contender.
 
     Parameters

@@ -1,6 +1,6 @@
-"""Processes that are really killed, and runs that end as if they had not been.
+"""Killed processes, and the results of their resumed runs.
 
-Oracle: the same run, never killed. The full figure, with hundreds of kills, stands in ``runs/bench/RESULTS.rst``.
+Oracle: the same run, never killed. The figures with hundreds of kills are in ``runs/bench/RESULTS.rst``.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
+SCRIPT = Path(__file__).parents[2] / "runs" / "bench" / "crash_recovery.py"
 
 
 @pytest.mark.slow
@@ -27,23 +27,23 @@ KILL = Path(__file__).parents[2] / "runs" / "bench" / "kill.py"
         (["--n=1", "--signal=TERM", "--ranks=2"], 1),  # one of them gets it
     ],
 )
-def test_killed_runs_equal_an_uninterrupted_one(options, trials):
+def test_killed_run_equals_uninterrupted_run(options, trials):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [sys.executable, str(KILL), *options], env=environment, capture_output=True, text=True, timeout=280
+        [sys.executable, str(SCRIPT), *options], env=environment, capture_output=True, text=True, timeout=280
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{trials} of {trials} runs equal" in result.stdout
 
 
-def test_the_comparison_sees_a_single_bit():
-    spec = importlib.util.spec_from_file_location("kill", KILL)
-    kill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kill)
+def test_comparison_finds_a_single_bit():
+    spec = importlib.util.spec_from_file_location("crash_recovery", SCRIPT)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
     state = {"model": {"weight": torch.ones(3)}, "steps": [1, 2], "lr": 0.1}
-    assert kill.differences(state, {"model": {"weight": torch.ones(3)}, "steps": [1, 2], "lr": 0.1}) == []
+    assert benchmark.differences(state, {"model": {"weight": torch.ones(3)}, "steps": [1, 2], "lr": 0.1}) == []
     other = {"model": {"weight": torch.tensor([1.0, 1.0, 1.0 + 2**-23])}, "steps": [1, 3], "lr": 0.1}
-    assert kill.differences(state, other) == ["/model/weight", "/steps/1: 2, 3"]
-    assert kill.differences(state, {"model": {}, "steps": [1], "lr": 0.1}) == [
+    assert benchmark.differences(state, other) == ["/model/weight", "/steps/1: 2, 3"]
+    assert benchmark.differences(state, {"model": {}, "steps": [1], "lr": 0.1}) == [
         "/model: keys ['weight']", "/steps: 2 and 1 entries",
     ]  # fmt: skip
