@@ -142,7 +142,7 @@ def test_a_backbone_of_ones_own_is_refused_by_name(make_config, tiny_model, toy_
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()
     with pytest.raises(
-        ConfigError, match=r"built anew by its name, model.backbone='resnet18', and tiny has one of its own"
+        ConfigError, match=r"built anew by its name, model.backbone='resnet18', and tiny has a user-defined one"
     ):
         evaluate_checkpoint(
             RunFolder.of(config), NOTHING, method=tiny_model, data=toy_data, fine_tuning=FineTuning(**QUICK)

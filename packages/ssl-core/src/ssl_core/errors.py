@@ -79,13 +79,13 @@ class ConfigError(_OneLine, ValueError):
 
 
 class RunError(_OneLine, RuntimeError):
-    """A run that cannot go on, for a reason the message gives."""
+    """A run cannot continue, for the reason in the message."""
 
     exit_code = 1
 
 
 class MethodError(RunError):
-    """What a method of one's own gives back is not what its base class works with."""
+    """A user-defined method returns something that its base class cannot use."""
 
 
 class RunFolderError(RunError):
@@ -95,7 +95,7 @@ class RunFolderError(RunError):
 
     @classmethod
     def unwritable(cls, folder: Path, error: OSError) -> "RunFolderError":
-        """Return the error for a run folder that the disk refuses to write."""
+        """Return the error for a run folder that cannot be written."""
         return cls(
             f"log.folder: the run folder '{folder}' cannot be written: {error.strerror}; choose another with "
             "++log.folder=FOLDER"
@@ -103,7 +103,7 @@ class RunFolderError(RunError):
 
 
 class DiskError(RunError, OSError):
-    """The disk refuses a file of the run: full, over quota, read-only, gone. What was there before is whole."""
+    """A file of the run cannot be written: disk full, over quota, read-only, gone. Earlier files are intact."""
 
     exit_code = 74  # EX_IOERR of sysexits.h
 
@@ -113,13 +113,13 @@ class DiskError(RunError, OSError):
 
 
 class CheckpointError(RunError):
-    """No checkpoint of the folder can be read although there are some."""
+    """The folder has checkpoints, and none of them can be read."""
 
     exit_code = 3
 
 
 class DivergedError(RunError):
-    """The loss, a gradient or a weight is not finite any more; ``record`` is what ``diverged.json`` says."""
+    """The loss, a gradient or a weight is not finite; ``record`` is the contents of ``diverged.json``."""
 
     exit_code = 4
 
@@ -129,18 +129,18 @@ class DivergedError(RunError):
 
 
 class RankLostError(RunError):
-    """Another rank has ended, and this one cannot go on alone."""
+    """Another rank has ended, so that this one cannot continue."""
 
 
 class Preempted(RunError):
-    """A signal asked the run to stop; its state is saved and the same command goes on with it."""
+    """A signal stopped the run; the state is saved, and the same command resumes."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 @contextlib.contextmanager
 def warn_on_error(what: str, advice: str) -> Iterator[None]:
-    """Log an exception as a warning and continue: for work after training, or beside it, that a run can do without.
+    """Log an exception as a warning and continue: for optional work during or after training.
 
     Signals and Ctrl-C pass. The traceback is logged at the level debug.
 

@@ -77,8 +77,8 @@ def write_report(model: BaseModel) -> list[str]:
     A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote. If no cell can be
     computed, there is no table.
     """
-    judged = model.num_classes > 1 and model.run.loaders.evaluation
-    lines = _table(model) if judged else ["no table: there are no labelled images to evaluate"]
+    labelled = model.num_classes > 1 and model.run.loaders.evaluation
+    lines = _table(model) if labelled else ["no table: there are no labelled images to evaluate"]
     if not model.run.distributed.is_main:
         return []
     try:

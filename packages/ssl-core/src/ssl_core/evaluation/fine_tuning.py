@@ -50,10 +50,10 @@ def fine_tune(
     ConfigError
         (a ValueError) If the data cannot give a share of its labels, or the backbone is not that of the catalogue.
     Preempted
-        A signal came: the state is saved, and the same command goes on.
+        After a signal: the state is saved, and the same command resumes.
     """
     check_groups({"eval.finetune": how})
-    _refuse_foreign(run, config, checkpoint)
+    _check_backbone(run, config, checkpoint)
     accuracies: dict[str, dict[str, list[float]]] = {}
     runs = []
     for fraction, seed, tuned, images in _configurations(run, config, checkpoint, sha256, how, device):
@@ -113,14 +113,14 @@ def _labelled_part(data: Any, fraction: float, seed: int, views: Any) -> tuple[A
 
 
 def _where_it_began(folder: RunFolder) -> str | None:
-    """Return the path from which a run that goes on has its weights: the source may have been moved since."""
+    """Return the path of the initial weights of a resumed run: the source may have been moved since."""
     if not CheckpointStore(folder.checkpoints).all():
         return None
     return folder.read_config()["model"]["init_from"]
 
 
-def _refuse_foreign(run: RunFolder, config: Config, checkpoint: Path) -> None:
-    """Refuse a backbone that is not built by its name, before a run is made for it."""
+def _check_backbone(run: RunFolder, config: Config, checkpoint: Path) -> None:
+    """Raise for a backbone that cannot be built by its name, before a run is created for it."""
     shape = run.read_summary().get("image_shape")
     if shape is None:
         return
@@ -131,7 +131,7 @@ def _refuse_foreign(run: RunFolder, config: Config, checkpoint: Path) -> None:
     except ConfigError as error:
         raise ConfigError(
             f"eval.finetune: a run's backbone is built anew by its name, model.backbone={config.model.backbone!r}, and "
-            f"{config.model.name} has one of its own ({error})"
+            f"{config.model.name} has a user-defined one ({error})"
         ) from error
 
 
