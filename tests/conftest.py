@@ -24,7 +24,19 @@ def pytest_xdist_make_scheduler(config, log):
             file = nodeid.partition("::")[0]
             return "slurm" if "/launch/slurm/" in file else file
 
+    config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the folders whose files take minutes, so that both processes end at about the same time."""
+    long = ("launch", "integration", "core")
+
+    def position(item):
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return long.index(folder) if folder in long else len(long)
+
+    items.sort(key=position)
 
 
 @pytest.fixture(autouse=True)

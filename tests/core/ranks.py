@@ -1,9 +1,10 @@
 """Runs on several ranks: a script that forks them, so that torch is imported once for all of them.
 
-    python3 ranks.py FOLDER 1,2,4 CASE...
+    python3 ranks.py FOLDER '[[1, ["plain"]], [2, ["plain", "died"]]]'
 
-Each rank finds itself in the variables of a SLURM step (or in torchrun's, if that has started this script) and goes through
-the cases, one after the other. A case is a run in ``FOLDER/<case>_<world size>/run``, or writes what it found there.
+The second argument lists world sizes and their cases, in JSON. Each rank finds itself in the variables of a SLURM step (or in
+torchrun's, if that has started this script) and goes through its cases, one after the other. A case is a run in
+``FOLDER/<case>_<world size>/run``, or writes its results there.
 """
 
 import contextlib
@@ -294,13 +295,13 @@ def fork(rank: int, world_size: int, *arguments: Any) -> int:
 
 
 def main() -> int:
-    folder, world_sizes, cases = Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]
+    folder, groups = Path(sys.argv[1]), json.loads(sys.argv[2])
     torch.set_num_threads(1)
     if "RANK" in os.environ:  # torchrun's
-        be_rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), folder, cases)
+        be_rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), folder, groups[0][1])
         return 0
     failed = 0
-    for world_size in map(int, world_sizes):
+    for world_size, cases in groups:
         processes = [fork(rank, world_size, folder, cases) for rank in range(world_size)]
         failed += sum(os.waitpid(process, 0)[1] not in (0, signal.SIGKILL) for process in processes)
     return min(failed, 1)
