@@ -163,7 +163,7 @@ def test_resume_from_scratch_gives_identical_weights(place):
     assert first.startswith(
         f"'{whole}': torch was 1.0, is {torch.__version__.partition('+')[0]}; processor was Z80, is "
     )
-    assert first.endswith("threads are set to 1 as they were (here: 2)")
+    assert first.endswith("threads are set to 1 as in the run (here: 2)")
     assert "uncommitted" not in first  # what git did not know of the code then is what it does not know now
     if shutil.which("git"):
         assert "+++ b/configs/quick.yaml" in (whole / "uncommitted.patch").read_text()
@@ -225,7 +225,7 @@ def test_eval_takes_runs_and_options_in_any_order(tmp_path, monkeypatch):
         "--data=d.py:Data",
     ]
     keys = options_as_keys(named, OPTIONS)
-    assert keys[2:] == ["method_class='a b.py:Mine'", "--cfg", "job", "run=other", "data_class='d.py:Data'"]
+    assert keys[2:] == ['method_class="a b.py:Mine"', "--cfg", "job", "run=other", 'data_class="d.py:Data"']
     with pytest.raises(ConfigError, match="--data: expected a value after it"):
         options_as_keys(["--data"], OPTIONS)
     with pytest.raises(ConfigError, match="--metod: unknown option; did you mean '--method'"):
@@ -328,7 +328,7 @@ def test_help_and_completion_import_neither_torch_nor_hydra(place):
         assert name == "convert" or main([name, "--help"]) == 0
     for words in (["--help"], ["ls", "outputs"], ["ls", "--json", "outputs"], ["doctor"], ["list", "recipes"]):
         assert main(words) == 0, words
-    for words, incomplete in (["train"], "model."), (["resume"], "out"), (["train"], "sim"):
+    for words, incomplete in (["train"], "optim."), (["resume"], "out"), (["train"], "sim"):
         assert FishComplete(cli, {}, "stable-ssl", "_X").get_completions(words, incomplete)
     print(sorted({"torch", "hydra", "numpy"} & sys.modules.keys()))
     """
