@@ -125,7 +125,7 @@ def test_other_settings_are_another_run_and_data_gives_the_shares(run, toy_data)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fractions": [0.0]}, r"eval.finetune.fractions=\[0.0\]: expected shares above 0, at most 1"),
+        ({"fractions": [0.0]}, r"eval.finetune.fractions=\[0.0\]: expected a list of numbers, at most 1 and above 0"),
         ({"epochs": 2, "warmup_epochs": 3}, r"eval.finetune.warmup_epochs=3"),
         ({"fractions": [0.5]}, r"fractions=\[0.5\]: ToyData gives all of its images.*labelled_part"),
         ({"fractions": [1.0], "views": "simclr"}, "views='simclr': ToyData gives"),

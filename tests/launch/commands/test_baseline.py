@@ -95,7 +95,7 @@ def test_it_has_the_weights_that_it_was_given_and_another_folder_for_others(sett
     ("backbone", "weights", "message"),
     [
         ("resnet19", None, r"^backbone='resnet19': expected one of .* did you mean 'resnet18'"),
-        ("resnet9", "nowhere.pth", r"^weights='nowhere.pth': there is no such file"),
+        ("resnet9", "nowhere.pth", r"^weights='nowhere.pth': (there is )?no such file"),
         ("resnet9", "DEFAULT", r"^weights='DEFAULT': torchvision publishes no weights for 'resnet9'; expected a file"),
         ("resnet18", "DEFALT", r"^weights='DEFALT': .*did you mean 'DEFAULT'"),
         ("resnet18", "DEFAULT", r"^weights='DEFAULT': https://.*resnet18-f37072fd.pth cannot be downloaded .*a file"),
