@@ -60,7 +60,7 @@ def test_folder_of_killed_start_may_be_reused(make_config, tmp_path):
     config = make_config()
     RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
     (tmp_path / "run" / "checkpoints" / "step_00000001.pt").touch()  # a run whose config.yaml is gone
-    with pytest.raises(RunFolderError, match=r"it has no config\.yaml"):
+    with pytest.raises(RunFolderError, match=r"has no config\.yaml"):
         RunFolder.of(config).check_same_config(plain_config(config), resume_overridable_keys(config))
 
 
