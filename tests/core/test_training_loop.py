@@ -11,7 +11,7 @@ import torch
 from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
 from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.evaluation.online_probes import OnlineProbes
-from ssl_core.run import processor
+from ssl_core.run import environment
 from ssl_core.run.folder import RunFolder
 from ssl_eval import alignment, lidar, rankme, uniformity
 
@@ -481,12 +481,12 @@ def test_what_cannot_be_is_refused_before_any_data_is_opened(make_config, tiny_m
 
 
 def test_too_many_threads_are_an_error_before_data_is_opened(make_config, tiny_model, monkeypatch):
-    monkeypatch.setattr(processor, "num_processors", lambda: 2)
+    monkeypatch.setattr(environment, "num_processors", lambda: 2)
     config = make_config(hardware__num_threads=9)
     with pytest.raises(ConfigError, match=r"^hardware\.num_threads=9: expected at most 8, 4 for each processor"):
         tiny_model(config).fit()
     assert not RunFolder.of(config).path.exists()
-    processor.check_parallelism("hardware.num_threads", 8)
+    environment.check_parallelism("hardware.num_threads", 8)
 
 
 def test_a_run_of_no_epochs_evaluates_once(make_config, tiny_model):
