@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
+import torch
 from torch import nn
 
 from ssl_core.backbones.resnet9 import resnet9
@@ -101,6 +102,13 @@ def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any)
     if is_of_timm(name):
         return timm_model(name, image_shape, options)
     return OURS.get(name, torchvision_resnet)(name, image_shape, **options)
+
+
+def backbone_size(name: str, image_shape: tuple[int, int, int] = (3, 32, 32)) -> tuple[int, int]:
+    """Return the number of features and of parameters of a backbone. Nothing is allocated."""
+    with torch.device("meta"):
+        backbone: Any = build_backbone(name, image_shape)
+    return backbone.num_features, sum(parameter.numel() for parameter in backbone.parameters())
 
 
 def _check_timm(name: str) -> None:

@@ -52,16 +52,12 @@ def recipe_files() -> list[Path]:
 
 
 def _backbones() -> dict[str, str]:
-    import torch
-
-    from ssl_core.backbones import backbone_names, build_backbone
+    from ssl_core.backbones import backbone_names, backbone_size
 
     lines = {}
     for name in backbone_names():
-        with torch.device("meta"):  # shapes only
-            model = build_backbone(name, (3, 32, 32))
-        millions = sum(each.numel() for each in model.parameters()) / 1e6
-        lines[name] = f"{model.num_features} features, {millions:.1f} million parameters"
+        features, parameters = backbone_size(name)
+        lines[name] = f"{features} features, {parameters / 1e6:.1f} million parameters"
     return {**lines, "timm/NAME": "any model of timm, e.g. timm/convnext_tiny, if timm is installed"}
 
 
