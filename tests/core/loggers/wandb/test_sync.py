@@ -1,6 +1,5 @@
 """``stable-ssl sync-wandb`` as a process; a local server replaces that of wandb."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_core.loggers.wandb.sync import run
+from ssl_core.loggers.wandb.sync import sync
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import RunLock
 
@@ -79,5 +78,5 @@ def test_no_server_and_no_login_are_one_line(finished, monkeypatch, tmp_path, en
 def test_run_in_progress_is_not_uploaded(finished, capsys):
     """Two processes would upload it: that of the run sends its own steps."""
     with RunLock(finished.lock):
-        assert run(argparse.Namespace(folders=[str(finished.path)], timeout=1.0)) == 1
+        assert sync([str(finished.path)], timeout=1.0) == 1
     assert capsys.readouterr().err == f"{finished.path}: the run is in progress; rerun this command after its end\n"
