@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ssl_core import ConfigError, Preempted, RunFolderError, Teacher
-from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.run import environment
 from ssl_core.run.folder import RunFolder
+from ssl_core.training.fit_and_report import fit_and_report
 from ssl_eval import alignment, lidar, rankme, uniformity
 
 
@@ -244,7 +244,7 @@ def test_failure_after_training_is_a_warning(make_config, tiny_model, part, capl
     closed = []
     failing = type("Failing", (tiny_model,), {"make_sinks": lambda self: [Sink()]})
     if part in ("write_report", "export_backbone"):
-        monkeypatch.setattr(f"ssl_core.evaluation.final_report.{part}", fail)
+        monkeypatch.setattr(f"ssl_core.training.fit_and_report.{part}", fail)
     config = make_config(log__report=part == "write_report", log__export=part == "export_backbone")
     metrics = fit_and_report(failing(config))
     assert summary(config)["status"] == "finished"

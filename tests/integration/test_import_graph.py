@@ -173,7 +173,7 @@ LEVELS = [
     ["base_model"],
     ["methods"],
     [
-        "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.final_report", "evaluation.fine_tuning",
+        "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.fine_tuning",
         "diagnostics.replay", "diagnostics.step_inspection", "cli",
     ],
 ]  # fmt: skip

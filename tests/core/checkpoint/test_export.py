@@ -11,9 +11,9 @@ from torch import nn
 from ssl_core import CheckpointError, ConfigError, RunError, RunFolderError
 from ssl_core.backbones import build_backbone
 from ssl_core.checkpoint.export import export_backbone, load_exported, read_metadata, write_safetensors
-from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.run.folder import RunFolder
+from ssl_core.training.fit_and_report import fit_and_report
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

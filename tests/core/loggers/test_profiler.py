@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.loggers.profiler import Profiler
 from ssl_core.run.folder import RunFolder
+from ssl_core.training.fit_and_report import fit_and_report
 
 
 def sleepy(method):

@@ -6,9 +6,9 @@ import pytest
 
 from ssl_core import ConfigError
 from ssl_core.distributed.ranks import Distributed
-from ssl_core.evaluation.final_report import fit_and_report
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.early_stopping import EarlyStopping
+from ssl_core.training.fit_and_report import fit_and_report
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from ssl_core.checkpoint.pretrained import load_backbone
 from ssl_core.config import Config, ModelConfig
 from ssl_core.evaluation.features import extract
 from ssl_core.evaluation.online_probes import OnlineProbes
+from ssl_core.evaluation.run_result import RunResult
 from ssl_core.loggers.sinks import Sink, configured_sinks
 from ssl_core.modules.ema import Teacher
 from ssl_core.optimizers import build_optimizer, check_groups, group_schedules
 from ssl_core.run.progress import Progress
-from ssl_core.run.result import RunResult
 from ssl_core.schedules import keep_initial_rates, set_rates
 from ssl_core.training import method_checks as check
 from ssl_core.training.loss_module import LossModule, total_loss

@@ -7,20 +7,14 @@ the same samples.
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_core.base_model import BaseModel
-from ssl_core.checkpoint.export import export_backbone
-from ssl_core.errors import warn_on_error
 from ssl_core.evaluation.features import collect_features
 from ssl_core.run.atomic_file import write_atomically
-from ssl_core.run.result import RunResult
-from ssl_core.training.session import RunSession
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 from ssl_eval.table import NOTHING
 
@@ -33,49 +27,17 @@ PIXELS = 32  # raw pixels are compared at this edge length at most
 Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
 
 
-def fit_and_report(model: BaseModel) -> RunResult:
-    """Train, then write and print what ``log.report`` and ``log.export`` ask for: what :func:`ssl_launch.launch` does.
-
-    Returns
-    -------
-    RunResult
-        As :meth:`ssl_core.BaseModel.fit`.
-    """
-    lines: list[str] = []
-    log = model.config.log
-    with RunSession(model.config) as session:
-        metrics = model.fit_in(session)
-        if log.report:
-            with warn_on_error("the final report could not be written", "the run itself is finished"):
-                lines += write_report(model)
-        if log.export and session.distributed.is_main:
-            with warn_on_error("the backbone could not be exported", "`stable-ssl export RUN` tries again"):
-                lines.append(str(export_backbone(session.folder.path)))
-    lines += session.profiler.reports
-    if session.distributed.is_main and lines:
-        print(*lines, sep="\n", flush=True)
-    return metrics
-
-
-def report_run(folder: str | Path, method: type[BaseModel], data: Any, device: str = "auto") -> list[str]:
-    """Write the final report of a run that has ended, from its newest checkpoint. See :func:`write_report`.
-
-    Parameters
-    ----------
-    folder, method, data, device
-        As in :meth:`ssl_core.BaseModel.from_run`; the class of the method.
-    """
-    model = method.from_run(folder, data=data, device=device)
-    with model.run:
-        return write_report(model)
-
-
 @torch.no_grad()
-def write_report(model: BaseModel) -> list[str]:
+def write_report(model: Any) -> list[str]:
     """Write ``table.md``, ``table.json`` and ``curves.png`` into the run folder; return the lines to show at the end.
 
     A cell that cannot be computed (too few images of a class, no labels) is a dash with a footnote. If no cell can be
     computed, there is no table.
+
+    Parameters
+    ----------
+    model : BaseModel
+        A trained model whose ``run`` is open.
     """
     labelled = model.num_classes > 1 and model.run.loaders.evaluation
     lines = _table(model) if labelled else ["no table: there are no labelled images to evaluate"]
@@ -91,7 +53,7 @@ def write_report(model: BaseModel) -> list[str]:
     return lines
 
 
-def _table(model: BaseModel) -> list[str]:
+def _table(model: Any) -> list[str]:
     """Evaluate the three encoders on all ranks; write the table and return it and its path."""
     rows: list[list[object]] = []
     missing: dict[str, None] = {}  # footnotes, in the order of the table
@@ -133,7 +95,7 @@ def pixels(images: Tensor) -> Tensor:
     return images.flatten(1)
 
 
-def _untrained(model: BaseModel) -> Callable[[Tensor], Tensor]:
+def _untrained(model: Any) -> Callable[[Tensor], Tensor]:
     """Return the encoder before training: the same seed gives the same weights."""
     fresh = type(model)(model.config)
     fresh.use(model.run)
@@ -142,7 +104,7 @@ def _untrained(model: BaseModel) -> Callable[[Tensor], Tensor]:
     return fresh.features
 
 
-def _features(model: BaseModel, loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
+def _features(model: Any, loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
     train = collect_features(model.run.reference_sample.batches(), encoder, model.run.distributed)
     test = collect_features(loader, encoder, model.run.distributed)  # type: ignore[arg-type]
     return (*train, *test)

@@ -24,6 +24,7 @@ from ssl_core.distributed.ranks import Distributed
 from ssl_core.evaluation.features import Features
 from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views, names_of_evaluation
 from ssl_core.evaluation.online_probes import OnlineProbes
+from ssl_core.evaluation.run_result import RunResult
 from ssl_core.loggers.images import save_image
 from ssl_core.loggers.metrics_logger import MetricsLogger, Sink
 from ssl_core.loggers.profiler import Profiler
@@ -33,7 +34,6 @@ from ssl_core.run.environment import check_parallelism
 from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_overridable_keys
 from ssl_core.run.lock import RunLock
 from ssl_core.run.progress import Progress
-from ssl_core.run.result import RunResult
 from ssl_core.run.signals import StopSignal
 from ssl_core.run.source_location import source_of
 from ssl_core.run.summary import Summary

@@ -57,6 +57,6 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     config.hardware.num_threads = min(threads, MAX_PER_PROCESSOR * num_processors())  # the machine may be a smaller one
     if from_scratch:
         config.log.run = f"{run.path.name}-again"
-    from ssl_core.evaluation.final_report import fit_and_report
+    from ssl_core.training.fit_and_report import fit_and_report
 
     fit_and_report(kind(config))

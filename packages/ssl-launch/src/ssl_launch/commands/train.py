@@ -139,6 +139,6 @@ def _config(composed: DictConfig, method: type | None, data: type | None, report
 def _run(composed: DictConfig, method: type | None, data: type | None, report: bool) -> dict[str, float]:
     config = _config(composed, method, data, report)
     kind = method or method_class(config.model.name)  # imports torch; the configuration is valid by now
-    from ssl_core.evaluation.final_report import fit_and_report
+    from ssl_core.training.fit_and_report import fit_and_report
 
     return fit_and_report(kind(config))

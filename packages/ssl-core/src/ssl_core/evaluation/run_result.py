@@ -3,10 +3,11 @@
 import base64
 import json
 from html import escape
-from importlib import import_module
+from typing import Any
 
 from ssl_core.config import Config
 from ssl_core.errors import warn_on_error
+from ssl_core.evaluation.final_report import write_report
 from ssl_core.run.folder import RunFolder
 from ssl_eval import Table
 
@@ -24,12 +25,12 @@ class RunResult(dict[str, float]):
     folder : RunFolder
         The run folder.
     method : type
-        The class of the model.
+        The class of the model, with ``from_run``.
     config : Config
         The configuration of the run. With ``log.report=False`` only what the folder has is shown.
     """
 
-    def __init__(self, metrics: dict[str, float], folder: RunFolder, method: type, config: Config) -> None:
+    def __init__(self, metrics: dict[str, float], folder: RunFolder, method: Any, config: Config) -> None:
         super().__init__(metrics)
         self.folder = folder
         # Not the model: a notebook keeps every result that it has shown, and with it the memory of the GPU
@@ -42,9 +43,9 @@ class RunResult(dict[str, float]):
         with warn_on_error("the final report could not be written or read", "the run itself is finished"):
             if self._reports and self._report_is_outdated():
                 self._reports = False  # at most once
-                # By name: the report imports BaseModel, which returns a RunResult
-                report = import_module("ssl_core.evaluation.final_report")
-                report.report_run(self.folder.path, self._method, self._data, self._device)
+                model = self._method.from_run(self.folder.path, data=self._data, device=self._device)
+                with model.run:
+                    write_report(model)
             if self.folder.table_json.is_file():
                 parts.append(Table.from_dict(json.loads(self.folder.table_json.read_text()))._repr_html_())
             if self.folder.curves.is_file():
