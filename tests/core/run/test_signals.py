@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from ssl_core.run.environment import slurm_job
-from ssl_core.run.signals import StopSignal, leave_at_once
+from ssl_core.run.signals import StopSignal, block_signals, leave_at_once
 
 
 @pytest.fixture
@@ -51,3 +53,15 @@ def test_summary_has_slurm_job_or_array_task(monkeypatch):
     for name, value in {"ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "1", "RESTART_COUNT": "3"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     assert slurm_job() == {"slurm": {**job, "job": "7_1", "restarts": 3}}
+
+
+def test_process_started_with_signals_blocked_survives_its_start():
+    """The signal arrives before Python can have a handler; the upload to wandb is such a process."""
+    code = "import sys; from ssl_core.run.signals import ignore_signals; ignore_signals(); print(sys.stdin.readline())"
+    with block_signals():
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    process.send_signal(signal.SIGUSR2)
+    assert process.communicate("finish")[0] == "finish\n"
+    assert process.returncode == 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from ssl_core.run.signals import StopSignal
+from ssl_core.run.signals import STOP_SIGNALS
 from ssl_core.run.source_location import changed_code
 from ssl_eval.metric_cell import metric_cell
 from ssl_eval.table import Table
@@ -113,7 +113,7 @@ class Sweep:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        before: dict[int, Any] = {number: signal.signal(number, self._forward) for number in StopSignal.SIGNALS}
+        before: dict[int, Any] = {number: signal.signal(number, self._forward) for number in STOP_SIGNALS}
         try:
             yield
         finally:

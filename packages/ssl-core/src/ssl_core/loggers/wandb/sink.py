@@ -15,6 +15,7 @@ import threading
 from ssl_core.config import LogConfig
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import RunFolder
+from ssl_core.run.signals import block_signals
 
 _message = logging.getLogger(__name__)
 PATIENCE = 3.5  # seconds that the end of a run waits for the upload
@@ -61,7 +62,7 @@ class WandbSink:
         if self._process is not None:
             return
         self.folder.wandb.mkdir(exist_ok=True)
-        with open(self.folder.wandb / "upload.log", "ab") as log:
+        with open(self.folder.wandb / "upload.log", "ab") as log, block_signals():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ssl_core.loggers.wandb.upload", str(self.folder.path), self.mode],
                 stdin=subprocess.PIPE,

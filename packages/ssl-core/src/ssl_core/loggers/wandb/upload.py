@@ -11,7 +11,6 @@ import math
 import os
 import shlex
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 from ssl_core.loggers.wandb.run_id import wandb_run_id
 from ssl_core.run.folder import RunFolder
+from ssl_core.run.signals import ignore_signals
 from ssl_eval.run_record import ENDED_WELL
 
 ANSWER_SECONDS = 60.0  # limit for the answers of the server to a live run
@@ -178,15 +178,7 @@ def _check_arrival(wandb: Any, path: str, steps: int, say: Say, timeout: float |
 
 def main() -> int:
     """Upload the folder of a live run; end at once when the run is gone."""
-    for name in (
-        "SIGTERM",
-        "SIGINT",
-        "SIGUSR1",
-        "SIGUSR2",
-        "SIGHUP",
-    ):  # a scheduler sends them to all processes of a job
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    ignore_signals()  # a scheduler sends them to all processes of a job
     messages = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # wandb's service must neither print there nor keep the pipe open
     finished = threading.Event()
