@@ -21,6 +21,7 @@ from ssl_losses.macl import MACLLoss, macl
 from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, masked_feature_regression
 from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
 from ssl_losses.mmcr import MMCRLoss, mmcr
+from ssl_losses.moco_v3 import MoCoV3Loss, moco_v3
 from ssl_losses.msn import MSNLoss, msn
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nnclr import NNCLRLoss, nnclr
@@ -61,6 +62,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "masked_feature_regression": MaskedFeatureRegressionLoss,
     "masked_reconstruction": MaskedReconstructionLoss,
     "mmcr": MMCRLoss,
+    "moco_v3": MoCoV3Loss,
     "msn": MSNLoss,
     "negative_cosine_similarity": NegativeCosineSimilarityLoss,
     "nnclr": NNCLRLoss,
@@ -102,6 +104,7 @@ __all__ = [
     "MSNLoss",
     "MaskedFeatureRegressionLoss",
     "MaskedReconstructionLoss",
+    "MoCoV3Loss",
     "NNCLRLoss",
     "NTXentLoss",
     "NegativeCosineSimilarityLoss",
@@ -138,6 +141,7 @@ __all__ = [
     "masked_feature_regression",
     "masked_reconstruction",
     "mmcr",
+    "moco_v3",
     "msn",
     "negative_cosine_similarity",
     "nnclr",
