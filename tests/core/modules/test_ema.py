@@ -1,12 +1,14 @@
 """The teacher: the average that the formula says, and state that is its own."""
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from ssl_core.modules.ema import Teacher
+from ssl_core.modules.transformer import DropPath
 from ssl_core.schedules import cosine_ramp
 
 
@@ -176,3 +178,70 @@ def test_other_student_and_impossible_momentum_are_refused():
             Teacher(nn.Linear(2, 2), momentum=momentum)
         with pytest.raises(ValueError, match="momentum="):
             teacher.update(nn.Linear(2, 2), momentum=momentum)
+
+
+@pytest.mark.parametrize(
+    ("ramp", "quarter"), [("cosine", 0.996 + 0.004 * (1 - math.cos(math.pi / 4)) / 2), ("linear", 0.997)]
+)
+def test_momentum_follows_its_ramp(ramp, quarter):
+    """Oracle: the schedules of DINO (cosine) and I-JEPA (linear), both half-way at 0.998."""
+    student = nn.Linear(1, 1, bias=False)
+    for step, momentum in ((0, 0.996), (25, quarter), (50, 0.998), (100, 1.0)):
+        teacher = Teacher(student, 0.996, 1.0, ramp=ramp)
+        with torch.no_grad():
+            teacher.model.weight.zero_()
+            student.weight.fill_(1.0)
+        teacher.follow(step, 100)
+        assert teacher.model.weight.item() == pytest.approx(1 - momentum, abs=1e-6)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.dropout, self.norm, self.drop_path = (
+            nn.Linear(4, 4),
+            nn.Dropout(),
+            nn.BatchNorm1d(4),
+            DropPath(0.5),
+        )
+        self.width = 4
+
+    def forward(self, x):
+        return self.drop_path(self.dropout(self.layer(x)))
+
+    def tokens(self, x, scale=1.0):
+        return scale * self.norm(self.layer(x))
+
+
+def test_teacher_has_the_methods_of_its_student():
+    student, x = Encoder(), torch.randn(8, 4)
+    teacher = Teacher(student)
+    tokens = teacher.tokens(x, scale=2.0)
+    assert not tokens.requires_grad
+    torch.testing.assert_close(tokens, student.tokens(x, scale=2.0))
+    assert teacher.width == 4
+    assert copy.deepcopy(teacher).width == 4
+    with pytest.raises(AttributeError, match="'Encoder' object has no attribute 'patches'"):
+        teacher.patches(x)
+
+
+def test_teacher_has_no_dropout_and_no_drop_path():
+    student, x = Encoder(), torch.randn(8, 4)
+    teacher = Teacher(student).train()
+    assert torch.equal(teacher(x), teacher(x))
+    assert not torch.equal(student(x), student(x))
+
+
+def test_batch_norm_of_the_teacher_uses_the_chosen_statistics():
+    x = 5 + torch.randn(8, 4)
+    batch, running = (Teacher(Encoder(), batch_norm=kind).train() for kind in ("batch", "running"))
+    assert batch.tokens(x).mean().abs() < 1e-5
+    assert running.tokens(x).mean().abs() > 0.1
+    assert running.model.norm.num_batches_tracked == 0
+    assert running.model.layer.training
+
+
+@pytest.mark.parametrize("option", ["ramp", "batch_norm"])
+def test_unknown_option_of_the_teacher_is_an_error(option):
+    with pytest.raises(ValueError, match=rf"{option}='half': expected one of"):
+        Teacher(nn.Linear(1, 1), **{option: "half"})

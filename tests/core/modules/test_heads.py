@@ -47,6 +47,18 @@ def test_layer_norm_takes_a_batch_of_one():
     assert mlp([4, 8, 2], norm="layer")(torch.randn(1, 4)).shape == (1, 2)
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_last_normalisation_without_scale_and_shift(norm):
+    """SimSiam and MoCo v3."""
+    head = mlp([4, 8, 2], norm=norm, last_norm=True, last_affine=False)
+    assert (head[-1].weight, head[-1].bias) == (None, None)
+    assert head[1].weight is not None
+
+
+def test_gelu_replaces_relu():
+    assert kinds(mlp([4, 8, 2], norm="none", activation="gelu")) == ["Linear", "GELU", "Linear"]
+
+
 def test_two_sizes_are_one_linear_layer():
     assert kinds(mlp([4, 2])) == ["Linear"]
 
@@ -57,6 +69,7 @@ def test_two_sizes_are_one_linear_layer():
         ({"sizes": [4]}, r"sizes=\[4\]: expected at least two"),
         ({"sizes": [4, 0]}, r"sizes=\[4, 0\]"),
         ({"sizes": [4, 2], "norm": "group"}, "norm='group': expected one of 'batch', 'layer', 'none'"),
+        ({"sizes": [4, 2], "activation": "tanh"}, "activation='tanh': expected one of 'relu', 'gelu'"),
         ({"sizes": [4, 2], "norm": "none", "last_norm": True}, "last_norm=True with norm='none'"),
     ],
 )

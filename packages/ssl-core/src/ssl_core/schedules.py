@@ -53,6 +53,14 @@ def cosine_ramp(step: int, total: int, start: float, end: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * step / total)) / 2
 
 
+def linear_ramp(step: int, total: int, start: float, end: float) -> float:
+    """Return a value on a line from ``start`` (at step 0) to ``end`` (from step ``total`` on).
+
+    The momentum of the teacher of I-JEPA and MSN; with ``total`` the length of a warm-up, the teacher's temperature of DINO.
+    """
+    return end if step >= total else start + (end - start) * step / total
+
+
 # optim.schedule -> the function
 SCHEDULES: dict[str, Callable[[int, int, int], float]] = {"constant": constant, "cosine": warmup_cosine}
 

@@ -12,13 +12,13 @@ from torch import nn
 from ssl_core.backbones.resnet9 import resnet9
 from ssl_core.backbones.timm_model import is_timm_model, timm_model, timm_names
 from ssl_core.backbones.torchvision_resnet import torchvision_names, torchvision_resnet
-from ssl_core.backbones.vit import vit_small, vit_tiny
+from ssl_core.backbones.vit import SIZES, vit
 from ssl_core.config.suggestion import close_names
 from ssl_core.config.validation import validate_value
 from ssl_core.errors import ConfigError
 
 # name -> function of (name, image_shape); its keyword-only parameters are the options
-OURS: dict[str, Callable[..., nn.Module]] = {"resnet9": resnet9, "vit_tiny": vit_tiny, "vit_small": vit_small}
+OURS: dict[str, Callable[..., nn.Module]] = {"resnet9": resnet9, **dict.fromkeys(SIZES, vit)}
 _TIMM = "timm/"
 
 
@@ -47,7 +47,7 @@ def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
         return
     build = OURS.get(name, torchvision_resnet)
     hints = get_type_hints(build)
-    known = [each.name for each in inspect.signature(build).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    known = {each.name: each for each in inspect.signature(build).parameters.values() if each.kind is each.KEYWORD_ONLY}
     for option, value in (options or {}).items():
         key = f"model.backbone_options.{option}"
         if option not in known:
@@ -57,10 +57,11 @@ def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
                 "file)",
                 key=key,
                 value=value,
-                expected=known,
+                expected=list(known),
                 suggestion=near[0] if near else None,
             )
-        error = validate_value(key, value, hints[option], {"low": 1})  # numbers are sizes
+        lowest = 0 if known[option].default == 0 else 1  # sizes are at least 1
+        error = validate_value(key, value, hints[option], {"low": lowest})
         if error:
             raise error
 
@@ -76,8 +77,8 @@ def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any)
     image_shape : tuple of int
         ``(C, H, W)`` of the images. It determines the stem (resnets) and the patch size (ViTs).
     **options
-        ``width`` (resnet9), ``zero_init_residual`` (torchvision's resnets), ``patch_size`` and ``pool`` (ViTs); for timm, the
-        arguments of ``timm.create_model``.
+        ``width`` (resnet9), ``zero_init_residual`` (torchvision's resnets), those of
+        :class:`~ssl_core.backbones.vit.VisionTransformer` (ViTs); for timm, the arguments of ``timm.create_model``.
 
     Returns
     -------

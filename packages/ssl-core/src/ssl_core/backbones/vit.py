@@ -1,34 +1,50 @@
-"""A small Vision Transformer (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929)."""
+"""Vision Transformer."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ssl_core.errors import ConfigError
+from ssl_core.modules.transformer import Block, sine_cosine_positions
 
 Pool = Literal["class", "mean"]
 
 
 class VisionTransformer(nn.Module):
-    """Patches, fixed positions, pre-norm transformer blocks, one pooled feature (Dosovitskiy et al. 2021).
+    """Vision Transformer with pre-norm blocks (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929).
 
-    Positions are the fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021), without parameters. Linear
-    layers, including that of the patches, start Xavier-uniform with zero biases, as in MAE (He et al. 2022).
+    Positions are the fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021): they have no state. Linear
+    layers, the patch projection among them, start Xavier-uniform with zero biases, as in MAE (He et al. 2022).
 
     Parameters
     ----------
     image_shape : tuple of int
-        ``(C, H, W)``; ``patch_size`` divides H and W.
+        ``(C, H, W)``; ``patch_size`` divides H and W. Images of other sizes are accepted; see :meth:`tokens`.
     patch_size : int
-        Side p of a patch in pixels; there are L = (H / p) (W / p) patches.
+        Side p of a patch in pixels; an image has L = (H / p) (W / p) patches.
     width : int
         D, a multiple of 4 and of ``num_heads``. ``num_features`` is D.
     depth, num_heads : int
-        Blocks, and attention heads in each. The hidden layer of a block has 4 D units.
+        Number of blocks, and of attention heads in each. The hidden layer of a block has 4 D units.
     pool : {"class", "mean"}
-        What the feature is: the class token, or the mean of the patches (then there is no class token).
+        The feature: the class token, or the mean of the patches (then there is no class token).
+    registers : int
+        Number of extra tokens R without an output (Darcet et al. 2024, https://arxiv.org/abs/2309.16588).
+    drop_path : float
+        Stochastic depth (Huang et al. 2016): probability that a branch of the last block is dropped, for each sample; it
+        rises linearly from 0 at the first block.
+    causal : bool
+        Each token attends to itself and earlier ones only, as in AIM (El-Nouby et al. 2024).
+    checkpointing : bool
+        Recompute the activations of a block in the backward pass: less memory for about a third more time.
+
+    Attributes
+    ----------
+    num_prefix_tokens : int
+        Tokens before the patches: the class token, if there is one, then the registers.
     """
 
     def __init__(
@@ -39,20 +55,31 @@ class VisionTransformer(nn.Module):
         depth: int,
         num_heads: int,
         pool: Pool = "class",
+        registers: int = 0,
+        drop_path: float = 0.0,
+        causal: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         channels, height, widthwise = image_shape
-        self.image_shape = image_shape
+        self.image_shape, self.patch_size = image_shape, patch_size
         self.num_features = width
+        self.grid = height // patch_size, widthwise // patch_size
+        self.checkpointing = checkpointing
         self.patches = nn.Conv2d(channels, width, patch_size, stride=patch_size)
-        # One-dimensional, so that the optimizers count it among the biases: never decayed, as in the field.
+        # One-dimensional, so that the optimizers treat it as a bias: no weight decay
         self.class_token = nn.Parameter(torch.zeros(width)) if pool == "class" else None
-        self.blocks = nn.Sequential(*(Block(width, num_heads) for _ in range(depth)))
+        self.registers = nn.Parameter(torch.zeros(registers, width)) if registers else None
+        self.num_prefix_tokens = (pool == "class") + registers
+        rates = [drop_path * block / max(depth - 1, 1) for block in range(depth)]
+        self.blocks = nn.Sequential(*(Block(width, num_heads, rate, causal) for rate in rates))
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.layer_prefixes = [("patches", "class_token"), *((f"blocks.{block}",) for block in range(depth))]
+        self.layer_prefixes = [
+            ("patches", "class_token", "registers"),
+            *((f"blocks.{block}",) for block in range(depth)),
+        ]
         self.positions: Tensor
-        positions = sine_cosine_positions(height // patch_size, widthwise // patch_size, width)
-        self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("positions", sine_cosine_positions(*self.grid, width), persistent=False)
         self._initialize()
 
     def _initialize(self) -> None:
@@ -60,59 +87,125 @@ class VisionTransformer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        nn.init.xavier_uniform_(self.patches.weight.flatten(1))  # a view: each patch is one linear layer
+        nn.init.xavier_uniform_(self.patches.weight.flatten(1))  # a view: the projection is one linear layer
         nn.init.zeros_(self.patches.bias)  # type: ignore[arg-type]
-        if self.class_token is not None:
-            nn.init.normal_(self.class_token, std=0.02)
+        for token in (self.class_token, self.registers):
+            if token is not None:
+                nn.init.normal_(token, std=0.02)
 
-    def tokens(self, x: Tensor) -> Tensor:
-        """Return all tokens after the last norm, ``(N, L, D)``, or ``(N, 1 + L, D)`` with the class token first."""
-        if x.shape[1:] != self.image_shape:
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters without weight decay, besides those of one dimension."""
+        return {"registers"} if self.registers is not None else set()
+
+    def tokens(
+        self, x: Tensor, keep: Tensor | None = None, mask: Tensor | None = None, mask_token: Tensor | None = None
+    ) -> Tensor:
+        """Return all tokens after the last norm.
+
+        Parameters
+        ----------
+        x : Tensor
+            Images ``(N, C, H, W)`` of any size that the patch size divides. The positions of another size are those of the
+            same places in the image.
+        keep : Tensor, optional
+            Indices of the patches to compute, ``(N, K) int64``: the others cost nothing (MAE).
+        mask : Tensor, optional
+            ``(N, L) bool``: True where the patch is replaced by ``mask_token`` ``(D,)`` before its position is added
+            (BEiT, SimMIM, iBOT).
+        mask_token : Tensor, optional
+            Required with ``mask``. It belongs to the method, so that the backbone is the same with and without it.
+
+        Returns
+        -------
+        Tensor
+            ``(N, P + L, D)``, or ``(N, P + K, D)`` with ``keep``: the P prefix tokens first.
+
+        Raises
+        ------
+        ValueError
+            For images with another number of channels, or a size that the patch size does not divide.
+        """
+        return self.norm(self._run(self.embed(x, keep, mask, mask_token), [len(self.blocks) - 1])[0])
+
+    def intermediate_tokens(
+        self,
+        x: Tensor,
+        blocks: Sequence[int],
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Return the tokens after the chosen blocks, before the last norm.
+
+        Parameters
+        ----------
+        blocks : sequence of int
+            Numbers of blocks; negative ones count from the end. The other parameters are those of :meth:`tokens`.
+
+        Returns
+        -------
+        list of Tensor
+            ``(N, P + L, D)`` each, in the order of ``blocks``.
+        """
+        numbers = [block % len(self.blocks) for block in blocks]
+        return self._run(self.embed(x, keep, mask, mask_token), numbers)
+
+    def embed(
+        self, x: Tensor, keep: Tensor | None = None, mask: Tensor | None = None, mask_token: Tensor | None = None
+    ) -> Tensor:
+        """Return the input of the first block: prefix tokens, and patches with their positions."""
+        size = self.patch_size
+        if x.shape[1] != self.image_shape[0] or x.shape[2] % size or x.shape[3] % size:
             raise ValueError(
-                f"expected images {self.image_shape}, received {tuple(x.shape[1:])}: a ViT takes one size only"
+                f"images {tuple(x.shape[1:])}: expected {self.image_shape[0]} channels and sides that are multiples of "
+                f"patch_size={size}"
             )
-        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions
-        if self.class_token is not None:
-            tokens = torch.cat([self.class_token.expand(len(x), 1, -1).to(tokens.dtype), tokens], dim=1)
-        return self.norm(self.blocks(tokens))
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        if mask is not None:
+            if mask_token is None:
+                raise ValueError("mask without mask_token: expected both")
+            tokens = torch.where(mask[..., None], mask_token.to(tokens.dtype), tokens)
+        tokens = tokens + self.positions_of((x.shape[2] // size, x.shape[3] // size))
+        if keep is not None:
+            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[2]))
+        prefix = [
+            token.to(tokens.dtype).view(1, -1, self.num_features).expand(len(x), -1, -1)
+            for token in self._prefix_tokens()
+        ]
+        return torch.cat([*prefix, tokens], dim=1) if prefix else tokens
+
+    def positions_of(self, grid: tuple[int, int]) -> Tensor:
+        """Return the positions of a grid of patches, ``(L, D)``: those of the same places in an image of the own size.
+
+        Positional encodings of sines and cosines are functions of the place, so nothing has to be interpolated.
+        """
+        if grid == self.grid:
+            return self.positions
+        positions = sine_cosine_positions(*grid, self.num_features, self.grid)
+        return positions.to(self.positions.device, self.positions.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(N, D)`` of images ``(N, C, H, W)``."""
-        tokens = self.tokens(x)
-        return tokens.mean(1) if self.class_token is None else tokens[:, 0]
+        return self.pool(self.tokens(x))
 
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Return the feature ``(N, D)`` of the tokens: the class token, or the mean of the patches."""
+        return tokens[:, self.num_prefix_tokens :].mean(1) if self.class_token is None else tokens[:, 0]
 
-class Block(nn.Module):
-    """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; ``(N, L, D)`` to ``(N, L, D)``."""
+    def _prefix_tokens(self) -> list[Tensor]:
+        return [token for token in (self.class_token, self.registers) if token is not None]
 
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.out(self.attend(self.norm1(x)))
-        return x + self.mlp(self.norm2(x))
-
-    def attend(self, x: Tensor) -> Tensor:
-        n, length, width = x.shape
-        q, k, v = self.qkv(x).view(n, length, 3, self.num_heads, width // self.num_heads).permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width)
-
-
-def sine_cosine_positions(rows: int, columns: int, width: int) -> Tensor:
-    """Return the positions of a grid of patches, row by row: ``(rows * columns, width) float32``.
-
-    A quarter of the width each: sine and cosine of the column, then of the row, at frequencies from 1 to 1 / 10,000.
-    """
-    frequencies = 10_000 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    row = (torch.arange(rows, dtype=torch.float64)[:, None] * frequencies).repeat_interleave(columns, dim=0)
-    column = (torch.arange(columns, dtype=torch.float64)[:, None] * frequencies).repeat(rows, 1)
-    return torch.cat([column.sin(), column.cos(), row.sin(), row.cos()], dim=1).float()
+    def _run(self, tokens: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """Return the tokens after the chosen blocks."""
+        outputs = {}
+        for number, block in enumerate(self.blocks):
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+            if number in blocks:
+                outputs[number] = tokens
+        return [outputs[number] for number in blocks]
 
 
 def fitting_patch_size(height: int, width: int) -> int | None:
@@ -130,9 +223,33 @@ def fitting_patch_size(height: int, width: int) -> int | None:
     return None
 
 
-def _vit(
-    name: str, image_shape: tuple[int, int, int], width: int, num_heads: int, patch_size: int | None, pool: Pool
+# name -> width, depth, heads, as in DeiT (Touvron et al. 2021) and ViT (Dosovitskiy et al. 2021)
+SIZES = {"vit_tiny": (192, 12, 3), "vit_small": (384, 12, 6), "vit_base": (768, 12, 12), "vit_large": (1024, 24, 16)}
+
+
+def vit(
+    name: str,
+    image_shape: tuple[int, int, int],
+    *,
+    patch_size: int | None = None,
+    pool: Pool = "class",
+    width: int | None = None,
+    depth: int | None = None,
+    num_heads: int | None = None,
+    registers: int = 0,
+    drop_path: float = 0.0,
+    causal: bool = False,
+    checkpointing: bool = False,
 ) -> VisionTransformer:
+    """Return a ViT of :data:`SIZES`. The options are those of :class:`VisionTransformer`; None: the default of the size.
+
+    Without ``patch_size``, :func:`fitting_patch_size` chooses one.
+
+    Raises
+    ------
+    ConfigError
+        If the patch size does not divide the image, or the number of heads the width.
+    """
     _, height, widthwise = image_shape
     size = fitting_patch_size(height, widthwise) if patch_size is None else patch_size
     if size is None:
@@ -148,18 +265,13 @@ def _vit(
             value=size,
             expected=f"an integer that divides both sides of the image, {height} x {widthwise}",
         )
-    return VisionTransformer(image_shape, size, width, 12, num_heads, pool)
-
-
-def vit_tiny(
-    name: str, image_shape: tuple[int, int, int], *, patch_size: int | None = None, pool: Pool = "class"
-) -> VisionTransformer:
-    """Return the ViT-Ti of DeiT (Touvron et al. 2021): 12 blocks of width 192, 3 heads."""
-    return _vit(name, image_shape, 192, 3, patch_size, pool)
-
-
-def vit_small(
-    name: str, image_shape: tuple[int, int, int], *, patch_size: int | None = None, pool: Pool = "class"
-) -> VisionTransformer:
-    """Return the ViT-S of DeiT (Touvron et al. 2021): 12 blocks of width 384, 6 heads."""
-    return _vit(name, image_shape, 384, 6, patch_size, pool)
+    default_width, default_depth, default_heads = SIZES[name]
+    width, num_heads = width or default_width, num_heads or default_heads
+    if width % num_heads or width % 4:
+        raise ConfigError(
+            key="model.backbone_options.width",
+            value=width,
+            expected=f"a multiple of 4 and of model.backbone_options.num_heads={num_heads}",
+        )
+    sizes = size, width, depth or default_depth, num_heads
+    return VisionTransformer(image_shape, *sizes, pool, registers, drop_path, causal, checkpointing)

@@ -1,12 +1,16 @@
 """Teachers: exponential moving averages of a network, without gradients."""
 
 import copy
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ssl_core.schedules import cosine_ramp
+from ssl_core.schedules import cosine_ramp, linear_ramp
+
+_RAMPS = {"cosine": cosine_ramp, "linear": linear_ramp}
 
 
 class Teacher(nn.Module):
@@ -23,21 +27,26 @@ class Teacher(nn.Module):
     momentum : float
         m at the start of the run, in [0, 1].
     final_momentum : float, optional
-        m at its end, reached on half a cosine (BYOL and DINO: 1). Default: constant.
+        m at the end of the run (BYOL and DINO: 1). Default: ``momentum``.
+    ramp : {"cosine", "linear"}
+        How m gets there: on half a cosine (BYOL, DINO) or on a line (I-JEPA, MSN).
+    batch_norm : {"batch", "running"}
+        Statistics of batch normalisation in training: those of the batch (MoCo, BYOL), or the running averages.
 
     Raises
     ------
     ValueError
-        For a momentum outside [0, 1].
+        For a momentum outside [0, 1], or an unknown ramp or batch_norm.
 
     Notes
     -----
     **What is averaged.** Parameters and floating-point buffers (the running statistics of batch normalisation) are;
     integer and boolean buffers (its counter) are copied.
 
-    **Mode.** It follows ``train()`` and ``eval()`` of the module that owns it, as any module: in training its batch
-    normalisation uses the statistics of the batch, as in MoCo and BYOL. ``teacher.eval()`` in ``before_train_step``
-    gives the other choice.
+    **Methods.** ``teacher.tokens(x)`` calls the method ``tokens`` of the copy, without a gradient; so does any other name
+    that the copy has and the teacher has not.
+
+    **Dropout and stochastic depth.** They are off in the copy: its output for an image is always the same.
 
     **Precision.** One step of the average is below what bfloat16 or float16 can resolve: the teacher would stand still.
     The copy of a narrow student is therefore kept in float32, takes its inputs in float32 and gives float32. Under
@@ -57,23 +66,59 @@ class Teacher(nn.Module):
     True
     """
 
-    def __init__(self, student: nn.Module, momentum: float = 0.996, final_momentum: float | None = None) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        momentum: float = 0.996,
+        final_momentum: float | None = None,
+        ramp: str = "cosine",
+        batch_norm: str = "batch",
+    ) -> None:
         super().__init__()
+        if ramp not in _RAMPS:
+            raise ValueError(f"ramp={ramp!r}: expected one of 'cosine', 'linear'")
+        if batch_norm not in ("batch", "running"):
+            raise ValueError(f"batch_norm={batch_norm!r}: expected one of 'batch', 'running'")
+        self.ramp, self.batch_norm = ramp, batch_norm
         self.momentum = _checked(momentum)
         self.final_momentum = self.momentum if final_momentum is None else _checked(final_momentum)
         self.model = copy.deepcopy(student).requires_grad_(False)
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.p = 0.0
+            elif type(module).__name__ == "DropPath":  # ours, and timm's
+                module.drop_prob = 0.0
         self._widened = any(map(_is_narrow, _tensors(student)))
         if self._widened:
             self.model.float()
         self._student = (student,)  # in a tuple, where nn.Module does not look for submodules
 
-    @torch.no_grad()
+    def train(self, mode: bool = True) -> "Teacher":
+        """Set the mode of the copy; with ``batch_norm="running"`` its batch normalisation stays in evaluation mode."""
+        super().train(mode)
+        if self.batch_norm == "running":
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the copy gives, without a gradient."""
+        """Return the output of the copy, without a gradient."""
+        return self._call(self.model, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            value = getattr(super().__getattr__("model"), name)
+        return functools.partial(self._call, value) if callable(value) and not isinstance(value, nn.Module) else value
+
+    @torch.no_grad()
+    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._widened:
             args = tuple(_widen(value) for value in args)
             kwargs = {name: _widen(value) for name, value in kwargs.items()}
-        return self.model(*args, **kwargs)
+        return function(*args, **kwargs)
 
     def follow(self, step: int, total_steps: int) -> None:
         """Move towards the student that it was made of, by the momentum of this step. Call it after optimizer steps.
@@ -83,7 +128,8 @@ class Teacher(nn.Module):
         step, total_steps : int
             Optimizer steps done, and those of the whole run: where on the way to ``final_momentum`` this is.
         """
-        self.update(self._student[0], cosine_ramp(step, total_steps, self.momentum, self.final_momentum))
+        momentum = _RAMPS[self.ramp](step, total_steps, self.momentum, self.final_momentum)
+        self.update(self._student[0], momentum)
 
     def restart(self) -> None:
         """Copy the present weights of the student, e.g. after they were loaded from a file."""

@@ -14,6 +14,8 @@ def mlp(
     last_norm: bool = False,
     bias: bool | None = None,
     last_bias: bool | None = None,
+    last_affine: bool = True,
+    activation: str = "relu",
 ) -> nn.Sequential:
     """Return linear layers with normalisation and ReLU between them: ``(N, sizes[0])`` to ``(N, sizes[-1])``.
 
@@ -32,11 +34,15 @@ def mlp(
     bias, last_bias : bool, optional
         Whether the hidden linear layers, and the last, have a bias. Default: where no normalisation follows, which
         brings its own.
+    last_affine : bool
+        Whether the last normalisation has a scale and a shift. SimSiam and MoCo v3: False.
+    activation : {"relu", "gelu"}
+        After each hidden layer. DINO: "gelu".
 
     Raises
     ------
     ValueError
-        For fewer than two sizes, a size below 1, an unknown norm, or ``last_norm`` without a norm.
+        For fewer than two sizes, a size below 1, an unknown norm or activation, or ``last_norm`` without a norm.
 
     Examples
     --------
@@ -49,13 +55,16 @@ def mlp(
         raise ValueError(f"norm={norm!r}: expected one of 'batch', 'layer', 'none'")
     if last_norm and norm == "none":
         raise ValueError("last_norm=True with norm='none': choose norm='batch' or 'layer', or leave last_norm out")
+    if activation not in ("relu", "gelu"):
+        raise ValueError(f"activation={activation!r}: expected one of 'relu', 'gelu'")
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes[:-1]):
         layers.append(nn.Linear(inputs, outputs, bias=norm == "none" if bias is None else bias))
         if norm != "none":
             layers.append(_NORMS[norm](outputs))
-        layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.ReLU(inplace=True) if activation == "relu" else nn.GELU())
     layers.append(nn.Linear(sizes[-2], sizes[-1], bias=not last_norm if last_bias is None else last_bias))
     if last_norm:
-        layers.append(_NORMS[norm](sizes[-1]))
+        affine = {"affine" if norm == "batch" else "elementwise_affine": last_affine}
+        layers.append(_NORMS[norm](sizes[-1], **affine))
     return nn.Sequential(*layers)

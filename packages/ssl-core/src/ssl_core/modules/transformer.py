@@ -1,0 +1,124 @@
+"""Parts of transformers: blocks, cross-attention blocks, stochastic depth, positions."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: ``x + attention(norm(x))``, then ``x + mlp(norm(x))``.
+
+    Parameters
+    ----------
+    width : int
+        D, a multiple of ``num_heads``. The hidden layer has 4 D units.
+    num_heads : int
+        Number of attention heads.
+    drop_path : float
+        Probability that a branch is dropped, for each sample. See :class:`DropPath`.
+    causal : bool
+        Each token attends to itself and earlier ones only.
+    """
+
+    def __init__(self, width: int, num_heads: int, drop_path: float = 0.0, causal: bool = False) -> None:
+        super().__init__()
+        self.num_heads, self.causal = num_heads, causal
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens ``(N, L, D)`` for tokens ``(N, L, D)``."""
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=2)
+        x = x + self.drop_path(self.out(attention(q, k, v, self.num_heads, self.causal)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class CrossBlock(nn.Module):
+    """Pre-norm block whose tokens attend to others: ``x + attention(norm(x), norm(context))``, then ``x + mlp(norm(x))``.
+
+    As in CrossMAE (Fu et al. 2024, https://arxiv.org/abs/2401.14391), the tokens do not attend to each other.
+
+    Parameters
+    ----------
+    width, num_heads : int
+        As in :class:`Block`.
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.norm_context = nn.LayerNorm(width, eps=1e-6)
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return tokens ``(N, M, D)`` for tokens ``(N, M, D)`` and a context ``(N, L, D)``."""
+        k, v = self.kv(self.norm_context(context)).chunk(2, dim=2)
+        x = x + self.out(attention(self.q(self.norm1(x)), k, v, self.num_heads))
+        return x + self.mlp(self.norm2(x))
+
+
+class DropPath(nn.Module):
+    """Drop the branch of a residual block for random samples in training (Huang et al. 2016,
+    https://arxiv.org/abs/1603.09382).
+
+    Parameters
+    ----------
+    drop_prob : float
+        Probability that the branch of a sample is dropped, in [0, 1). The branches that stay are scaled by
+        ``1 / (1 - drop_prob)``.
+
+    Raises
+    ------
+    ValueError
+        For a probability outside [0, 1).
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        if not 0 <= drop_prob < 1:
+            raise ValueError(f"drop_prob={drop_prob}: expected a number in [0, 1)")
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` ``(N, ...)``, with random rows set to zero in training."""
+        if not self.training or self.drop_prob == 0:
+            return x
+        scale = x.new_empty(len(x), *(1,) * (x.ndim - 1)).bernoulli_(1 - self.drop_prob).div_(1 - self.drop_prob)
+        return x * scale
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, causal: bool = False) -> Tensor:
+    """Return multi-head attention ``(N, M, D)`` of queries ``(N, M, D)`` to keys and values ``(N, L, D)``."""
+    q, k, v = (x.unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
+
+
+def sine_cosine_positions(rows: int, columns: int, width: int, within: tuple[int, int] | None = None) -> Tensor:
+    """Return the positions of a grid of patches, row by row: ``(rows * columns, width) float32``.
+
+    A quarter of the width each: sine and cosine of the column, then of the row, at frequencies from 1 to 1 / 10,000
+    (MoCo v3, Chen, Xie & He 2021, https://arxiv.org/abs/2104.02057).
+
+    Parameters
+    ----------
+    within : tuple of int, optional
+        Rows and columns of the grid in whose coordinates the places are given. Default: ``(rows, columns)``.
+    """
+    frequencies = 10_000 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    row, column = (
+        # Centres of the patches coincide: -0.5 is the border of the image in both grids
+        (torch.arange(count, dtype=torch.float64) + 0.5) * (reference / count) - 0.5
+        for count, reference in zip((rows, columns), within or (rows, columns))
+    )
+    row = (row[:, None] * frequencies).repeat_interleave(columns, dim=0)
+    column = (column[:, None] * frequencies).repeat(rows, 1)
+    return torch.cat([column.sin(), column.cos(), row.sin(), row.cos()], dim=1).float()
