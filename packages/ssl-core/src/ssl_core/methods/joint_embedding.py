@@ -1,14 +1,14 @@
 """Base class of methods that compare the embeddings of views: backbone, projector, and a linear probe as prediction."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ssl_core.backbones import build_backbone
-from ssl_core.base_model import BaseModel
 from ssl_core.batch import Batch, concatenate
 from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
+from ssl_core.methods.self_supervised import SelfSupervised
 from ssl_core.modules.heads import mlp
 from ssl_core.training.loss_module import total_loss
 from ssl_core.training.method_checks import loss_terms
@@ -38,27 +38,22 @@ class JointEmbeddingConfig(ModelConfig):
             )
 
 
-class JointEmbedding(BaseModel):
+class JointEmbedding(SelfSupervised):
     """A method whose loss is a function of the embeddings ``(N, D)`` of the views. Subclasses define ``embedding_loss``."""
 
     config_class = JointEmbeddingConfig
     num_views: int | None = None  # that the loss compares; None: two or more
+    projector_options: ClassVar[dict[str, Any]] = {}  # of ssl_core.modules.heads.mlp
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
 
     def initialize_modules(self) -> None:
         """Create the backbone and the projector."""
-        model = self.config.model
-        self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
-        self.projector = mlp([self.backbone.num_features, *model.projector])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits ``(N, K)`` of the online probe on the backbone (its features where there are no labels)."""
-        features = self.backbone(x)
-        return self.probes.scores("backbone", features) if "backbone" in self.probes else features
+        super().initialize_modules()
+        self.projector = mlp([self.backbone.num_features, *self.config.model.projector], **self.projector_options)
 
     def compute_loss(self) -> Tensor | dict[str, Tensor]:
         """Return the loss of the embeddings of all views of the batch."""
-        return self.embedding_loss(*map(self.embed, self._views()))
+        return self.embedding_loss(*map(self.embed, self.views()))
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the embeddings ``(N, D)`` of a view ``(N, C, H, W)``."""
@@ -79,7 +74,7 @@ class JointEmbedding(BaseModel):
         if not last:
             return {}
         self.data, self._waiting = concatenate(self._waiting), ()
-        views = self._views()
+        views = self.views()
         terms: dict[str, Tensor] = {}
 
         def criterion(*embeddings: Tensor) -> Tensor:
@@ -92,7 +87,7 @@ class JointEmbedding(BaseModel):
         self.probes.join(divisor)
         return terms
 
-    def _views(self) -> list[Tensor]:
+    def views(self) -> list[Tensor]:
         """Return the views of the batch; raise a ConfigError if the loss compares another number of views."""
         views = self.data.views
         if len(views) < 2 or self.num_views not in (None, len(views)):

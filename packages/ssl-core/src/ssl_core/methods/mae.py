@@ -1,0 +1,48 @@
+"""MAE (He, Chen, Xie, Li, Dollár & Girshick 2022, https://arxiv.org/abs/2111.06377).
+
+Three quarters of the patches are masked. The encoder sees the others only, which makes a step cheap; a light decoder predicts
+the pixels of the masked patches, each normalised by its own mean and variance. The decoder is dropped after training.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ssl_core.config import option
+from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, all_masked, take
+from ssl_core.modules.masks import num_masked, random_mask, split_mask
+from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_losses import masked_reconstruction, patchify
+
+
+@dataclass
+class MAEConfig(MaskedImageConfig):
+    """Keys of MAE."""
+
+    decoder_width: int = option(512, low=4)  # width of the decoder's tokens
+    decoder_depth: int = option(8, low=1)  # blocks of the decoder
+    decoder_heads: int = option(16, low=1)  # attention heads of a block
+    normalize_target: bool = True  # whether each patch is normalised by its mean and variance (norm_pix_loss)
+
+
+class MAE(MaskedImageModel):
+    """A light decoder reconstructs masked patches from the encoded visible ones."""
+
+    config_class = MAEConfig
+
+    def initialize_modules(self) -> None:
+        """Create the encoder and the decoder."""
+        super().initialize_modules()
+        model, encoder = self.config.model, self.backbone
+        pixels = encoder.patch_size**2 * self.image_shape[0]
+        sizes = model.decoder_width, model.decoder_depth, model.decoder_heads
+        self.decoder = PatchPredictor(encoder.grid, encoder.num_features, pixels, *sizes)
+
+    def compute_loss(self) -> Tensor:
+        """Return the squared error of the masked patches."""
+        images, model, grid = self.data.views[0], self.config.model, self.backbone.grid
+        mask = random_mask(self.data.ids, grid, model.mask_ratio, self.config.hardware.seed, self.progress.epoch)
+        keep, drop, _ = split_mask(mask, num_masked(grid, model.mask_ratio))
+        prediction = self.decoder(self.backbone.tokens(images, keep=keep), keep, drop)
+        target = take(patchify(images, self.backbone.patch_size), drop)
+        return masked_reconstruction(prediction, target, all_masked(target), model.normalize_target)

@@ -1,0 +1,111 @@
+"""Every method of METHODS: it trains, resumes to the bit, and is loaded from its run folder."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from ssl_core import BaseModel
+from ssl_core.methods import METHODS, method_class
+from ssl_core.methods.masked_image import MaskedImageModel
+from ssl_core.run.folder import RunFolder
+
+TRAINED = [name for name in METHODS if name != "baseline"]
+SMALL = {  # keys of small models, for the methods that have them
+    "projector": [12, 8], "predictor": [12, 8], "queue_size": 24, "num_slices": 16, "whitening_size": 16, "dim": 4,
+    "momentum": 0.9, "final_momentum": 1.0, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2, "predictor_width": 8,
+    "predictor_depth": 1, "predictor_heads": 2, "top_blocks": 1,
+}  # fmt: skip
+VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
+
+
+@pytest.fixture
+def make_method(make_config):
+    """Return a function that makes a method with a small model."""
+
+    def make(name, **changes):
+        kind = method_class(name)
+        keys = {each.name for each in dataclasses.fields(kind.config_class)}
+        masked = issubclass(kind, MaskedImageModel)
+        backbone, options = ("vit_tiny", VIT) if masked else ("resnet9", {"width": 2})
+        model = {key: value for key, value in SMALL.items() if key in keys}
+        config = make_config(**{"log__checkpoint_every_steps": 3, "optim__epochs": 2, "optim__lr": 0.01} | changes)
+        config.model = kind.config_class(name=name, backbone=backbone, backbone_options=options, **model)
+        return kind(config)
+
+    return make
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trainable_parameter_gets_a_finite_gradient(make_method, name):
+    model = make_method(name, log__eval_every=0)
+    touched = set()
+
+    def record(name):
+        def hook(parameter):
+            assert parameter.grad.isfinite().all(), name
+            if parameter.grad.any():
+                touched.add(name)
+
+        return hook
+
+    def watch():
+        for key, parameter in model.named_parameters():
+            if parameter.requires_grad and model.progress.epoch == 0:
+                parameter.register_post_accumulate_grad_hook(record(key))
+
+    model.before_train_epoch = watch
+    metrics = model.fit()
+    assert math.isfinite(metrics["train/loss"])
+    trainable = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    # a bias before a batch normalisation, or of the keys of attention, has a gradient of zero up to rounding
+    assert {key for key in trainable - touched if not key.endswith("bias")} == set()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_resume_equals_uninterrupted_run(make_method, name):
+    """Queues, centres, teachers, masks and directions included. The run fails in step 5, after a checkpoint of step 3."""
+    whole = make_method(name)
+    whole.fit()
+    broken = make_method(name, log__run="broken")
+
+    def fail():
+        if broken.progress.step == 5:
+            raise RuntimeError("stop here")
+
+    broken.before_train_step = fail
+    with pytest.raises(RuntimeError, match="stop here"):
+        broken.fit()
+    resumed = make_method(name, log__run="broken")
+    resumed.fit()
+    ours, theirs = resumed.state_dict(), whole.state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value), key
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_method_is_loaded_from_its_run_folder(make_method, toy_data, name):
+    model = make_method(name, optim__max_steps=2)
+    model.fit()
+    images = torch.randn(5, 3, 8, 8)
+    loaded = BaseModel.from_run(RunFolder.of(model.config).path, data=toy_data, device="cpu")
+    assert type(loaded) is type(model)
+    torch.testing.assert_close(loaded.extract(images), model.extract(images))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_bfloat16_training_is_finite(make_method, name):
+    metrics = make_method(name, hardware__precision="bf16", optim__max_steps=3, optim__epochs=1).fit()
+    assert math.isfinite(metrics["train/loss"])
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if issubclass(method_class(name), MaskedImageModel)])
+def test_masked_method_needs_a_vit(make_method, name):
+    model = make_method(name)
+    model.config.model.backbone, model.config.model.backbone_options = "resnet9", {}
+    with pytest.raises(
+        ValueError, match=rf"^model\.backbone='resnet9': model\.name='{name}' masks patches; expected a ViT"
+    ):
+        model.fit()
