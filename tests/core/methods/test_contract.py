@@ -13,7 +13,7 @@ from ssl_core.run.folder import RunFolder
 
 TRAINED = [name for name in METHODS if name != "baseline"]
 SMALL = {  # keys of small models, for the methods that have them
-    "projector": [12, 8], "predictor": [12, 8], "queue_size": 24, "num_slices": 16, "whitening_size": 16, "dim": 4,
+    "projector": [12, 8], "predictor": [12], "queue_size": 24, "num_slices": 16, "whitening_size": 16, "dim": 4,
     "momentum": 0.9, "final_momentum": 1.0, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2, "predictor_width": 8,
     "predictor_depth": 1, "predictor_heads": 2, "top_blocks": 1,
 }  # fmt: skip

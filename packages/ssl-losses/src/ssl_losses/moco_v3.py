@@ -41,6 +41,7 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float =
 
     Examples
     --------
+    >>> import torch
     >>> z = torch.eye(4)
     >>> round(moco_v3(z, z, z, z, temperature=1.0).item(), 4)  # 4 log(1 + 3 / e)
     2.9747

@@ -35,6 +35,7 @@ class DCL(JointEmbedding):
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
         """Return the DCL loss, or with ``sigma`` the DCLW loss."""
         model = self.config.model
+        first, second = embeddings
         if model.sigma is None:
-            return dcl(*embeddings, temperature=model.temperature)
-        return dclw(*embeddings, temperature=model.temperature, sigma=model.sigma)
+            return dcl(first, second, temperature=model.temperature)
+        return dclw(first, second, temperature=model.temperature, sigma=model.sigma)

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssl_core.backbones import build_backbone
-from ssl_core.config import ModelConfig, option
+from ssl_core.config import option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.joint_embedding import JointEmbedding
+from ssl_core.methods.joint_embedding import ComparingConfig, JointEmbedding
 from ssl_losses import directclr
 from ssl_losses.checks import LOWEST_TEMPERATURE
 
 
 @dataclass
-class DirectCLRConfig(ModelConfig):
+class DirectCLRConfig(ComparingConfig):
     """Keys of DirectCLR."""
 
     dim: int = option(32, low=1)  # d_0, dimensions that the loss sees; the paper's 360 of a ResNet-50's 2048
@@ -50,4 +50,5 @@ class DirectCLR(JointEmbedding):
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
         """Return the DirectCLR loss."""
         model = self.config.model
-        return directclr(*embeddings, dim=model.dim, temperature=model.temperature)
+        first, second = embeddings
+        return directclr(first, second, dim=model.dim, temperature=model.temperature)

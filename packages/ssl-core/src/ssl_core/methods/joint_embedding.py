@@ -16,19 +16,11 @@ from ssl_losses import grad_cache
 
 
 @dataclass
-class JointEmbeddingConfig(ModelConfig):
-    """Keys of every joint-embedding method."""
-
-    projector: list[int] = option([2048, 128], low=1)  # widths of the projector's layers, the last is the embedding's D
-
-    def check(self) -> None:
-        """Raise a ConfigError for a projector without layers."""
-        super().check()
-        if not self.projector:
-            raise ConfigError(key="model.projector", value=[], expected="at least one width, e.g. [2048, 128]")
+class ComparingConfig(ModelConfig):
+    """Keys of every method whose loss compares samples."""
 
     def check_batch(self, optim: OptimConfig) -> None:
-        """Raise a ConfigError for a batch of one sample: the loss compares samples."""
+        """Raise a ConfigError for a batch of one sample."""
         if optim.epochs and optim.batch_size < 2:
             raise ConfigError(
                 f"model.name={self.name!r} compares the samples of a batch",
@@ -38,10 +30,23 @@ class JointEmbeddingConfig(ModelConfig):
             )
 
 
+@dataclass
+class JointEmbeddingConfig(ComparingConfig):
+    """Keys of every method with a projector."""
+
+    projector: list[int] = option([2048, 128], low=1)  # widths of the projector's layers, the last is the embedding's D
+
+    def check(self) -> None:
+        """Raise a ConfigError for a projector without layers."""
+        super().check()
+        if not self.projector:
+            raise ConfigError(key="model.projector", value=[], expected="at least one width, e.g. [2048, 128]")
+
+
 class JointEmbedding(SelfSupervised):
     """A method whose loss is a function of the embeddings ``(N, D)`` of the views. Subclasses define ``embedding_loss``."""
 
-    config_class = JointEmbeddingConfig
+    config_class: type[ComparingConfig] = JointEmbeddingConfig
     num_views: int | None = None  # that the loss compares; None: two or more
     projector_options: ClassVar[dict[str, Any]] = {}  # of ssl_core.modules.heads.mlp
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written

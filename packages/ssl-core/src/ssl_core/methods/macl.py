@@ -32,4 +32,5 @@ class MACL(JointEmbedding):
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
         """Return the MACL loss."""
         model = self.config.model
-        return macl(*embeddings, temperature=model.temperature, alpha=model.alpha, a_0=model.a_0)
+        first, second = embeddings
+        return macl(first, second, temperature=model.temperature, alpha=model.alpha, a_0=model.a_0)

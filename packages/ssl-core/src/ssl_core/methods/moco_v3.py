@@ -44,5 +44,6 @@ class MoCoV3(TeacherStudent):
     def compute_loss(self) -> Tensor:
         """Return the contrastive loss, summed over both directions and multiplied by 2 tau."""
         views = self.views()
-        queries = [self.predictor(self.embed(view)) for view in views]
-        return moco_v3(*queries, *(self.target(view) for view in views), temperature=self.config.model.temperature)
+        first, second = (self.predictor(self.embed(view)) for view in views)
+        keys = [self.target(view) for view in views]
+        return moco_v3(first, second, keys[0], keys[1], temperature=self.config.model.temperature)

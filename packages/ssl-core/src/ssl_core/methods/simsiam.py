@@ -22,7 +22,7 @@ class SimSiamConfig(PredictorConfig):
     projector: list[int] = option(
         [2048, 2048, 2048], low=1
     )  # widths of the projector's layers, the last is the embedding's D
-    predictor: list[int] = option([512, 2048], low=1)  # widths of the predictor's layers: a bottleneck
+    predictor: list[int] = option([512], low=1)  # widths of its hidden layers: a bottleneck
 
 
 class SimSiam(JointEmbedding):

@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from ssl_core.config import option
-from ssl_core.errors import ConfigError
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import mlp
@@ -17,18 +16,8 @@ class PredictorConfig(JointEmbeddingConfig):
     """Keys of the methods with a predictor."""
 
     predictor: list[int] = option(
-        [4096, 256], low=1
-    )  # widths of the predictor's layers; the last is that of the projector
-
-    def check(self) -> None:
-        """Check that the predictor returns embeddings as wide as those of the projector."""
-        super().check()
-        if self.predictor[-1:] != self.projector[-1:]:
-            raise ConfigError(
-                key="model.predictor",
-                value=self.predictor,
-                expected=f"at least one width, the last one {self.projector[-1]} as in model.projector={self.projector}",
-            )
+        [4096], low=1
+    )  # widths of its hidden layers; the output is as wide as the projector's
 
 
 @dataclass
@@ -60,4 +49,5 @@ class TeacherStudent(JointEmbedding):
 
 def predictor(config: Any, **options: Any) -> nn.Sequential:
     """Return the predictor of a configuration: an :func:`~ssl_core.modules.heads.mlp` on the embeddings."""
-    return mlp([config.projector[-1], *config.predictor], **options)
+    width = config.projector[-1]
+    return mlp([width, *config.predictor, width], **options)

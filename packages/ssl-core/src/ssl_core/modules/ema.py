@@ -83,6 +83,7 @@ class Teacher(nn.Module):
         self.momentum = _checked(momentum)
         self.final_momentum = self.momentum if final_momentum is None else _checked(final_momentum)
         self.model = copy.deepcopy(student).requires_grad_(False)
+        module: Any
         for module in self.model.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
                 module.p = 0.0
