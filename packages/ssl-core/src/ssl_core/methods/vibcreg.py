@@ -26,7 +26,10 @@ class VIbCRegConfig(JointEmbeddingConfig):
 
 
 class VIbCReg(JointEmbedding):
-    """VICReg with correlations. The paper's projector ends in iterative normalisation; this one ends in a linear layer."""
+    """The views agree, each dimension keeps its variance, and the dimensions are uncorrelated.
+
+    The projector of the paper ends in iterative normalisation; this one ends in a linear layer.
+    """
 
     config_class = VIbCRegConfig
 
