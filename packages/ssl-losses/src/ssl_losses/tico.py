@@ -128,7 +128,8 @@ class TiCoLoss(AccumulatedState):
     @torch.no_grad()
     def apply_change(self, products: Tensor, count: Tensor) -> None:  # type: ignore[override]
         """Move the covariance towards that of ``count`` rows whose products ``(D, D)`` are summed."""
-        self.covariance.lerp_((products / count).to(self.covariance), 1 - self.momentum)
+        # Not in place: a compiled backward pass may read the buffer again
+        self.covariance = self.covariance.lerp((products / count).to(self.covariance), 1 - self.momentum)
 
     def extra_repr(self) -> str:
         """Return the options."""
