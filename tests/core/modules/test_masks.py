@@ -45,7 +45,7 @@ def test_mask_depends_on_seed_epoch_and_id_alone(draw):
 def test_uniform_is_splitmix64():
     """Oracle: the published outputs of SplitMix64 for the seed 1234567 (Rosetta Code)."""
     states = 1234567 + torch.arange(3) * -0x61C8864680B583EB
-    found = [int(number) % 2**64 for number in masks._mix(states)]
+    found = [int(number) % 2**64 for number in masks.splitmix64(states)]
     assert found == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 

@@ -9,11 +9,7 @@ from torch import Tensor
 from ssl_losses.accumulation import AccumulatedState
 from ssl_losses.layouts import problem_with_layout
 from ssl_losses.option_ranges import check_counts
-
-# splitmix64 (Steele, Lea & Flood 2014, https://doi.org/10.1145/2660193.2660195); int64 wraps around as its uint64 does
-GOLDEN_RATIO = 0x9E3779B97F4A7C15 - 2**64
-FIRST_FACTOR = 0xBF58476D1CE4E5B9 - 2**64
-SECOND_FACTOR = 0x94D049BB133111EB - 2**64
+from ssl_losses.splitmix64 import GOLDEN_RATIO, shift_right, splitmix64
 
 
 def random_directions(dimensions: int, num_directions: int, seed: int, step: Tensor) -> Tensor:
@@ -45,21 +41,16 @@ def random_directions(dimensions: int, num_directions: int, seed: int, step: Ten
     key = _hashed(_hashed(torch.full_like(step, seed)) + step)
     counters = torch.arange(dimensions * num_directions, device=step.device).view(dimensions, num_directions)
     bits = _hashed(key + counters)
-    radius = (-2 * ((_shifted(bits, 32) + 1) / 2**32).log()).sqrt()  # Box-Muller: two uniform numbers make a normal one
+    radius = (
+        -2 * ((shift_right(bits, 32) + 1) / 2**32).log()
+    ).sqrt()  # Box-Muller: two uniform numbers make a normal one
     normal = radius * (2 * math.pi / 2**32 * (bits & 0xFFFFFFFF)).cos()
     return normal / torch.linalg.vector_norm(normal, dim=0).clamp_min(torch.finfo(normal.dtype).tiny)
 
 
-def _hashed(x: Tensor) -> Tensor:
-    x = (x + 1) * GOLDEN_RATIO
-    x = (x ^ _shifted(x, 30)) * FIRST_FACTOR
-    x = (x ^ _shifted(x, 27)) * SECOND_FACTOR
-    return x ^ _shifted(x, 31)
-
-
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    """Return int64 shifted to the right as if it had no sign."""
-    return (x >> bits) & (2 ** (64 - bits) - 1)
+def _hashed(index: Tensor) -> Tensor:
+    """Return the 64 bits at an index of the sequence of SplitMix64 for the seed 0."""
+    return splitmix64(index * GOLDEN_RATIO)
 
 
 def problem_with_directions(directions: Tensor, views: Sequence[Tensor]) -> str | None:

@@ -6,10 +6,13 @@ row. :func:`split_mask` turns it into indices for encoders that compute the visi
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from ssl_losses.splitmix64 import shift_right, splitmix64
 
 Grid = tuple[int, int]
 
@@ -188,12 +191,9 @@ def multi_block_mask(
     the shortest of 256 draws of the epoch. A sample with a shorter context repeats its patches.
     """
     rows, columns = grid
-    sizes = uniform(torch.zeros(1, dtype=torch.int64), 3, seed, epoch, stream=3)[0].tolist()
-    target = _block_size(grid, _between(target_scale, sizes[0]), math.exp(_between(_logs(target_aspect), sizes[1])))
-    context = _block_size(grid, _between(context_scale, sizes[2]), 1.0)
-    reference = torch.arange(_NUM_REFERENCES) - _NUM_REFERENCES  # ids that no sample has
-    _, visible = _multi_blocks(reference, grid, seed, epoch, num_targets, target, context)
-    length = max(1, int(visible.sum(1).min()))
+    target, context, length = _multi_block_sizes(
+        grid, seed, epoch, num_targets, target_scale, target_aspect, context_scale
+    )
     blocks, visible = _multi_blocks(ids, grid, seed, epoch, num_targets, target, context)
     noise = uniform(ids, rows * columns, seed, epoch, stream=5)
     order = (noise + ~visible).argsort(dim=1)[:, :length]
@@ -239,27 +239,14 @@ def uniform(ids: Tensor, count: int, seed: int, epoch: int, stream: int = 0) -> 
     key = torch.tensor([seed, epoch, stream], dtype=torch.int64)
     state = torch.zeros((), dtype=torch.int64)
     for part in key:
-        state = _mix(state ^ part)
-    rows = _mix(ids.long() ^ state.to(ids.device))
-    bits = _mix(rows[:, None] + torch.arange(count, device=ids.device))
-    return (_shift(bits, 40)).float() * 2.0**-24
+        state = splitmix64(state ^ part)
+    rows = splitmix64(ids.long() ^ state.to(ids.device))
+    bits = splitmix64(rows[:, None] + torch.arange(count, device=ids.device))
+    return shift_right(bits, 40).float() * 2.0**-24
 
 
 _NUM_RECTANGLES = 32  # candidates of a block mask
 _NUM_REFERENCES = 256  # draws that fix the length of a context
-
-
-def _mix(x: Tensor) -> Tensor:
-    """Return SplitMix64 of ``x``, modulo 2^64."""
-    x = x + -0x61C8864680B583EB
-    x = (x ^ _shift(x, 30)) * -0x40A7B892E31B1A47
-    x = (x ^ _shift(x, 27)) * -0x6B2FB644ECCEEE15
-    return x ^ _shift(x, 31)
-
-
-def _shift(x: Tensor, bits: int) -> Tensor:
-    """Shift 64 unsigned bits to the right."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _lowest(scores: Tensor, count: int) -> Tensor:
@@ -305,6 +292,25 @@ def _multi_blocks(
     covered = _rectangles(grid, sizes[:, 0].expand_as(top), sizes[:, 1].expand_as(top), top, left)
     blocks, seen = covered[:, :-1], covered[:, -1]
     return blocks, seen & ~blocks.any(dim=1)
+
+
+@lru_cache(maxsize=8)
+def _multi_block_sizes(
+    grid: Grid,
+    seed: int,
+    epoch: int,
+    num_targets: int,
+    target_scale: tuple[float, float],
+    target_aspect: tuple[float, float],
+    context_scale: tuple[float, float],
+) -> tuple[Grid, Grid, int]:
+    """Return rows and columns of target and context of an epoch, and the number of patches of a context."""
+    sizes = uniform(torch.zeros(1, dtype=torch.int64), 3, seed, epoch, stream=3)[0].tolist()
+    target = _block_size(grid, _between(target_scale, sizes[0]), math.exp(_between(_logs(target_aspect), sizes[1])))
+    context = _block_size(grid, _between(context_scale, sizes[2]), 1.0)
+    reference = torch.arange(_NUM_REFERENCES) - _NUM_REFERENCES  # ids that no sample has
+    _, visible = _multi_blocks(reference, grid, seed, epoch, num_targets, target, context)
+    return target, context, max(1, int(visible.sum(1).min()))
 
 
 def _block_size(grid: Grid, scale: float, aspect: float) -> Grid:
