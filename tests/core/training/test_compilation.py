@@ -13,7 +13,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from ssl_core import BaseModel, Teacher
-from ssl_core.methods import METHODS, method_class, self_supervised, supervised
+from ssl_core.methods import METHODS, backbone_method, method_class
 from ssl_core.methods.masked_image import MaskedImageModel
 from ssl_core.modules.heads import mlp
 from ssl_core.run.folder import RunFolder
@@ -94,8 +94,7 @@ WITH_QUEUE = ("everything", "moco_v2", "nnclr", "ressl")
 @pytest.fixture
 def small(make_config, monkeypatch):
     """Return a function that makes a small model of a method."""
-    for module in (self_supervised, supervised):
-        monkeypatch.setattr(module, "build_backbone", tiny_backbone)
+    monkeypatch.setattr(backbone_method, "build_backbone", tiny_backbone)
 
     def make(name, **changes):
         config = make_config(log__eval_every=0, **changes)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_core.batch import Batch, concatenate
 from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.self_supervised import SelfSupervised
+from ssl_core.methods.backbone_method import BackboneMethod
 from ssl_core.modules.heads import mlp
 from ssl_core.training.loss_module import total_loss
 from ssl_core.training.method_checks import loss_terms
@@ -43,7 +43,7 @@ class JointEmbeddingConfig(ComparingConfig):
             raise ConfigError(key="model.projector", value=[], expected="at least one width, e.g. [2048, 128]")
 
 
-class JointEmbedding(SelfSupervised):
+class JointEmbedding(BackboneMethod):
     """A method whose loss is a function of the embeddings ``(N, D)`` of the views. Subclasses define ``embedding_loss``."""
 
     config_class: type[ComparingConfig] = JointEmbeddingConfig

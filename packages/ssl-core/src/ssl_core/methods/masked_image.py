@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.self_supervised import SelfSupervised
+from ssl_core.methods.backbone_method import BackboneMethod
 
 
 @dataclass
@@ -18,7 +18,7 @@ class MaskedImageConfig(ModelConfig):
     mask_ratio: float = option(0.75, low=0.0, below=1.0)  # share of patches that are masked
 
 
-class MaskedImageModel(SelfSupervised):
+class MaskedImageModel(BackboneMethod):
     """A method that masks patches of the first view of each image."""
 
     config_class = MaskedImageConfig

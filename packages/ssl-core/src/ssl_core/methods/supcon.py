@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssl_core.config import option
-from ssl_core.errors import ConfigError
+from ssl_core.methods.backbone_method import check_labels
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_losses import supcon
 from ssl_losses.checks import LOWEST_TEMPERATURE
@@ -29,14 +29,7 @@ class SupCon(JointEmbedding):
 
     def before_run(self) -> None:
         """Raise a ConfigError if the data has no labels, before the run folder is created."""
-        if self.num_classes < 2:
-            found = "no labels" if self.num_classes == 0 else "only one class"
-            raise ConfigError(
-                f"the training data has {found}",
-                key="model.name",
-                value="supcon",
-                expected="data of at least two classes; without labels choose another method, e.g. model.name=simclr",
-            )
+        check_labels("supcon", self.num_classes)
 
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
         """Return the supervised contrastive loss."""

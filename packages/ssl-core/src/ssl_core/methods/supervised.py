@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_core.backbones import build_backbone
-from ssl_core.base_model import BaseModel
 from ssl_core.config import ModelConfig, option
-from ssl_core.errors import ConfigError
+from ssl_core.methods.backbone_method import BackboneMethod, check_labels
 
 
 @dataclass
@@ -18,26 +16,18 @@ class SupervisedConfig(ModelConfig):
     label_smoothing: float = option(0.0, low=0.0, below=1.0)  # probability spread over all classes (Szegedy 2016)
 
 
-class Supervised(BaseModel):
+class Supervised(BackboneMethod):
     """A backbone and a linear classifier."""
 
     config_class = SupervisedConfig
 
     def before_run(self) -> None:
         """Raise a ConfigError if the data has no classes to learn, before the run folder is created."""
-        if self.num_classes < 2:
-            raise ConfigError(
-                f"the training data has {'no labels' if self.num_classes == 0 else 'one class only'}",
-                key="model.name",
-                value="supervised",
-                expected="at least two classes; for images without labels choose a self-supervised method, e.g. "
-                "model.name=simclr",
-            )
+        check_labels("supervised", self.num_classes)
 
     def initialize_modules(self) -> None:
         """Create the backbone and the classifier."""
-        model = self.config.model
-        self.backbone = build_backbone(model.backbone, self.image_shape, **model.backbone_options)
+        super().initialize_modules()
         self.classifier = nn.Linear(self.backbone.num_features, self.num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

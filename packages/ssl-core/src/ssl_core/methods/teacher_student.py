@@ -15,9 +15,7 @@ from ssl_core.modules.heads import mlp
 class PredictorConfig(JointEmbeddingConfig):
     """Keys of the methods with a predictor."""
 
-    predictor: list[int] = option(
-        [4096], low=1
-    )  # widths of its hidden layers; the output is as wide as the projector's
+    predictor: list[int] = option([4096], low=1)  # widths of its hidden layers; its output is as wide as its input
 
 
 @dataclass
