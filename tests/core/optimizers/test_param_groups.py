@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_core import MethodError
-from ssl_core.optimizers import check_groups, split_groups
+from ssl_core.optimizers import check_parameter_groups, split_groups
 from ssl_core.run.folder import RunFolder
 
 
@@ -27,7 +27,7 @@ def test_shared_parameter_is_once_and_frozen_one_never():
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     module[1].weight = module[0].weight
     module[2].requires_grad_(False)
-    groups = check_groups(module, [{"params": [*module[0].parameters(), *module[1].parameters()]}])
+    groups = check_parameter_groups(module, [{"params": [*module[0].parameters(), *module[1].parameters()]}])
     for split in (split_groups(module, weight_decay=0.1), split_groups(module, groups, weight_decay=0.1)):
         assert [len(group["params"]) for group in split] == [1, 2]
     assert len(split_groups(nn.BatchNorm1d(3))) == 1  # no empty group

@@ -21,7 +21,7 @@ from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.evaluation.run_result import RunResult
 from ssl_core.loggers.sinks import Sink, configured_sinks
 from ssl_core.modules.ema import Teacher
-from ssl_core.optimizers import build_optimizer, check_groups, group_schedules
+from ssl_core.optimizers import build_optimizer, check_parameter_groups, group_schedules
 from ssl_core.run.progress import Progress
 from ssl_core.schedules import keep_initial_rates, set_rates
 from ssl_core.training import method_checks as check
@@ -231,7 +231,7 @@ class BaseModel(nn.Module):
 
     def initialize_optimizer(self) -> None:
         """Set ``self.optimizer`` for the parameters of :meth:`parameter_groups`."""
-        groups = check_groups(self, self.parameter_groups())
+        groups = check_parameter_groups(self, self.parameter_groups())
         self.optimizer = build_optimizer(self, self.config.optim, groups)
         self.run.freeze.add_groups(self, groups)
         self.run.group_schedules = group_schedules(groups, self.run.plan.schedule)

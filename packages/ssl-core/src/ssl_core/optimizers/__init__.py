@@ -4,7 +4,7 @@ from ssl_core.optimizers.factory import build_optimizer
 from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
 from ssl_core.optimizers.muon import Muon
-from ssl_core.optimizers.param_groups import ParameterGroup, check_groups, group_schedules, split_groups
+from ssl_core.optimizers.param_groups import ParameterGroup, check_parameter_groups, group_schedules, split_groups
 
 __all__ = [
     "LAMB",
@@ -12,7 +12,7 @@ __all__ = [
     "Muon",
     "ParameterGroup",
     "build_optimizer",
-    "check_groups",
+    "check_parameter_groups",
     "group_schedules",
     "split_groups",
 ]

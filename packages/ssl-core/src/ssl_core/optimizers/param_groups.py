@@ -42,7 +42,7 @@ class ParameterGroup:
     frozen_epochs: int = option(0, low=0)
 
 
-def check_groups(module: nn.Module, groups: Any) -> list[ParameterGroup]:
+def check_parameter_groups(module: nn.Module, groups: Any) -> list[ParameterGroup]:
     """Return the groups of ``module.parameter_groups()``, validated.
 
     Parameters
@@ -116,7 +116,7 @@ def group_schedules(
     Parameters
     ----------
     groups : sequence of ParameterGroup
-        From :func:`check_groups`.
+        From :func:`check_parameter_groups`.
     named : callable
         Name -> schedule of the run.
 
@@ -161,7 +161,8 @@ def split_groups(
     module : nn.Module
         The model.
     groups : sequence of ParameterGroup, optional
-        From :func:`check_groups`. Default: one group of all parameters. Parameters with ``requires_grad=False`` are left out.
+        From :func:`check_parameter_groups`. Default: one group of all parameters. Parameters with ``requires_grad=False`` are
+        left out.
     lr, weight_decay : float
         Peak learning rate, and weight decay of groups that do not set one.
     layer_decay : float
