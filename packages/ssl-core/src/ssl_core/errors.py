@@ -35,7 +35,7 @@ class ConfigError(_OneLine, ValueError):
     Attributes
     ----------
     reason, key, value, expected, suggestion
-        As given; ``value`` is ``...`` if there is none.
+        As given; without a value, ``value`` is ``...``.
 
     Examples
     --------

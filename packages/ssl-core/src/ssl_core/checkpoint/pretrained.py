@@ -21,7 +21,7 @@ def find_weights(source: str) -> Path:
     Raises
     ------
     ConfigError
-        If there is none, or the file holds no weights (a git-LFS pointer, a web page).
+        If the file does not exist, or holds no weights (a git-LFS pointer, a web page).
     """
     path = Path(source)
     if path.is_file():
@@ -47,7 +47,7 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
     source : str
         ``model.init_from``: a run folder, one of its checkpoints, a ``.safetensors`` file, or a file of ``torch.save``: a
         state dict (torchvision) or a training checkpoint that holds one, for example under ``state_dict``, ``model`` or
-        ``teacher`` (Lightning, MAE, DINO). Keys that begin with ``backbone.`` belong to the backbone; if there are none,
+        ``teacher`` (Lightning, MAE, DINO). Keys that begin with ``backbone.`` belong to the backbone; without such keys,
         those with the prefix under which most of its names are found (``module.``, ``encoder.``), which is logged. Weights
         of a classifier that the backbone does not have are skipped, and logged.
 
@@ -100,7 +100,7 @@ def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str
 
 
 def _below(prefix: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without the prefix; all tensors if there are none."""
+    """Return the tensors whose names begin with a prefix, without the prefix; without such names, all tensors."""
     below = {key.removeprefix(prefix): tensor for key, tensor in found.items() if key.startswith(prefix)}
     return below or found
 

@@ -75,7 +75,7 @@ class CheckpointStore:
         Raises
         ------
         CheckpointError
-            If there is none. The message says what is wrong with each.
+            If no checkpoint is intact. The message says what is wrong with each.
         """
         damaged = []
         for path in reversed(self.all()):

@@ -50,7 +50,7 @@ def evaluate_checkpoint(
     Raises
     ------
     DiskError
-        If the disk refuses. What was in the folder before is whole.
+        If the file cannot be written. The files that were in the folder before are unchanged.
     RunError, ConfigError
         As :func:`ssl_core.evaluation.feature_cache.extract_features` and
         :func:`ssl_core.evaluation.fine_tuning.fine_tune`. Nothing is written then.

@@ -61,10 +61,10 @@ def collect_view_features(
     ids: list[Tensor] = []
     seen = torch.zeros((), dtype=torch.int64)
     for views, _, index in loader:
-        alike = full_size_views(views)
-        if len(alike) < 2:
+        same_size = full_size_views(views)
+        if len(same_size) < 2:
             return None
-        rows.append(torch.stack([features(view) for view in alike], 1))
+        rows.append(torch.stack([features(view) for view in same_size], 1))
         ids.append(index)
         seen += len(index)
         if distributed.sum(seen) >= limit:  # all ranks have to stop at the same batch

@@ -9,7 +9,7 @@ from ssl_core.run.folder import RunFolder
 
 
 def wandb_run_id(folder: RunFolder) -> str:
-    """Return the id in ``wandb.json``, or a new one if there is none.
+    """Return the id in ``wandb.json``, or create one.
 
     A moved folder keeps its id. A copy (the folder that it names still exists, with the same id) gets a new one, since both
     may be trained further.
