@@ -31,7 +31,7 @@ from process_timing import processors
 from torch import Tensor
 
 from ssl_eval import accuracy, knn, linear_probe
-from ssl_eval.linear import standardization
+from ssl_eval.probes.linear import standardization
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 PARTS = ("knn", "euclidean", "linear", "overlap", "large")

@@ -237,7 +237,7 @@ def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Ten
 
 
 def uneven(folder: Path) -> None:
-    """Train, and judge on a set that the ranks do not share evenly, with fewer images than there are in what others need."""
+    """Train, and evaluate on a set that the ranks do not share evenly, with fewer images than there are in what others need."""
     online_metrics.VIEW_SAMPLES = 20
     measures = ["rankme", "nesum", "uniformity", "lidar", "alignment"]
     Normalised(configuration(folder, UnevenData(), log__knn_samples=20, log__label_free=measures)).fit()

@@ -129,4 +129,4 @@ def full_evaluation():
 @pytest.fixture
 def tables_only(monkeypatch):
     """Reports without figures: these take the seconds, and other tests look at them."""
-    monkeypatch.setattr("ssl_eval.report.drawings", lambda *_: [])
+    monkeypatch.setattr("ssl_eval.report.report.drawings", lambda *_: [])

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from ssl_eval import Features, Protocol, accuracy, few_shot, judge, knn, linear_probe, rankme, write_report
-from ssl_eval.metric_cell import metric_cell
-from ssl_eval.metric_names import is_label_free, is_percentage, readable
-from ssl_eval.table import shown
+from ssl_eval import Features, Protocol, accuracy, evaluate_features, few_shot, knn, linear_probe, rankme, write_report
+from ssl_eval.metrics.registry import is_label_free, is_percentage, readable
+from ssl_eval.report.metric_cell import metric_cell
+from ssl_eval.report.table import shown
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def features(make_features):
 
 def test_standard_protocol(features):
     data = features.train, features.train_labels, features.test, features.test_labels
-    result = judge(features, Protocol())
+    result = evaluate_features(features, Protocol())
     metrics = result["metrics"]
     assert set(metrics) == {
         "knn_20", "knn_200", "linear", "linear_top5", "balanced_accuracy", "ece", "linear_1_percent", "linear_10_percent",
@@ -42,13 +42,13 @@ def test_standard_protocol(features):
 
 def test_everything_and_nothing(features):
     nothing = Protocol(knn=[], linear=False, few=[], label_free=False, map_samples=0)
-    assert judge(features, nothing)["metrics"] == {}
+    assert evaluate_features(features, nothing)["metrics"] == {}
     features.views = torch.stack([features.train[:50], features.train[:50] + 0.1], 1)
     everything = Protocol(
         knn=[1000], sgd=True, ridge=True, class_means=True, few=[2, 0.5], draws=1, retrieval=[1, 5], clustering=True,
         map_samples=20,
     )  # fmt: skip
-    metrics = judge(features, everything)["metrics"]
+    metrics = evaluate_features(features, everything)["metrics"]
     assert {
         "knn_240", "linear_sgd", "ridge", "class_means", "linear_2_labels", "linear_50_percent", "recall_1", "recall_5",
         "mean_average_precision", "cluster_nmi", "cluster_ari", "cluster_accuracy", "lidar", "alignment",
@@ -70,7 +70,7 @@ def test_tables_know_every_name_that_an_evaluation_writes(features):
         clustering=True,
         map_samples=0,
     )
-    metrics = judge(features, everything)["metrics"]
+    metrics = evaluate_features(features, everything)["metrics"]
     unknown = [name for name in metrics if not is_percentage(name) and not is_label_free(name)]
     assert unknown == []
     cells = {name: metric_cell(name, [value]) for name, value in metrics.items()}
@@ -102,7 +102,7 @@ def _columns_and_row(table):
 
 def test_collapsed_encoder_is_evaluated(features):
     features.train, features.test = torch.ones_like(features.train), torch.ones_like(features.test)
-    metrics = judge(features, Protocol())["metrics"]
+    metrics = evaluate_features(features, Protocol())["metrics"]
     assert metrics["rankme"] == pytest.approx(1, abs=1e-4)
     assert "alpha_req" not in metrics
 
@@ -120,7 +120,7 @@ def test_bad_features_raise(features, change, message):
     for name, value in change.items():
         setattr(features, name, value)
     with pytest.raises(ValueError, match=message):
-        judge(features, Protocol())
+        evaluate_features(features, Protocol())
 
 
 EVERYTHING = Protocol(sgd=True, ridge=True, class_means=True, few=[0.1, 50], draws=2, retrieval=[1], clustering=True)
@@ -142,10 +142,10 @@ PROBES = {"linear", "linear_sgd", "ridge", "class_means", "linear_10_percent", "
     ],
 )
 def test_metrics_follow_from_the_labels(features, change, omitted, reason):
-    expected = judge(features, EVERYTHING)["metrics"]
+    expected = evaluate_features(features, EVERYTHING)["metrics"]
     for name, value in change.items():
         setattr(features, name, value)
-    result = judge(features, EVERYTHING)
+    result = evaluate_features(features, EVERYTHING)
     assert omitted <= set(result["omitted"])
     assert reason in result["omitted"][max(omitted)]
     assert result["metrics"]["rankme"] == expected["rankme"]
@@ -156,11 +156,11 @@ def test_metrics_follow_from_the_labels(features, change, omitted, reason):
 
 
 def test_samples_without_a_label_are_left_out(features):
-    expected = judge(features, EVERYTHING)
+    expected = evaluate_features(features, EVERYTHING)
     blank = torch.full((7,), -1)
     features.train_labels = torch.cat([features.train_labels, blank])
     features.test_labels = torch.cat([features.test_labels, blank])
     features.train, features.test = (torch.cat([rows, rows[:7]]) for rows in (features.train, features.test))
-    found = judge(features, EVERYTHING)
+    found = evaluate_features(features, EVERYTHING)
     assert found["metrics"]["ridge"] == expected["metrics"]["ridge"]
     assert torch.equal(found["hits"], expected["hits"])

@@ -48,13 +48,22 @@ FUNCTIONS = {
     "lidar": lambda x: ssl_eval.lidar(x.unflatten(0, (60, 2)), delta=1e-3 * float(x.square().double().mean())),
     "principal_components": lambda x: ssl_eval.principal_components(x, 1),
     "tsne": lambda x: tsne(x, perplexity=5, iterations=5),
-    "judge": lambda x: linear_of(ssl_eval.judge(ssl_eval.Features(*halves(x)), PROTOCOL)),
+    "evaluate_features": lambda x: linear_of(ssl_eval.evaluate_features(ssl_eval.Features(*halves(x)), PROTOCOL)),
     "label_free": lambda x: list(ssl_eval.label_free(x, x.unflatten(0, (60, 2))).values()),
     # the Euclidean twins of those above
     "knn, euclidean": lambda x: knn(*halves(x)[:3], k=5, metric="euclidean", temperature=math.inf),
     "nearest_class_mean, euclidean": lambda x: ssl_eval.nearest_class_mean(*halves(x)[:3], metric="euclidean"),
 }
-NEED_EVEN_ROWS = {"linear_probe", "ridge_probe", "sgd_probe", "few_shot", "lidar", "judge", "label_free", "tsne"}
+NEED_EVEN_ROWS = {
+    "linear_probe",
+    "ridge_probe",
+    "sgd_probe",
+    "few_shot",
+    "lidar",
+    "evaluate_features",
+    "label_free",
+    "tsne",
+}
 TAKE_NO_FEATURES = {
     "accuracy", "adjusted_rand_index", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy",
     "confusion_matrix", "contingency_table", "find_runs", "kendall", "learning_curves", "mean_interval",

@@ -17,7 +17,7 @@ import time
 import pytest
 
 from ssl_eval.cli import main
-from ssl_eval.live_run import LiveRun
+from ssl_eval.runs.live_run import LiveRun
 from ssl_eval.watch import Watch, _width, watch
 
 

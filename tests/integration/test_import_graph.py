@@ -228,6 +228,28 @@ def level(module):
     raise AssertionError(f"{module} is in no level: add it to LEVELS")
 
 
+RUN_HALF = {
+    "runs",
+    "report",
+    "figures",
+    "watch",
+    "cli",
+    "output_stream",
+}  # of ssl-eval: readers of run folders, torch-free
+
+
+def test_features_are_evaluated_without_run_folders():
+    graph = edges("ssl-eval")
+    upward = [
+        f"{name} imports {target}"
+        for name, targets in graph.items()
+        for target in sorted(targets)
+        if name.partition(".")[0] not in RUN_HALF and target.partition(".")[0] in RUN_HALF
+    ]
+    assert upward == []
+    assert {name.partition(".")[0] for name in graph} >= RUN_HALF
+
+
 def test_core_imports_lower_levels_only():
     upward = [
         f"{name} imports {target}"

@@ -14,7 +14,7 @@ from ssl_core import RunFolder
 from ssl_core.errors import CheckpointError, RunFolderError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
-from ssl_eval import Protocol, judge, linear_probe
+from ssl_eval import Protocol, evaluate_features, linear_probe
 
 QUICK = Protocol(few=[2], draws=2, map_samples=20)
 
@@ -78,7 +78,7 @@ def test_the_numbers_are_those_of_the_protocol_and_everything_else_is_left_alone
     (path,) = evaluate_checkpoint(run, QUICK, **options)
     document = json.loads(path.read_text())
     features = extract_features(run, **options).features["toy"]
-    expected = judge(features, QUICK)
+    expected = evaluate_features(features, QUICK)
     assert document["metrics"] == json.loads(json.dumps(expected["metrics"]))
     data = features.train, features.train_labels, features.test, features.test_labels
     assert document["metrics"]["linear"] == linear_probe(*data).accuracy

@@ -23,7 +23,7 @@ BATCHES = {
     "too few labels": (([VIEW], LABELS[:7], IDS), r"a int64 tensor \(7,\) as the labels of 8 images: expected"),
     "ids of numpy": (([VIEW], LABELS, IDS.numpy()), r"a int64 array \(8,\) as the ids of 8 images: expected"),
     "a class too many": (([VIEW], LABELS + 1, IDS), "labels from 1 to 4: expected 0 to 3, or -1 for none"),
-    "two views to judge": (([VIEW, VIEW], LABELS, IDS), "2 views of an image: expected one, as it is evaluated"),
+    "two views to evaluate": (([VIEW, VIEW], LABELS, IDS), "2 views of an image: expected one, as it is evaluated"),
 }
 
 

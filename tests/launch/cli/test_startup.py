@@ -83,7 +83,7 @@ def test_no_shipped_configuration_is_refused():
 
 def test_reading_runs_imports_no_torch():
     code = (
-        "import sys, ssl_eval.cli, ssl_eval.watch, ssl_eval.live_run, ssl_core.run.load_config, ssl_core.run.folder; "
+        "import sys, ssl_eval.cli, ssl_eval.watch, ssl_eval.runs.live_run, ssl_core.run.load_config, ssl_core.run.folder; "
         "import ssl_launch; "
         "from ssl_eval import RunRecord, find_runs; assert 'torch' not in sys.modules; "
         "import ssl_core, ssl_data\n"

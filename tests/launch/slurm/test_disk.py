@@ -13,7 +13,7 @@ from submitted import TOTAL, Submitted, assert_equal
 
 from small_disk import fill, make_room, mount, small_disk
 from ssl_core.checkpoint.store import archive_problem
-from ssl_eval.run_record import find_runs
+from ssl_eval.runs.run_record import find_runs
 from ssl_launch.cli.ls import listed
 
 ROOM = ["++log.every_steps=1000"]  # so that the checkpoint is what needs room in the middle of an epoch

@@ -9,90 +9,95 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_eval.accuracies import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
-    from ssl_eval.agreement import adjusted_rand_index, best_assignment, cluster_accuracy, normalized_mutual_information
-    from ssl_eval.calibration import Reliability, reliability
-    from ssl_eval.class_means import nearest_class_mean
-    from ssl_eval.clusters import Clusters, kmeans
-    from ssl_eval.confidence import PairedTest, bootstrap_interval, mean_interval, paired_test
-    from ssl_eval.confusion import confusion_matrix, contingency_table
-    from ssl_eval.embedding_map import principal_components, tsne
-    from ssl_eval.evaluation_record import EvaluationRecord
-    from ssl_eval.few_labels import FewShotResult, few_shot
+    from ssl_eval.evaluate import Features, evaluate_features, label_free
     from ssl_eval.figures.curves import learning_curves
     from ssl_eval.figures.style import NothingToDraw
-    from ssl_eval.hypersphere import alignment, uniformity
-    from ssl_eval.linear import LinearProbeResult, linear_probe
-    from ssl_eval.measurements import Features, judge, label_free
-    from ssl_eval.neighbours import knn
+    from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
+    from ssl_eval.metrics.calibration import Reliability, reliability
+    from ssl_eval.metrics.clustering import (
+        adjusted_rand_index,
+        best_assignment,
+        cluster_accuracy,
+        normalized_mutual_information,
+    )
+    from ssl_eval.metrics.confusion import confusion_matrix, contingency_table
+    from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
+    from ssl_eval.probes.knn import knn
+    from ssl_eval.probes.linear import LinearProbeResult, linear_probe
+    from ssl_eval.probes.low_shot import FewShotResult, few_shot
+    from ssl_eval.probes.nearest_class_mean import nearest_class_mean
+    from ssl_eval.probes.ridge import RidgeProbeResult, ridge_probe
+    from ssl_eval.probes.sgd import SGDProbeResult, sgd_probe
     from ssl_eval.protocol import Protocol
-    from ssl_eval.rank_correlation import kendall, spearman
-    from ssl_eval.ranking import RetrievalResult, retrieval
-    from ssl_eval.report import Report, write_report
-    from ssl_eval.ridge import RidgeProbeResult, ridge_probe
-    from ssl_eval.run_record import RunRecord, find_runs
-    from ssl_eval.sgd import SGDProbeResult, sgd_probe
-    from ssl_eval.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
-    from ssl_eval.table import Table
-    from ssl_eval.welch import WelchTest, welch_test
+    from ssl_eval.report.report import Report, write_report
+    from ssl_eval.report.table import Table
+    from ssl_eval.representation.alignment_uniformity import alignment, uniformity
+    from ssl_eval.representation.kmeans import Clusters, kmeans
+    from ssl_eval.representation.projection_2d import principal_components, tsne
+    from ssl_eval.representation.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
+    from ssl_eval.runs.evaluation_record import EvaluationRecord
+    from ssl_eval.runs.run_record import RunRecord, find_runs
+    from ssl_eval.statistics.intervals import PairedTest, bootstrap_interval, mean_interval, paired_test
+    from ssl_eval.statistics.rank_correlation import kendall, spearman
+    from ssl_eval.statistics.significance import WelchTest, welch_test
 
 _HOME = {
-    "AccuracyCounter": "accuracies",
-    "Clusters": "clusters",
-    "EvaluationRecord": "evaluation_record",
-    "Features": "measurements",
-    "FewShotResult": "few_labels",
-    "LinearProbeResult": "linear",
+    "AccuracyCounter": "metrics.accuracy",
+    "Clusters": "representation.kmeans",
+    "EvaluationRecord": "runs.evaluation_record",
+    "Features": "evaluate",
+    "FewShotResult": "probes.low_shot",
+    "LinearProbeResult": "probes.linear",
     "NothingToDraw": "figures.style",
-    "PairedTest": "confidence",
+    "PairedTest": "statistics.intervals",
     "Protocol": "protocol",
-    "Reliability": "calibration",
-    "Report": "report",
-    "RetrievalResult": "ranking",
-    "RidgeProbeResult": "ridge",
-    "RunRecord": "run_record",
-    "SGDProbeResult": "sgd",
-    "Table": "table",
-    "WelchTest": "welch",
-    "accuracy": "accuracies",
-    "adjusted_rand_index": "agreement",
-    "alignment": "hypersphere",
-    "alpha_req": "spectrum",
-    "balanced_accuracy": "accuracies",
-    "best_assignment": "agreement",
-    "bootstrap_interval": "confidence",
-    "cluster_accuracy": "agreement",
-    "confusion_matrix": "confusion",
-    "contingency_table": "confusion",
-    "eigenvalues": "spectrum",
-    "few_shot": "few_labels",
-    "find_runs": "run_record",
-    "judge": "measurements",
-    "kendall": "rank_correlation",
-    "kmeans": "clusters",
-    "knn": "neighbours",
-    "label_free": "measurements",
+    "Reliability": "metrics.calibration",
+    "Report": "report.report",
+    "RetrievalResult": "metrics.retrieval",
+    "RidgeProbeResult": "probes.ridge",
+    "RunRecord": "runs.run_record",
+    "SGDProbeResult": "probes.sgd",
+    "Table": "report.table",
+    "WelchTest": "statistics.significance",
+    "accuracy": "metrics.accuracy",
+    "adjusted_rand_index": "metrics.clustering",
+    "alignment": "representation.alignment_uniformity",
+    "alpha_req": "representation.spectrum",
+    "balanced_accuracy": "metrics.accuracy",
+    "best_assignment": "metrics.clustering",
+    "bootstrap_interval": "statistics.intervals",
+    "cluster_accuracy": "metrics.clustering",
+    "confusion_matrix": "metrics.confusion",
+    "contingency_table": "metrics.confusion",
+    "eigenvalues": "representation.spectrum",
+    "few_shot": "probes.low_shot",
+    "find_runs": "runs.run_record",
+    "evaluate_features": "evaluate",
+    "kendall": "statistics.rank_correlation",
+    "kmeans": "representation.kmeans",
+    "knn": "probes.knn",
+    "label_free": "evaluate",
     "learning_curves": "figures.curves",
-    "lidar": "spectrum",
-    "linear_probe": "linear",
-    "mean_interval": "confidence",
-    "nearest_class_mean": "class_means",
-    "nesum": "spectrum",
-    "normalized_mutual_information": "agreement",
-    "paired_test": "confidence",
-    "per_class_accuracy": "accuracies",
-    "principal_components": "embedding_map",
-    "rankme": "spectrum",
-    "reliability": "calibration",
-    "retrieval": "ranking",
-    "ridge_probe": "ridge",
-    "sgd_probe": "sgd",
-    "spearman": "rank_correlation",
-    "stable_rank": "spectrum",
-    "tsne": "embedding_map",
-    "uniformity": "hypersphere",
-    "welch_test": "welch",
-    "write_report": "report",
+    "lidar": "representation.spectrum",
+    "linear_probe": "probes.linear",
+    "mean_interval": "statistics.intervals",
+    "nearest_class_mean": "probes.nearest_class_mean",
+    "nesum": "representation.spectrum",
+    "normalized_mutual_information": "metrics.clustering",
+    "paired_test": "statistics.intervals",
+    "per_class_accuracy": "metrics.accuracy",
+    "principal_components": "representation.projection_2d",
+    "rankme": "representation.spectrum",
+    "reliability": "metrics.calibration",
+    "retrieval": "metrics.retrieval",
+    "ridge_probe": "probes.ridge",
+    "sgd_probe": "probes.sgd",
+    "spearman": "statistics.rank_correlation",
+    "stable_rank": "representation.spectrum",
+    "tsne": "representation.projection_2d",
+    "uniformity": "representation.alignment_uniformity",
+    "welch_test": "statistics.significance",
+    "write_report": "report.report",
 }
 
 __all__ = [
@@ -124,9 +129,9 @@ __all__ = [
     "confusion_matrix",
     "contingency_table",
     "eigenvalues",
+    "evaluate_features",
     "few_shot",
     "find_runs",
-    "judge",
     "kendall",
     "kmeans",
     "knn",

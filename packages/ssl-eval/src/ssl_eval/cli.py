@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ssl-eval") -> int:
 
 
 def _report(folders: Sequence[str], out: str | None) -> int:
-    from ssl_eval.report import write_report  # it needs torch, which takes seconds
+    from ssl_eval.report.report import write_report  # it needs torch, which takes seconds
 
     report = write_report(folders, out)
     print("\n\n\n".join(table.to_text() for table in report.tables), end="\n\n")

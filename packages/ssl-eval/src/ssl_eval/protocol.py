@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Protocol:
-    """The metrics that :func:`ssl_eval.judge` computes; ``False``, 0 or an empty list omits one."""
+    """The metrics that :func:`ssl_eval.evaluate_features` computes; ``False``, 0 or an empty list omits one."""
 
     name: str = "standard"  # of eval/<name>.json
     knn: list[int] = field(default_factory=lambda: [20, 200])  # neighbours; where there are fewer images, all

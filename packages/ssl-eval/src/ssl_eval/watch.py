@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ssl_eval.live_run import LiveRun
-from ssl_eval.run_record import find_runs, find_runs_among
-from ssl_eval.wandb_runs import as_folders, fetch_again
+from ssl_eval.runs.live_run import LiveRun
+from ssl_eval.runs.run_record import find_runs, find_runs_among
+from ssl_eval.runs.wandb_import import as_folders, fetch_again
 
 ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished", "baseline")  # from what is looked for first
 COLOURS = {

@@ -18,7 +18,7 @@ from ssl_core.config.checks import (
 )
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_eval.metric_names import LABEL_FREE
+from ssl_eval.metrics.registry import LABEL_FREE
 
 # The optimizers that optim.optimizer can name: LAMB, LARS and Muon are ours, the others torch.optim's
 OPTIMIZERS = (

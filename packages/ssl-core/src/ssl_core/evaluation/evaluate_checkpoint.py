@@ -21,7 +21,7 @@ from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.lock import lock_file
-from ssl_eval import Protocol, judge
+from ssl_eval import Protocol, evaluate_features
 
 
 def evaluate_checkpoint(
@@ -55,7 +55,7 @@ def evaluate_checkpoint(
         As :func:`ssl_core.evaluation.feature_cache.extract_features` and
         :func:`ssl_core.evaluation.fine_tuning.fine_tune`. Nothing is written then.
     ValueError
-        As :func:`ssl_eval.judge`.
+        As :func:`ssl_eval.evaluate_features`.
     """
     began = time.perf_counter()
     check_groups({"eval": protocol})
@@ -69,7 +69,7 @@ def evaluate_checkpoint(
         tuned = fine_tune(run, config, source, extraction.facts["sha256"], fine_tuning, device)
     written = []
     for name, features in extraction.features.items():
-        result = judge(features, protocol)
+        result = evaluate_features(features, protocol)
         hits = result.pop("hits", None)
         if fine_tuning is not None:
             result["settings"]["finetune"] = asdict(fine_tuning)

@@ -27,7 +27,7 @@ from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
 from ssl_core.training.trained_run import load_weights
 from ssl_eval import Features
-from ssl_eval.checks import check_features
+from ssl_eval.validation import check_features
 
 PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and features depend on
 

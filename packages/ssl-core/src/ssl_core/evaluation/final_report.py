@@ -16,7 +16,7 @@ from torch import Tensor
 from ssl_core.evaluation.features import collect_features
 from ssl_core.run.atomic_file import write_atomically
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
-from ssl_eval.table import NOTHING
+from ssl_eval.report.table import NOTHING
 
 _message = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.evaluation.features import collect_features, collect_view_features, full_size_views
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_eval import AccuracyCounter, knn, label_free
-from ssl_eval.metric_names import OF_VIEWS
+from ssl_eval.metrics.registry import OF_VIEWS
 from ssl_losses.precision import widened
 
 VIEW_SAMPLES = 1000  # training images whose views are compared, as many as LiDAR's paper takes
@@ -57,7 +57,7 @@ class OnlineMetrics:
     collapse : CollapseDetector
         Gets the representations, too.
     label_free : sequence of str
-        Measures of the first representation of all images (:data:`ssl_eval.metric_names.LABEL_FREE`), labelled or not.
+        Measures of the first representation of all images (:data:`ssl_eval.metrics.registry.LABEL_FREE`), labelled or not.
     """
 
     def __init__(

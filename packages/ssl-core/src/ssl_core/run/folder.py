@@ -18,7 +18,7 @@ import yaml
 from ssl_core.config import Config
 from ssl_core.errors import RunFolderError
 from ssl_core.run.atomic_file import temporary_path, write_atomically
-from ssl_eval.run_summary import TYPES, parse_object, wrong_types
+from ssl_eval.runs.run_summary import TYPES, parse_object, wrong_types
 
 
 class RunFolder:

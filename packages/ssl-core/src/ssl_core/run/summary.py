@@ -13,7 +13,7 @@ from ssl_core.run.folder import RunFolder
 from ssl_core.run.git import record_code
 from ssl_core.run.progress import Progress
 from ssl_core.run.source_location import RECORDED, has_other_code
-from ssl_eval.run_record import ENDED_WELL
+from ssl_eval.runs.run_record import ENDED_WELL
 
 _message = logging.getLogger(__name__)
 _FINISHED = "the run has finished, and its weights and numbers are those of the earlier code"

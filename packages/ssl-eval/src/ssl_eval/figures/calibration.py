@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ssl_eval.calibration import Reliability
 from ssl_eval.figures.style import COLORS, COLUMN_INCHES, DASHES, legend_above, look
+from ssl_eval.metrics.calibration import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

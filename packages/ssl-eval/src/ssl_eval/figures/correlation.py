@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ssl_eval.figures.style import COLORS, COLUMN_INCHES
-from ssl_eval.rank_correlation import kendall, spearman
+from ssl_eval.statistics.rank_correlation import kendall, spearman
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

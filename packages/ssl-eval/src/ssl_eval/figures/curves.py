@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssl_eval.figures.style import COLUMN_INCHES, GREY, STYLE, SUFFIXES, NothingToDraw, legend_above, look, paper, save
-from ssl_eval.metric_names import in_order, is_accuracy, readable
-from ssl_eval.run_record import RunRecord
+from ssl_eval.metrics.registry import in_order, is_accuracy, readable
+from ssl_eval.runs.run_record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,12 +13,12 @@ from typing import Any
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import is_worked_in
-from ssl_eval.live_run import LiveRun
-from ssl_eval.metric_cell import metric_cell
-from ssl_eval.metric_names import in_order, is_accuracy
-from ssl_eval.run_record import find_runs_among
-from ssl_eval.run_summary import is_number, parse_object
-from ssl_eval.table import Table
+from ssl_eval.metrics.registry import in_order, is_accuracy
+from ssl_eval.report.metric_cell import metric_cell
+from ssl_eval.report.table import Table
+from ssl_eval.runs.live_run import LiveRun
+from ssl_eval.runs.run_record import find_runs_among
+from ssl_eval.runs.run_summary import is_number, parse_object
 from ssl_eval.watch import duration
 from ssl_launch.commands.run_path import OUTPUTS
 

@@ -12,7 +12,7 @@ from ssl_core.run.environment import MAX_PER_PROCESSOR, environment_diff_of_run,
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.source_location import changed_code, class_of_run
-from ssl_eval.run_record import ENDED_WELL
+from ssl_eval.runs.run_record import ENDED_WELL
 
 
 def resume(path: Any, from_scratch: bool = False, method: str | None = None, data: str | None = None) -> None:

@@ -156,7 +156,7 @@ def _whole(composed: DictConfig) -> dict[str, Any]:
 def _table(document: dict[str, Any]) -> Any:
     """Return a file of ``eval/`` as a table: fractions in percent, other numbers with four digits."""
     from ssl_eval import Table
-    from ssl_eval.metric_cell import metric_cell
+    from ssl_eval.report.metric_cell import metric_cell
 
     rows = [
         [name.replace("_", " "), value if isinstance(value, dict | None) else metric_cell(name, [value])]

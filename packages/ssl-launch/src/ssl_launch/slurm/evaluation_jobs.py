@@ -102,7 +102,7 @@ def evaluate_run(
 
 def report(folder: str) -> None:
     """Write the report on a folder of runs, as ``ssl-eval report FOLDER`` does."""
-    from ssl_eval.report import write_report
+    from ssl_eval.report.report import write_report
 
     for path in write_report([folder]).files:
         print(path, flush=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from ssl_core.run.signals import STOP_SIGNALS
 from ssl_core.run.source_location import changed_code
-from ssl_eval.metric_cell import metric_cell
-from ssl_eval.table import Table
+from ssl_eval.report.metric_cell import metric_cell
+from ssl_eval.report.table import Table
 from ssl_launch.sweep.sweep_run import SweepRun
 
 POLL_SECONDS = 0.1  # between two checks for processes that have ended

@@ -14,7 +14,7 @@ from omegaconf import open_dict
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError, DiskError, Preempted, RunFolderError
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
-from ssl_eval.metric_names import in_order, is_accuracy
+from ssl_eval.metrics.registry import in_order, is_accuracy
 
 _message = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from typing import Any
 from ssl_core.loggers.wandb.run_id import wandb_run_id
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.signals import ignore_signals
-from ssl_eval.run_record import ENDED_WELL
+from ssl_eval.runs.run_record import ENDED_WELL
 
 ANSWER_SECONDS = 60.0  # limit for the answers of the server to a live run
 POLL_SECONDS = 0.5  # between two reads of metrics.jsonl

@@ -1,0 +1,290 @@
+"""Evaluation of frozen features by a protocol: the contents of ``eval/<name>.json``."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_eval.metrics.accuracy import accuracy, balanced_accuracy, per_class_accuracy
+from ssl_eval.metrics.calibration import reliability
+from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
+from ssl_eval.metrics.confusion import confusion_matrix
+from ssl_eval.metrics.registry import (
+    CLUSTER_ACCURACY,
+    CLUSTER_ARI,
+    CLUSTER_NMI,
+    ECE,
+    LABEL_FREE,
+    MEAN_AVERAGE_PRECISION,
+)
+from ssl_eval.metrics.retrieval import retrieval
+from ssl_eval.probes.knn import knn
+from ssl_eval.probes.linear import linear_probe
+from ssl_eval.probes.low_shot import few_shot
+from ssl_eval.probes.nearest_class_mean import nearest_class_mean
+from ssl_eval.probes.ridge import ridge_probe
+from ssl_eval.probes.sgd import sgd_probe
+from ssl_eval.protocol import Protocol
+from ssl_eval.representation.alignment_uniformity import alignment, uniformity
+from ssl_eval.representation.kmeans import kmeans
+from ssl_eval.representation.projection_2d import principal_components, tsne
+from ssl_eval.representation.spectrum import SPECTRAL, eigenvalues, lidar
+from ssl_eval.statistics.intervals import bootstrap_interval
+from ssl_eval.validation import check_features, check_labels, check_pair
+
+SPECTRUM = 2048  # eigenvalues that are kept
+
+
+@dataclass
+class Features:
+    """Frozen features of one encoder.
+
+    Attributes
+    ----------
+    train, test : Tensor
+        ``(N, D)`` and ``(M, D)``.
+    train_labels, test_labels : Tensor
+        ``(N,)`` and ``(M,)`` integer in ``0..K-1``, or -1 for a sample without a label.
+    class_names : sequence of str
+        K words; numbers where there are none.
+    views : Tensor, optional
+        ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    class_names: Sequence[str] = ()
+    views: Tensor | None = None
+
+
+@torch.no_grad()
+def evaluate_features(features: Features, protocol: Protocol) -> dict[str, Any]:
+    """Evaluate features by a protocol. Return values for JSON; only ``hits`` is a tensor.
+
+    Parameters
+    ----------
+    features : Features
+        Of the encoder to evaluate.
+    protocol : Protocol
+        What to take.
+
+    Returns
+    -------
+    dict
+        ``settings``: the protocol. ``metrics``: name -> fraction in 0..1, label-free number, or mean, std, n and interval of
+        repeated draws. Where the linear probe is asked for: ``interval`` (95 % bootstrap over test images), ``per_class``,
+        ``confusion``, ``reliability`` and ``hits`` ``(M,) bool``. ``spectrum``: eigenvalues of the training features'
+        covariance. ``map``: coordinates of a sample of the test images. ``omitted``, only where something cannot be computed of
+        these data (no labels, too few samples of a class, a class without training samples): name -> reason.
+
+    Raises
+    ------
+    ValueError
+        If features hold NaN, or shapes or types disagree.
+    """
+    check_pair(features.train, features.test)
+    labelled = _labelled(features)
+    result: dict[str, Any] = {"settings": asdict(protocol), "metrics": {}}
+    omitted: dict[str, str] = {}
+    for name, compute in _parts(labelled, protocol):
+        part = next(
+            (part for part in ("train", "test") if _needs(name, part) and not len(getattr(labelled, part))), None
+        )
+        try:
+            if part is not None:
+                raise ValueError(f"no {'training' if part == 'train' else part} image has a label")
+            found = compute()
+        except ValueError as error:
+            omitted[name] = " ".join(str(error).split())
+            continue
+        result["metrics"] |= found.pop("metrics", {})
+        result |= found
+    if protocol.label_free:
+        result["metrics"] |= label_free(features.train, features.views, protocol.uniformity_samples, protocol.seed)
+        result["spectrum"] = eigenvalues(features.train)[:SPECTRUM].tolist()
+    return result | ({"omitted": omitted} if omitted else {})
+
+
+def label_free(
+    features: Tensor,
+    views: Tensor | None = None,
+    uniformity_samples: int = 5000,
+    seed: int = 0,
+    measures: Sequence[str] = LABEL_FREE,
+) -> dict[str, float]:
+    """Return the label-free measures by name; those of views only if there are views.
+
+    Parameters
+    ----------
+    features : Tensor
+        ``(N, D)``.
+    views : Tensor, optional
+        ``(n, q, D)``: for LiDAR and the alignment.
+    uniformity_samples : int
+        Features whose pairs are compared.
+    seed : int
+        Of their choice.
+    measures : sequence of str
+        Of :data:`ssl_eval.metrics.registry.LABEL_FREE`; those of views are taken where there are views.
+
+    Returns
+    -------
+    dict
+        A measure that has no value (a power law needs two eigenvalues) is left out.
+
+    Raises
+    ------
+    ValueError
+        If features hold NaN.
+    """
+    check_features("features", features)
+    values: dict[str, float] = {}
+    for name in measures:
+        try:
+            if name in SPECTRAL:
+                values[name] = SPECTRAL[name](features)
+        except ValueError:
+            if not bool(torch.isfinite(features).all()):
+                raise
+    if "uniformity" in measures and len(features) > 1:
+        values["uniformity"] = uniformity(_sample(features, uniformity_samples, seed))
+    if "lidar" in measures and views is not None:
+        values["lidar"] = lidar(views)
+    if "alignment" in measures and views is not None:
+        values["alignment"] = alignment(views[:, 0], views[:, 1])
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _labelled(features: Features) -> Features:
+    """Return the samples that have a label."""
+    train, test = features.train_labels, features.test_labels
+    for name, labels, rows in (("train_labels", train, features.train), ("test_labels", test, features.test)):
+        if isinstance(labels, Tensor):
+            labels = labels.where(labels != -1, torch.zeros_like(labels))
+        check_labels(name, labels, len(rows))
+    return replace(
+        features,
+        train=features.train[train >= 0],
+        train_labels=train[train >= 0],
+        test=features.test[test >= 0],
+        test_labels=test[test >= 0],
+    )
+
+
+def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Give the parts of a protocol that need labels: a name, and a function that returns entries of the result."""
+    data = features.train, features.train_labels, features.test, features.test_labels
+    classes = torch.cat([features.train_labels.cpu(), features.test_labels.cpu()]).unique()
+    num_classes = max(len(features.class_names), int(classes.max()) + 1 if len(classes) else 0)
+
+    def top1(scores: Tensor) -> float:
+        return accuracy(scores, features.test_labels, topk=(1,))[0]
+
+    def nearest(k: int) -> dict[str, Any]:
+        scores = knn(*data[:3], k=k, temperature=protocol.temperature, num_classes=num_classes)
+        return {"metrics": {f"knn_{k}": top1(scores)}}
+
+    def few(name: str, labels: float) -> dict[str, Any]:
+        found = few_shot(*data, labels_per_class=labels, draws=protocol.draws, seed=protocol.seed)
+        spread = {"mean": found.mean, "std": found.std, "n": protocol.draws, "interval": list(found.interval)}
+        return {"metrics": {name: spread if protocol.draws > 1 else found.mean}}
+
+    for k in sorted({min(k, len(features.train) or k) for k in protocol.knn}):
+        yield f"knn_{k}", partial(nearest, k)
+    if protocol.linear:
+        yield "linear", partial(_linear, features, protocol)
+    if protocol.sgd:
+        yield "linear_sgd", lambda: {"metrics": {"linear_sgd": sgd_probe(*data, seed=protocol.seed).accuracy}}
+    if protocol.ridge:
+        yield "ridge", lambda: {"metrics": {"ridge": ridge_probe(*data).accuracy}}
+    if protocol.class_means:
+        yield "class_means", lambda: {"metrics": {"class_means": top1(nearest_class_mean(*data[:3]))}}
+    for labels in protocol.few:
+        name = f"linear_{100 * labels:g}_percent" if labels < 1 else f"linear_{labels:g}_labels"
+        yield name, partial(few, name, labels)
+    if protocol.retrieval:
+        yield "retrieval", partial(_retrieval, features, protocol)
+    if protocol.clustering:
+        yield "clustering", partial(_clustering, features, len(classes), protocol.seed)
+    if protocol.map_samples:
+        yield "map", lambda: {"map": _map(features, protocol)}
+
+
+def _needs(name: str, part: str) -> bool:
+    """Return whether a part of a protocol needs labels of the training or of the test images."""
+    return part == "test" or name not in ("retrieval", "clustering", "map")
+
+
+def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
+    """Return the results of the linear probe: accuracies, their interval, per class, confusion, calibration and hits."""
+    labels = features.test_labels
+    scores = linear_probe(features.train, features.train_labels, features.test, labels, seed=protocol.seed).scores
+    names = list(features.class_names) or [str(number) for number in range(scores.shape[1])]
+    diagram = reliability(scores.softmax(1), labels)
+    hits = scores.argmax(1) == labels.to(scores.device)
+    metrics = {"linear": accuracy(scores, labels, topk=(1,))[0]}
+    if scores.shape[1] > 5:
+        metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
+    metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
+    metrics[ECE] = diagram.expected_error
+    return {
+        "metrics": metrics,
+        "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
+        "per_class": {"names": names[: scores.shape[1]], "accuracy": _plain(per_class_accuracy(scores, labels))},
+        "confusion": confusion_matrix(scores, labels).tolist(),
+        "reliability": {
+            "confidence": _plain(diagram.confidence),
+            "accuracy": _plain(diagram.accuracy),
+            "count": diagram.count.tolist(),
+        },
+        "hits": hits,
+    }
+
+
+def _retrieval(features: Features, protocol: Protocol) -> dict[str, Any]:
+    found = retrieval(features.test, features.test_labels, ks=protocol.retrieval)
+    metrics = {f"recall_{k}": share for k, share in found.recall.items()}
+    return {"metrics": metrics | {MEAN_AVERAGE_PRECISION: found.mean_average_precision}}
+
+
+def _clustering(features: Features, num_classes: int, seed: int) -> dict[str, Any]:
+    clusters = kmeans(features.test, num_classes, seed=seed).assignments
+    metrics = {
+        CLUSTER_NMI: normalized_mutual_information(clusters, features.test_labels),
+        CLUSTER_ARI: adjusted_rand_index(clusters, features.test_labels),
+        CLUSTER_ACCURACY: cluster_accuracy(clusters, features.test_labels),
+    }
+    return {"metrics": metrics}
+
+
+def _map(features: Features, protocol: Protocol) -> Mapping[str, Any]:
+    """Return the coordinates of a sample of the test images, to four digits."""
+    chosen = _chosen(len(features.test), protocol.map_samples, protocol.seed)
+    points = features.test[chosen.to(features.test.device)]
+    maps = {}
+    if min(points.shape) > 1:
+        maps["pca"] = principal_components(points)
+    if len(points) > 15 and points.shape[1] > 1:
+        maps["tsne"] = tsne(points, perplexity=min(30.0, len(points) / 4))
+    rounded = {name: [[float(f"{x:.4g}") for x in row] for row in each.tolist()] for name, each in maps.items()}
+    return rounded | {"labels": features.test_labels[chosen].tolist()}
+
+
+def _sample(features: Tensor, limit: int, seed: int) -> Tensor:
+    return features[_chosen(len(features), limit, seed).to(features.device)]
+
+
+def _chosen(samples: int, limit: int, seed: int) -> Tensor:
+    if samples <= limit:
+        return torch.arange(samples)
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
+
+
+def _plain(values: Tensor) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]

@@ -1,0 +1,88 @@
+"""Calibration of a classifier: reliability diagram, expected and maximum calibration error."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssl_eval.metrics.accuracy import are_probabilities, hit_shares
+
+
+@dataclass
+class Reliability:
+    """A reliability diagram: samples by the confidence of their prediction, in bins of equal width.
+
+    Attributes
+    ----------
+    confidence, accuracy : Tensor
+        ``(bins,) float64``: means over the samples of a bin, NaN for an empty bin.
+    count : Tensor
+        ``(bins,) int64``: samples in each.
+    """
+
+    confidence: Tensor
+    accuracy: Tensor
+    count: Tensor
+
+    @property
+    def expected_error(self) -> float:
+        """The expected calibration error: the gap of each bin, weighted by its samples; in 0..1."""
+        share = self.count / self.count.sum()
+        return float(((self.confidence - self.accuracy).abs() * share)[self.count > 0].sum())
+
+    @property
+    def largest_error(self) -> float:
+        """The maximum calibration error: the gap of the worst bin; in 0..1."""
+        return float((self.confidence - self.accuracy).abs()[self.count > 0].max())
+
+
+@torch.no_grad()
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
+    """Return the reliability diagram of predictions: accuracy by confidence, in bins of equal width.
+
+    Parameters
+    ----------
+    probabilities : Tensor
+        ``(M, K)``, rows that sum to one: ``knn`` gives them, ``logits.softmax(1)`` makes them. Where t classes share the
+        highest one, a label among them counts as 1 / t of a hit.
+    labels : Tensor
+        ``(M,)`` integer in ``0..K-1``.
+    bins : int
+        Of equal width over 0..1; bin b holds confidences in ``(b / bins, (b + 1) / bins]``.
+
+    Returns
+    -------
+    Reliability
+        With ``.expected_error`` (ECE) and ``.largest_error`` (MCE).
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, rows are not probabilities, shapes disagree, or ``bins`` is below 1.
+
+    References
+    ----------
+    Guo, Pleiss, Sun & Weinberger: On Calibration of Modern Neural Networks, ICML 2017, https://arxiv.org/abs/1706.04599.
+
+    Examples
+    --------
+    >>> probabilities = torch.tensor([[0.75, 0.25], [0.75, 0.25]])
+    >>> reliability(probabilities, torch.tensor([0, 1]), bins=2).expected_error
+    0.25
+    """
+    (right,) = hit_shares(probabilities, labels, (1,))
+    if len(probabilities) == 0:
+        raise ValueError("reliability needs at least one sample, got none")
+    if bins < 1:
+        raise ValueError(f"bins={bins}: expected 1 or more")
+    if not bool(are_probabilities(probabilities).all()):
+        sums = probabilities.double().sum(1)
+        raise ValueError(
+            "probabilities must be 0 or more and sum to one in each row, got sums from "
+            f"{float(sums.min()):.3g} to {float(sums.max()):.3g}; for logits pass logits.softmax(1)"
+        )
+    confidence = probabilities.double().amax(1)
+    place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    count = torch.bincount(place, minlength=bins)
+    confidences, rights = (torch.bincount(place, weights=each, minlength=bins) for each in (confidence, right))
+    return Reliability(confidences / count, rights / count, count)

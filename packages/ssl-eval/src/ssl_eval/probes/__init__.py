@@ -1,0 +1,1 @@
+"""Probes: classifiers and regressions on frozen features."""

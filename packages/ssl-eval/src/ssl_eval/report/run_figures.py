@@ -1,0 +1,161 @@
+"""The figures of a report, each with its caption."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ssl_eval.figures.correlation import correlation_figure
+from ssl_eval.figures.curves import MOST_NAMED, epoch_figure, time_figure
+from ssl_eval.figures.sweep import sweep_figure
+from ssl_eval.metrics.registry import is_label_free
+from ssl_eval.report.checkpoint_curves import checkpoint_curves
+from ssl_eval.report.drawing import Drawing, counted, slug
+from ssl_eval.report.evaluation_tables import OfflineProtocol
+from ssl_eval.report.metric_selection import ONLINE, Measures, measures_of, offline
+from ssl_eval.report.protocol_figures import protocol_figures
+from ssl_eval.runs.run_record import RunRecord
+from ssl_eval.runs.seed_groups import FIRST_KEYS, RunGroup, short_names
+
+MOST_PANELS = 4
+LEAST_SETTINGS = 5  # of a correlation: four orders can agree by chance too easily (p = 1/12)
+LEAST_VALUES = 3  # of a swept parameter
+
+
+def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> list[Drawing]:
+    """Return every figure for which these runs have data, learning curves first."""
+    labels = group_labels(groups)
+    trained = [group for group in groups if not group.is_baseline]
+    curves = {counted(label, len(g.records)): g.records for label, g in zip(labels, groups) if not g.is_baseline}
+    found = [
+        Drawing("learning_curves", f"Learning curves.{_band(trained)} {ONLINE}", lambda: epoch_figure(curves)),
+        Drawing(
+            "accuracy_against_time",
+            "Accuracy against minutes of training and evaluation: of the run's wall time the share of the steps done, as if "
+            f"each took alike.{_band(trained)} "
+            f"{ONLINE}",
+            lambda: time_figure(curves),
+        ),
+    ]
+    if not any(_minutes_known(group.records) for group in trained):
+        del found[1]
+    if not trained:
+        found.clear()
+    measures = measures_of(groups, protocols)
+    if trained:
+        found += _sweeps(trained, measures)
+    found += _correlation(groups, measures)
+    for protocol in protocols:
+        suffix = f"_{slug(protocol.name)}" if len(protocols) > 1 else ""
+        curve = checkpoint_curves(dict(zip(labels, groups)), protocol, suffix)
+        found += [curve] if curve is not None else []
+        named = {label: evaluations for label, group in zip(labels, groups) if (evaluations := protocol.of(group))}
+        found += protocol_figures(named, offline(protocol), suffix)
+    return _unique(found)
+
+
+def group_labels(groups: Sequence[RunGroup]) -> list[str]:
+    """Return a label of each group: the values that differ, and its name where these are empty or ambiguous."""
+    short = short_names(list(groups[0].settings))
+    labels = []
+    for group in groups:
+        parts = [_setting(group, key, short) for key in group.settings] or [group.label]
+        if not group.finished:
+            parts += [group.label] * bool(group.settings)
+            parts[-1] += f" ({group.records[0].status})"
+        labels.append(", ".join(parts))
+    return [
+        label if labels.count(label) == 1 else f"{label}, {group.label} #{number}"
+        for number, (label, group) in enumerate(zip(labels, groups), start=1)
+    ]
+
+
+def _setting(group: RunGroup, key: str, short: dict[str, str]) -> str:
+    value = group.settings[key]
+    return value if key in FIRST_KEYS else f"{short[key]} {value}"
+
+
+def _minutes_known(records: Sequence[RunRecord]) -> bool:
+    return any(record.summary.get("wall_seconds") and record.summary.get("step") for record in records)
+
+
+def _band(groups: Sequence[RunGroup]) -> str:
+    text = ""
+    if any(len(group.records) > 1 for group in groups):
+        text += " Mean and sample deviation of the runs that differ in the seed alone."
+    if len(groups) > MOST_NAMED:
+        text += f" The {MOST_NAMED} best of {len(groups)} are named."
+    return text
+
+
+def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]:
+    """Yield accuracy against each parameter that takes three values or more."""
+    accuracies = measures.accuracies[:MOST_PANELS]
+    short = short_names(list(groups[0].settings))
+    for key in groups[0].settings:
+        values = [group.number(key) for group in groups]
+        if any(value is None for value in values) or not accuracies:
+            continue
+        finished = {value for value, group in zip(values, groups) if group.finished and value is not None}
+        if len(finished) < LEAST_VALUES:
+            continue
+        others = [name for name in groups[0].settings if name != key]
+        panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+        for accuracy in accuracies:
+            lines: dict[str, list[tuple[float, float, float]]] = {}
+            for value, group in zip(values, groups):
+                numbers = 100 * torch.tensor(measures.values(group, accuracy), dtype=torch.float64)
+                if not group.finished or len(numbers) == 0 or value is None:
+                    continue
+                label = ", ".join(_setting(group, name, short) for name in others)
+                spread = float(numbers.std()) if len(numbers) > 1 else 0.0
+                lines.setdefault(label, []).append((value, float(numbers.mean()), spread))
+            if lines:
+                panels[measures.readable(accuracy)] = lines
+        unfinished = [value for value, group in zip(values, groups) if not group.finished and value is not None]
+        runs = sum(len(group.records) for group in groups if group.finished)
+        caption = f"Accuracy against {short[key]}: mean and sample deviation; {runs} finished runs"
+        caption += f", {len(unfinished)} that have not finished (crosses). " if unfinished else ". "
+        if panels:
+            yield Drawing(
+                f"accuracy_against_{slug(short[key])}",
+                caption + measures.caption,
+                lambda n=short[key], p=panels, u=unfinished: sweep_figure(n, p, u),  # type: ignore[misc]
+            )
+
+
+def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]:
+    """Yield label-free measures against the accuracy, if there are enough settings."""
+    accuracy = measures.main_accuracy
+    if accuracy is None:
+        return
+    panels: dict[str, tuple[Tensor, Tensor]] = {}
+    for name in filter(is_label_free, measures.names):
+        pairs = []
+        for group in groups:
+            both = [measures.values(group, each) for each in (name, accuracy)]
+            if group.finished and all(both):
+                pairs.append([sum(values) / len(values) for values in both])
+        points = torch.tensor(pairs, dtype=torch.float64).view(-1, 2)
+        # Equal means of several runs differ in the last digit: that is no order.
+        points = points[torch.isfinite(points).all(1)].round(decimals=9)
+        if len(points) >= LEAST_SETTINGS and len(points[:, 0].unique()) > 1 and len(points[:, 1].unique()) > 1:
+            panels[measures.readable(name)] = (points[:, 0], points[:, 1])
+    if panels:
+        caption = (
+            "Measures without labels against accuracy, a point for each setting (the mean of its runs); Spearman's ρ and "
+            f"Kendall's τ over n settings. {measures.caption}"
+        )
+        yield Drawing(
+            "label_free_correlation", caption, lambda: correlation_figure(panels, measures.readable(accuracy))
+        )
+
+
+def _unique(found: Sequence[Drawing]) -> list[Drawing]:
+    """Number equal names."""
+    seen: dict[str, int] = {}
+    for drawing in found:
+        seen[drawing.name] = seen.get(drawing.name, 0) + 1
+        if seen[drawing.name] > 1:
+            drawing.name += f"_{seen[drawing.name]}"
+    return list(found)

@@ -1,0 +1,1 @@
+"""Measures of features that need no labels, clusters and 2-D projections."""

@@ -1,0 +1,1 @@
+"""Readers of run folders. No torch is imported here."""

@@ -1,0 +1,159 @@
+"""Reader of a run in progress: reads only new parts of its files, and accepts damaged ones."""
+
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from ssl_eval.metrics.registry import in_order, is_accuracy
+from ssl_eval.runs.run_summary import is_count, is_number, parse_line, parse_object, wrong_types
+
+STALE_MINUTES = 10  # after which a run with status running that writes nothing is reported
+SHOWN_LOSSES = 200
+
+
+class LiveRun:
+    """The present state of a run folder.
+
+    Lines are written while they are read, so that one may be torn; the last one may still grow; a resumed run cuts its file. A
+    file that is damaged, or gone, changes nothing: what was known stays. Values of a wrong type are left out.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+
+    Attributes
+    ----------
+    path : Path
+    values : dict
+        The last value of each name.
+    step, epoch : int
+        Of the last line; epochs are counted when they are over.
+    losses : deque of float
+        The last ones.
+    summary : dict
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.summary: dict[str, Any] = {}
+        self._config: dict[str, Any] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.values: dict[str, float] = {}
+        self.step = self.epoch = 0
+        self.losses: deque[float] = deque(maxlen=SHOWN_LOSSES)
+        self._steps_per_epoch: float | None = None
+        self._offset = 0  # where the last whole line begins: it may have grown since
+
+    def update(self) -> None:
+        """Read what is new."""
+        self.summary = _object(self.path / "summary.json") or self.summary
+        try:
+            with open(self.path / "metrics.jsonl", "rb") as file:
+                if file.seek(0, 2) < self._offset:  # cut: by a resumed run
+                    self._begin()
+                file.seek(self._offset)
+                new = file.read()
+        except OSError:
+            return
+        lines = new.split(b"\n")[:-1]
+        for line in lines:
+            self._take(line)
+        self._offset += sum(len(line) + 1 for line in lines[:-1])
+
+    def _take(self, raw: bytes) -> None:
+        try:
+            line = parse_line(raw)
+        except ValueError:
+            return
+        loss = line.get("train/loss")
+        if loss is not None and line["step"] > self.step:
+            self.losses.append(float(loss))
+        self.step, self.epoch = line["step"], line["epoch"]
+        if self.epoch > 0 and self.step > 0:
+            self._steps_per_epoch = min(self.step / self.epoch, self._steps_per_epoch or float("inf"))
+        self.values.update({name: float(value) for name, value in line.items() if "/" in name and value is not None})
+
+    @property
+    def status(self) -> str:
+        """The status of the summary; ``silent`` for a running one that has not written anything for ten minutes."""
+        status = self.summary.get("status") or "unknown"
+        return "silent" if status == "running" and self.silent_minutes > STALE_MINUTES else status
+
+    @property
+    def silent_minutes(self) -> float:
+        """Minutes since the last write."""
+        times = []
+        for name in ("metrics.jsonl", "summary.json", "config.yaml"):
+            try:
+                times.append((self.path / name).stat().st_mtime)
+            except OSError:
+                continue
+        return (time.time() - max(times)) / 60 if times else 0.0
+
+    @property
+    def accuracy(self) -> float | None:
+        """The last value of the first accuracy there is."""
+        names = in_order({name for name in self.values if is_accuracy(name)})
+        return self.values[names[0]] if names else None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of the last line; of the whole run once it is over."""
+        over = self.summary.get("images_per_second") if self.status != "running" else None
+        return over or self.values.get("train/images_per_second")
+
+    @property
+    def epochs(self) -> int | None:
+        """Total number of epochs."""
+        epochs = _group(self.config, "optim").get("epochs")
+        return epochs if is_count(epochs) else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the pace so far; None before the end of the first epoch, and for a run that is not in progress."""
+        if self.status != "running" or self.epochs is None or self._steps_per_epoch is None:
+            return None
+        seconds, steps = self.summary.get("wall_seconds"), self.summary.get("step")
+        batch = _group(self.config, "optim").get("batch_size")
+        rate = self.values.get("train/images_per_second")
+        if seconds and steps:
+            pace = seconds / steps  # with evaluations
+        elif batch and rate and is_number(batch):
+            pace = batch / rate
+        else:
+            return None
+        left = (self.epochs * self._steps_per_epoch - self.step) * pace
+        return max(0.0, left) if math.isfinite(left) else None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """``config.yaml``; empty as long as it cannot be read, or without PyYAML."""
+        if self._config is None:
+            try:
+                import yaml
+            except ImportError:
+                return {}
+            try:
+                read = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: no UTF-8, or no date
+                return {}
+            self._config = read if isinstance(read, dict) else {}
+        return self._config
+
+
+def _group(config: dict[str, Any], name: str) -> dict[str, Any]:
+    group = config.get(name)
+    return group if isinstance(group, dict) else {}
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    try:
+        values = parse_object(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return {key: value for key, value in values.items() if key not in wrong_types(values)}

@@ -1,0 +1,79 @@
+"""Welch's test: the difference of two settings with a few runs each."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ssl_eval.statistics.student import student_quantile, student_tail
+from ssl_eval.validation import check_values, in_one_line
+
+
+@dataclass
+class WelchTest:
+    """Result of :func:`welch_test`.
+
+    Attributes
+    ----------
+    difference : float
+        Mean of the second minus mean of the first.
+    interval : tuple of float
+        95 % interval of the difference of the means that further runs would have.
+    p_value : float
+        Two-sided: how often means of equal settings would part by as much or more.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+def welch_test(first: Tensor, second: Tensor) -> WelchTest:
+    r"""Compare the means of two sets of runs whose deviations need not be equal.
+
+    .. math:: t = \frac{\bar b - \bar a}{\sqrt{s_a^2 / n_a + s_b^2 / n_b}}
+
+    against Student's distribution with the degrees of freedom of Welch and Satterthwaite.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        ``(n,)`` and ``(m,)``: one number a run, at least two runs each.
+
+    Returns
+    -------
+    WelchTest
+
+    Raises
+    ------
+    ValueError
+        If a set has fewer than two numbers or one that is not finite, or no number of either differs from its mean: then
+        nothing is known of how much runs deviate.
+
+    References
+    ----------
+    Welch: The generalization of "Student's" problem when several different population variances are involved, 1947.
+
+    Examples
+    --------
+    >>> import torch
+    >>> test = welch_test(torch.tensor([0.90, 0.91, 0.92]), torch.tensor([0.93, 0.94, 0.95]))
+    >>> round(test.difference, 3), round(test.p_value, 3)
+    (0.03, 0.021)
+    """
+    for name, values in (("first", first), ("second", second)):
+        check_values(name, values, least=2)
+    first, second = first.double(), second.double()
+    errors = [float(values.var()) / len(values) for values in (first, second)]
+    difference = float(second.mean() - first.mean())
+    if not math.isfinite(sum(errors) ** 2):
+        raise ValueError(f"the variances do not fit into float64, rescale the numbers: {in_one_line(first)}")
+    if sum(errors) == 0 or sum(errors) ** 2 == 0:
+        raise ValueError(
+            "both sets have a variance of 0, for which the test is not defined: "
+            f"{in_one_line(first)}, {in_one_line(second)}"
+        )
+    freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (first, second)))
+    half = student_quantile(0.975, freedom) * math.sqrt(sum(errors))
+    tail = student_tail(abs(difference) / math.sqrt(sum(errors)), freedom)
+    return WelchTest(difference, (difference - half, difference + half), min(1.0, 2 * tail))
