@@ -31,8 +31,8 @@ from omegaconf import OmegaConf
 from ssl_core.config import GROUPS
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.methods import METHODS, method_class
+from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.config import DataConfig
-from ssl_data.view_spec import ViewSpec
 from ssl_eval import Protocol
 from ssl_launch.commands.evaluate import EvaluationConfig, asked_of
 from ssl_launch.hydra_app.build_config import build_config

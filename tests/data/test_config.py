@@ -90,7 +90,7 @@ def test_preset_can_be_changed_by_a_mapping():
 
 def test_worker_threads_are_bounded(caplog, monkeypatch):
     """The views are the same for any number of threads: a run from a larger machine is not refused."""
-    monkeypatch.setattr("ssl_data.threads.available_threads", lambda: 2)
+    monkeypatch.setattr("ssl_data.loading.threads.available_threads", lambda: 2)
     assert DataConfig(num_workers=16).open(32, seed=0).train.num_workers == 16
     assert not caplog.messages
     loaders = DataConfig(num_workers=5000).open(32, seed=0)

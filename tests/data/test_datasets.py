@@ -8,8 +8,8 @@ import scipy.io
 from PIL import Image
 
 from ssl_data import DataConfig
-from ssl_data.sources.relabelled import noisy
-from ssl_data.sources.subset import chosen
+from ssl_data.sources.label_noise import symmetric_label_noise
+from ssl_data.sources.subset import subset_indices
 
 RNG = np.random.default_rng(3)
 
@@ -207,30 +207,30 @@ def test_beton_files_by_name(tmp_path):
 
 def test_so_many_of_each_class():
     labels = np.repeat(np.arange(4), [50, 40, 30, 20])
-    part = chosen(labels, fraction=1.0, imbalance=1.0, seed=0, per_class=10)
+    part = subset_indices(labels, fraction=1.0, imbalance=1.0, seed=0, per_class=10)
     assert np.bincount(labels[part]).tolist() == [10] * 4
-    assert np.array_equal(part, chosen(labels, 1.0, 1.0, seed=0, per_class=10))
-    assert not np.array_equal(part, chosen(labels, 1.0, 1.0, seed=1, per_class=10))
-    assert set(part) < set(chosen(labels, 1.0, 1.0, seed=0, per_class=20))  # fewer lie within more
+    assert np.array_equal(part, subset_indices(labels, 1.0, 1.0, seed=0, per_class=10))
+    assert not np.array_equal(part, subset_indices(labels, 1.0, 1.0, seed=1, per_class=10))
+    assert set(part) < set(subset_indices(labels, 1.0, 1.0, seed=0, per_class=20))  # fewer lie within more
     with pytest.raises(ValueError, match=r"data.per_class=21: class 3 has 20 training images"):
-        chosen(labels, 1.0, 1.0, seed=0, per_class=21)
-    tail = chosen(labels, 1.0, 0.1, seed=0, per_class=20)
+        subset_indices(labels, 1.0, 1.0, seed=0, per_class=21)
+    tail = subset_indices(labels, 1.0, 0.1, seed=0, per_class=20)
     assert np.bincount(labels[tail]).tolist() == [round(20 * 0.1 ** (k / 3)) for k in range(4)]
 
 
 def test_label_noise_is_symmetric_and_seeded():
     """Each label is wrong with the probability asked for, and each other class is as likely as the next."""
     labels = np.repeat(np.arange(5), 4000)
-    wrong = noisy(labels, 5, 0.3, seed=0)
-    assert np.array_equal(wrong, noisy(labels, 5, 0.3, seed=0))
-    assert not np.array_equal(wrong, noisy(labels, 5, 0.3, seed=1))
+    wrong = symmetric_label_noise(labels, 5, 0.3, seed=0)
+    assert np.array_equal(wrong, symmetric_label_noise(labels, 5, 0.3, seed=0))
+    assert not np.array_equal(wrong, symmetric_label_noise(labels, 5, 0.3, seed=1))
     table = np.zeros((5, 5))
     np.add.at(table, (labels, wrong), 1 / 4000)
     assert np.allclose(table, np.where(np.eye(5, dtype=bool), 0.7, 0.3 / 4), atol=0.03)
-    more = noisy(labels, 5, 0.6, seed=0)
+    more = symmetric_label_noise(labels, 5, 0.6, seed=0)
     assert (more[wrong != labels] == wrong[wrong != labels]).all()
-    assert np.array_equal(noisy(labels, 5, 0.0, seed=0), labels)
-    assert (noisy(labels, 5, 1.0, seed=0) != labels).all()
+    assert np.array_equal(symmetric_label_noise(labels, 5, 0.0, seed=0), labels)
+    assert (symmetric_label_noise(labels, 5, 1.0, seed=0) != labels).all()
 
 
 def test_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():

@@ -7,9 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssl_data.augment.presets import view_names, views
+    from ssl_data.augment.view_spec import ViewSpec
     from ssl_data.config import DataConfig, DataLoaders
     from ssl_data.loader import Loader
-    from ssl_data.presets import view_names, views
     from ssl_data.sources import (
         ArraySource,
         BetonSource,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         TorchvisionSource,
         write_beton,
     )
-    from ssl_data.view_spec import ViewSpec
 
 _HOME = {
     "ArraySource": "sources",
@@ -33,9 +33,9 @@ _HOME = {
     "Relabelled": "sources",
     "Subset": "sources",
     "TorchvisionSource": "sources",
-    "ViewSpec": "view_spec",
-    "view_names": "presets",
-    "views": "presets",
+    "ViewSpec": "augment.view_spec",
+    "view_names": "augment.presets",
+    "views": "augment.presets",
     "write_beton": "sources",
 }
 

@@ -1,6 +1,6 @@
 """``python -m ssl_data``: the command ``ssl-data``."""
 
-from ssl_data.command_line import main
+from ssl_data.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

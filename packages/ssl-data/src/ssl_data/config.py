@@ -9,9 +9,9 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from ssl_data.presets import view_names, views
+from ssl_data.augment.presets import view_names, views
+from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.suggestion import did_you_mean
-from ssl_data.view_spec import ViewSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,20 +116,20 @@ class DataConfig:
 
         from ssl_data.datasets import open_dataset
         from ssl_data.loader import Loader, check_batch_size
+        from ssl_data.loading.threads import bounded_threads
         from ssl_data.sources import BetonSource, FolderSource, Relabelled, Source, Subset
-        from ssl_data.sources.subset import chosen
-        from ssl_data.threads import bounded_threads
+        from ssl_data.sources.subset import subset_indices
 
         threads = bounded_threads(self.num_workers)
         reading = {"on_error": self.on_error, "skip_limit": self.skip_limit, "scaled_decoding": self.scaled_decoding}
         parts = open_dataset(self.dataset, self.root, self.split, self.download, **reading)
         class_names = parts.train.class_names or (parts.reference or parts.test).class_names
         labels = self._labels(parts.train.labels, len(class_names), seed)
-        part = chosen(labels, self.fraction, self.imbalance, seed, self.per_class)
+        part = subset_indices(labels, self.fraction, self.imbalance, seed, self.per_class)
         check_batch_size(batch_size, len(part), world_size)
         for source in parts:
             if isinstance(source, FolderSource | BetonSource):
-                source.keep(num_workers=threads)
+                source.load_into_memory(num_workers=threads)
         train, test = parts.train, parts.test
         if labels is not train.labels:
             train = Relabelled(train, labels)
@@ -181,7 +181,7 @@ class DataConfig:
         part = replace(self, fraction=fraction, per_class=0, views=views or own)
         part.check()
         from ssl_data.datasets import open_dataset
-        from ssl_data.sources.subset import chosen
+        from ssl_data.sources.subset import subset_indices
 
         parts = open_dataset(self.dataset, self.root, self.split, self.download, on_error=self.on_error)
         if parts.reference is not None:
@@ -190,7 +190,7 @@ class DataConfig:
         if len(labelled.labels) == 0 or labelled.labels.min() < 0:
             raise ValueError(f"data.dataset={self.dataset!r}: the training images have no labels")
         labels = self._labels(labelled.labels, len(labelled.class_names), seed)
-        return part, len(chosen(labels, fraction, self.imbalance, seed))
+        return part, len(subset_indices(labels, fraction, self.imbalance, seed))
 
     def _labels(self, labels: "NDArray[np.int64]", num_classes: int, seed: int) -> "NDArray[np.int64]":
         """Return the labels to train with, some of them made wrong where that is asked for."""
@@ -199,11 +199,11 @@ class DataConfig:
                 raise ValueError(f"data.{name}={getattr(self, name)!r}: the training images have no labels")
         if not self.label_noise:
             return labels
-        from ssl_data.sources.relabelled import noisy
+        from ssl_data.sources.label_noise import symmetric_label_noise
 
         if num_classes < 2:
             raise ValueError(f"data.label_noise={self.label_noise!r}: there is one class only")
-        return noisy(labels, num_classes, self.label_noise, seed)
+        return symmetric_label_noise(labels, num_classes, self.label_noise, seed)
 
     def _device(self, source: "Source") -> str | None:
         """Return the device that a source is kept on, or None for the processor's threads."""

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
-from ssl_data.device_batches import DeviceBatches
-from ssl_data.host_batches import HostBatches
-from ssl_data.order import epoch_order
-from ssl_data.prefetch import Job, made_ahead
+from ssl_data.loading.cpu_batches import HostBatches
+from ssl_data.loading.gpu_batches import DeviceBatches
+from ssl_data.loading.prefetch import Job, prefetched
+from ssl_data.loading.shuffle import epoch_order
+from ssl_data.loading.threads import bounded_threads
 from ssl_data.sources.fingerprint import fingerprint
 from ssl_data.sources.source import Source
-from ssl_data.threads import bounded_threads
-from ssl_data.view_spec import ViewSpec
 
 AHEAD = 2  # batches that are being made while one is used
 
@@ -49,8 +49,8 @@ class Loader:
     dtype : torch.dtype
         Of the views: float32, or bfloat16, which is half the memory and half the way to a device.
     device : device, optional
-        Keep the images there, and make the batches there with ``ssl_data.device``: for sources in memory that fit. Default:
-        make them on the processor with ``ssl_data.fused``, and leave it to you to move them. The same views, up to the
+        Keep the images there, and make the batches there (``ssl_data.augment.backends.gpu``): for sources in memory that fit.
+        Default: make them on the CPU (``ssl_data.augment.backends.cpu``); the caller moves them. Views are the same, up to the
         rounding of float32.
     return_parameters : bool
         Give the parameters of the views as well, for methods that predict them.
@@ -64,7 +64,7 @@ class Loader:
     indices : Tensor
         ``(n,) int64``: the samples' ids.
     parameters : list of dict
-        Only with ``return_parameters``: for each view its columns by name, ``(n,)`` each, as :mod:`ssl_data.parameters`
+        Only with ``return_parameters``: for each view its columns by name, ``(n,)`` each, as :mod:`ssl_data.augment.sampling`
         describes them.
 
     Raises
@@ -182,7 +182,7 @@ class Loader:
         """Give the rest of the epoch. However it ends, the next iteration is the next epoch."""
         epoch, first = self._epoch, self._step
         self._epoch, self._step = epoch + 1, 0
-        made = made_ahead(self._jobs(epoch, first), self.num_workers, AHEAD)
+        made = prefetched(self._jobs(epoch, first), self.num_workers, AHEAD)
         return (batch() for batch in made)
 
     def _jobs(self, epoch: int, first: int) -> Iterator[Job[Callable[[], Batch]]]:

@@ -35,7 +35,7 @@ def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        With bands and bits, as described for :func:`ssl_data.sources.image_file.decode`.
+        With bands and bits, as described for :func:`ssl_data.sources.decode.decode`.
     """
     check_pages(image)
     sixteen_bits = ";16" in str(getattr(image, "tile", ""))  # PIL gives colours of 16 bits as 8 bits

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.decode import decode, jpeg
 from ssl_data.sources.fingerprint import files_fingerprint
-from ssl_data.sources.image_file import decode, jpeg
+from ssl_data.sources.lazy import MEMORY, StoredSource
 from ssl_data.sources.listing import described, image_extensions, list_images
-from ssl_data.sources.stored import MEMORY, StoredSource
-from ssl_data.sources.substitutes import SKIP_LIMIT
+from ssl_data.sources.unreadable import SKIP_LIMIT
 
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "unlabeled", "unlabelled"}  # no classes
 
@@ -25,7 +25,7 @@ class FolderSource(StoredSource):
     """Images in ``root/<class>/**``, the classes sorted by name; or images in ``root``, without labels.
 
     They are given as ``(H, W, 3) uint8``, turned upright by their EXIF tag. Every format that the installed Pillow
-    decodes is read; :func:`ssl_data.sources.image_file.decode` lists the images that cannot be given as 8-bit colours
+    decodes is read; :func:`ssl_data.sources.decode.decode` lists the images that cannot be given as 8-bit colours
     without losing information, which count as unreadable. Symbolic links are followed, names that begin with a dot are left
     out. Other files in class folders (unknown extensions, pipes, sockets, devices) are ignored; their number is logged once.
 
@@ -38,7 +38,7 @@ class FolderSource(StoredSource):
         class in its place (always the same one), logs it and keeps its position in ``skipped``.
     memory : int
         Bytes up to which images of one size are decoded once and kept; 0 decodes when an image is asked for (see
-        :meth:`keep`).
+        :meth:`load_into_memory`).
     num_workers : int
         Threads that decode.
     skip_limit : float
@@ -68,7 +68,7 @@ class FolderSource(StoredSource):
         self.paths, labels, classes = _listed(self.root, where)
         super().__init__(where, labels, classes, on_error, skip_limit)
         if memory:
-            self.keep(memory, num_workers)
+            self.load_into_memory(memory, num_workers)
 
     def fingerprint(self) -> str:
         """Return number, bytes and digest of the files; the folder may be moved or copied."""

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssl_data.sources.decode import UNREADABLE, decode, pixels
 from ssl_data.sources.fingerprint import array_fingerprint, files_fingerprint, samples_fingerprint
-from ssl_data.sources.image_file import UNREADABLE, decode, pixels
+from ssl_data.sources.lazy import MEMORY, StoredSource
 from ssl_data.sources.source import integer_labels, numbered_classes
-from ssl_data.sources.stored import MEMORY, StoredSource
-from ssl_data.sources.substitutes import SKIP_LIMIT
+from ssl_data.sources.unreadable import SKIP_LIMIT
 
 IMAGE_KEYS = ("image", "img", "picture", "pixels", "png", "jpg")  # of a mapping, the first that it has
 LABEL_KEYS = ("label", "labels", "fine_label", "class", "target", "cls")
@@ -78,7 +78,7 @@ class IndexedSource(StoredSource):
         self._channels = channels or 0
         self._channels = self._channels or self.image(0).shape[2]
         if memory:
-            self.keep(memory, num_workers)
+            self.load_into_memory(memory, num_workers)
 
     def fingerprint(self) -> str:
         """Return what the data set's own ``fingerprint()`` does, else a digest of the images, files or some samples."""

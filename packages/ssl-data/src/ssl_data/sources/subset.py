@@ -15,7 +15,7 @@ class Subset(Derived):
         self.images = None if source.images is None else source.images[positions]
 
 
-def chosen(
+def subset_indices(
     labels: NDArray[np.int64], fraction: float, imbalance: float, seed: int, per_class: int = 0
 ) -> NDArray[np.int64]:
     """Return the positions of a seeded part of a data set, ascending.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.indexed import IndexedSource
-from ssl_data.sources.stored import MEMORY
+from ssl_data.sources.lazy import MEMORY
 
 
 class TorchvisionSource(IndexedSource):
@@ -26,13 +26,13 @@ class TorchvisionSource(IndexedSource):
         self._plain = getattr(dataset, "transforms", None) is None
         super().__init__(dataset, **options)
 
-    def keep(self, memory: int = MEMORY, num_workers: int = 1) -> None:
+    def load_into_memory(self, memory: int = MEMORY, num_workers: int = 1) -> None:
         """Take the images as the data set holds them, or read them once as :class:`IndexedSource` does."""
         if not self._plain or self.images is not None:
             return
         held = _array(self._dataset)
         if held is None:
-            super().keep(memory, num_workers)
+            super().load_into_memory(memory, num_workers)
         else:
             self.images = held if held.shape[3] == self._channels else held.repeat(3, axis=3)
 

@@ -237,7 +237,7 @@ def export(run: str, out: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def convert(arguments: tuple[str, ...]) -> int:
     """Convert a data set to an FFCV file (.beton)."""
-    from ssl_data.command_line import main
+    from ssl_data.cli import main
 
     return main(["convert", *arguments], "stable-ssl", "convert")
 

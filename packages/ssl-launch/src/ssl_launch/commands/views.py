@@ -94,7 +94,7 @@ def _show(axis: Any, image: Any, text: str) -> None:
 
 def _described(p: dict[str, Any]) -> str:
     """Return what was drawn for a view, in lines: the box (width x height at left, top), and the jitter in its order."""
-    from ssl_data.parameters import ORDERS
+    from ssl_data.augment.sampling import ORDERS
 
     lines = [f"{p['width']:.4g} x {p['height']:.4g} at {p['left']:.4g}, {p['top']:.4g}" + ", flipped" * p["flip"]]
     moved = [f"{name} {p[name]:+.2f}" for name in ("angle", "shear", "shift_x", "shift_y") if p[name]]

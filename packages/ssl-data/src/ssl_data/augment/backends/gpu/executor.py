@@ -1,0 +1,65 @@
+"""One view of many samples, as batched torch operations."""
+
+import torch
+from torch import Tensor
+
+from ssl_data.augment.backends.gpu.color import Jitter, grayscale, solarize
+from ssl_data.augment.backends.gpu.filters import Blur, noise
+from ssl_data.augment.backends.gpu.geometry import affine, resized_crop
+from ssl_data.augment.columns import columns
+from ssl_data.augment.view_spec import ViewSpec
+
+
+class GPUView:
+    """Makes the view of a spec on a device.
+
+    Parameters
+    ----------
+    spec : ViewSpec
+        What to do.
+    channels : int
+        C of the images, 1 or 3.
+    device : torch.device
+        Where images and parameters are.
+    """
+
+    def __init__(self, spec: ViewSpec, channels: int, device: torch.device) -> None:
+        self.spec = spec
+        mean, inverse_std = spec.statistics(channels)
+        self._mean = torch.tensor(mean, device=device)[:, None, None]
+        self._inverse_std = torch.tensor(inverse_std, device=device)[:, None, None]
+        self._jitter = Jitter(spec.hue > 0, device) if spec.jitter else None
+        self._blur = Blur(spec.size, spec.blur_kernel_size, device) if spec.blur else None
+
+    @torch.no_grad()
+    def make(self, images: Tensor, rows: Tensor, parameters: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the view of ``images[rows]``, ``(n, C, size, size)`` of ``dtype``, channels_last.
+
+        Parameters
+        ----------
+        images : Tensor
+            ``(M, H, W, C) uint8``.
+        rows : Tensor
+            ``(n,) int64``: which images.
+        parameters : Tensor
+            ``(n, bytes) uint8``: the rows of :func:`ssl_data.augment.sampling.sample_parameters`, as they lie in memory.
+        dtype : torch.dtype
+            float32 or bfloat16.
+        """
+        spec, p = self.spec, columns(parameters)
+        with torch.autocast(images.device.type, enabled=False):  # matrix products below are pixels, not features
+            x = resized_crop(images.index_select(0, rows), p, spec)
+            if spec.affine:
+                x = affine(x, p)
+            if self._jitter is not None:
+                x = self._jitter(x, p)
+            if spec.grayscale:
+                x = grayscale(x, p)
+            if self._blur is not None:
+                x = self._blur(x, p)
+            if spec.solarize:
+                x = solarize(x, p)
+            if spec.noise:
+                x = noise(x, p)
+            x = (x - self._mean) * self._inverse_std
+            return x.to(dtype, memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""Loading of batches: order of an epoch, prefetching, reuse of memory."""

@@ -1,0 +1,94 @@
+"""Batches made on the device of the model, from a source that is kept there."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssl_data.augment.backends.gpu import GPUView
+from ssl_data.augment.columns import columns
+from ssl_data.augment.sampling import PARAMETERS, sample_parameters
+from ssl_data.augment.view_spec import ViewSpec
+from ssl_data.batch import Batch
+from ssl_data.loading.prefetch import Job
+from ssl_data.sources.source import Source
+
+_Resident = tuple[Tensor, Tensor, Tensor]  # images (M, H, W, C) uint8, labels (M,), ids (M,)
+_RESIDENT: WeakKeyDictionary[Source, dict[torch.device, _Resident]] = WeakKeyDictionary()
+
+
+class DeviceBatches:
+    """Makes the batches of a source on a device. The images go there once; then only parameters cross, 160 bytes a view.
+
+    Parameters
+    ----------
+    source : Source
+        Samples in memory (``source.images``). Loaders of the same source share its copy on the device.
+    specs : sequence of ViewSpec
+        V views of each sample.
+    seed : int
+        Of the views.
+    dtype : torch.dtype
+        Of the views: float32 or bfloat16.
+    device : torch.device
+        Where the batches are made; the processor is a device, too.
+    return_parameters : bool
+        Whether batches end with the parameters of their views.
+
+    Raises
+    ------
+    ValueError
+        For a source that is not in memory.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        specs: Sequence[ViewSpec],
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        return_parameters: bool,
+    ) -> None:
+        self._source, self._seed, self._dtype, self._device = source, seed, dtype, device
+        self._return_parameters = return_parameters
+        self._images, self._labels, self._ids = _resident(source, device)
+        self._views = [GPUView(spec, self._images.shape[3], device) for spec in specs]
+
+    def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
+        """Return what gives the batch of the samples at ``positions``, and the calls that draw its parameters, a view each."""
+        n, ids, pin = len(positions), self._source.ids[positions], self._device.type == "cuda"
+        drawn = torch.empty((len(self._views), n, PARAMETERS.itemsize), dtype=torch.uint8, pin_memory=pin)
+        stored = torch.empty(n, dtype=torch.int64, pin_memory=pin)
+        stored.numpy()[:] = positions
+        records, size = drawn.numpy().view(PARAMETERS)[..., 0], self._images.shape[1:3]
+
+        def draw(number: int) -> None:
+            records[number] = sample_parameters(self._views[number].spec, self._seed, epoch, ids, number, *size)
+
+        def batch() -> Batch:  # called by the consumer: on its stream, in order with what it does
+            rows = stored.to(self._device, non_blocking=True)
+            tables = drawn.to(self._device, non_blocking=True)
+            views = [view.make(self._images, rows, own, self._dtype) for view, own in zip(self._views, tables)]
+            parameters = ([columns(own) for own in tables],) if self._return_parameters else ()
+            return views, self._labels[rows], self._ids[rows], *parameters
+
+        return batch, [partial(draw, number) for number in range(len(self._views))]
+
+
+def _resident(source: Source, device: torch.device) -> _Resident:
+    """Return a source's images, labels and ids on a device, copied there at the first call."""
+    if source.images is None:
+        raise ValueError(
+            f"device={str(device)!r}: the images of the source are not in memory, and so cannot be kept there"
+        )
+    places = _RESIDENT.setdefault(source, {})
+    if device not in places:
+        arrays = [np.require(array, requirements="W") for array in (source.images, source.labels, source.ids)]
+        images, labels, ids = (torch.from_numpy(array).to(device) for array in arrays)
+        places[device] = images, labels, ids
+    return places[device]

@@ -1,0 +1,167 @@
+"""Writer of FFCV files.
+
+FFCV's own writer waits for ever when one of its processes dies (a bad image, a full disk), and leaves half a file behind.
+Here threads make the samples; FFCV's own loader reads the result in a test.
+"""
+
+import errno
+import io
+import os
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssl_data.loading.threads import bounded_threads
+from ssl_data.sources.beton.atomic_file import atomic_file
+from ssl_data.sources.beton.format import (
+    ALLOCATION,
+    FIELD,
+    HEADER,
+    IMAGE,
+    IMAGE_KIND,
+    INTEGER,
+    INTEGER_KIND,
+    JPEG,
+    RAW,
+    VERSION,
+    sample_type,
+)  # fmt: skip
+from ssl_data.sources.source import Source, integer_labels
+
+PAGE = 2**23  # bytes that FFCV's loader reads at once; a sample lies within one
+_STRETCH = 32  # samples a thread that are made before they are written
+
+Stored = tuple[NDArray[np.uint8], int, int, int]  # the bytes of an image, its mode, width and height
+
+
+def write_beton(
+    source: Source,
+    path: str | os.PathLike[str],
+    mode: str = "raw",
+    quality: int = 95,
+    num_workers: int = 1,
+    page_size: int = PAGE,
+    progress: bool = False,
+) -> None:
+    """Write a source as a ``.beton`` file; it is renamed to its name when it is complete.
+
+    Parameters
+    ----------
+    source : Source
+        Grey images are repeated over three channels.
+    path : path
+        Where; an existing file is replaced.
+    mode : {"raw", "jpg"}
+        ``raw`` stores pixels. ``jpg`` stores JPEG files of a folder as they are, if they are in colour and upright, and
+        compresses everything else.
+    quality : int
+        Of the compression, 1 to 100.
+    num_workers : int
+        Threads that decode and compress.
+    page_size : int
+        Bytes, a power of two from 2**21; no sample can be larger.
+    progress : bool
+        Show a bar.
+
+    Raises
+    ------
+    ValueError
+        For another mode, labels that are not integers, a sample that cannot be read, or one that is larger than a page.
+    OSError
+        Where nothing can be written, or the disk is full: nothing is left behind.
+    """
+    num_workers = bounded_threads(num_workers)
+    if mode not in ("raw", "jpg"):
+        raise ValueError(f"mode={mode!r}: expected 'raw' or 'jpg'")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality={quality}: expected 1 to 100")
+    if page_size < 2**21 or page_size & (page_size - 1):
+        raise ValueError(f"page_size={page_size}: expected a power of two, at least {2**21}")
+    labels = integer_labels("labels", source.labels)
+    fields = np.array([(IMAGE_KIND, b"image", b""), (INTEGER_KIND, b"label", b"")], FIELD)
+    described, allocations = np.zeros(len(source), sample_type([IMAGE, INTEGER])), np.zeros(len(source), ALLOCATION)
+    first = -(-(HEADER.itemsize + fields.nbytes + described.nbytes) // page_size) * page_size
+    samples = _encoded(len(source), _encoder(source, mode, quality), num_workers)
+    path, end, position = Path(path), first, 0
+    try:
+        with atomic_file(path) as file, _bar(path.name, len(source), progress) as advance:
+            for position, (stored, kind, width, height) in enumerate(samples):
+                if len(stored) > page_size:
+                    raise ValueError(
+                        f"sample {position} takes {len(stored):,} bytes, a page of the file {page_size:,}: set page_size"
+                    )
+                if end % page_size + len(stored) > page_size:
+                    end += -end % page_size
+                described[position] = (kind, width, height, end), labels[position]
+                allocations[position] = position, end, len(stored)
+                file.seek(end)
+                file.write(stored.data)
+                end += len(stored)
+                advance()
+            end += -end % page_size
+            file.seek(end)
+            file.write(allocations.tobytes())
+            file.seek(0)
+            header = np.array((VERSION, len(fields), page_size, len(source), end), HEADER)
+            file.write(header.tobytes() + fields.tobytes() + described.tobytes())
+    except OSError as error:
+        raise _explained(error, path, position, len(source), end) from error
+    finally:
+        samples.close()
+
+
+def _explained(error: OSError, path: Path, written: int, total: int, end: int) -> OSError:
+    """Return the error; where the disk is full, with how far it came and what it would need."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return error
+    text = (
+        f"{error.strerror} after {written:,} of {total:,} samples and {end / 1e6:,.1f} MB, all would take about "
+        f"{end * total / max(1, written) / 1e6:,.0f} MB; nothing was left behind"
+    )
+    return OSError(error.errno, text, str(path))
+
+
+def _encoder(source: Source, mode: str, quality: int) -> Callable[[int], Stored]:
+    jpeg = getattr(source, "jpeg", None) if mode == "jpg" else None
+
+    def encode(position: int) -> Stored:
+        stored = jpeg(position) if jpeg is not None else None
+        if stored is not None:
+            return stored[0], JPEG, stored[2], stored[1]
+        image = source.image(position)
+        image = np.ascontiguousarray(image if image.shape[2] == 3 else image.repeat(3, axis=2))
+        height, width, _ = image.shape
+        if mode == "raw":
+            return image.reshape(-1), RAW, width, height
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "jpeg", quality=quality)
+        return np.frombuffer(file.getvalue(), np.uint8), JPEG, width, height
+
+    return encode
+
+
+def _encoded(count: int, encode: Callable[[int], Stored], num_workers: int) -> Generator[Stored]:
+    """Give all samples in order, a stretch of them at a time in memory."""
+    stretch = _STRETCH * num_workers
+    with ThreadPoolExecutor(num_workers) as pool:
+        for first in range(0, count, stretch):
+            yield from pool.map(encode, range(first, min(first + stretch, count)))
+
+
+@contextmanager
+def _bar(name: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
+    """Give what is called after each sample."""
+    if not shown:
+        yield lambda: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("the progress bar needs tqdm: pip install tqdm, or pass --quiet") from error
+    with tqdm(total=total, desc=name, unit=" images") as bar:
+        yield bar.update
