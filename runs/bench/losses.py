@@ -134,7 +134,7 @@ def best(function: Callable[[], object], repeats: int = 50) -> float:
 
 def limit(n: int) -> None:
     """Print how fast NT-Xent could be: half of the products twice, half of them times the rows both ways, two exp2."""
-    rows = ssl_losses.tiles.TILE_ROWS["cpu"]
+    rows = ssl_losses.similarity.tiles.TILE_ROWS["cpu"]
     a, b, tile = torch.randn(rows, DIMENSIONS), torch.randn(rows, DIMENSIONS), torch.empty(rows, rows)
     products = best(lambda: torch.mm(a, b.T, out=tile)) / rows**2
     exp2, exp = best(lambda: torch.exp2(tile)) / rows**2, best(lambda: torch.exp(tile)) / rows**2

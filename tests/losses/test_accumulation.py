@@ -8,7 +8,7 @@ import torch
 from contract import SAMPLES, leaf_arguments, load, module, state_of
 
 from ssl_losses import LOSSES, AccumulatedState, DINOLoss, accumulate_updates
-from ssl_losses.queue import Queue
+from ssl_losses.components.queue import Queue
 
 STATEFUL = [name for name in LOSSES if load(name).next_state]
 MICRO_BATCHES = 3

@@ -61,3 +61,9 @@ def test_api_page_has_the_signatures(name):
 def test_api_page_has_every_public_name():
     text = API.read_text()
     assert [name for name in ssl_losses.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_top_level_has_one_page_for_each_loss():
+    shared = {"__init__", "checks", "distributed", "grad_cache", "precision"}
+    pages = {path.stem for path in (PACKAGE / "src" / "ssl_losses").glob("*.py")} - shared
+    assert pages == {loss.__module__.rpartition(".")[2] for loss in ssl_losses.LOSSES.values()}

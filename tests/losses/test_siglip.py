@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from views import pair
 
-from ssl_losses import SigLIPLoss, siglip, tiles
-from ssl_losses.logistic import softplus_sum
+from ssl_losses import SigLIPLoss, siglip
+from ssl_losses.similarity import tiles
+from ssl_losses.similarity.softplus_sum import softplus_sum
 
 
 def whole(z1, z2, logit_scale, logit_bias):

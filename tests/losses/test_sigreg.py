@@ -7,7 +7,7 @@ import torch
 from views import pair
 
 from ssl_losses import SIGRegLoss, sigreg
-from ssl_losses.random_directions import random_directions
+from ssl_losses.components.directions import random_directions
 
 DIRECTIONS = random_directions(5, 11, seed=0, step=torch.tensor(0)).double()
 

@@ -5,7 +5,7 @@ import torch
 from views import pair
 
 from ssl_losses import VISRegLoss, sigreg, visreg
-from ssl_losses.random_directions import random_directions
+from ssl_losses.components.directions import random_directions
 
 
 def test_lightly_agrees():

@@ -3,7 +3,7 @@ from statistics import NormalDist
 import torch
 from contract import Case
 
-from ssl_losses.random_directions import random_directions
+from ssl_losses.components.directions import random_directions
 
 
 def next_state(state, *views, **options):

@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from ssl_losses.accumulation import AccumulatedState, accumulate_updates
 from ssl_losses.alignment import AlignmentLoss, alignment
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.clip import CLIPLoss, clip
+from ssl_losses.components.accumulation import AccumulatedState, accumulate_updates
 from ssl_losses.dcl import DCLLoss, DCLWLoss, dcl, dclw
 from ssl_losses.deepcluster_v2 import DeepClusterV2Loss, deepcluster_v2
 from ssl_losses.dino import DINOLoss, dino
@@ -26,12 +26,12 @@ from ssl_losses.msn import MSNLoss, msn
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
-from ssl_losses.patches import patchify
+from ssl_losses.ops.patches import patchify
+from ssl_losses.ops.sinkhorn import sinkhorn
 from ssl_losses.pmsn import PMSNLoss, pmsn
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.siglip import SigLIPLoss, siglip
 from ssl_losses.sigreg import SIGRegLoss, sigreg
-from ssl_losses.sinkhorn import sinkhorn
 from ssl_losses.supcon import SupConLoss, supcon
 from ssl_losses.swav import SwAVLoss, swav
 from ssl_losses.tico import TiCoLoss, tico

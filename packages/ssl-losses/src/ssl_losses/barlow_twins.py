@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
-from ssl_losses.moments import centered, mean_square, off_diagonal, sum_of_products, total_rows
+from ssl_losses.ops.covariance import centered, mean_square, off_diagonal, sum_of_products, total_rows
 from ssl_losses.precision import widened, without_autocast
 
 EPSILON = 1e-5  # added to the variances, as the batch normalisation of the authors' code does

@@ -59,3 +59,33 @@ def check_weights(**weights: float) -> None:
     for name, weight in weights.items():
         if not (weight >= 0 and math.isfinite(weight)):
             raise ValueError(f"{name} must be finite and at least 0, got {weight}; 0 leaves its term out")
+
+
+def check_shares(**shares: float) -> None:
+    """Raise ``ValueError`` for a share that is not between 0 and 1."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} must be between 0 and 1, got {share}")
+
+
+def check_counts(least: int = 1, **counts: int) -> None:
+    """Raise ``ValueError`` for a count below ``least``."""
+    for name, count in counts.items():
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}, got {count}")
+
+
+def check_positive(**values: float) -> None:
+    """Raise ``ValueError`` for an option that is not above 0, or not finite."""
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be finite and above 0, got {value}")
+
+
+def problem_with_layout(name: str, tensor: Tensor, layout: str) -> str | None:
+    """Return what is wrong with a float tensor that should have the dimensions of a layout, if anything."""
+    if tensor.ndim != layout.count(",") + 1 or 0 in tensor.shape:
+        return f"{name} must be {layout} and not empty, got shape {tuple(tensor.shape)}"
+    if not tensor.is_floating_point():
+        return f"{name} must be floating point, got {tensor.dtype}; .float() converts"
+    return None

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
+from ssl_losses.components.learned_scale import check_scale, on_all_ranks
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.learned_scale import check_scale, on_all_ranks
-from ssl_losses.matching import matching_both_ways
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.pair_cross_entropy import matching_both_ways
 
 LARGEST_SCALE = 100.0  # the paper keeps the learned scale below it
 

@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.components.prototypes import problem_with_prototypes
 from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient
-from ssl_losses.option_ranges import check_counts
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.spherical_kmeans import spherical_kmeans
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.prototypes import problem_with_prototypes
-from ssl_losses.spherical_kmeans import spherical_kmeans
-from ssl_losses.unit_rows import unit_rows
 
 UNASSIGNED = -1  # the label of a sample that k-means has not seen; it takes no part in the loss
 

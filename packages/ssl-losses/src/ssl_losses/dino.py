@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
-from ssl_losses.cross_view_entropy import cross_view_entropy
+from ssl_losses.components.center import SelfDistillationLoss, problem_with_center, teacher_targets
+from ssl_losses.ops.cross_view_entropy import cross_view_entropy
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.self_distillation import SelfDistillationLoss, problem_with_center, teacher_targets
 
 
 @without_autocast

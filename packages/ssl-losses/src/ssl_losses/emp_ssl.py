@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.checks import check_embeddings, check_positive, check_weights
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.gram import smaller_gram
-from ssl_losses.moments import total_rows
-from ssl_losses.option_ranges import check_positive
+from ssl_losses.ops.covariance import total_rows
+from ssl_losses.ops.gram import smaller_gram
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast

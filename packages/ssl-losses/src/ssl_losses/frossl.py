@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
 from ssl_losses.distributed import all_reduce_with_gradient
-from ssl_losses.gram import smaller_gram
-from ssl_losses.moments import total_rows
+from ssl_losses.ops.covariance import total_rows
+from ssl_losses.ops.gram import smaller_gram
+from ssl_losses.ops.normalize import unit_columns
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_columns import unit_columns
 
 
 @without_autocast

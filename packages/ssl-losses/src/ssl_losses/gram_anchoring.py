@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
+from ssl_losses.checks import problem_with_layout
 from ssl_losses.distributed import agree_on, mean_over_ranks
-from ssl_losses.layouts import problem_with_layout
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast

@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_losses.checks import check_temperature
+from ssl_losses.components.center import SelfDistillationLoss, problem_with_center, teacher_targets
 from ssl_losses.distributed import agree_on, mean_over_ranks
-from ssl_losses.patches import problem_with_mask
+from ssl_losses.ops.patches import problem_with_mask
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.self_distillation import SelfDistillationLoss, problem_with_center, teacher_targets
 
 
 @without_autocast

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.logsumexp import logsumexp
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.softplus import softplus
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.queue import Queue, problem_with_queue
-from ssl_losses.softplus import softplus
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.logsumexp import logsumexp
 
 
 @without_autocast

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, sample_numbers
-from ssl_losses.nearest import nearest
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.nearest import nearest
 
 SHORTEST = 1e-8  # distances level off here, as in the authors' code
 

@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import LOWEST_TEMPERATURE, check_embeddings, check_temperature
+from ssl_losses.checks import LOWEST_TEMPERATURE, check_embeddings, check_shares, check_temperature
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.negatives import negatives
-from ssl_losses.option_ranges import check_shares
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.softplus import softplus
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.softplus import softplus
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.negatives import negatives
 
 
 @without_autocast

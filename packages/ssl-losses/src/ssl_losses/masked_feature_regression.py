@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.masked_mean import masked_mean
-from ssl_losses.patches import check_patches
+from ssl_losses.ops.masked_mean import masked_mean
+from ssl_losses.ops.patches import check_patches
 from ssl_losses.precision import widened, without_autocast
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.masked_mean import masked_mean
-from ssl_losses.patches import check_patches
+from ssl_losses.ops.masked_mean import masked_mean
+from ssl_losses.ops.patches import check_patches
 from ssl_losses.precision import widened, without_autocast
 
 EPSILON = 1e-6  # added to a patch's variance, as in the authors' code

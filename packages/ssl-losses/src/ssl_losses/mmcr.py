@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast

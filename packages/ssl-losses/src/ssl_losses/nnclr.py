@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.matching import matching
-from ssl_losses.nearest import nearest
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.queue import Queue, problem_with_queue
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.nearest import nearest
+from ssl_losses.similarity.pair_cross_entropy import matching
 
 
 @without_autocast

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ssl_losses.checks import check_weights
+from ssl_losses.ops.prototype_matching import PrototypeMatchingLoss, divergence, prototype_matching
 from ssl_losses.precision import without_autocast
-from ssl_losses.prototype_matching import PrototypeMatchingLoss, divergence, prototype_matching
 
 
 @without_autocast

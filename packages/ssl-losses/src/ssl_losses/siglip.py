@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
+from ssl_losses.components.learned_scale import check_scale, on_all_ranks
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, sample_numbers
-from ssl_losses.learned_scale import check_scale, on_all_ranks
-from ssl_losses.logistic import softplus_sum
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.softplus import softplus
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.softplus import softplus
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.softplus_sum import softplus_sum
 
 
 @without_autocast

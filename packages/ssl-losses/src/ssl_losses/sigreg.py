@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings
+from ssl_losses.checks import check_counts, check_embeddings, check_positive, check_shares
+from ssl_losses.components.directions import RandomDirections, problem_with_directions
 from ssl_losses.distributed import all_reduce_with_gradient
-from ssl_losses.fourier_sums import fourier_sums
-from ssl_losses.moments import total_rows
-from ssl_losses.option_ranges import check_counts, check_positive, check_shares
+from ssl_losses.ops.covariance import total_rows
+from ssl_losses.ops.fourier import fourier_sums
+from ssl_losses.ops.view_centroid import distance_to_centroid, problem_with_global_views
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.random_directions import RandomDirections, problem_with_directions
-from ssl_losses.view_centroid import distance_to_centroid, problem_with_global_views
 
 
 @without_autocast

@@ -5,15 +5,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_temperature
-from ssl_losses.cross_view_entropy import cross_view_entropy
+from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.components.prototypes import problem_with_prototypes, random_prototypes
+from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import rank, world_size
-from ssl_losses.option_ranges import check_counts
+from ssl_losses.ops.cross_view_entropy import cross_view_entropy
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.sinkhorn import sinkhorn
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.prototypes import problem_with_prototypes, random_prototypes
-from ssl_losses.queue import Queue, problem_with_queue
-from ssl_losses.sinkhorn import sinkhorn
-from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast
@@ -116,7 +115,7 @@ class SwAVLoss(nn.Module):
     prototypes : Parameter
         ``(K, D)``, random directions at first: seed all ranks alike, or let ``DistributedDataParallel`` broadcast them.
     queues : list of Queue
-        A :class:`~ssl_losses.queue.Queue` for each global view, if any.
+        A :class:`~ssl_losses.components.queue.Queue` for each global view, if any.
     """
 
     queues: Iterable[Queue]  # a ModuleList, whose elements would be any modules to a type checker

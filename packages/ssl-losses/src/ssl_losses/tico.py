@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.accumulation import AccumulatedState
-from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.checks import check_counts, check_embeddings, check_shares, check_weights
+from ssl_losses.components.accumulation import AccumulatedState
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.moments import sum_of_products, total_rows
-from ssl_losses.option_ranges import check_counts, check_shares
+from ssl_losses.ops.covariance import sum_of_products, total_rows
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
 
 
 @without_autocast

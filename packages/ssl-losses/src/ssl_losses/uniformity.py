@@ -5,12 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings
+from ssl_losses.checks import check_embeddings, check_positive
 from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
-from ssl_losses.logsumexp import logsumexp, self_logsumexp
-from ssl_losses.option_ranges import check_positive
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.similarity.logsumexp import logsumexp, self_logsumexp
 
 
 @without_autocast

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.moments import centered, mean_square, off_diagonal, sum_of_products, total_rows
+from ssl_losses.ops.covariance import centered, mean_square, off_diagonal, sum_of_products, total_rows
+from ssl_losses.ops.normalize import unit_columns
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_columns import unit_columns
 
 EPSILON = 1e-4  # in the square root, as in VICReg
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.moments import centered, off_diagonal, sum_of_products, total_rows
+from ssl_losses.ops.covariance import centered, off_diagonal, sum_of_products, total_rows
 from ssl_losses.precision import widened, without_autocast
 
 EPSILON = 1e-4  # in the square root, the paper's

@@ -7,14 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_weights, problem_with_embeddings
+from ssl_losses.checks import (
+    check_counts,
+    check_embeddings,
+    check_shares,
+    check_weights,
+    problem_with_embeddings,
+    problem_with_layout,
+)
 from ssl_losses.distributed import agree_on, mean_over_ranks
-from ssl_losses.layouts import problem_with_layout
-from ssl_losses.moments import centered
-from ssl_losses.option_ranges import check_counts, check_shares
+from ssl_losses.ops.covariance import centered
+from ssl_losses.ops.view_centroid import problem_with_global_views
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.vicreg import variance_and_covariance
-from ssl_losses.view_centroid import problem_with_global_views
 
 
 @without_autocast

@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.checks import check_counts, check_embeddings, check_shares, check_weights
+from ssl_losses.components.directions import RandomDirections, problem_with_directions
 from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient, rank, world_size
-from ssl_losses.moments import centered, mean_square, total_rows
-from ssl_losses.option_ranges import check_counts, check_shares
+from ssl_losses.ops.covariance import centered, mean_square, total_rows
+from ssl_losses.ops.view_centroid import distance_to_centroid, problem_with_global_views
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.random_directions import RandomDirections, problem_with_directions
-from ssl_losses.view_centroid import distance_to_centroid, problem_with_global_views
 
 SMALLEST_VARIANCE = 1e-12  # the authors' code bounds the deviation by 1e-6
 

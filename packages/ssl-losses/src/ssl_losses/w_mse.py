@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import BatchSizeError, check_embeddings
 from ssl_losses.distributed import gather_with_gradient
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
 
 # share of the identity in a covariance, so that a flat one can be inverted; the authors' code has 0 to 1e-3
 RIDGE = 1e-3

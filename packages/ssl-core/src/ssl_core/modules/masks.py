@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_losses.splitmix64 import shift_right, splitmix64
+from ssl_losses.ops.splitmix64 import shift_right, splitmix64
 
 Grid = tuple[int, int]
 

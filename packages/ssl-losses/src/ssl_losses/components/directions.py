@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssl_losses.accumulation import AccumulatedState
-from ssl_losses.layouts import problem_with_layout
-from ssl_losses.option_ranges import check_counts
-from ssl_losses.splitmix64 import GOLDEN_RATIO, shift_right, splitmix64
+from ssl_losses.checks import check_counts, problem_with_layout
+from ssl_losses.components.accumulation import AccumulatedState
+from ssl_losses.ops.splitmix64 import GOLDEN_RATIO, shift_right, splitmix64
 
 
 def random_directions(dimensions: int, num_directions: int, seed: int, step: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from ssl_losses.logsumexp import logsumexp
+from ssl_losses.similarity.logsumexp import logsumexp
 
 
 def test_first_loss_does_not_wait_for_an_import_of_the_compiler():

@@ -3,7 +3,7 @@
 import torch
 from views import pair
 
-from ssl_losses.gram import smaller_gram
+from ssl_losses.ops.gram import smaller_gram
 
 
 def test_smaller_matrix_has_the_nonzero_eigenvalues():

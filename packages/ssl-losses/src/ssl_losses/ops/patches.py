@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from ssl_losses.checks import problem_with_layout
 from ssl_losses.distributed import agree_on
-from ssl_losses.layouts import problem_with_layout
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:

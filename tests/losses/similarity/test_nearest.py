@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ssl_losses import tiles
-from ssl_losses.nearest import nearest
+from ssl_losses.similarity import tiles
+from ssl_losses.similarity.nearest import nearest
 
 
 @pytest.mark.parametrize("tile_rows", [3, 4, 100])

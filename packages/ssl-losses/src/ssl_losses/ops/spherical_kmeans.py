@@ -5,8 +5,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ssl_losses.distributed import all_reduce_with_gradient, rank, world_size
-from ssl_losses.nearest import nearest
-from ssl_losses.unit_rows import SHORTEST, unit_rows
+from ssl_losses.ops.normalize import SHORTEST, unit_rows
+from ssl_losses.similarity.nearest import nearest
 
 
 @torch.no_grad()

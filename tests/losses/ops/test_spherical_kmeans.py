@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_losses.spherical_kmeans import spherical_kmeans
+from ssl_losses.ops.spherical_kmeans import spherical_kmeans
 
 
 def unit_rows(number, dimensions=4, seed=0):

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
-from ssl_losses.logsumexp import logsumexp, two_way_logsumexp
-from ssl_losses.softplus import softplus
+from ssl_losses.ops.softplus import softplus
+from ssl_losses.similarity.logsumexp import logsumexp, two_way_logsumexp
 
 
 def matching(queries: Tensor, keys: Tensor, scale: float) -> Tensor:

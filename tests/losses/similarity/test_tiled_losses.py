@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from views import pair
 
-from ssl_losses import clip, dcl, dclw, nt_xent, supcon, tiles
+from ssl_losses import clip, dcl, dclw, nt_xent, supcon
+from ssl_losses.similarity import tiles
 
 SAMPLES = 16
 LABELS = torch.arange(SAMPLES) % 3

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_losses.operators import differentiate, operator, refuse_to_differentiate
-from ssl_losses.softplus import softplus
-from ssl_losses.tiles import blocks, products
+from ssl_losses.ops.softplus import softplus
+from ssl_losses.similarity.operators import differentiate, operator, refuse_to_differentiate
+from ssl_losses.similarity.tiles import blocks, products
 
 
 def softplus_sum(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.accumulation import AccumulatedState
-from ssl_losses.checks import check_temperature
+from ssl_losses.checks import check_counts, check_shares, check_temperature
+from ssl_losses.components.accumulation import AccumulatedState
 from ssl_losses.distributed import all_reduce_with_gradient
-from ssl_losses.option_ranges import check_counts, check_shares
-from ssl_losses.sinkhorn import sinkhorn
+from ssl_losses.ops.sinkhorn import sinkhorn
 
 CENTERINGS = ("mean", "sinkhorn")
 

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from ssl_losses.checks import check_positive
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.option_ranges import check_positive
 
 
 def on_all_ranks(option: float | Tensor, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_losses.accumulation import AccumulatedState, Change
+from ssl_losses.components.accumulation import AccumulatedState, Change
 from ssl_losses.distributed import gather_with_gradient
 from ssl_losses.precision import widened
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_losses.operators import differentiate, operator, refuse_to_differentiate
-from ssl_losses.tiles import blocks, products
+from ssl_losses.similarity.operators import differentiate, operator, refuse_to_differentiate
+from ssl_losses.similarity.tiles import blocks, products
 
 LOG2_E = 1 / math.log(2)  # exp(x) is exp2(x / log 2), and torch's exp2 takes a third of exp's time on the CPU
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_losses.random_directions import RandomDirections, _hashed, random_directions
+from ssl_losses.components.directions import RandomDirections, _hashed, random_directions
 
 
 def test_hash_is_splitmix64():

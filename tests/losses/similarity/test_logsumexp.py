@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ssl_losses import logsumexp as module
-from ssl_losses import tiles
-from ssl_losses.logsumexp import logsumexp, self_logsumexp, two_way_logsumexp
+from ssl_losses.similarity import logsumexp as module
+from ssl_losses.similarity import tiles
+from ssl_losses.similarity.logsumexp import logsumexp, self_logsumexp, two_way_logsumexp
 
 
 def random_rows(n, seed=0):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.operators import operator
-from ssl_losses.tiles import blocks, products
+from ssl_losses.similarity.operators import operator
+from ssl_losses.similarity.tiles import blocks, products
 
 
 def nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import torch
 
-from ssl_losses.fourier_sums import fourier_sums
+from ssl_losses.ops.fourier import fourier_sums
 
 
 def frequencies(x, spacing, number):

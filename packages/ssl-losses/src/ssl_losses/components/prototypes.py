@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.ops.normalize import unit_rows
 
 
 def random_prototypes(num_prototypes: int, dimensions: int) -> Tensor:

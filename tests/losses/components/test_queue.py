@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_losses import InfoNCELoss, NNCLRLoss, ReSSLLoss
-from ssl_losses.queue import Queue
+from ssl_losses.components.queue import Queue
 
 
 def numbered(first, last):

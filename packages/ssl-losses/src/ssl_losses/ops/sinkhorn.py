@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.checks import check_temperature
+from ssl_losses.checks import check_counts, check_temperature
 from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient
-from ssl_losses.option_ranges import check_counts
 from ssl_losses.precision import widened, without_autocast
 
 

@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.components.prototypes import problem_with_prototypes, random_prototypes
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, world_size
-from ssl_losses.option_ranges import check_counts
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.sinkhorn import sinkhorn
 from ssl_losses.precision import widened
-from ssl_losses.prototypes import problem_with_prototypes, random_prototypes
-from ssl_losses.sinkhorn import sinkhorn
-from ssl_losses.unit_rows import unit_rows
 
 
 def prototype_matching(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
-from ssl_losses.logsumexp import logsumexp, self_logsumexp
+from ssl_losses.similarity.logsumexp import logsumexp, self_logsumexp
 
 
 def negatives(a: Tensor, b: Tensor, scale: float) -> Tensor:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ssl_losses.distributed import gather_with_gradient
-from ssl_losses.moments import sum_of_products, total_rows
+from ssl_losses.ops.covariance import sum_of_products, total_rows
 
 
 def smaller_gram(z: Tensor) -> Tensor:

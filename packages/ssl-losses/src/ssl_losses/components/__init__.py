@@ -1,0 +1,1 @@
+"""State of losses: queues, centres, prototypes, directions, learned scales."""

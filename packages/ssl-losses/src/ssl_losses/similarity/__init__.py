@@ -1,0 +1,1 @@
+"""Sums and searches over the similarities of a batch, tile by tile."""
