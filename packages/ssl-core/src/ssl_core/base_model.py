@@ -24,12 +24,12 @@ from ssl_core.modules.ema import Teacher
 from ssl_core.optimizers import build_optimizer, check_parameter_groups, group_schedules
 from ssl_core.run.progress import Progress
 from ssl_core.schedules import keep_initial_rates, set_rates
-from ssl_core.training import method_checks as check
+from ssl_core.training.checks import method as check
+from ssl_core.training.checks.unsaved_state import UnsavedState
 from ssl_core.training.loss_module import LossModule, total_loss
 from ssl_core.training.seeding import seed_everything
 from ssl_core.training.session import RunSession
 from ssl_core.training.trained_run import load_weights, open_trained_run
-from ssl_core.training.unsaved_state import UnsavedState
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
 
@@ -85,7 +85,7 @@ class BaseModel(nn.Module):
         """Return the loss of ``self.data``: a scalar, or a dict of scalars by name.
 
         Each entry of a dict is logged; the loss is the sum of those that have a gradient. The names in
-        ``ssl_core.training.method_checks.RESERVED_TERMS`` are not allowed.
+        ``ssl_core.training.checks.method.RESERVED_TERMS`` are not allowed.
         """
         raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
 

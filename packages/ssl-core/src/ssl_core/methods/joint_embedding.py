@@ -10,8 +10,8 @@ from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
 from ssl_core.modules.heads import mlp
+from ssl_core.training.checks.method import loss_terms
 from ssl_core.training.loss_module import total_loss
-from ssl_core.training.method_checks import loss_terms
 from ssl_losses import grad_cache
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_core.training.method_checks import loss_terms
+from ssl_core.training.checks.method import loss_terms
 from ssl_losses.precision import widened
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_core.batch import views_of
 from ssl_core.distributed.ranks import Distributed
-from ssl_core.training.data_checks import checked_batches
+from ssl_core.training.checks.data import checked_batches
 
 Read = Callable[[Iterable[Any]], Iterable[Any]]  # passes batches on, e.g. until a signal arrives
 

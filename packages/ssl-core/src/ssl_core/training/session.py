@@ -38,9 +38,10 @@ from ssl_core.run.signals import StopSignal
 from ssl_core.run.source_location import source_of
 from ssl_core.run.summary import Summary
 from ssl_core.training.batches import Batches
-from ssl_core.training.data_checks import check_loaders
+from ssl_core.training.checks.data import check_loaders
+from ssl_core.training.checks.data_record import record_data
+from ssl_core.training.checks.unsaved_state import UnsavedState
 from ssl_core.training.data_protocol import Loaders
-from ssl_core.training.data_record import record_data
 from ssl_core.training.early_stopping import EarlyStopping
 from ssl_core.training.freeze import Freeze
 from ssl_core.training.precision import Precision, check_torch_state
@@ -48,7 +49,6 @@ from ssl_core.training.reference_sample import ReferenceSample
 from ssl_core.training.step_metrics import step_metrics
 from ssl_core.training.step_plan import StepPlan
 from ssl_core.training.triggers import Triggers
-from ssl_core.training.unsaved_state import UnsavedState
 
 _message = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 def warnings(make_config, caplog, kind):
     kind(make_config(optim__epochs=1)).fit()
-    return [record.getMessage() for record in caplog.records if record.name == "ssl_core.training.unsaved_state"]
+    return [record.getMessage() for record in caplog.records if record.name == "ssl_core.training.checks.unsaved_state"]
 
 
 def with_state(base, **values):

@@ -9,7 +9,7 @@ from torch import nn
 
 from ssl_core import BaseModel, ConfigError, MethodError
 from ssl_core.run.folder import RunFolder
-from ssl_core.training.method_checks import RESERVED_TERMS
+from ssl_core.training.checks.method import RESERVED_TERMS
 from ssl_losses import nt_xent
 
 LOSSES = {
@@ -200,6 +200,6 @@ def test_trying_the_prediction_out_changes_nothing(make_config, tiny_model, monk
     """With and without, the weights after training are the same to the bit."""
     tried, untried = tiny_model(make_config(log__run="a")), tiny_model(make_config(log__run="b"))
     tried.fit()
-    monkeypatch.setattr("ssl_core.training.method_checks.check_forward", lambda model: torch.zeros(2, 4))
+    monkeypatch.setattr("ssl_core.training.checks.method.check_forward", lambda model: torch.zeros(2, 4))
     untried.fit()
     assert all(torch.equal(a, b) for a, b in zip(tried.state_dict().values(), untried.state_dict().values()))
