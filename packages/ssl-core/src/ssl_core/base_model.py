@@ -1,8 +1,7 @@
 """The training loop. Methods appear in the order in which they are called.
 
 A method is a subclass with three functions (``initialize_modules``, ``forward``, ``compute_loss``); every other function can
-be overridden. The mechanism (ranks, run folder, checkpoints, metrics, signals) is in
-:class:`~ssl_core.training.session.RunSession`.
+be overridden. The mechanism is in :class:`~ssl_core.training.session.RunSession`.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,22 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.batch import Batch
-from ssl_core.checkpoint.pretrained import load_backbone
 from ssl_core.config import Config, ModelConfig
-from ssl_core.evaluation.features import extract
+from ssl_core.evaluation.features import extract, representations
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.evaluation.run_result import RunResult
 from ssl_core.loggers.sinks import Sink, configured_sinks
-from ssl_core.modules.ema import Teacher
+from ssl_core.modules.ema import teachers_of
 from ssl_core.optimizers import build_optimizer, check_parameter_groups, group_schedules
 from ssl_core.run.progress import Progress
 from ssl_core.schedules import keep_initial_rates, set_rates
 from ssl_core.training.checks import method as check
-from ssl_core.training.checks.unsaved_state import UnsavedState
 from ssl_core.training.loss_module import LossModule, total_loss
 from ssl_core.training.seeding import seed_everything
 from ssl_core.training.session import RunSession
-from ssl_core.training.trained_run import load_weights, open_trained_run
+from ssl_core.training.trained_run import load_trained_model
 from ssl_losses import accumulate_updates
 from ssl_losses.precision import widened
 
@@ -38,12 +35,7 @@ class BaseModel(nn.Module):
     """A self-supervised method and its training run.
 
     A module called ``backbone`` and one called ``projector`` each get an online linear probe. ``backbone`` is also what kNN
-    and the final table evaluate.
-
-    Parameters
-    ----------
-    config : Config
-        The five groups of keys. ``config.model`` is an instance of ``config_class``.
+    and the final table evaluate. In ``config``, the group ``model`` is an instance of ``config_class``.
     """
 
     config_class: type[ModelConfig] = ModelConfig
@@ -57,9 +49,6 @@ class BaseModel(nn.Module):
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
     probes: OnlineProbes
-
-    backbone: Any  # modules with a meaning to the loop, if a method has them
-    projector: Any
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
@@ -84,8 +73,7 @@ class BaseModel(nn.Module):
     def compute_loss(self) -> Tensor | dict[str, Tensor]:
         """Return the loss of ``self.data``: a scalar, or a dict of scalars by name.
 
-        Each entry of a dict is logged; the loss is the sum of those that have a gradient. The names in
-        ``ssl_core.training.checks.method.RESERVED_TERMS`` are not allowed.
+        Each entry of a dict is logged; the loss is the sum of those that have a gradient.
         """
         raise NotImplementedError(f"{type(self).__name__} must define compute_loss(self): return a scalar")
 
@@ -94,15 +82,8 @@ class BaseModel(nn.Module):
     def fit(self) -> RunResult:
         """Train and evaluate; resume if the run folder has a checkpoint. Return the last value of every metric.
 
-        The result is a dict that a notebook shows as the final table and the learning curves (``log.report``). After an error
-        in an evaluation the same command only evaluates. An error in a sink is a warning.
-
-        Raises
-        ------
-        ConfigError, RunFolderError
-            Before data is opened.
-        DivergedError, CheckpointError, Preempted
-            The run cannot continue; ``summary.json`` has the reason.
+        A ConfigError or a RunFolderError is raised before data is opened. After a DivergedError, CheckpointError or Preempted,
+        ``summary.json`` has the reason. In a notebook the result is shown as the final table and the learning curves.
         """
         check.check_configured(self)
         with RunSession(self.config) as run:
@@ -136,35 +117,10 @@ class BaseModel(nn.Module):
     ) -> "BaseModel":
         """Return the trained model of a run, in evaluation mode, from its folder alone.
 
-        ``BaseModel.from_run`` finds the class of the run, also a user-defined one; ``MyIdea.from_run`` uses ``MyIdea``.
-
-        Parameters
-        ----------
-        folder : str or Path
-            The run folder.
-        checkpoint : "newest" or int
-            The newest intact checkpoint, or the step of one.
-        data : optional
-            The dataclass of user-defined data that is no longer in its file.
-        device : {"auto", "cpu", "cuda"}
-            Device of the model.
-
-        Raises
-        ------
-        RunError, ConfigError
-            If the folder is not a run, has no such checkpoint, or its class is not found.
+        ``BaseModel.from_run`` finds the class of the run, also a user-defined one; ``MyIdea.from_run`` uses ``MyIdea``. For
+        ``checkpoint``, ``data`` and ``device`` see :func:`~ssl_core.training.trained_run.load_trained_model`.
         """
-        kind, run, state = open_trained_run(folder, checkpoint, None if cls is BaseModel else cls, data, device)
-        model: BaseModel = kind(run.config)
-        model.use(run)
-        model.initialize_modules()  # without build(): loading a model does not seed the process
-        run.precision.place(model)
-        run.widths = check.representation_widths(model)
-        model.initialize_probes()
-        load_weights(model, state["model"])
-        model.probes.load_state_dict(state["probes"])
-        model.progress.load_state_dict(state["progress"])
-        return model.eval()
+        return load_trained_model(None if cls is BaseModel else cls, folder, checkpoint, data, device)
 
     def use(self, run: RunSession) -> None:
         """Attach a session that knows the data: the number of classes and the shape of an image."""
@@ -175,10 +131,7 @@ class BaseModel(nn.Module):
         """Called when the data is open and nothing has been written. Does nothing."""
 
     def make_sinks(self) -> list[Sink]:
-        """Return the sinks besides ``metrics.jsonl``: wandb and TensorBoard, if ``log`` asks for them. Called on rank 0 only.
-
-        Override it to add a :class:`~ssl_core.loggers.metrics_logger.Sink`: ``return [*super().make_sinks(), MySink()]``.
-        """
+        """Return the sinks of the metrics, on rank 0. To add one: ``return [*super().make_sinks(), MySink()]``."""
         return configured_sinks(self.run.folder, self.config.log)
 
     # -- 1. INITIALIZATION
@@ -187,7 +140,7 @@ class BaseModel(nn.Module):
         """Build the model, then probes, optimizer and schedule; then load the newest checkpoint."""
         run = self.run
         self.build()
-        self.initialize_weights()
+        run.load_pretrained(self)
         run.distributed.synchronise_batchnorm(self, self.config.hardware.sync_batchnorm)
         run.freeze.begin(self)
         run.widths = check.representation_widths(self)
@@ -202,7 +155,7 @@ class BaseModel(nn.Module):
         self.initialize_scheduler()
         check.check_schedule(self)
         self.load_checkpoint()
-        run.unsaved_state = UnsavedState(self)
+        run.unsaved_state.begin(self)
 
     def build(self) -> None:
         """Seed, create the modules and move them to the device: the model before anything is loaded or trained."""
@@ -214,14 +167,6 @@ class BaseModel(nn.Module):
     def seed_everything(self) -> None:
         """Seed Python, numpy (if it is imported) and torch with ``hardware.seed``."""
         seed_everything(self.config.hardware.seed)
-
-    def initialize_weights(self) -> None:
-        """Load the backbone's weights from ``model.init_from``, unless the run resumes. Teachers copy them."""
-        source = self.config.model.init_from
-        if source and not self.run.checkpoints.all():
-            self.run.summary.note(init_from=load_backbone(getattr(self, "backbone", None), source))
-            for teacher in self.teachers():
-                teacher.restart()
 
     def initialize_probes(self) -> None:
         """Create an online linear probe for each representation that :meth:`encode` returns."""
@@ -258,10 +203,6 @@ class BaseModel(nn.Module):
         """Return the names that ``optim.monitor`` may have. Override it to add metrics, except terms of the loss."""
         return self.run.metric_names
 
-    def teachers(self) -> list[Teacher]:
-        """Return the teachers among the modules."""
-        return [module for module in self.modules() if isinstance(module, Teacher)]
-
     # -- 2. TRAIN
 
     def before_train_epoch(self) -> None:
@@ -284,7 +225,7 @@ class BaseModel(nn.Module):
         run.freeze.set_mode(progress.epoch)
         self.probes.forget()  # features of an evaluation that was overridden without torch.no_grad()
         run.throughput.restart()
-        teachers = self.teachers()
+        teachers = teachers_of(self)
         for self.data in run.batches.training():  # on the device, from the saved position; seeds each step
             self.before_train_step()
             run.weights_moved = check.checked_step(self, progress.step, self.train_step(self.data))
@@ -328,21 +269,15 @@ class BaseModel(nn.Module):
         self.progress.step += 1
         run.profiler.begin("logging")
         if run.triggers.log_due(self.progress.batch + 1 == run.plan.batches_per_epoch):
-            run.log_step(terms, probe_losses, norm, self.optimizer)
+            run.log.step(terms, probe_losses, norm, self.optimizer)
         return True
 
     def compute_gradients(self, last: bool, divisor: int) -> dict[str, Tensor]:
         """Add the gradients of the batch ``self.data``; return the terms of its loss.
 
-        The losses of the batches of an optimizer step are averaged, which is right for a loss that is a mean over samples.
-        The state of a loss (a center, a queue) moves once per optimizer step, as with one large batch.
-
-        Parameters
-        ----------
-        last : bool
-            Whether the optimizer steps after this batch. Gradients are averaged over the ranks only then.
-        divisor : int
-            Number of batches of this optimizer step.
+        ``last``: whether the optimizer steps after this batch; gradients are averaged over the ranks only then. ``divisor``:
+        number of batches of this step. Their losses are averaged, which is right for a mean over samples. The state of a loss
+        (a center, a queue) moves once per step, as with one large batch.
         """
         run = self.run
         with run.distributed.synchronised(run.loss, when=last):
@@ -384,7 +319,7 @@ class BaseModel(nn.Module):
                 self.after_eval_step()
             values |= {f"{name}/{metric}": value for metric, value in run.online_metrics.compute().items()}
         self.after_eval_epoch()
-        run.log_evaluation(values)
+        run.log.evaluation(values)
         return values
 
     def eval_step(self, batch: Batch) -> None:
@@ -395,14 +330,8 @@ class BaseModel(nn.Module):
         self.run.online_metrics.add(prediction, representations, batch.labels)
 
     def encode(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the representations to evaluate: ``{"backbone": (N, D), "projector": (N, E)}``.
-
-        The default uses the modules of these names. A model without a backbone is evaluated by the output of ``forward``.
-        """
-        if not hasattr(self, "backbone"):
-            return {"output": self.forward(x).flatten(1)}
-        features = self.backbone(x).flatten(1)
-        return {"backbone": features} | ({"projector": self.projector(features)} if hasattr(self, "projector") else {})
+        """Return the representations to evaluate: ``{"backbone": (N, D), "projector": (N, E)}``; else the output of forward."""
+        return representations(self, x)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -413,12 +342,7 @@ class BaseModel(nn.Module):
     def extract(self, images: Tensor | Iterable[Any], batch_size: int = 256) -> Tensor | tuple[Tensor, Tensor]:
         """Return features ``(N, D)`` in evaluation mode, on the CPU; of a loader, features and labels ``(N,) int64``.
 
-        Parameters
-        ----------
-        images : Tensor or iterable
-            Images ``(N, C, H, W)``, normalized as in training; or a loader of batches ``(views, labels, ids)``.
-        batch_size : int
-            Images at a time, for a tensor.
+        ``images`` are a tensor ``(N, C, H, W)``, normalized as in training, or a loader of batches ``(views, labels, ids)``.
         """
         return extract(self, self.features, images, batch_size)
 
@@ -437,16 +361,10 @@ class BaseModel(nn.Module):
         self.run.load(self.parts())
 
     def log_image(self, name: str, image: Any) -> None:
-        """Save an image as ``<run>/images/<name>/step_<n>.png`` and show it in wandb and TensorBoard.
+        """Save an image as ``<run>/images/<name>/step_<n>.png`` on rank 0 and show it in wandb and TensorBoard.
 
-        Call it from any hook, also on all ranks: only rank 0 saves. It waits for the device: call it every few hundred steps.
-
-        Parameters
-        ----------
-        name : str
-            For example ``"views"`` or ``"eval/reconstruction"``.
-        image : Tensor, array or matplotlib figure
-            ``(C, H, W)``, ``(H, W, C)`` or ``(H, W)``, C = 1, 3 or 4: ``uint8``, or floating point in [0, 1].
+        ``image`` is a matplotlib figure, or a tensor or array ``(C, H, W)``, ``(H, W, C)`` or ``(H, W)`` of 1, 3 or 4
+        channels, ``uint8`` or floating point in [0, 1]. It waits for the device: call it every few hundred steps.
         """
         if hasattr(self, "run"):  # set in fit() only
             self.run.log_image(name, image)

@@ -41,9 +41,7 @@ class CheckpointStore:
         self.folder = folder
         self.keep = keep
         self.identity = identity
-        self.data: dict[
-            str, Any
-        ] = {}  # record of the data (ssl_core.training.checks.data_record), saved in each checkpoint
+        self.data: dict[str, Any] = {}  # record of the data (ssl_core.training.data.record), saved in each checkpoint
         self.up_to: int | None = None  # for a replay: checkpoints of later steps are not loaded
 
     def all(self) -> list[Path]:

@@ -27,7 +27,7 @@ from ssl_core.errors import ConfigError, DivergedError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.source_location import RECORDED, class_of_run
-from ssl_core.training.batches import Batches
+from ssl_core.training.data.batches import Batches
 from ssl_core.training.session import RunSession
 from ssl_eval.output_stream import protect_output
 

@@ -12,6 +12,14 @@ from ssl_core.distributed.ranks import Distributed
 Features = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> features (N, D)
 
 
+def representations(model: Any, x: Tensor) -> dict[str, Tensor]:
+    """Return the outputs of backbone ``(N, D)`` and projector ``(N, E)`` by name; without a backbone, that of ``forward``."""
+    if not hasattr(model, "backbone"):
+        return {"output": model.forward(x).flatten(1)}
+    features = model.backbone(x).flatten(1)
+    return {"backbone": features} | ({"projector": model.projector(features)} if hasattr(model, "projector") else {})
+
+
 @torch.no_grad()
 def extract(
     model: nn.Module, features: Features, images: Tensor | Iterable[Any], batch_size: int

@@ -1,5 +1,7 @@
 """Base class of the methods that train a backbone."""
 
+from typing import Any
+
 from torch import Tensor
 
 from ssl_core.backbones import build_backbone
@@ -9,6 +11,8 @@ from ssl_core.errors import ConfigError
 
 class BackboneMethod(BaseModel):
     """A method that trains ``self.backbone``. Its prediction is that of the online probe on the backbone."""
+
+    backbone: Any
 
     def initialize_modules(self) -> None:
         """Create the backbone."""

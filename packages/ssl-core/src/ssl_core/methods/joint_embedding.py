@@ -48,6 +48,7 @@ class JointEmbedding(BackboneMethod):
 
     config_class: type[ComparingConfig] = JointEmbeddingConfig
     num_views: int | None = None  # that the loss compares; None: two or more
+    projector: Any
     projector_options: ClassVar[dict[str, Any]] = {}  # of ssl_core.modules.heads.mlp
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
 

@@ -164,6 +164,11 @@ class Teacher(nn.Module):
             torch._foreach_lerp_(teachers, students, weight)
 
 
+def teachers_of(model: nn.Module) -> list[Teacher]:
+    """Return the teachers among the modules of a model."""
+    return [module for module in model.modules() if isinstance(module, Teacher)]
+
+
 def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.named_parameters()) | dict(module.named_buffers())
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.distributed.fsdp import full_tensor
-from ssl_core.errors import ConfigError
 from ssl_core.optimizers.foreach import norms
 
 
@@ -86,31 +85,6 @@ class Precision:
 
 def _with_gradient(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-
-
-def check_torch_state() -> None:
-    """Raise a ConfigError for global settings of torch by the calling script that prevent training."""
-    default, device = torch.get_default_dtype(), torch.get_default_device()
-    if default != torch.float32:
-        raise ConfigError(
-            f"hardware.precision: torch.get_default_dtype() is {default}, expected torch.float32; remove "
-            "torch.set_default_dtype(...) and choose hardware.precision, e.g. fp64"
-        )
-    if device.type != "cpu":
-        raise ConfigError(
-            f"hardware.device: torch.get_default_device() is '{device}', expected 'cpu'; remove torch.set_default_device(...) "
-            "and choose hardware.device"
-        )
-    if not torch.is_grad_enabled():
-        raise ConfigError(
-            "gradients are disabled by the calling script: a run cannot train under torch.no_grad(), torch.inference_mode() or "
-            "torch.set_grad_enabled(False); call fit() outside of it"
-        )
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-        raise ConfigError(
-            "hardware.precision: autocast is enabled by the calling script; call fit() outside of torch.autocast and choose "
-            "hardware.precision, e.g. bf16"
-        )
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -8,14 +8,13 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_core.checkpoint.async_writer import CheckpointWriter
-from ssl_core.checkpoint.pretrained import find_weights
+from ssl_core.checkpoint.pretrained import find_weights, load_backbone
 from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.config import Config
 from ssl_core.diagnostics.collapse import CollapseDetector
@@ -25,11 +24,11 @@ from ssl_core.evaluation.features import Features
 from ssl_core.evaluation.online_metrics import OnlineMetrics, check_number_of_views, names_of_evaluation
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.evaluation.run_result import RunResult
-from ssl_core.loggers.images import save_image
 from ssl_core.loggers.metrics_logger import MetricsLogger, Sink
 from ssl_core.loggers.profiler import Profiler
 from ssl_core.loggers.progress_bar import ProgressBar
 from ssl_core.loggers.throughput import Throughput
+from ssl_core.modules.ema import teachers_of
 from ssl_core.run.environment import check_parallelism
 from ssl_core.run.folder import RunFolder, config_hash, plain_config, resume_overridable_keys
 from ssl_core.run.lock import RunLock
@@ -37,16 +36,17 @@ from ssl_core.run.progress import Progress
 from ssl_core.run.signals import StopSignal
 from ssl_core.run.source_location import source_of
 from ssl_core.run.summary import Summary
-from ssl_core.training.batches import Batches
-from ssl_core.training.checks.data import check_loaders
-from ssl_core.training.checks.data_record import record_data
 from ssl_core.training.checks.unsaved_state import UnsavedState
-from ssl_core.training.data_protocol import Loaders
+from ssl_core.training.data.batches import Batches
+from ssl_core.training.data.checks import check_loaders
+from ssl_core.training.data.protocol import Loaders
+from ssl_core.training.data.record import record_data
+from ssl_core.training.data.reference_sample import ReferenceSample
 from ssl_core.training.early_stopping import EarlyStopping
 from ssl_core.training.freeze import Freeze
-from ssl_core.training.precision import Precision, check_torch_state
-from ssl_core.training.reference_sample import ReferenceSample
-from ssl_core.training.step_metrics import step_metrics
+from ssl_core.training.precision import Precision
+from ssl_core.training.process import check_torch_state, process_settings
+from ssl_core.training.run_log import RunLog
 from ssl_core.training.step_plan import StepPlan
 from ssl_core.training.triggers import Triggers
 
@@ -68,11 +68,6 @@ class RunSession:
     device : str, optional
         Overrides ``hardware.device``, which may name the device of another machine.
 
-    Attributes
-    ----------
-    folder, lock, distributed, precision, checkpoints, progress, stop, early_stopping, triggers, nan_guard, collapse, freeze
-        After construction. The other attributes follow below.
-
     Raises
     ------
     ConfigError, RunFolderError
@@ -88,6 +83,7 @@ class RunSession:
     # Available after begin()
     metrics: MetricsLogger
     throughput: Throughput
+    log: RunLog
     profiler: Profiler
     summary: Summary
     writer: CheckpointWriter
@@ -98,10 +94,7 @@ class RunSession:
     metric_names: set[str]  # that optim.monitor may have
     loss: Any  # the loss module, compiled and wrapped for the ranks
     online_metrics: OnlineMetrics  # of the evaluation in progress
-    stop_aware: Callable[
-        [Iterable[Any]], Iterator[Any]
-    ]  # yields batches of the evaluation; on a signal saves and raises
-    unsaved_state: UnsavedState
+    stop_aware: Callable[[Iterable[Any]], Iterator[Any]]  # passes batches on; on a signal saves and raises
     weights_moved = False  # whether the last batch ended with an optimizer step
 
     def __init__(self, config: Config, writes: bool = True, device: str | None = None) -> None:
@@ -123,36 +116,24 @@ class RunSession:
         self.collapse = CollapseDetector(ranks)
         self.lock = RunLock(self.folder.lock, takes=ranks.is_main)
         self.freeze = Freeze(optim.freeze)
+        self.unsaved_state = UnsavedState()
         self.group_schedules: dict[int, Callable[[int], float]] = {}  # parameter groups with their own lr_schedule
         if writes:
             self.folder.check_same_config(plain_config(config), resume_overridable_keys(config))
             if config.model.init_from and not self.checkpoints.all():
                 find_weights(config.model.init_from)
 
-    # ------------------------------------------------------------------------------------------- opening and closing
-
     def __enter__(self) -> "RunSession":
         with contextlib.ExitStack() as contexts:
-            self._set_threads_and_level(contexts)
+            hardware, log = self.config.hardware, self.config.log
+            contexts.enter_context(process_settings(hardware.num_threads, log.level, self.distributed.is_main))
             contexts.enter_context(self.distributed)
             self._open_data()
             self._contexts = contexts.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._contexts.__exit__(kind, error, trace)
-
-    def _set_threads_and_level(self, contexts: contextlib.ExitStack) -> None:
-        """Set the number of threads and the level of the log until the session ends: a notebook continues after it."""
-        if self.config.hardware.num_threads:
-            contexts.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(self.config.hardware.num_threads)
-        logger = logging.getLogger("ssl_core")
-        contexts.callback(logger.setLevel, logger.level)
-        # Rank 0 logs for all ranks; the others log errors only
-        logger.setLevel(self.config.log.level.upper() if self.distributed.is_main else logging.ERROR)
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._contexts.__exit__(*error)
 
     def _open_data(self) -> None:
         config, ranks = self.config, self.distributed
@@ -164,23 +145,12 @@ class RunSession:
         self.reference_sample = ReferenceSample(
             self.loaders.reference, self.loaders.num_classes, config.log.knn_samples, config.hardware.seed, ranks
         )
-        self.plan = StepPlan.of(
-            num_batches=len(self.loaders.train),
-            epochs=config.optim.epochs,
-            max_steps=config.optim.max_steps,
-            accumulation_steps=config.optim.accumulation_steps,
-            warmup_epochs=config.optim.warmup_epochs,
-        )
+        self.plan = StepPlan.of(len(self.loaders.train), config.optim)
 
     def begin(self, method: type, make_sinks: Callable[[], list[Sink]] = list) -> None:
         """Lock and create the run folder, then open metrics, summary, signals, profiler and checkpoint writer.
 
-        Parameters
-        ----------
-        method : type
-            The class that is trained, for ``summary.json``.
-        make_sinks : callable
-            Returns the sinks of the metrics. Called on rank 0 only.
+        ``method`` is the class that is trained, for ``summary.json``. ``make_sinks`` is called on rank 0 only.
 
         Raises
         ------
@@ -204,17 +174,16 @@ class RunSession:
             loaders=self.loaders, plan=self.plan, progress=self.progress, distributed=ranks, dtype=self.precision.dtype,
             seed=config.hardware.seed, begin_phase=self.profiler.begin,
         )  # fmt: skip
-        self.summary = Summary(
-            self.folder,
-            self.progress,
-            lambda: self.metrics.last,
-            lambda: self.throughput.mean,
-            self._facts(method),
-            writes,
-        )
+        last, rate = (lambda: self.metrics.last), (lambda: self.throughput.mean)
+        self.summary = Summary(self.folder, self.progress, last, rate, self._facts(method), writes)
         self.writer = CheckpointWriter(self.checkpoints, config.log.checkpoint_in_background)
         batches = config.optim.epochs * self.plan.batches_per_epoch
         self.bar = ProgressBar(batches, config.optim.batch_size, config.log.progress and ranks.is_main)
+        self.log = RunLog(
+            folder=self.folder, metrics=self.metrics, throughput=self.throughput, bar=self.bar, progress=self.progress,
+            early_stopping=self.early_stopping, distributed=ranks,
+            logs_weight_decay=config.optim.weight_decay_end is not None,
+        )  # fmt: skip
         if self.writes:
             for part in (self.metrics, self.summary, self.stop, self.profiler, ranks.explained(), self.writer):
                 self._contexts.enter_context(part)
@@ -228,32 +197,10 @@ class RunSession:
             self.summary.note(stopped_early=self.early_stopping.reason)
         return RunResult(self.metrics.last, self.folder, method, self.config)
 
-    def _facts(self, method: type) -> dict[str, Any]:
-        """Return what ``summary.json`` records at the start of the run."""
-        config, loaders = self.config, self.loaders
-        return {
-            "seed": config.hardware.seed,
-            "device": str(self.distributed.device),
-            "precision": self.precision.name,
-            "ranks": self.distributed.world_size,
-            "threads": torch.get_num_threads(),
-            "method": source_of(method),
-            "data": source_of(type(config.data)),
-            "num_classes": self.num_classes,
-            "image_shape": list(self.image_shape),
-            "datasets": self.checkpoints.data,
-            **{name: list(getattr(loaders, name)) for name in ("mean", "std") if hasattr(loaders, name)},
-        }
-
     def begin_evaluation(self, probes: OnlineProbes, features: Features, save: Callable[[], None]) -> None:
         """Create the metrics of an evaluation, and extract the features that it compares with.
 
-        Parameters
-        ----------
-        probes, features
-            The online probes, and a function of images ``(N, C, H, W)`` that returns features ``(N, D)``.
-        save : callable
-            Writes a checkpoint when a signal stops the evaluation.
+        ``save`` writes a checkpoint when a signal stops the evaluation.
         """
         log = self.config.log
         self.stop_aware = partial(self.triggers.stop_aware, save=save)
@@ -267,43 +214,42 @@ class RunSession:
         self.profiler.end_batch()
         self.writer.raise_if_failed()
 
-    # ------------------------------------------------------------------------------------------------------ metrics
-
     def set_metric_names(self, prediction: Tensor) -> None:
         """Set the names of the metrics that are known before training, from an output of ``forward``."""
         log = self.config.log
         names = names_of_evaluation(self.widths, prediction, self.num_classes, log.knn_samples > 0, log.label_free)
-        self.metric_names = {
-            "train/loss",
-            *(f"{dataset}/{name}" for dataset in self.loaders.evaluation for name in names),
+        self.metric_names = {"train/loss"} | {
+            f"{dataset}/{name}" for dataset in self.loaders.evaluation for name in names
         }
 
-    def log_evaluation(self, values: Mapping[str, float]) -> None:
-        """Write the metrics of an evaluation, if there are any."""
-        if values:
-            self.metrics.log(self.progress.step, self.progress.epoch, values)
-            line = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-            _message.info("epoch %d: %s", self.progress.epoch, line)
-
     def log_image(self, name: str, image: Any) -> None:
-        """Save an image and show it in the sinks, on rank 0. Does nothing before :meth:`begin` and in a replay."""
-        if hasattr(self, "metrics") and self.metrics.writes:
-            path = save_image(self.folder, self.progress.step, name, image)
-            self.metrics.log_image(self.progress.step, name, path)
+        """Save an image and show it in the sinks. Does nothing before :meth:`begin`."""
+        if hasattr(self, "log"):
+            self.log.image(name, image)
 
-    def log_step(
-        self, terms: Mapping[str, Tensor], probes: Mapping[str, Tensor], norm: Tensor, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Write one line of ``train/...`` metrics; see :func:`~ssl_core.training.step_metrics.step_metrics`."""
-        line = step_metrics(terms, probes, norm, optimizer.param_groups, self.distributed)
-        if self.config.optim.weight_decay_end is None:
-            del line["train/weight_decay"]
-        line["train/images_per_second"] = self.throughput.rate()
-        self.early_stopping.check(line, logged=True)
-        self.metrics.log(self.progress.step, self.progress.epoch, line)
-        self.bar.show(self.progress.epoch, line["train/loss"])
+    def _facts(self, method: type) -> dict[str, Any]:
+        """Return what ``summary.json`` records at the start of the run."""
+        return {
+            "seed": self.config.hardware.seed,
+            "device": str(self.distributed.device),
+            "precision": self.precision.name,
+            "ranks": self.distributed.world_size,
+            "threads": torch.get_num_threads(),
+            "method": source_of(method),
+            "data": source_of(type(self.config.data)),
+            "num_classes": self.num_classes,
+            "image_shape": list(self.image_shape),
+            "datasets": self.checkpoints.data,
+            **{name: list(getattr(self.loaders, name)) for name in ("mean", "std") if hasattr(self.loaders, name)},
+        }
 
-    # -------------------------------------------------------------------------------------------------- checkpoints
+    def load_pretrained(self, model: nn.Module) -> None:
+        """Load ``model.init_from`` into the backbone, and copy it to the teachers, unless the run resumes."""
+        source = self.config.model.init_from
+        if source and not self.checkpoints.all():
+            self.summary.note(init_from=load_backbone(getattr(model, "backbone", None), source))
+            for teacher in teachers_of(model):
+                teacher.restart()
 
     def parts(self) -> dict[str, Any]:
         """Return the objects of the session that have a state, by name."""

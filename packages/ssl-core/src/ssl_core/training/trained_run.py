@@ -1,4 +1,4 @@
-"""A run that is read, not trained: its class, configuration and checkpoint, from its folder alone."""
+"""A trained model, from its run folder alone."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,35 @@ from ssl_core.errors import CheckpointError, ConfigError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.source_location import class_of_run
+from ssl_core.training.checks.method import representation_widths
 from ssl_core.training.session import RunSession
 
 
-def open_trained_run(
-    folder: str | Path, checkpoint: str | int, method: type | None, data: Any, device: str
-) -> tuple[Any, RunSession, dict[str, Any]]:
-    """Return the class of a run, a session that writes nothing, and the state of a checkpoint.
+def load_trained_model(
+    method: type | None, folder: str | Path, checkpoint: str | int = "newest", data: Any = None, device: str = "auto"
+) -> Any:
+    """Return the trained model of a run, in evaluation mode.
 
-    The session knows the number of classes and the shape of an image; the data is opened only if ``summary.json`` does not
-    have them. Parameters and errors: as :meth:`ssl_core.BaseModel.from_run`; ``method=None``: the class of the run.
+    Its session writes nothing. The data is opened only if ``summary.json`` does not have the number of classes and the shape
+    of an image.
+
+    Parameters
+    ----------
+    method : type, optional
+        The class of the model. Default: the class of the run, also a user-defined one.
+    folder : str or Path
+        The run folder.
+    checkpoint : "newest" or int
+        The newest intact checkpoint, or the step of one.
+    data : optional
+        The dataclass of user-defined data that is no longer in its file.
+    device : {"auto", "cpu", "cuda"}
+        Device of the model.
+
+    Raises
+    ------
+    RunError, ConfigError
+        If the folder is not a run, has no such checkpoint, or its class is not found.
     """
     run = RunFolder(folder)
     summary = run.read_summary()
@@ -33,7 +52,16 @@ def open_trained_run(
     else:
         with session:
             pass
-    return kind, session, state
+    model = kind(config)
+    model.use(session)
+    model.initialize_modules()  # without build(): loading a model does not seed the process
+    session.precision.place(model)
+    session.widths = representation_widths(model)
+    model.initialize_probes()
+    load_weights(model, state["model"])
+    model.probes.load_state_dict(state["probes"])
+    model.progress.load_state_dict(state["progress"])
+    return model.eval()
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any]) -> None:

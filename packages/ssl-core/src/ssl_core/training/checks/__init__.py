@@ -1,1 +1,1 @@
-"""Checks of what a user hands to the loop: the method, the data, and state that a checkpoint does not hold."""
+"""Checks of what a user hands to the loop: the method, the process, and state that a checkpoint does not hold."""

@@ -132,7 +132,7 @@ def check_name(model: Any, base: type, name: str, value: Any) -> None:
 @cache
 def _reserved_names(base: type) -> tuple[frozenset[str], frozenset[str]]:
     methods = {name for name in vars(base) if not name.startswith("__")} - {"config_class", "forward"}
-    return frozenset(methods), frozenset(base.__annotations__.keys() - {"config_class", "backbone", "projector"})
+    return frozenset(methods), frozenset(base.__annotations__.keys() - {"config_class"})
 
 
 def check_modules(model: Any) -> None:

@@ -18,23 +18,22 @@ class UnsavedState:
 
     A resumed run does not restore them. A constant is not reported, nor is a value that each step sets and that did not exist
     before the first step.
-
-    Parameters
-    ----------
-    model : BaseModel
-        The initialized model. Reported at once are modules and parameters in lists, tuples and dicts, which are neither
-        trained nor saved, and objects with a ``state_dict`` that are not among its ``parts()``.
     """
 
-    def __init__(self, model: Any) -> None:
+    _before: dict[str, Any] | None = None  # name of an attribute -> its content before the first step
+
+    def begin(self, model: Any) -> None:
+        """Remember the attributes of an initialized model.
+
+        Reported at once are modules and parameters in lists, tuples and dicts, which are neither trained nor saved, and
+        objects with a ``state_dict`` that are not among its ``parts()``.
+        """
         _report_unregistered(model)
         _report_objects(model)
-        self._before: dict[str, Any] | None = {
-            name: _content(value) for name, value in _attributes(model) if _is_state(value)
-        }
+        self._before = {name: _content(value) for name, value in _attributes(model) if _is_state(value)}
 
     def check(self, model: Any) -> None:
-        """Report what has changed since the construction, at the first call."""
+        """Report what has changed since :meth:`begin`, at the first call."""
         if self._before is None:
             return
         before, self._before = self._before, None

@@ -7,7 +7,7 @@ import torch
 
 from ssl_core import ConfigError
 from ssl_core.run.folder import RunFolder
-from ssl_core.training.checks.data import check_loaders, checked_batches, training_batches
+from ssl_core.training.data.checks import check_loaders, checked_batches, training_batches
 
 VIEW, LABELS, IDS = torch.zeros(8, 3, 4, 4), torch.arange(8) % 4, torch.arange(8)
 BATCHES = {

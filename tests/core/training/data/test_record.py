@@ -9,7 +9,7 @@ import torch
 from ssl_core import ConfigError, RunFolderError
 from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.run.folder import RunFolder
-from ssl_core.training.checks.data_record import data_changes, record_data
+from ssl_core.training.data.record import data_changes, record_data
 
 TRAIN = {"num_samples": 1200, "class_names": ["cat", "dog"], "labels": "a", "images": "1,200 files, sha256 ab"}
 

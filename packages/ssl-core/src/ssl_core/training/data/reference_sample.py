@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_core.batch import views_of
 from ssl_core.distributed.ranks import Distributed
-from ssl_core.training.checks.data import checked_batches
+from ssl_core.training.data.checks import checked_batches
 
 Read = Callable[[Iterable[Any]], Iterable[Any]]  # passes batches on, e.g. until a signal arrives
 
@@ -23,7 +23,7 @@ class ReferenceSample:
     ----------
     loader : Loader
         The reference loader. Where it has ``labels`` and ``subset``
-        (:class:`ssl_core.training.data_protocol.ReferenceLoader`), only the
+        (:class:`ssl_core.training.data.protocol.ReferenceLoader`), only the
         sample is read. Any other is read once for its labels, and in each evaluation the images outside of the sample are
         read and dropped before the model sees them.
     num_classes : int

@@ -12,15 +12,15 @@ _BATCH = "expected (views: list of (N, C, H, W) of floating point, labels (N,) i
 
 
 def check_loaders(loaders: Any) -> None:
-    """Raise a ConfigError if what ``data.open`` has returned is not a :class:`ssl_core.training.data_protocol.Loaders`."""
+    """Raise a ConfigError if what ``data.open`` has returned is not a :class:`ssl_core.training.data.protocol.Loaders`."""
     for name in ("train", "reference", "evaluation", "num_classes", "image_shape"):
         if not hasattr(loaders, name):
             raise ConfigError(
-                f"data: open() returned a {type(loaders).__name__} without '{name}': see ssl_core/training/data_protocol.py"
+                f"data: open() returned a {type(loaders).__name__} without '{name}': see ssl_core/training/data/protocol.py"
             )
     for name in ("__len__", "__iter__", "start"):
         if not hasattr(loaders.train, name):
-            raise ConfigError(f"data: the training loader has no {name}(): see ssl_core/training/data_protocol.py")
+            raise ConfigError(f"data: the training loader has no {name}(): see ssl_core/training/data/protocol.py")
     if not isinstance(loaders.evaluation, Mapping):
         kind = type(loaders.evaluation).__name__
         raise ConfigError(f"data: evaluation is a {kind}: expected a dict, name of a data set -> its loader")

@@ -7,7 +7,7 @@ import torch
 
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.evaluation.features import collect_features
-from ssl_core.training.reference_sample import ReferenceSample, balanced_sample
+from ssl_core.training.data.reference_sample import ReferenceSample, balanced_sample
 
 SORTED = torch.arange(5).repeat_interleave(torch.tensor([40, 2, 10, 1, 27]))  # by class, as folders are
 

@@ -9,8 +9,8 @@ import torch
 from ssl_core.batch import Batch, to_device
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.run.progress import Progress
-from ssl_core.training.checks.data import checked_batches, training_batches
-from ssl_core.training.data_protocol import Loaders
+from ssl_core.training.data.checks import checked_batches, training_batches
+from ssl_core.training.data.protocol import Loaders
 from ssl_core.training.seeding import seed_step
 from ssl_core.training.step_plan import StepPlan
 
