@@ -152,7 +152,7 @@ ERRORS = {
     ),
     "schedule of None": (
         lambda m: [{"params": m.parameters(), "lr_schedule": lambda step: None}],
-        r"\[0\]\.lr_schedule: step 0 gives None: expected a function of the optimizer step",
+        r"\[0\]\.lr_schedule is a function that returns None: expected",
     ),
     "weight decay": (lambda m: [{"params": [], "weight_decay": -0.1}], r"\[0\]\.weight_decay=-0\.1: expected a number"),
     "frozen epochs": (lambda m: [{"params": [], "frozen_epochs": -1}], r"\[0\]\.frozen_epochs=-1: expected an integer"),

@@ -153,7 +153,7 @@ class BaseModel(nn.Module):
         check.check_optimizer(self)
         keep_initial_rates(self.optimizer)  # now, so that the groups of a checkpoint have the same keys
         self.initialize_scheduler()
-        check.check_schedule(self)
+        check.check_scheduler(self)
         self.load_checkpoint()
         run.unsaved_state.begin(self)
 

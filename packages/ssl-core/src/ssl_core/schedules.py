@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ssl_core.errors import MethodError, describe
+
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final_factor: float = 0.0) -> float:
     """Return the factor of the peak learning rate: a line up to 1, then half a cosine down (Loshchilov & Hutter 2017).
@@ -65,6 +67,17 @@ def linear_ramp(step: int, total: int, start: float, end: float) -> float:
 SCHEDULES: dict[str, Callable[[int, int, int], float]] = {"constant": constant, "cosine": warmup_cosine}
 
 
+def check_schedule(schedule: Any, subject: str) -> None:
+    """Raise a MethodError, a sentence about ``subject``, for anything but a function of the step that returns a number."""
+    factor = schedule(0) if callable(schedule) else None
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        found = f"a function that returns {describe(factor)}" if callable(schedule) else describe(schedule)
+        raise MethodError(
+            f"{subject} {found}: expected a function of the optimizer step that returns the factor of the learning rate, e.g. "
+            "lambda step: 0.99**step"
+        )
+
+
 def set_rates(
     optimizer: Any,
     step: int,
@@ -80,10 +93,8 @@ def set_rates(
     ----------
     optimizer : torch.optim.Optimizer
         Of any class. ``weight_decay`` is set in groups that have it.
-    step : int
-        The optimizer step.
-    schedule : callable
-        Step -> factor of the learning rate.
+    step, schedule
+        The optimizer step, and a function of it that returns the factor of the learning rate.
     weight_decay_factor : float
         Factor of the weight decay.
     group_schedules : dict, optional

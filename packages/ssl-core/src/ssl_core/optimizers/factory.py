@@ -33,14 +33,8 @@ def build_optimizer(
         Name and options of the optimizer. Every option that the optimizer takes is passed on; an option that is None keeps
         the default of the optimizer.
     groups : sequence of ParameterGroup, optional
-        Groups with their own options, from :func:`~ssl_core.optimizers.param_groups.check_parameter_groups`. Default: one
-        group of all parameters.
-
-    Returns
-    -------
-    torch.optim.Optimizer
-        Its groups are those of :func:`~ssl_core.optimizers.param_groups.split_groups`. They hold plain numbers, so that
-        ``state_dict()`` loads with ``weights_only=True``.
+        From :func:`~ssl_core.optimizers.param_groups.check_parameter_groups`; the optimizer has those of
+        :func:`~ssl_core.optimizers.param_groups.split_groups`. Default: one group of all parameters.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Layer-wise optimizers: the loop over parameters that LAMB and LARS share, on top of ``torch._foreach_*``."""
+"""What LAMB, LARS and Muon share: checks of their options, state, and updates by ``torch._foreach_*``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +18,16 @@ class LayerWise(torch.optim.Optimizer):
         """Update the parameters that have a gradient; return the loss of the closure, if there is one."""
         loss = evaluate_closure(closure)
         for group in self.param_groups:
-            for parameters in group_tensors(group["params"]):
-                self._step(parameters, group)
+            for parameters in _chunks(group["params"]):
+                self._step(parameters, [parameter.grad for parameter in parameters], group)  # type: ignore[misc]
         return loss
 
-    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+    def _step(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """Update parameters of one device and one dtype; either all have more than one dimension or none has."""
         raise NotImplementedError
 
 
-def group_tensors(parameters: list[Tensor]) -> list[list[Tensor]]:
+def _chunks(parameters: list[Tensor]) -> list[list[Tensor]]:
     """Return the parameters with a gradient in lists for one foreach call each: one device, one dtype, one update rule.
 
     Parameters of at most one dimension (biases, normalization) have their own rule: their step is not scaled.
@@ -44,12 +44,32 @@ def group_tensors(parameters: list[Tensor]) -> list[list[Tensor]]:
     ]
 
 
+def check_options(optimizer: str, betas: tuple[float, ...] = (), **options: float) -> None:
+    """Raise a ValueError for a negative option, or for a momentum or a beta of 1 or more."""
+    for name, value in options.items():
+        if not value >= 0:  # also rejects NaN
+            raise ValueError(f"{optimizer}: {name}={value}: expected at least 0")
+    if options.get("momentum", 0) >= 1:
+        raise ValueError(f"{optimizer}: momentum={options['momentum']}: expected less than 1")
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"{optimizer}: betas={betas}: expected two numbers of at least 0 and less than 1")
+
+
+def state_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor], name: str) -> list[Tensor]:
+    """Return a state of each parameter, zeros at first: of its shape, or a scalar on the CPU for the count ``"step"``."""
+    for parameter in parameters:
+        if name not in optimizer.state[parameter]:
+            zeros = (
+                torch.zeros(()) if name == "step" else torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            )
+            optimizer.state[parameter][name] = zeros
+    return [optimizer.state[parameter][name] for parameter in parameters]
+
+
 def evaluate_closure(closure: Callable[[], Any] | None) -> Any:
     """Return the result of an optimizer's closure, computed with gradients; None without a closure."""
-    if closure is None:
-        return None
     with torch.enable_grad():
-        return closure()
+        return closure and closure()
 
 
 def norms(tensors: list[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.foreach import LayerWise, norms
+from ssl_core.optimizers.foreach import LayerWise, check_options, norms, state_of
 
 
 class LAMB(LayerWise):
@@ -53,20 +53,13 @@ class LAMB(LayerWise):
         eps: float = 1e-6,
         weight_decay: float = 0.0,
     ) -> None:
-        for name, value in {"lr": lr, "eps": eps, "weight_decay": weight_decay}.items():
-            if not value >= 0:  # also rejects NaN
-                raise ValueError(f"LAMB: {name}={value}: expected at least 0")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"LAMB: betas={betas}: expected two numbers of at least 0 and less than 1")
+        check_options("LAMB", tuple(betas), lr=lr, eps=eps, weight_decay=weight_decay)
         super().__init__(
             params, {"lr": float(lr), "betas": tuple(betas), "eps": float(eps), "weight_decay": float(weight_decay)}
         )
 
-    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Update parameters of one device and one dtype; either all have more than one dimension or none has."""
-        gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        states = [self._state(parameter) for parameter in parameters]
-        steps, firsts, seconds = ([state[name] for state in states] for name in ("step", "exp_avg", "exp_avg_sq"))
+    def _step(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        steps, firsts, seconds = (state_of(self, parameters, name) for name in ("step", "exp_avg", "exp_avg_sq"))
         beta1, beta2 = group["betas"]
         torch._foreach_add_(steps, 1.0)
         torch._foreach_lerp_(firsts, gradients, 1 - beta1)
@@ -84,11 +77,3 @@ class LAMB(LayerWise):
             ratios = torch.where((weights > 0) & (sizes > 0), weights / sizes, 1.0).to(parameters[0].dtype)
             torch._foreach_mul_(updates, list(ratios.unbind()))
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
-
-    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        return state

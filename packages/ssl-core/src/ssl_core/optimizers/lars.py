@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_core.optimizers.foreach import LayerWise, norms
+from ssl_core.optimizers.foreach import LayerWise, check_options, norms, state_of
 
 
 class LARS(LayerWise):
@@ -62,23 +62,16 @@ class LARS(LayerWise):
         nesterov: bool = False,
     ) -> None:
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust_coefficient": trust_coefficient}
-        for name, value in options.items():
-            if not value >= 0:  # also rejects NaN
-                raise ValueError(f"LARS: {name}={value}: expected at least 0")
-        if momentum >= 1:
-            raise ValueError(f"LARS: momentum={momentum}: expected less than 1")
+        check_options("LARS", (), **options)
         if nesterov and not momentum:
             raise ValueError("LARS: nesterov=True: expected a momentum above 0")
         plain = {name: float(value) for name, value in options.items()}
         super().__init__(params, plain | {"clip": bool(clip), "nesterov": bool(nesterov)})
 
-    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Update parameters of one device and one dtype; either all have more than one dimension or none has."""
-        updates: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        if parameters[0].ndim > 1:
-            updates = _scaled_updates(parameters, updates, group)
+    def _step(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        updates = _scaled_updates(parameters, gradients, group) if parameters[0].ndim > 1 else gradients
         if group["momentum"]:
-            velocities = [self._velocity(parameter) for parameter in parameters]
+            velocities = state_of(self, parameters, "momentum_buffer")
             torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, updates)
             if group["nesterov"]:
@@ -86,12 +79,6 @@ class LARS(LayerWise):
             else:
                 updates = velocities
         torch._foreach_add_(parameters, updates, alpha=-group["lr"])
-
-    def _velocity(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        return state["momentum_buffer"]
 
 
 def _scaled_updates(weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> list[Tensor]:

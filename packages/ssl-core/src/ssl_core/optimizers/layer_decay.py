@@ -1,7 +1,7 @@
 """Depth of each parameter in its backbone, for ``optim.layer_decay``."""
 
 import types
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 from torch import nn
@@ -10,7 +10,7 @@ from ssl_core.errors import ConfigError
 
 
 def layers_above(backbone: nn.Module) -> dict[str, int]:
-    """Return the number of layers above each parameter of a backbone; the head on the backbone counts as a layer.
+    """Return the number of layers above each parameter of a backbone by name; the head on the backbone counts as a layer.
 
     A backbone declares its layers in one of two ways:
 
@@ -19,15 +19,6 @@ def layers_above(backbone: nn.Module) -> dict[str, int]:
       https://arxiv.org/abs/2106.08254; MAE, He et al. 2022, https://arxiv.org/abs/2111.06377), the stages of a ResNet. A
       parameter without a prefix (the norm after the last block) has no layer above it.
     - ``group_matcher``, as timm's models have it.
-
-    Parameters
-    ----------
-    backbone : nn.Module
-
-    Returns
-    -------
-    dict
-        Name of a parameter in ``backbone`` -> number of layers above it, at least 0.
 
     Raises
     ------
@@ -55,9 +46,8 @@ def layers_above(backbone: nn.Module) -> dict[str, int]:
 
 
 def _parents(name: str) -> list[str]:
-    """``"a.b.c"`` as ``["a.b.c", "a.b", "a"]``."""
-    parts = name.split(".")
-    return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    """Return ``["a.b.c", "a.b", "a"]`` for ``"a.b.c"``."""
+    return [*accumulate(name.split("."), "{}.{}".format)][::-1]
 
 
 def _of_timm(backbone: Any, names: list[str]) -> dict[str, int]:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from ssl_core.optimizers.foreach import evaluate_closure
+from ssl_core.optimizers.foreach import check_options, evaluate_closure, state_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic iteration
 STEPS = 5
 SMALLEST_NORM = 1e-7
+EPS = 1e-8  # of AdamW
 
 
 class Muon(torch.optim.Optimizer):
@@ -55,8 +56,6 @@ class Muon(torch.optim.Optimizer):
     shape are computed together.
     """
 
-    EPS = 1e-8  # of AdamW
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -66,13 +65,7 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        for name, value in options.items():
-            if not value >= 0:  # also rejects NaN
-                raise ValueError(f"Muon: {name}={value}: expected at least 0")
-        if momentum >= 1:
-            raise ValueError(f"Muon: momentum={momentum}: expected less than 1")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"Muon: betas={betas}: expected two numbers of at least 0 and less than 1")
+        check_options("Muon", tuple(betas), **options)
         groups: list[dict[str, Any]] = []
         for each in params:
             group = {**each, "params": list(each["params"])} if isinstance(each, dict) else {"params": [each]}
@@ -90,18 +83,19 @@ class Muon(torch.optim.Optimizer):
         """Update the parameters that have a gradient; return the loss of the closure, if there is one."""
         loss = evaluate_closure(closure)
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if group["use_muon"]:
-                for matrices in _of_one_shape(parameters):
-                    self._muon(matrices, group)
-            elif parameters:
-                self._adamw(parameters, group)
+            together: dict[Any, list[Tensor]] = {}  # matrices of one shape, or all parameters for AdamW
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    key = (parameter.shape, parameter.device, parameter.dtype) if group["use_muon"] else None
+                    together.setdefault(key, []).append(parameter)
+            for parameters in together.values():
+                update = self._muon if group["use_muon"] else self._adamw
+                update(parameters, [parameter.grad for parameter in parameters], group)  # type: ignore[misc]
         return loss
 
-    def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+    def _muon(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """Update matrices of one shape, device and dtype."""
-        gradients: list[Tensor] = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        momenta = [self._state(parameter, "momentum_buffer")["momentum_buffer"] for parameter in parameters]
+        momenta = state_of(self, parameters, "momentum_buffer")
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         stacked = torch.stack([update.flatten(1) for update in ahead])
@@ -110,32 +104,11 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, updates, alpha=-group["lr"] * factor)
 
-    def _adamw(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        states = [self._state(parameter, "exp_avg", "exp_avg_sq") for parameter in parameters]
-        for state in states:
-            state.setdefault("step", torch.zeros(()))
-        adamw(
-            parameters,
-            [parameter.grad for parameter in parameters if parameter.grad is not None],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=self.EPS,
-            maximize=False,
-        )
-
-    def _state(self, parameter: Tensor, *names: str) -> dict[str, Tensor]:
-        state = self.state[parameter]
-        for name in names:
-            if name not in state:
-                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        return state
+    def _adamw(self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        firsts, seconds, steps = (state_of(self, parameters, name) for name in ("exp_avg", "exp_avg_sq", "step"))
+        beta1, beta2 = group["betas"]
+        options = {"beta1": beta1, "beta2": beta2, "lr": group["lr"], "weight_decay": group["weight_decay"]}
+        adamw(parameters, gradients, firsts, seconds, [], steps, amsgrad=False, eps=EPS, maximize=False, **options)
 
 
 def newton_schulz(matrices: Tensor) -> Tensor:
@@ -175,24 +148,15 @@ def muon_groups(groups: Iterable[dict[str, Any]], module: nn.Module) -> list[dic
     Parameters
     ----------
     groups : iterable of dict
-        From :func:`~ssl_core.optimizers.param_groups.split_groups`.
+        From :func:`~ssl_core.optimizers.param_groups.split_groups`. Those that are returned have ``use_muon``; none is empty.
     module : nn.Module
         The model that the parameters belong to.
-
-    Returns
-    -------
-    list of dict
-        The groups with ``use_muon``. None is empty.
     """
     embeddings = {each.weight for each in module.modules() if isinstance(each, nn.Embedding)}
-    matrices = [
-        parameter
-        for parameter in module.parameters()
-        if parameter.requires_grad
-        and parameter.ndim > 1
-        and min(parameter.shape[:2]) > 1
-        and parameter not in embeddings
+    trained = [
+        parameter for parameter in module.parameters() if parameter.requires_grad and parameter not in embeddings
     ]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1 and min(parameter.shape[:2]) > 1]
     hidden = set(matrices[1:-1])
     return [part for group in groups for part in _split(group, hidden.__contains__)]
 
@@ -203,10 +167,3 @@ def _split(group: dict[str, Any], by_muon: Callable[[Any], bool]) -> list[dict[s
         (each, [parameter for parameter in group["params"] if by_muon(parameter) is each]) for each in (True, False)
     ]
     return [{**group, "params": parameters, "use_muon": each} for each, parameters in parts if parameters]
-
-
-def _of_one_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
-    together: dict[tuple[Any, ...], list[Tensor]] = {}
-    for parameter in parameters:
-        together.setdefault((parameter.shape, parameter.device, parameter.dtype), []).append(parameter)
-    return list(together.values())

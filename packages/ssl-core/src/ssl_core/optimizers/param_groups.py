@@ -9,48 +9,27 @@ from torch import Tensor, nn
 from ssl_core.config import option, validation
 from ssl_core.errors import ConfigError, MethodError, describe
 from ssl_core.optimizers.layer_decay import layers_above
-from ssl_core.schedules import SCHEDULES
+from ssl_core.schedules import SCHEDULES, check_schedule
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """A group that ``BaseModel.parameter_groups`` returns, validated.
+    """A group that ``BaseModel.parameter_groups`` returns, validated."""
 
-    Attributes
-    ----------
-    params : list of nn.Parameter
-        Parameters of the model. Those that do not require a gradient are not trained.
-    lr_scale : float
-        Factor of ``optim.lr``; ``optim.layer_decay`` multiplies it.
-    lr_schedule : {"cosine", "constant"} or callable, optional
-        Schedule of the learning rate instead of the run's: a name as for ``optim.schedule`` (with its warm-up), or a pure
-        function ``optimizer step -> factor``.
-    weight_decay : float, optional
-        Weight decay of all parameters of the group. Default: ``optim.weight_decay``, and 0 for biases and normalization
-        parameters. ``optim.weight_decay_end`` scales either.
-    betas : tuple of float, optional
-        Instead of ``optim.betas``, for Adam-like optimizers.
-    frozen_epochs : int
-        Number of first epochs in which the group is not trained, as with ``optim.freeze``.
-    """
-
-    params: Any
-    lr_scale: float = option(1.0, low=0.0)
+    params: Any  # parameters of the model; those that do not require a gradient are not trained
+    lr_scale: float = option(1.0, low=0.0)  # factor of optim.lr; optim.layer_decay multiplies it
+    # Instead of the run's: a name as for optim.schedule (with its warm-up), or a pure function optimizer step -> factor
     lr_schedule: str | Callable[[int], float] | None = option(None, choices=tuple(SCHEDULES))
+    # Of all its parameters; None: optim.weight_decay, and 0 for biases and normalization. optim.weight_decay_end scales either
     weight_decay: float | None = option(None, low=0.0)
-    betas: list[float] | tuple[float, ...] | None = None
-    frozen_epochs: int = option(0, low=0)
+    betas: list[float] | tuple[float, ...] | None = None  # instead of optim.betas, for Adam-like optimizers
+    frozen_epochs: int = option(0, low=0)  # first epochs in which it is not trained, as with optim.freeze
 
 
 def check_parameter_groups(module: nn.Module, groups: Any) -> list[ParameterGroup]:
     """Return the groups of ``module.parameter_groups()``, validated.
 
-    Parameters
-    ----------
-    module : nn.Module
-        The model. Each of its trainable parameters has to be in exactly one group.
-    groups : list of dict
-        Each with ``params`` and any other attribute of :class:`ParameterGroup`.
+    Each trainable parameter of the module has to be in exactly one group.
 
     Raises
     ------
@@ -113,12 +92,7 @@ def group_schedules(
 ) -> dict[int, Callable[[int], float]]:
     """Return the schedule of each group that has its own, by the number of the group.
 
-    Parameters
-    ----------
-    groups : sequence of ParameterGroup
-        From :func:`check_parameter_groups`.
-    named : callable
-        Name -> schedule of the run.
+    ``named`` returns the schedule of the run of a name.
 
     Raises
     ------
@@ -128,14 +102,8 @@ def group_schedules(
     schedules = {}
     for number, group in enumerate(groups):
         if group.lr_schedule is not None:
-            schedule = named(group.lr_schedule) if isinstance(group.lr_schedule, str) else group.lr_schedule
-            factor = schedule(0)
-            if isinstance(factor, bool) or not isinstance(factor, int | float):
-                raise MethodError(
-                    f"parameter_groups()[{number}].lr_schedule: step 0 gives {describe(factor)}: expected a function of the "
-                    "optimizer step that returns the factor of the learning rate"
-                )
-            schedules[number] = schedule
+            schedules[number] = named(group.lr_schedule) if isinstance(group.lr_schedule, str) else group.lr_schedule
+            check_schedule(schedules[number], f"parameter_groups()[{number}].lr_schedule is")
     return schedules
 
 
@@ -172,7 +140,7 @@ def split_groups(
     -------
     list of dict
         ``{"params", "lr", "weight_decay", "group"}`` each, and ``"betas"`` if they are set; ``group`` is the number of the
-        given group. Given groups in order, each from the head down to the stem. None is empty.
+        given group. Given groups in order, each from the head down to the stem; none is empty.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ssl_core.batch import Batch
 from ssl_core.errors import ConfigError, MethodError, RunError, describe
+from ssl_core.schedules import check_schedule
 from ssl_losses.checks import BatchSizeError
 
 _LOSS = "expected a scalar tensor, or a dict of them by name; those with a gradient are summed, all are logged"
@@ -165,16 +166,11 @@ def check_optimizer(model: Any) -> None:
         )
 
 
-def check_schedule(model: Any) -> None:
+def check_scheduler(model: Any) -> None:
     """Raise a MethodError if ``initialize_scheduler`` has not set ``self.schedule`` to a function of the step."""
-    schedule: Any = getattr(model, "schedule", None)
-    factor = schedule(0) if callable(schedule) else schedule
-    if not callable(schedule) or isinstance(factor, bool) or not isinstance(factor, int | float):
-        given = f"a function that returns {describe(factor)}" if callable(schedule) else describe(schedule)
-        raise MethodError(
-            f"{type(model).__name__}.initialize_scheduler() set self.schedule to {given}: expected a function of the "
-            "optimizer step that returns the factor of the learning rate, e.g. self.schedule = lambda step: 0.99**step"
-        )
+    check_schedule(
+        getattr(model, "schedule", None), f"{type(model).__name__}.initialize_scheduler() set self.schedule to"
+    )
 
 
 def checked_step(model: Any, step_before: int, moved: Any) -> bool:
