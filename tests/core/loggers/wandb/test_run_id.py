@@ -2,7 +2,7 @@
 
 import shutil
 
-from ssl_core.loggers.wandb.run_id import wandb_run_id
+from ssl_core.loggers.wandb.upload import wandb_run_id
 from ssl_core.run.folder import RunFolder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_core.loggers.wandb.sync import sync
+from ssl_core.loggers.wandb.upload import sync
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import RunLock
 
@@ -43,7 +43,7 @@ def test_a_run_made_without_wandb_is_uploaded_once_however_often_it_is_asked_for
     assert server.runs[identity]["finished"] == 0
     assert json.loads(server.runs[identity]["files"]["run/summary.json"])["status"] == "finished"
     assert result.stdout.splitlines() == 2 * [
-        f"{finished.path}: wandb: the run is at {server.url}/somebody/stable-ssl/runs/{identity}; all 12 steps have arrived"
+        f"{finished.path}: all 12 steps have arrived at {server.url}/somebody/stable-ssl/runs/{identity}"
     ]
     assert result.stderr == f"{tmp_path}: not a run folder (config.yaml or metrics.jsonl is missing)\n"
     assert result.returncode == 1
@@ -53,7 +53,7 @@ def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_upload_comple
     server = serve_wandb(dies_after=("CreateRunFiles", "hangs"))
     result = stable_ssl("sync-wandb", "--timeout", 1, finished.path)
     assert result.returncode == 1
-    assert result.stderr.startswith(f"{finished.path}: wandb: ")
+    assert result.stderr.startswith(f"{finished.path}: ")
     assert result.stderr.count("\n") == 1
     server.behaviour, server.dies_after = "works", None
     assert stable_ssl("sync-wandb", finished.path).returncode == 0
@@ -63,8 +63,8 @@ def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_upload_comple
 @pytest.mark.parametrize(
     ("environment", "code", "sentence"),
     [
-        ({"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}, 2, "wandb: the server does not answer: "),
-        ({"WANDB_API_KEY": "", "NETRC": "/nowhere"}, 2, "wandb: no login was found; run `wandb login`"),
+        ({"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}, 2, "the server does not answer: "),
+        ({"WANDB_API_KEY": "", "NETRC": "/nowhere"}, 2, "no login was found; run `wandb login`"),
     ],
 )
 def test_no_server_and_no_login_are_one_line(finished, monkeypatch, tmp_path, environment, code, sentence):

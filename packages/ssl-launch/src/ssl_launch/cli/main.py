@@ -247,7 +247,7 @@ def convert(arguments: tuple[str, ...]) -> int:
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="For each request to the server.")
 def sync_wandb(runs: tuple[str, ...], timeout: float) -> int:
     """Upload runs, or what is missing of them, to wandb."""
-    from ssl_core.loggers.wandb.sync import sync
+    from ssl_core.loggers.wandb.upload import sync
 
     return sync(runs, timeout)
 
