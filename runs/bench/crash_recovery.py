@@ -105,7 +105,7 @@ class Everything(BaseModel):
 def configuration(folder: Path, run: str) -> Config:
     """Return a run of 3 epochs of 8 batches on a fifth of the digits, with a checkpoint every third step."""
     return Config(
-        data=DataConfig(dataset="digits", views="digits", size=16, fraction=0.2, num_workers=2),
+        data=DataConfig(dataset="digits", views="digits", size=8, fraction=0.2, num_workers=2),
         model=ModelConfig(name="everything"),
         optim=OptimConfig(batch_size=32, epochs=3, lr=0.05, warmup_epochs=1.0, grad_max_norm=5.0, accumulation_steps=2),
         hardware=HardwareConfig(device="cpu", precision="bf16", num_threads=1),
@@ -268,7 +268,7 @@ def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
     return [] if ours == theirs else [f"{where}: {ours!r}, {theirs!r}"]
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=20, help="runs that are killed at random moments")
     parser.add_argument(
@@ -279,7 +279,7 @@ def main() -> int:
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run")
     parser.add_argument("--damage", action="store_true", help="damage the newest checkpoint after each kill")
     parser.add_argument("--background", action="store_true", help="write checkpoints while training goes on")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     options.background = arguments.background
     number, rng = signal.Signals[f"SIG{arguments.signal}"], random.Random(arguments.seed)
     torch.set_num_threads(1)
