@@ -6,13 +6,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from ssl_core import ConfigError, RunFolder
 from ssl_core.methods import method_class
 from ssl_core.run.environment import environment, environment_diff
 from ssl_core.run.git import git_state, record_code, uncommitted_patch
 from ssl_core.run.lock import RunLock, is_worked_in
-from ssl_core.run.source_location import is_changed, load_class, recorded_class, source_of
+from ssl_core.run.source_location import changed_code, is_changed, load_class, recorded_class, source_of
 
 
 def git(*arguments, cwd):
@@ -56,19 +57,17 @@ def test_patch_restores_the_code_of_the_start(repository, tmp_path):
     assert files == {"package/idea.py": b"x = 2\nname = 'caf\xe9'\n", "new idea.py": b"y = 3\n"}
 
 
-def test_patch_is_kept_and_other_changes_are_recorded_on_resume(repository):
+def test_resume_keeps_the_patch_and_records_another_revision(repository):
     code, folder = repository
     (code / "package" / "idea.py").write_text("x = 2\n")
     before = record_code(folder, {})
     kept = folder.uncommitted.read_bytes()
     assert record_code(folder, before) == before
-    (code / "package" / "idea.py").write_text("x = 3\n")
-    again = record_code(folder, before)
-    assert again == {**before, "git_resumed": {**git_state(), "other_changes": True}}
-    assert record_code(folder, {})  # a start that was killed before it had a summary
-    assert folder.uncommitted.read_bytes() == kept
+    assert record_code(folder, {}) == before  # a start that was killed before it had a summary
     git("commit", "-qam", "second", cwd=code)
-    assert record_code(folder, before)["git_resumed"]["revision"] != before["git"]["revision"]
+    again = record_code(folder, before)
+    assert again == {**before, "git_resumed": git_state()}
+    assert again["git_resumed"]["revision"] != before["git"]["revision"]
     assert folder.uncommitted.read_bytes() == kept
 
 
@@ -78,7 +77,7 @@ def test_no_patch_without_git_or_changes_or_above_the_limit(repository, tmp_path
     assert not folder.uncommitted.exists()
     (code / "package" / "idea.py").write_text("x = 2\n")
     monkeypatch.setattr("ssl_core.run.git.MAX_PATCH_BYTES", 100)
-    assert uncommitted_patch(folder.path.parent) == ""
+    assert uncommitted_patch(folder.path.parent) == b""
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -88,26 +87,33 @@ def test_no_patch_without_git_or_changes_or_above_the_limit(repository, tmp_path
     assert not folder.uncommitted.exists()
 
 
-def test_environment_diff_names_each_difference(tmp_path):
-    here = {**environment(), "git": git_state(), "threads": 1}
-    assert environment_diff(here, {"threads": 1}) == []
+def test_environment_diff_names_each_difference(repository, tmp_path):
+    code, folder = repository
+    here = {**environment(), "git": git_state(), "threads": torch.get_num_threads(), "ranks": 1}
+    folder.write_summary(here)
+    assert environment_diff(folder, 1) == []
     file = tmp_path / "mine.py"
     file.write_text("class Mine:\n    def f(self): pass\n")
     mine = source_of(load_class(f"{file}:Mine"))
     file.write_text("class Mine:\n    def f(self): return 1\n")
     other = {
-        **here, "versions": {**here["versions"], "torch": "1.0", "gone": "2"}, "processor": "Z80",
+        "versions": {**here["versions"], "torch": "1.0", "gone": "2"}, "processor": "Z80",
         "git": {"revision": "0" * 40, "changed": False}, "threads": 64, "method": mine,
     }  # fmt: skip
-    said = environment_diff(other, {"threads": 1})
-    assert "gone was 2, is None" in said
-    assert f"torch was 1.0, is {here['versions']['torch']}" in said
-    assert any(each.startswith("processor was Z80, is ") for each in said)
-    assert any(each.startswith("revision was 000000000000, is ") for each in said)
-    assert "threads was 64, is 1" in said
-    assert f"'{file}' has changed" in said
-    assert len(said) == 6
-    assert environment_diff({}) == []  # a run that has recorded nothing
+    folder.write_summary({**here, **other})
+    (code / "package" / "idea.py").write_text("x = 2\n")
+    assert environment_diff(folder, 2) == [
+        "gone was 2, is None",
+        f"torch was 1.0, is {here['versions']['torch']}",
+        f"processor was Z80, is {here['processor']}",
+        "ranks was 1, is 2",
+        f"revision was {'0' * 12}, is {here['git']['revision'][:12]}",
+        "changes are uncommitted",
+        f"'{file}' has changed",
+        f"threads are set to 64 as in the run (here: {torch.get_num_threads()})",
+    ]
+    folder.summary.unlink()
+    assert environment_diff(folder, 1) == []  # a run that has recorded nothing
 
 
 IDEA = """
@@ -163,7 +169,7 @@ def test_finished_run_keeps_its_record_when_its_code_changes(edited, make_config
     [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert line.startswith(f"the code of MyIdea has changed since this run was trained: '{path}'; the run has finished")
     assert line.endswith("choose another folder with ++log.run=NAME")
-    assert f"'{path}' has changed" in environment_diff(folder.read_summary())  # what --from-scratch prints
+    assert f"'{path}' has changed" in environment_diff(folder, 1)  # what --from-scratch prints
 
 
 def test_resumed_run_records_the_code_of_each_part(edited, make_config, caplog):
@@ -192,7 +198,7 @@ def test_resumed_run_records_the_code_of_each_part(edited, make_config, caplog):
     assert later["step"] > 0
     [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert f"'{path}'; training continues with the new code, and summary.json records both" in line
-    said = environment_diff(summary)
+    said = environment_diff(folder, 1)
     assert f"'{path}' has changed" in said
     assert f"the method's code had changed at step {later['step']}, in the middle of the run" in said
 
@@ -207,9 +213,9 @@ def test_code_edited_before_first_checkpoint_is_the_record(edited, make_config, 
         kind(config).fit()
     edit()
     load()(config).fit()
-    summary = RunFolder.of(config).read_summary()
-    assert environment_diff(summary) == []
-    assert "method_resumed" not in summary
+    folder = RunFolder.of(config)
+    assert changed_code(folder.read_summary()) == []
+    assert "method_resumed" not in folder.read_summary()
     assert "has changed" not in caplog.text
 
 

@@ -103,51 +103,39 @@ def check_parallelism(key: str, value: int) -> None:
         )
 
 
-def environment_diff(summary: dict[str, Any], now: dict[str, Any] | None = None) -> list[str]:
+def environment_diff(run: RunFolder, ranks: int) -> list[str]:
     """Return the differences from the environment in which a run started: ``["torch was 2.14.0, is 2.15.0", ...]``.
 
     Parameters
     ----------
-    summary : dict
-        ``summary.json`` of the run.
-    now : dict, optional
-        Values of this process that are compared with those of the same name in the summary, e.g. ``threads``.
+    run : RunFolder
+        The run. What it has not recorded is not compared.
+    ranks : int
+        Number of ranks of this process.
     """
-    before, here = summary.get("versions", {}), versions()
-    pairs = [(name, before.get(name), here.get(name)) for name in sorted({*before, *here}) if before]
-    pairs += [("processor", summary.get("processor", processor()), processor())]
-    if summary.get("git"):
-        pairs += [("revision", _short(summary["git"].get("revision")), _short(git_state().get("revision")))]
-    pairs += [(name, summary[name], value) for name, value in (now or {}).items() if name in summary]
-    differences = [f"{name} was {was}, is {value}" for name, was, value in pairs if was != value]
+    import torch
+
+    summary, threads = run.read_summary(), torch.get_num_threads()
+    git, before = summary.get("git") or {}, summary.get("versions", {})
+    here = versions() if before else {}
+    pairs = [(name, before.get(name), here.get(name)) for name in sorted({*before, *here})]
+    pairs += [("processor", summary.get("processor"), processor()), ("ranks", summary.get("ranks"), ranks)]
+    pairs += [("revision", (git.get("revision") or "")[:12], (git_state()["revision"] or "")[:12])]
+    differences = [
+        f"{name} was {was}, is {value}" for name, was, value in pairs if was != value and (was or name in here)
+    ]
+    kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
+    if git and kept != uncommitted_patch(run.path.parent):
+        differences.append(
+            f"uncommitted changes differ from '{run.uncommitted}'" if kept else "changes are uncommitted"
+        )
     differences += [f"'{file}' has changed" for file in changed_code(summary)]
     for what in RECORDED:
         if f"{what}_resumed" in summary:
             step = summary[f"{what}_resumed"].get("step")
             differences.append(f"the {what}'s code had changed at step {step}, in the middle of the run")
-    return differences
-
-
-def environment_diff_of_run(run: RunFolder, ranks: int) -> list[str]:
-    """Return the differences from the environment in which a run started, for the process that resumes it.
-
-    Adds the number of ranks, uncommitted changes, the device, and the number of threads, which is set to that of the run.
-    """
-    import torch
-
-    summary, threads = run.read_summary(), torch.get_num_threads()
-    differences = environment_diff(summary, {"ranks": ranks})
-    kept = run.uncommitted.read_bytes() if run.uncommitted.is_file() else b""
-    if summary.get("git") and kept != uncommitted_patch(run.path.parent).encode(errors="surrogateescape"):
-        differences.append(
-            f"uncommitted changes differ from '{run.uncommitted}'" if kept else "changes are uncommitted"
-        )
     if summary.get("threads", threads) != threads:
         differences.append(f"threads are set to {summary['threads']} as in the run (here: {threads})")
     if str(summary.get("device", "")).startswith("cuda") and not torch.cuda.is_available():
         differences.append("device was cuda, which is not available here")
     return differences
-
-
-def _short(revision: str | None) -> str | None:
-    return revision and revision[:12]

@@ -19,32 +19,25 @@ def git_state() -> dict[str, Any]:
     revision, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if revision is None or status is None:
         return {"revision": None, "changed": None}
-    return {"revision": revision.strip(), "changed": bool(status.strip())}
+    return {"revision": revision.decode().strip(), "changed": bool(status.strip())}
 
 
-def uncommitted_patch(outputs: Path) -> str:
-    """Return the patch from the revision to the working tree, for ``git apply``; an empty string without git or changes.
+def uncommitted_patch(outputs: Path) -> bytes:
+    """Return the patch from the revision to the working tree, for ``git apply``; empty without git or changes.
 
-    Untracked text files are included, except ignored ones and those in ``outputs`` or in another run folder. It never raises:
-    if git fails, the patch is empty.
-
-    Parameters
-    ----------
-    outputs : Path
-        ``log.folder``.
+    Untracked text files are included, except ignored ones and those in ``outputs`` (``log.folder``) or in another run folder.
     """
-    top = (_git("rev-parse", "--show-toplevel") or "").strip()
-    changes = _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", folder=top) if top else None
-    if changes is None:
-        return ""
-    unknown = (_git("ls-files", "--others", "--exclude-standard", "-z", folder=top) or "").split("\0")
-    for name in [each for each in unknown if each][:MAX_FILES]:
+    top = os.fsdecode(_git("rev-parse", "--show-toplevel") or b"").strip()
+    diff = ("diff", "--no-color", "--no-ext-diff", "--no-textconv")
+    patch = _git(*diff, "HEAD", folder=top) if top else None
+    if patch is None:
+        return b""
+    untracked = (_git("ls-files", "--others", "--exclude-standard", "-z", folder=top) or b"").split(b"\0")
+    for name in map(os.fsdecode, untracked[:-1][:MAX_FILES]):
         path = Path(top, name)
         if not _is_of_a_run(path.resolve(), outputs.resolve()) and _is_short_text(path):
-            changes += (
-                _git("diff", "--no-color", "--no-ext-diff", "--no-index", "--", os.devnull, name, folder=top) or ""
-            )
-    return changes if len(changes.encode(errors="surrogateescape")) <= MAX_PATCH_BYTES else ""
+            patch += _git(*diff, "--no-index", "--", os.devnull, name, folder=top) or b""
+    return patch if len(patch) <= MAX_PATCH_BYTES else b""
 
 
 def record_code(folder: RunFolder, before: dict[str, Any]) -> dict[str, Any]:
@@ -63,16 +56,12 @@ def record_code(folder: RunFolder, before: dict[str, Any]) -> dict[str, Any]:
         ``git``: of the first process; ``git_resumed``: of this one, if it differs.
     """
     now = git_state()
-    patch = uncommitted_patch(folder.path.parent).encode(errors="surrogateescape") if now.get("changed") else b""
-    if "git" not in before:
-        if patch and not folder.uncommitted.exists():
-            with contextlib.suppress(OSError):  # a full disk does not end the run here
-                folder.uncommitted.write_bytes(patch)
-        return {"git": now}
-    kept = folder.uncommitted.read_bytes() if folder.uncommitted.is_file() else b""
-    if (before["git"], kept) == (now, patch):
-        return {"git": before["git"]}
-    return {"git": before["git"], "git_resumed": {**now, "other_changes": kept != patch}}
+    if "git" in before:
+        return {"git": before["git"]} | ({"git_resumed": now} if now != before["git"] else {})
+    if now.get("changed") and not folder.uncommitted.exists() and (patch := uncommitted_patch(folder.path.parent)):
+        with contextlib.suppress(OSError):  # a full disk does not end the run here
+            folder.uncommitted.write_bytes(patch)
+    return {"git": now}
 
 
 def _is_of_a_run(path: Path, outputs: Path) -> bool:
@@ -83,14 +72,12 @@ def _is_short_text(path: Path) -> bool:
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             return False
-        content = path.read_bytes()
-        content.decode()
+        return "\0" not in path.read_bytes().decode()
     except (OSError, UnicodeDecodeError):
         return False
-    return b"\0" not in content
 
 
-def _git(*arguments: str, folder: str | None = None) -> str | None:
+def _git(*arguments: str, folder: str | None = None) -> bytes | None:
     """Return the output of git, or None if it fails. It takes no lock: other processes may use the repository."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
@@ -100,4 +87,4 @@ def _git(*arguments: str, folder: str | None = None) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     differs = "--no-index" in arguments and done.returncode == 1  # exit code 1: files differ
-    return done.stdout.decode(errors="surrogateescape") if done.returncode == 0 or differs else None
+    return done.stdout if done.returncode == 0 or differs else None

@@ -104,8 +104,8 @@ def class_of_run(what: str, named: str | None, summary: dict[str, Any], run: Pat
     record = summary.get(f"{what}_resumed") or summary.get(what)  # the newest code
     if not isinstance(record, dict) or not record:
         return None
-    ours = "file" not in record and str(record.get("class")).startswith(("ssl_core.", "ssl_data."))
-    return None if ours else recorded_class(record, what, run)
+    is_ours = "file" not in record and str(record.get("class")).startswith(tuple(f"{name}." for name in PACKAGES))
+    return None if is_ours else recorded_class(record, what, run)
 
 
 def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
@@ -119,26 +119,22 @@ def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
     ConfigError
         If the file is gone or is not trusted. The message names the option to give it explicitly.
     """
-    option = f"--{what} FILE.py:{record.get('class', 'Class')}"
     name, file = str(record.get("class", "")), str(record.get("file") or "")
     in_notebook = getattr(sys.modules["__main__"], name, None)
     if not file and getattr(in_notebook, "__module__", None) == "__main__":
         return in_notebook
-    if not file or "<" in name:
-        raise ConfigError(f"'{run}': its {what} {name} was not defined in a file; name one with {option}")
     path = Path(file)
-    if not path.is_file():
-        raise ConfigError(
-            f"'{run}': its {what} {name} was defined in '{file}', which is gone; name its new place with {option}"
-        )
-    inside = run.resolve().parent in path.resolve().parents
-    owners = (0, os.getuid()) if hasattr(os, "getuid") else (0,)  # on Windows all files have st_uid 0
-    if inside or path.stat().st_uid not in owners:
-        why = "came with the run" if inside else "is another user's"
-        raise ConfigError(
-            f"'{run}': its {what} {name} is defined in '{file}', which {why}; to run that code, give {option}"
-        )
-    return load_class(f"{file}:{name}")
+    if not file or "<" in name:
+        problem = "was not defined in a file; name one with"
+    elif not path.is_file():
+        problem = f"was defined in '{file}', which is gone; name its new place with"
+    elif run.resolve().parent in path.resolve().parents:
+        problem = f"is defined in '{file}', which came with the run; to run that code, give"
+    elif hasattr(os, "getuid") and path.stat().st_uid not in (0, os.getuid()):
+        problem = f"is defined in '{file}', which is another user's; to run that code, give"
+    else:
+        return load_class(f"{file}:{name}")
+    raise ConfigError(f"'{run}': its {what} {name} {problem} --{what} FILE.py:{name or 'Class'}")
 
 
 def is_changed(record: Any) -> bool:

@@ -69,10 +69,7 @@ class Summary:
             self._seconds_before = before.get("wall_seconds", 0.0)
             self._rate_before = before.get("images_per_second")
             self._facts |= {
-                **{name: before[name] for name in ("init_from",) if name in before},
-                **{
-                    key: before[key] for key in ("evaluations",) if key in before
-                },  # of its checkpoints, see judgement.py
+                **{name: before[name] for name in ("init_from", "evaluations") if name in before},
                 "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
                 "process": os.getpid(),
                 **environment(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ssl_core.distributed.launch_environment import LaunchEnvironment
 from ssl_core.errors import ConfigError
-from ssl_core.run.environment import MAX_PER_PROCESSOR, environment_diff_of_run, num_processors
+from ssl_core.run.environment import MAX_PER_PROCESSOR, environment_diff, num_processors
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.run.source_location import changed_code, class_of_run
@@ -49,7 +49,7 @@ def resume(path: Any, from_scratch: bool = False, method: str | None = None, dat
     if os.path.isdir(summary.get("directory", "")):
         os.chdir(summary["directory"])  # relative paths of the configuration and git start there
     if os.environ.get("RANK", "0") == "0":
-        differences = environment_diff_of_run(run, LaunchEnvironment.read().world_size)
+        differences = environment_diff(run, LaunchEnvironment.read().world_size)
         changes = "; ".join(differences) or "versions, code, processor and threads are unchanged"
         print(f"'{path}': {changes}", file=sys.stderr, flush=True)
     # sums depend on how they are split
