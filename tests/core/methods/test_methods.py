@@ -44,15 +44,25 @@ LOSSES = {
     "nnclr": ssl_losses.NNCLRLoss,
     "ressl": ssl_losses.ReSSLLoss,
     "supcon": lambda temperature: ssl_losses.supcon(VIEWS, torch.arange(16), temperature=temperature),
+    "swav": ssl_losses.SwAVLoss,
     "tico": lambda contrast=1.0, covariance_momentum=0.5: ssl_losses.TiCoLoss(4, covariance_momentum, contrast),
     "visreg": lambda **options: ssl_losses.VISRegLoss(**options)(*VIEWS),
 }
+# Keys of heads, teachers and schedules; a_0 is a cosine, though the loss takes any number
+NO_OPTIONS = (
+    "projector",
+    "predictor",
+    "momentum",
+    "final_momentum",
+    "a_0",
+    "queue_start_epoch",
+    "freeze_prototypes_epochs",
+)
 RANGES = [
     (name, field)
     for name in COMPARING
     for field in dataclasses.fields(config_class(name))
-    # Keys of heads and teachers; a_0 is a cosine, though the loss takes any number
-    if "low" in field.metadata and field.name not in ("projector", "predictor", "momentum", "final_momentum", "a_0")
+    if "low" in field.metadata and field.name not in NO_OPTIONS
 ]
 
 

@@ -36,6 +36,7 @@ METHODS: dict[str, str] = {
     "simsiam": "ssl_core.methods.simsiam:SimSiam",
     "supcon": "ssl_core.methods.supcon:SupCon",
     "supervised": "ssl_core.methods.supervised:Supervised",
+    "swav": "ssl_core.methods.swav:SwAV",
     "tico": "ssl_core.methods.tico:TiCo",
     "vibcreg": "ssl_core.methods.vibcreg:VIbCReg",
     "vicreg": "ssl_core.methods.vicreg:VICReg",

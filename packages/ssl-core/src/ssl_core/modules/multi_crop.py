@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def forward_by_size(module: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
@@ -36,3 +36,26 @@ def forward_by_size(module: Callable[[Tensor], Tensor], views: Sequence[Tensor])
         same = list(group)
         outputs += module(torch.cat(same)).split([len(view) for view in same])
     return outputs
+
+
+def embed_by_size(backbone: Callable[[Tensor], Tensor], projector: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
+    """Return the embeddings of views of several sizes: one pass of the backbone for each size, one of the projector for all.
+
+    As in the published code of SwAV and DINO, batch normalisation of the projector sees global and local views together.
+
+    Parameters
+    ----------
+    backbone : callable
+        Images ``(N, C, H, W)`` to features ``(N, E)``.
+    projector : nn.Module
+        Features ``(N, E)`` to embeddings ``(N, D)``.
+    views : sequence of Tensor
+        V views ``(N, C, H, W)``. Views of the same size stand next to each other.
+
+    Returns
+    -------
+    list of Tensor
+        The embeddings ``(N, D)`` of each view, in the order of the views.
+    """
+    features = forward_by_size(backbone, views)
+    return list(projector(torch.cat(features)).split([len(view) for view in views]))

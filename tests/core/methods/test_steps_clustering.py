@@ -1,0 +1,93 @@
+"""The loss of a training step is the one of the paper: clustering, neighbours and pretext tasks.
+
+Oracle: the pseudocode or published code of each paper, written here in float64 from the modules of the model, at the third step
+of a run, so that queues, prototypes and memories are in use.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+
+def unit(x):
+    return F.normalize(x.double(), dim=-1)
+
+
+def loss_of_third_step(model, paper, prepare=lambda: None):
+    """Train; return the loss that the run has logged for its third step, and that of the paper for the same weights."""
+    expected, found = [], []
+
+    @torch.no_grad()
+    def before():
+        prepare()
+        if model.progress.step == 2:
+            expected.append(float(paper(model)))
+
+    def after():
+        if model.progress.step == 3:
+            found.append(model.run.metrics.last["train/loss"])
+
+    model.before_train_step, model.after_train_step = before, after
+    model.fit()
+    return found, [pytest.approx(expected[0], rel=1e-4)]
+
+
+def swav(model):
+    """Caron et al. 2020, algorithm 1 of the appendix, with the queue of the published code."""
+    keys, views = model.config.model, model.data.views
+    sizes = [views[:2], views[2:]]  # one pass of the backbone for each size, one of the projector for all
+    features = torch.cat([model.backbone(torch.cat(same)) for same in sizes if same])
+    z = unit(model.projector(features)).split(len(views[0]))
+    prototypes = model.criterion.prototypes.double()
+    torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(len(prototypes)).double())
+    loss = 0.0
+    for view in (0, 1):
+        rows = torch.cat([model.criterion.queues[view].rows.double(), z[view]])
+        assert len(rows) == keys.queue_size + len(z[view])
+        q = torch.exp(rows @ prototypes.T / keys.epsilon).T  # (K, B)
+        q /= q.sum()
+        for _ in range(keys.sinkhorn_iterations):
+            q /= q.sum(dim=1, keepdim=True) * len(q)
+            q /= q.sum(dim=0, keepdim=True) * q.shape[1]
+        q = (q * q.shape[1]).T[-len(z[view]) :]
+        others = [other for other in range(len(z)) if other != view]
+        loss -= sum((q * (z[v] @ prototypes.T / keys.temperature).log_softmax(1)).sum(1).mean() for v in others) / len(
+            others
+        )
+    return loss / 2
+
+
+@pytest.mark.parametrize("num_local", [0, 2])
+def test_loss_of_swav_equals_the_published_code(make_method, num_local):
+    model = make_method("swav", log__eval_every=0, optim__epochs=1)
+    model.config.model.queue_start_epoch = model.config.model.freeze_prototypes_epochs = 0
+
+    def prepare():
+        views = model.data.views
+        model.data = model.data._replace(views=[F.interpolate(v, scale_factor=2) for v in views] + views[:num_local])
+
+    found, expected = loss_of_third_step(model, swav, prepare)
+    assert found == expected
+
+
+def test_queue_of_swav_starts_late(make_method):
+    """Before its first epoch, and without a queue, the run is the same to the bit."""
+    weights = []
+    for run, queue_size in (("late", 24), ("none", 0)):
+        model = make_method("swav", log__run=run, log__eval_every=0, optim__epochs=1)
+        model.config.model.queue_size, model.config.model.queue_start_epoch = queue_size, 1
+        model.fit()
+        weights.append([value for key, value in model.state_dict().items() if "queues" not in key])
+    assert all(map(torch.equal, *weights))
+
+
+def test_prototypes_of_swav_are_frozen_then_unit(make_method):
+    model = make_method("swav", log__eval_every=0, optim__weight_decay=0.1)
+    prototypes = []
+    model.before_train_step = lambda: prototypes.append(model.criterion.prototypes.detach().clone())
+    model.fit()
+    first, second = prototypes[:4], prototypes[4:]  # 4 batches an epoch
+    assert all(torch.equal(each, prototypes[0]) for each in (*first, second[0]))
+    assert not torch.equal(second[1], second[0])
+    for each in (*second, model.criterion.prototypes.detach()):
+        torch.testing.assert_close(each.norm(dim=1), torch.ones(len(each)))
