@@ -243,3 +243,15 @@ def test_subset_gives_the_same_views_of_its_samples(source, shuffle):
         assert label == known[0]
         assert torch.equal(first, known[1])
         assert torch.equal(second, known[2])
+
+
+def test_in_order_gives_every_sample_with_the_views_of_the_epoch(source):
+    loader = make(source)
+    ordered = drain(loader.in_order().start(epoch=3))
+    ids = torch.cat([batch[2] for batch in ordered])
+    assert ids.tolist() == list(range(50))
+    views = torch.cat([batch[0][1] for batch in ordered])
+    shuffled = drain(loader.start(epoch=3))
+    assert len(shuffled) == 6  # without the last, smaller batch
+    for (_, second), _, ids in shuffled:
+        assert torch.equal(second, views[ids])

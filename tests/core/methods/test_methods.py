@@ -38,6 +38,7 @@ COMPARING = [name for name in METHODS if issubclass(config_class(name), Comparin
 VIEWS = torch.arange(16.0)[:, None].sin(), torch.arange(16.0)[:, None].cos()
 # Losses that are not a function of the embeddings alone: the keys as options of the loss
 LOSSES = {
+    "deepcluster_v2": lambda **options: ssl_losses.DeepClusterV2Loss(num_samples=8, **options),
     "lejepa": lambda **options: ssl_losses.SIGRegLoss(**options)(*VIEWS),
     "moco_v2": ssl_losses.InfoNCELoss,
     "moco_v3": lambda temperature: ssl_losses.moco_v3(*VIEWS, *VIEWS, temperature=temperature),
@@ -57,6 +58,7 @@ NO_OPTIONS = (
     "a_0",
     "queue_start_epoch",
     "freeze_prototypes_epochs",
+    "kmeans_iterations",
 )
 RANGES = [
     (name, field)

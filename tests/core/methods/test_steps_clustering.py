@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ssl_core import ConfigError
+
 
 def unit(x):
     return F.normalize(x.double(), dim=-1)
@@ -32,12 +34,16 @@ def loss_of_third_step(model, paper, prepare=lambda: None):
     return found, [pytest.approx(expected[0], rel=1e-4)]
 
 
+def embeddings_of_all(model):
+    """Return the embeddings of two global and any number of local views: batch statistics are those of all views of a size."""
+    views = model.data.views
+    features = torch.cat([model.backbone(torch.cat(same)) for same in (views[:2], views[2:]) if same])
+    return unit(model.projector(features)).split(len(views[0]))
+
+
 def swav(model):
     """Caron et al. 2020, algorithm 1 of the appendix, with the queue of the published code."""
-    keys, views = model.config.model, model.data.views
-    sizes = [views[:2], views[2:]]  # one pass of the backbone for each size, one of the projector for all
-    features = torch.cat([model.backbone(torch.cat(same)) for same in sizes if same])
-    z = unit(model.projector(features)).split(len(views[0]))
+    keys, z = model.config.model, embeddings_of_all(model)
     prototypes = model.criterion.prototypes.double()
     torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(len(prototypes)).double())
     loss = 0.0
@@ -91,3 +97,59 @@ def test_prototypes_of_swav_are_frozen_then_unit(make_method):
     assert not torch.equal(second[1], second[0])
     for each in (*second, model.criterion.prototypes.detach()):
         torch.testing.assert_close(each.norm(dim=1), torch.ones(len(each)))
+
+
+def deepcluster_v2(model):
+    """Caron et al. 2020: main_deepclusterv2.py of the published code."""
+    keys, bank = model.config.model, model.assignments
+    z = embeddings_of_all(model)
+    assert bank.ids.tolist() == list(range(64))
+    loss = 0.0
+    for prototypes, of_all in zip(model.prototypes.double(), bank.rows.T):
+        scores = torch.cat(z) @ prototypes.T / keys.temperature
+        loss += F.cross_entropy(scores, of_all[model.data.ids].repeat(len(z)))
+    return loss / keys.num_clusterings
+
+
+def test_loss_of_deepcluster_v2_equals_the_published_code(make_method):
+    found, expected = loss_of_third_step(
+        make_method("deepcluster_v2", log__eval_every=0, optim__epochs=1), deepcluster_v2
+    )
+    assert found == expected
+
+
+def test_deepcluster_v2_clusters_the_features_of_the_epoch_before(make_method):
+    """Before the first epoch those of an extra pass; then the views that were trained on, each in its step."""
+    model = make_method("deepcluster_v2", log__eval_every=0)
+    seen, clusterings, cluster = {}, [], model.cluster
+
+    def clustered():
+        cluster()
+        expected = torch.stack([seen[n] for n in range(64)]) if seen else None
+        clusterings.append((model.memory.rows.clone(), expected, model.prototypes.clone()))
+        for h, (centroids, assignments) in enumerate(zip(model.prototypes, model.assignments.rows.T)):
+            assert torch.equal(assignments, (model.memory.rows[:, h % 2] @ centroids.T).argmax(1))
+
+    @torch.no_grad()
+    def before():
+        views = torch.stack(embeddings_of_all(model), dim=1).float()
+        seen.update(zip(model.data.ids.tolist(), views))
+
+    model.cluster, model.before_train_step = clustered, before
+    model.fit()
+    (untrained, nothing, first), (remembered, expected, second) = clusterings
+    assert untrained.shape == (64, 2, 8)
+    assert nothing is None
+    torch.testing.assert_close(remembered, expected)
+    assert not torch.equal(first, second)
+
+
+def test_more_clusters_than_samples_raises(make_method):
+    model = make_method("deepcluster_v2")
+    model.config.model.num_prototypes = 65
+    with pytest.raises(ConfigError) as caught:
+        model.fit()
+    assert (caught.value.key, caught.value.expected) == (
+        "model.num_prototypes",
+        "at most the 64 samples of the training data",
+    )

@@ -161,6 +161,13 @@ class Loader:
             check_batch_size(self.batch_size, len(chosen), self.world_size)
         return part
 
+    def in_order(self) -> "Loader":
+        """Return a loader that gives every sample once, in the order of the source, with the same views of each epoch."""
+        whole = copy.copy(self)
+        whole.shuffle = whole.drop_last = False
+        whole._epoch, whole._step = 0, 0
+        return whole
+
     def fingerprint(self) -> dict[str, Any]:
         """Return number of samples, class names and digests of labels and images: the same on every rank and machine."""
         return fingerprint(self.source)

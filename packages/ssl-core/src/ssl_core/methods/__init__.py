@@ -18,6 +18,7 @@ METHODS: dict[str, str] = {
     "byol": "ssl_core.methods.byol:BYOL",
     "data2vec": "ssl_core.methods.data2vec:Data2Vec",
     "dcl": "ssl_core.methods.dcl:DCL",
+    "deepcluster_v2": "ssl_core.methods.deepcluster_v2:DeepClusterV2",
     "directclr": "ssl_core.methods.directclr:DirectCLR",
     "emp_ssl": "ssl_core.methods.emp_ssl:EMPSSL",
     "fastsiam": "ssl_core.methods.fastsiam:FastSiam",

@@ -8,6 +8,7 @@ import torch
 
 from ssl_core.batch import Batch, to_device
 from ssl_core.distributed.ranks import Distributed
+from ssl_core.errors import ConfigError
 from ssl_core.run.progress import Progress
 from ssl_core.training.data.checks import checked_batches, training_batches
 from ssl_core.training.data.protocol import Loaders
@@ -40,6 +41,23 @@ class Batches:
             self.begin_phase("other")
             seed_step(self.seed, progress.epoch, progress.batch, self.distributed.rank)
             yield batch
+
+    def in_order(self) -> Iterator[Batch]:
+        """Yield every training sample once, in the order of the data set, with its views of the present epoch.
+
+        Raises
+        ------
+        ConfigError
+            If the training loader cannot do so.
+        """
+        if not hasattr(self.loaders.train, "in_order"):
+            raise ConfigError(
+                "data: the training loader has no in_order(), which this method needs for a pass over all samples: see "
+                "ssl_core/training/data_protocol.py"
+            )
+        loader = self.loaders.train.in_order()
+        loader.start(self.progress.epoch, 0)
+        return map(self._on_device, checked_batches(loader, "training", self.loaders.num_classes))
 
     def evaluation(self, name: str) -> Iterator[Batch]:
         """Yield the batches of an evaluation set."""

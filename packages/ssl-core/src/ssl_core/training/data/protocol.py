@@ -16,6 +16,9 @@ class Loader(Protocol):
     def start(self, epoch: int, step: int) -> Any:
         """Set the first batch of the next iteration: batch ``step`` of ``epoch``."""
 
+    # Optional, of the training loader, for methods that start with a pass over all samples (deepcluster_v2, pirl, smog):
+    # in_order() returns a loader of every sample once, not shuffled, with the views of the epoch; shared by the ranks as before
+
 
 class ReferenceLoader(Protocol):
     """A reference loader that can be restricted to some of its images. Optional, and recommended for large data sets.
