@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from views import pair
 
 from ssl_losses import NNCLRLoss, nnclr
-from ssl_losses.nnclr import _neighbours
+from ssl_losses.similarity.nearest import neighbours
 
 
 def support(rows=40):
     return torch.randn(rows, 5, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
-def test_lightly_finds_the_same_neighbours():
+def test_lightly_finds_the_sameneighbours():
     """Oracle: lightly 1.6, NNMemoryBankModule; it normalises for the search and returns the rows as they were put in."""
     from lightly.models.modules import NNMemoryBankModule
 
     bank = NNMemoryBankModule(size=(40, 5)).double()
     bank.bank = support()
     z, _ = pair()
-    found = _neighbours(F.normalize(z), F.normalize(support()))
+    found = neighbours(F.normalize(z), F.normalize(support()))
     torch.testing.assert_close(found, F.normalize(bank(z)))
 
 

@@ -13,6 +13,7 @@ from ssl_core.methods.joint_embedding import ComparingConfig
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.methods.w_mse import WMSE, WMSEConfig
 from ssl_core.run.folder import RunFolder
+from ssl_losses.components.queue import Queue
 
 
 def config_class(name):
@@ -42,6 +43,7 @@ LOSSES = {
     "lejepa": lambda **options: ssl_losses.SIGRegLoss(**options)(*VIEWS),
     "moco_v2": ssl_losses.InfoNCELoss,
     "moco_v3": lambda temperature: ssl_losses.moco_v3(*VIEWS, *VIEWS, temperature=temperature),
+    "nnbyol": lambda queue_size: Queue(queue_size),
     "nnclr": ssl_losses.NNCLRLoss,
     "ressl": ssl_losses.ReSSLLoss,
     "supcon": lambda temperature: ssl_losses.supcon(VIEWS, torch.arange(16), temperature=temperature),

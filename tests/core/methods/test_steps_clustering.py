@@ -111,13 +111,6 @@ def deepcluster_v2(model):
     return loss / keys.num_clusterings
 
 
-def test_loss_of_deepcluster_v2_equals_the_published_code(make_method):
-    found, expected = loss_of_third_step(
-        make_method("deepcluster_v2", log__eval_every=0, optim__epochs=1), deepcluster_v2
-    )
-    assert found == expected
-
-
 def test_deepcluster_v2_clusters_the_features_of_the_epoch_before(make_method):
     """Before the first epoch those of an extra pass; then the views that were trained on, each in its step."""
     model = make_method("deepcluster_v2", log__eval_every=0)
@@ -153,3 +146,23 @@ def test_more_clusters_than_samples_raises(make_method):
         "model.num_prototypes",
         "at most the 64 samples of the training data",
     )
+
+
+def nnbyol(model):
+    """Dwibedi et al. 2021, section 4.4; nnbyol.py of solo-learn."""
+    z1, z2 = (unit(model.teacher.model(view)) for view in model.data.views)
+    p1, p2 = (unit(model.predictor(model.projector(model.backbone(view)))) for view in model.data.views)
+    queue = model.queue.rows.double()
+    assert len(queue) == 24  # full
+    nn1, nn2 = (queue[(z @ queue.T).argmax(1)] for z in (z1, z2))
+    return 4 - 2 * (p1 * nn2).sum(1).mean() - 2 * (p2 * nn1).sum(1).mean()
+
+
+PAPERS = {"deepcluster_v2": deepcluster_v2, "nnbyol": nnbyol}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_loss_of_a_step_equals_the_paper(make_method, name):
+    model = make_method(name, log__eval_every=0, optim__epochs=1)
+    found, expected = loss_of_third_step(model, PAPERS[name])
+    assert found == expected

@@ -96,7 +96,7 @@ SMALL = {
 COMPILED = sorted(
     name for name in METHODS if name != "baseline" and not issubclass(method_class(name), MaskedImageModel)
 )
-WITH_QUEUE = ("everything", "moco_v2", "nnclr", "ressl")
+WITH_QUEUE = ("everything", "moco_v2", "nnbyol", "nnclr", "ressl")
 
 
 @pytest.fixture

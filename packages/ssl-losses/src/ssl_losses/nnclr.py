@@ -1,6 +1,5 @@
 """NNCLR: a contrastive loss whose positives are nearest neighbours from a support set."""
 
-import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_temperature
@@ -8,7 +7,7 @@ from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.similarity.nearest import nearest
+from ssl_losses.similarity.nearest import neighbours
 from ssl_losses.similarity.pair_cross_entropy import matching
 
 
@@ -59,13 +58,8 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     if len(rows) == 0:
         return mean_over_ranks(0 * (p1 + p2).sum())  # with a graph, so that the step is like every other one
     scale = 1 / temperature
-    losses = matching(_neighbours(z1, rows), p2, scale) + matching(_neighbours(z2, rows), p1, scale)
+    losses = matching(neighbours(z1, rows), p2, scale) + matching(neighbours(z2, rows), p1, scale)
     return mean_over_ranks(losses.mean() / 2)
-
-
-def _neighbours(z: Tensor, support: Tensor) -> Tensor:
-    none_excluded = torch.empty(len(z), 0, dtype=torch.int64, device=z.device)
-    return support[nearest(z, support, excluded=none_excluded)]
 
 
 class NNCLRLoss(nn.Module):

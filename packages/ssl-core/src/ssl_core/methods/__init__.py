@@ -30,6 +30,7 @@ METHODS: dict[str, str] = {
     "mmcr": "ssl_core.methods.mmcr:MMCR",
     "moco_v2": "ssl_core.methods.moco_v2:MoCoV2",
     "moco_v3": "ssl_core.methods.moco_v3:MoCoV3",
+    "nnbyol": "ssl_core.methods.nnbyol:NNBYOL",
     "nnclr": "ssl_core.methods.nnclr:NNCLR",
     "ressl": "ssl_core.methods.ressl:ReSSL",
     "simclr": "ssl_core.methods.simclr:SimCLR",

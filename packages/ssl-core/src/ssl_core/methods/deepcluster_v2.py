@@ -19,8 +19,8 @@ from ssl_core.training.feature_pass import feature_pass
 from ssl_core.training.seeding import mixed_seed
 from ssl_losses import deepcluster_v2
 from ssl_losses.checks import LOWEST_TEMPERATURE
-from ssl_losses.spherical_kmeans import spherical_kmeans
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.spherical_kmeans import spherical_kmeans
 
 NUM_VIEWS = 2  # that are remembered and clustered: the global ones
 

@@ -17,7 +17,7 @@ from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfi
 from ssl_core.modules.multi_crop import embed_by_size
 from ssl_losses import SwAVLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
-from ssl_losses.unit_rows import unit_rows
+from ssl_losses.ops.normalize import unit_rows
 
 
 @dataclass

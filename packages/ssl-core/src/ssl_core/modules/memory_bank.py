@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_losses.accumulation import AccumulatedState, Change
+from ssl_losses.components.accumulation import AccumulatedState, Change
 from ssl_losses.distributed import gather_with_gradient
 
 

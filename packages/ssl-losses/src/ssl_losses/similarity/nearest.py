@@ -25,6 +25,11 @@ def nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:
     return _nearest(queries.detach(), keys.detach(), excluded)
 
 
+def neighbours(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return for each query ``(M, D)`` the row of ``keys`` ``(K, D)`` with the largest product, ``(M, D)``; K > 0."""
+    return keys[nearest(queries, keys, excluded=torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device))]
+
+
 @operator(
     "nearest(Tensor queries, Tensor keys, Tensor excluded) -> Tensor",
     fake=lambda queries, keys, excluded: queries.new_empty(queries.shape[0], dtype=torch.int64),
