@@ -12,6 +12,7 @@ from ssl_core.methods import METHODS, method_class
 from ssl_core.methods.joint_embedding import ComparingConfig
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.methods.w_mse import WMSE, WMSEConfig
+from ssl_core.modules.momentum_groups import MomentumGroups
 from ssl_core.run.folder import RunFolder
 from ssl_losses.components.queue import Queue
 
@@ -46,6 +47,10 @@ LOSSES = {
     "nnbyol": lambda queue_size: Queue(queue_size),
     "nnclr": ssl_losses.NNCLRLoss,
     "ressl": ssl_losses.ReSSLLoss,
+    "smog": lambda queue_size=8, num_groups=2, **options: (
+        Queue(queue_size),
+        MomentumGroups(num_groups, dimensions=1, **options),
+    ),
     "supcon": lambda temperature: ssl_losses.supcon(VIEWS, torch.arange(16), temperature=temperature),
     "swav": ssl_losses.SwAVLoss,
     "tico": lambda contrast=1.0, covariance_momentum=0.5: ssl_losses.TiCoLoss(4, covariance_momentum, contrast),
@@ -61,6 +66,7 @@ NO_OPTIONS = (
     "queue_start_epoch",
     "freeze_prototypes_epochs",
     "kmeans_iterations",
+    "reset_every",
 )
 RANGES = [
     (name, field)

@@ -7,6 +7,7 @@ of a run, so that queues, prototypes and memories are in use.
 import pytest
 import torch
 import torch.nn.functional as F
+from lightly.models.modules.heads import SMoGPrototypes
 
 from ssl_core import ConfigError
 
@@ -158,7 +159,18 @@ def nnbyol(model):
     return 4 - 2 * (p1 * nn2).sum(1).mean() - 2 * (p2 * nn1).sum(1).mean()
 
 
-PAPERS = {"deepcluster_v2": deepcluster_v2, "nnbyol": nnbyol}
+def smog(model):
+    """Pang et al. 2022, algorithm 1, with the groups of lightly (SMoGPrototypes), which does not normalise the embeddings."""
+    first, second = model.data.views
+    z = model.projector(model.backbone(first))
+    keys, prediction, target = model.config.model, model.predictor(z).double(), model.teacher.model(second).double()
+    theirs = SMoGPrototypes(model.groups.groups.double(), keys.beta)
+    labels = theirs.assign_groups(target)
+    logits = theirs(prediction, theirs.get_updated_group_features(unit(z)), keys.temperature)
+    return F.cross_entropy(logits, labels)
+
+
+PAPERS = {"deepcluster_v2": deepcluster_v2, "nnbyol": nnbyol, "smog": smog}
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -166,3 +178,36 @@ def test_loss_of_a_step_equals_the_paper(make_method, name):
     model = make_method(name, log__eval_every=0, optim__epochs=1)
     found, expected = loss_of_third_step(model, PAPERS[name])
     assert found == expected
+
+
+def test_smog_makes_new_groups_and_copies_the_student(make_method):
+    """At the start from all samples, then every 3 steps from the queue."""
+    model = make_method("smog", log__eval_every=0)
+    made, regroup, restart = [], model.regroup, []
+
+    def regrouped(rows):
+        made.append((model.progress.step, len(rows)))
+        regroup(rows)
+        torch.testing.assert_close(model.groups.groups.norm(dim=1), torch.ones(6))
+
+    def after():
+        if model.progress.step == 1:
+            real = model.teacher.restart
+            model.teacher.restart = lambda: (restart.append(model.progress.step), real())
+
+    model.regroup, model.after_train_step = regrouped, after
+    model.fit()
+    assert made == [(0, 64), (3, 24), (6, 24)]
+    assert restart == [3, 6]
+
+
+def test_more_groups_than_embeddings_raises(make_method):
+    model = make_method("smog")
+    model.config.model.num_groups, model.config.model.queue_size = 65, 65
+    with pytest.raises(ConfigError) as caught:
+        model.fit()
+    assert caught.value.key == "model.num_groups"
+    model.config.model.queue_size = 64
+    with pytest.raises(ConfigError) as caught:
+        model.config.model.check()
+    assert caught.value.key == "model.queue_size"

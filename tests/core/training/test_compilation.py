@@ -91,12 +91,13 @@ SMALL = {
     "whitening_size": 8,
     "dim": 4,
     "num_prototypes": 6,
+    "num_groups": 6,
 }
 # Masked methods need a ViT
 COMPILED = sorted(
     name for name in METHODS if name != "baseline" and not issubclass(method_class(name), MaskedImageModel)
 )
-WITH_QUEUE = ("everything", "moco_v2", "nnbyol", "nnclr", "ressl")
+WITH_QUEUE = ("everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ METHODS: dict[str, str] = {
     "simclr": "ssl_core.methods.simclr:SimCLR",
     "simmim": "ssl_core.methods.simmim:SimMIM",
     "simsiam": "ssl_core.methods.simsiam:SimSiam",
+    "smog": "ssl_core.methods.smog:SMoG",
     "supcon": "ssl_core.methods.supcon:SupCon",
     "supervised": "ssl_core.methods.supervised:Supervised",
     "swav": "ssl_core.methods.swav:SwAV",
