@@ -193,6 +193,17 @@ def sharded(folder: Path, optimizer: str, method: type[Normalised] = Normalised,
     method(configuration(folder, optim__optimizer=optimizer, hardware__strategy="fsdp", **changes)).fit()
 
 
+def masked(folder: Path, **changes: Any) -> None:
+    """Train a method that calls tokens of its backbone and intermediate_tokens of its teacher; each block is a unit."""
+    fsdp.BLOCK_PARAMETERS = 10
+    config = configuration(folder, optim__epochs=1, **changes)
+    vit = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
+    config.model = method_class("data2vec").config_class(
+        name="data2vec", backbone="vit_tiny", backbone_options=vit, top_blocks=2
+    )
+    method_class("data2vec")(config).fit()
+
+
 def resharded(folder: Path) -> None:
     """Go on with the run of an earlier number of ranks, sharded at 2."""
     with contextlib.suppress(Preempted):
@@ -258,6 +269,8 @@ CASES = {
     "grouped": lambda folder: Grouped(configuration(folder)).fit(),
     "sharded, grouped": lambda folder: sharded(folder, "SGD", Grouped),
     "sharded, LARS": lambda folder: sharded(folder, "LARS"),
+    "masked": masked,
+    "sharded, masked": lambda folder: masked(folder, hardware__strategy="fsdp"),
     "LARS": lambda folder: Normalised(configuration(folder, optim__optimizer="LARS")).fit(),
     "resharded": resharded,
     "resumed": resumed,

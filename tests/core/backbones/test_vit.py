@@ -108,6 +108,8 @@ def test_positions_of_another_size_are_those_of_the_same_places():
     torch.testing.assert_close(vit.positions_of((5, 5))[12], vit.positions[4])
     torch.testing.assert_close(vit.positions_of((9, 9)).view(9, 9, 16)[1::3, 1::3], vit.positions.view(3, 3, 16))
     assert vit(torch.zeros(2, 3, 40, 16)).shape == (2, 16)
+    assert vit.positions_of((5, 5)) is vit.positions_of((5, 5))  # computed once, and not part of the state
+    assert not any("positions" in name for name in vit.state_dict())
 
 
 @pytest.mark.parametrize("shape", [(3, 30, 32), (3, 24, 33), (1, 24, 32)])
@@ -136,6 +138,20 @@ def test_causal_vit_ignores_later_patches():
     changed[:, :, 12:] += 1
     torch.testing.assert_close(vit.tokens(changed)[:, :24], vit.tokens(IMAGES)[:, :24])
     assert not torch.allclose(vit.tokens(changed)[:, 24:], vit.tokens(IMAGES)[:, 24:])
+
+
+def test_attention_mask_replaces_causal_attention():
+    """Oracle: the causal ViT; and a token that attends to nothing but itself."""
+    causal = VisionTransformer((3, 24, 32), 4, 24, 2, 3, pool="mean", causal=True).double()
+    plain = VisionTransformer((3, 24, 32), 4, 24, 2, 3, pool="mean", checkpointing=True).double()
+    plain.load_state_dict(causal.state_dict())
+    lower = torch.ones(48, 48, dtype=torch.bool).tril()[None, None].expand(2, 1, 48, 48)
+    torch.testing.assert_close(plain.tokens(IMAGES, attend=lower), causal.tokens(IMAGES))
+    alone = torch.eye(48, dtype=torch.bool)[None, None]
+    torch.testing.assert_close(
+        causal.tokens(IMAGES, attend=alone)[:, :3],
+        plain.tokens(IMAGES, keep=torch.arange(3).expand(2, 3), attend=alone[..., :3, :3]),
+    )
 
 
 def test_checkpointing_changes_no_gradient():

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(1500)  # all cases run before the first test: a
 SIZES = [2, 4]
 SHARDED = [  # case, oracle, lines, ranks
     ("sharded", "accumulated", 6, 2), ("sharded", "accumulated", 6, 4), ("sharded, LARS", "LARS", 12, 2),
-    ("sharded, grouped", "grouped", 12, 2),
+    ("sharded, grouped", "grouped", 12, 2), ("sharded, masked", "masked", 4, 2),
 ]  # fmt: skip
 COMPARING = ["simclr", "barlow_twins", "vicreg", "w_mse"]  # methods whose loss compares the samples of a batch
 
@@ -38,8 +38,8 @@ def runs(tmp_path_factory):
     ranks_only = ["layers", "again", "sharded", "unused", "died"]
     result = start(
         folder,
-        (1, [*compared, "LARS", *whole, *halves, *resumed, "unused"]),
-        (2, [*compared, "sharded, LARS", "sharded, grouped", *halves, *resumed, *ranks_only]),
+        (1, [*compared, "LARS", "masked", *whole, *halves, *resumed, "unused"]),
+        (2, [*compared, "sharded, LARS", "sharded, grouped", "sharded, masked", *halves, *resumed, *ranks_only]),
         (4, [*compared, *resumed, *ranks_only]),
         (1, resumed),
     )

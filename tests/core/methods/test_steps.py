@@ -144,7 +144,7 @@ def masked_tokens(model, mask):
     """Return the tokens of the patches after mask tokens have replaced the masked ones."""
     encoder = model.backbone
     x = encoder.patches(model.data.views[0]).flatten(2).transpose(1, 2).clone()
-    x[mask] = model.mask_token
+    x[mask] = model.mask_token.weight
     x = torch.cat([encoder.class_token.expand(len(x), 1, -1), x + encoder.positions], dim=1)
     return encoder.norm(encoder.blocks(x))[:, 1:]
 

@@ -43,7 +43,12 @@ class ResNet9(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(N, 8 * width)`` of images ``(N, C, H, W)``."""
-        return self.levels(self.stem(x)).amax((2, 3))
+        return self.forward_dense(x)[0]
+
+    def forward_dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features ``(N, D)`` and the feature map ``(N, D, h, w)`` whose maximum they are."""
+        feature_map = self.levels(self.stem(x))
+        return feature_map.amax((2, 3)), feature_map
 
 
 class _Residual(nn.Module):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_core.backbones.timm_vit import MODULES, add_vit_methods
 from ssl_core.errors import ConfigError
 
 
@@ -24,6 +25,14 @@ def is_timm_model(name: str) -> bool:
     except ImportError:
         return False
     return timm.is_model(name)
+
+
+def is_timm_vit(name: str) -> bool:
+    """Return whether a name of timm, with or without ``timm/`` in front, is a ViT with the methods of ours."""
+    import timm
+
+    entry = name.removeprefix("timm/").partition(".")[0]
+    return is_timm_model(entry) and timm.models.model_entrypoint(entry).__module__ in MODULES
 
 
 def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, Any]) -> nn.Module:
@@ -51,6 +60,8 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
     configuration = timm.get_pretrained_cfg(timm_name)
     if configuration is not None and configuration.fixed_input_size:
         arguments["img_size"] = (height, width)
+    if is_timm_vit(name):
+        arguments["dynamic_img_size"] = True  # multi-crop: positions of another size are interpolated
     try:
         model: Any = timm.create_model(timm_name, **arguments | options)
     except (TypeError, AssertionError, RuntimeError) as error:
@@ -66,6 +77,7 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
             value=name,
         ) from error
     model.num_features = _width(name, model, image_shape)  # timm's own excludes a hidden layer behind the pooling
+    add_vit_methods(model)
     return model
 
 

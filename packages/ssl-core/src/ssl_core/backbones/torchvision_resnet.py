@@ -1,6 +1,9 @@
 """torchvision's resnets, with a stem that fits the image. torchvision is optional, and imported when it is used."""
 
-from torch import nn
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
 
 _LARGEST_SMALL_IMAGE = 64  # pixels, the shorter side: CIFAR (32) and Tiny ImageNet (64) are small, STL10 (96) is not
 
@@ -42,7 +45,15 @@ def torchvision_resnet(name: str, image_shape: tuple[int, int, int], *, zero_ini
     model.num_features = model.fc.in_features
     model.fc = nn.Identity()
     model.layer_prefixes = [("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)]
+    model.forward_dense = MethodType(_forward_dense, model)
     return model
+
+
+def _forward_dense(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the features ``(N, D)`` and the feature map ``(N, D, h, w)`` whose mean they are."""
+    x = model.maxpool(model.relu(model.bn1(model.conv1(x))))
+    feature_map = model.layer4(model.layer3(model.layer2(model.layer1(x))))
+    return model.avgpool(feature_map).flatten(1), feature_map
 
 
 def _stem(channels: int, kernel_size: int, stride: int) -> nn.Conv2d:

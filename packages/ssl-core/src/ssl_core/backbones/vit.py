@@ -1,6 +1,7 @@
 """Vision Transformer."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -98,7 +99,12 @@ class VisionTransformer(nn.Module):
         return {"registers"} if self.registers is not None else set()
 
     def tokens(
-        self, x: Tensor, keep: Tensor | None = None, mask: Tensor | None = None, mask_token: Tensor | None = None
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        attend: Tensor | None = None,
     ) -> Tensor:
         """Return all tokens after the last norm.
 
@@ -114,6 +120,8 @@ class VisionTransformer(nn.Module):
             (BEiT, SimMIM, iBOT).
         mask_token : Tensor, optional
             Required with ``mask``. It belongs to the method, so that the backbone is the same with and without it.
+        attend : Tensor, optional
+            ``(N, 1, T, T) bool`` over all T tokens: True where a token (row) may attend to another (column), as in AIM.
 
         Returns
         -------
@@ -125,7 +133,13 @@ class VisionTransformer(nn.Module):
         ValueError
             For images with another number of channels, or a size that the patch size does not divide.
         """
-        return self.norm(self._run(self.embed(x, keep, mask, mask_token), [len(self.blocks) - 1])[0])
+        return self._encode(self.embed(x, keep, mask, mask_token), attend)
+
+    def forward_dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features ``(N, D)`` of :meth:`forward` and the feature map ``(N, D, h, w)``, the tokens of the patches."""
+        tokens = self._encode(self.embed(x))
+        patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)
+        return self.pool(tokens), patches.unflatten(2, (x.shape[2] // self.patch_size, x.shape[3] // self.patch_size))
 
     def intermediate_tokens(
         self,
@@ -181,12 +195,11 @@ class VisionTransformer(nn.Module):
         """
         if grid == self.grid:
             return self.positions
-        positions = sine_cosine_positions(*grid, self.num_features, self.grid)
-        return positions.to(self.positions.device, self.positions.dtype)
+        return _positions(grid, self.num_features, self.grid, self.positions.device, self.positions.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(N, D)`` of images ``(N, C, H, W)``."""
-        return self.pool(self.tokens(x))
+        return self.pool(self._encode(self.embed(x)))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Return the feature ``(N, D)`` of the tokens: the class token, or the mean of the patches."""
@@ -195,17 +208,29 @@ class VisionTransformer(nn.Module):
     def _prefix_tokens(self) -> list[Tensor]:
         return [token for token in (self.class_token, self.registers) if token is not None]
 
-    def _run(self, tokens: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+    def _encode(self, tokens: Tensor, attend: Tensor | None = None) -> Tensor:
+        """Return the tokens after the last norm. :meth:`tokens` and :meth:`forward` share it: FSDP wraps both of them."""
+        return self.norm(self._run(tokens, [len(self.blocks) - 1], attend)[0])
+
+    def _run(self, tokens: Tensor, blocks: Sequence[int], attend: Tensor | None = None) -> list[Tensor]:
         """Return the tokens after the chosen blocks."""
         outputs = {}
         for number, block in enumerate(self.blocks):
             if self.checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, use_reentrant=False)
+                tokens = checkpoint(block, tokens, attend, use_reentrant=False)
             else:
-                tokens = block(tokens)
+                tokens = block(tokens, attend)
             if number in blocks:
                 outputs[number] = tokens
         return [outputs[number] for number in blocks]
+
+
+@lru_cache(maxsize=16)
+def _positions(
+    grid: tuple[int, int], width: int, within: tuple[int, int], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return the positions of a grid of another size; multi-crop needs them in every step."""
+    return sine_cosine_positions(*grid, width, within).to(device, dtype)
 
 
 def fitting_patch_size(height: int, width: int) -> int | None:

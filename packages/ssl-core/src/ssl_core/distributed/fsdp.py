@@ -20,6 +20,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.modules.ema import Teacher
 
 BLOCK_PARAMETERS = 1_000_000  # smaller blocks are gathered together with the module that contains them
+_FORWARD_METHODS = ("tokens", "intermediate_tokens", "forward_dense")  # of backbones, besides forward
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, Teacher)  # the modules in them are called, not the container
 
 
@@ -34,7 +35,7 @@ def shard(model: nn.Module, device: torch.device) -> None:
     ConfigError
         For a parameter of the model itself, which no forward pass would gather.
     """
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     own = [name for name, _ in model.named_parameters(recurse=False)]
     if own:
@@ -50,7 +51,11 @@ def shard(model: nn.Module, device: torch.device) -> None:
     for unit in _units(model):
         for block in _blocks(unit):
             fully_shard(block, mesh=mesh)
-        fully_shard(unit, mesh=mesh)
+        # By default a unit without a parent stays whole until the backward pass, which a teacher does not have
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+        for name in _FORWARD_METHODS:
+            if hasattr(unit, name):
+                register_fsdp_forward_method(unit, name)
 
 
 def _units(module: nn.Module) -> Iterator[nn.Module]:

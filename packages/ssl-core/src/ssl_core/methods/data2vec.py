@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_core.config import option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel
+from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.masks import block_mask
 from ssl_losses import masked_feature_regression
@@ -29,7 +29,7 @@ class Data2VecConfig(MaskedImageConfig):
     beta: float = option(2.0, low=0.0)  # of the smooth L1 distance
 
 
-class Data2Vec(MaskedImageModel):
+class Data2Vec(MaskTokenModel):
     """The student predicts the mean of the teacher's last blocks at masked patches."""
 
     config_class = Data2VecConfig
@@ -45,8 +45,6 @@ class Data2Vec(MaskedImageModel):
                 expected=f"at most the {len(self.backbone.blocks)} blocks of model.backbone={model.backbone!r}",
             )
         self.teacher = Teacher(self.backbone, model.momentum, model.final_momentum, ramp="linear")
-        self.mask_token = nn.Parameter(torch.zeros(width))
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.predictor = nn.Linear(width, width)
 
     def compute_loss(self) -> Tensor:
@@ -54,8 +52,7 @@ class Data2Vec(MaskedImageModel):
         images, model, backbone = self.data.views[0], self.config.model, self.backbone
         seed = self.config.hardware.seed
         mask = block_mask(self.data.ids, backbone.grid, model.mask_ratio, seed, self.progress.epoch)
-        tokens = backbone.tokens(images, mask=mask, mask_token=self.mask_token)
         blocks = self.teacher.intermediate_tokens(images, range(-model.top_blocks, 0))
         target = torch.stack([F.layer_norm(block.float(), block.shape[2:]) for block in blocks]).mean(0)
-        prediction = self.predictor(self.patch_tokens(tokens))
+        prediction = self.predictor(self.encode_masked(images, mask))
         return masked_feature_regression(prediction, self.patch_tokens(target), mask, model.beta)

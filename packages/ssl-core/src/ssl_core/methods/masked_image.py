@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_core.backbones import has_tokens
 from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
+from ssl_core.modules.transformer import MaskToken
 
 
 @dataclass
@@ -17,26 +19,39 @@ class MaskedImageConfig(ModelConfig):
     backbone: str = option("vit_tiny")  # a ViT of ours, or one of timm
     mask_ratio: float = option(0.75, low=0.0, below=1.0)  # share of patches that are masked
 
+    def check(self) -> None:
+        """Raise a ConfigError for a backbone whose patches cannot be masked."""
+        super().check()
+        if not has_tokens(self.backbone):
+            raise ConfigError(
+                f"model.name={self.name!r} masks patches",
+                key="model.backbone",
+                value=self.backbone,
+                expected="a ViT, e.g. 'vit_tiny', 'vit_small' or 'timm/vit_small_patch16_224'",
+            )
+
 
 class MaskedImageModel(BackboneMethod):
     """A method that masks patches of the first view of each image."""
 
     config_class = MaskedImageConfig
 
-    def initialize_modules(self) -> None:
-        """Create the backbone, which must be a ViT."""
-        super().initialize_modules()
-        if not hasattr(self.backbone, "tokens"):
-            raise ConfigError(
-                f"model.name={self.config.model.name!r} masks patches",
-                key="model.backbone",
-                value=self.config.model.backbone,
-                expected="a ViT, e.g. 'vit_tiny' or 'vit_small'",
-            )
-
     def patch_tokens(self, tokens: Tensor) -> Tensor:
         """Return the tokens of the patches ``(N, L, D)`` among all tokens ``(N, P + L, D)``."""
         return tokens[:, self.backbone.num_prefix_tokens :]
+
+
+class MaskTokenModel(MaskedImageModel):
+    """A method that replaces masked patches by a mask token, and encodes all patches."""
+
+    def initialize_modules(self) -> None:
+        """Create the backbone and the mask token."""
+        super().initialize_modules()
+        self.mask_token = MaskToken(self.backbone.num_features)
+
+    def encode_masked(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Return the tokens of the patches ``(N, L, D)`` of images whose patches ``mask`` ``(N, L) bool`` are replaced."""
+        return self.patch_tokens(self.backbone.tokens(images, mask=mask, mask_token=self.mask_token()))
 
 
 def take(patches: Tensor, indices: Tensor) -> Tensor:

@@ -6,11 +6,10 @@ the absolute error.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ssl_core.config import option
-from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel
+from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
 from ssl_core.modules.masks import random_mask
 from ssl_losses import masked_reconstruction, patchify
 
@@ -22,7 +21,7 @@ class SimMIMConfig(MaskedImageConfig):
     mask_ratio: float = option(0.6, low=0.0, below=1.0)  # share of patches that are masked
 
 
-class SimMIM(MaskedImageModel):
+class SimMIM(MaskTokenModel):
     """A linear layer predicts the pixels of masked patches."""
 
     config_class = SimMIMConfig
@@ -30,8 +29,6 @@ class SimMIM(MaskedImageModel):
     def initialize_modules(self) -> None:
         """Create the encoder, the mask token and the linear decoder."""
         super().initialize_modules()
-        self.mask_token = nn.Parameter(torch.zeros(self.backbone.num_features))
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.decoder = nn.Linear(self.backbone.num_features, self.backbone.patch_size**2 * self.image_shape[0])
 
     def compute_loss(self) -> Tensor:
@@ -42,7 +39,6 @@ class SimMIM(MaskedImageModel):
         images, backbone = self.data.views[0], self.backbone
         ratio, seed = self.config.model.mask_ratio, self.config.hardware.seed
         mask = random_mask(self.data.ids, backbone.grid, ratio, seed, self.progress.epoch)
-        tokens = backbone.tokens(images, mask=mask, mask_token=self.mask_token)
-        prediction = self.decoder(self.patch_tokens(tokens))
+        prediction = self.decoder(self.encode_masked(images, mask))
         target = patchify(images, backbone.patch_size)
         return masked_reconstruction(prediction, target, mask, normalize_target=False, distance="absolute")

@@ -30,10 +30,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return tokens ``(N, L, D)`` for tokens ``(N, L, D)``."""
+    def forward(self, x: Tensor, attend: Tensor | None = None) -> Tensor:
+        """Return tokens ``(N, L, D)`` for tokens ``(N, L, D)``; ``attend`` as in :func:`attention`."""
         q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=2)
-        x = x + self.drop_path(self.out(attention(q, k, v, self.num_heads, self.causal)))
+        x = x + self.drop_path(self.out(attention(q, k, v, self.num_heads, self.causal, attend)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -96,10 +96,33 @@ class DropPath(nn.Module):
         return x * scale
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, causal: bool = False) -> Tensor:
-    """Return multi-head attention ``(N, M, D)`` of queries ``(N, M, D)`` to keys and values ``(N, L, D)``."""
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, num_heads: int, causal: bool = False, attend: Tensor | None = None
+) -> Tensor:
+    """Return multi-head attention ``(N, M, D)`` of queries ``(N, M, D)`` to keys and values ``(N, L, D)``.
+
+    ``attend`` ``(N, 1, M, L) bool`` is True where a query may attend to a key; it replaces ``causal``.
+    """
     q, k, v = (x.unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, is_causal=causal and attend is None)
+    return out.transpose(1, 2).flatten(2)
+
+
+class MaskToken(nn.Module):
+    """The learned token that replaces masked patches (BEiT, SimMIM, data2vec, iBOT).
+
+    ``mask_token()`` returns it, ``(width,)``. It is a module of its own, and not a parameter of the method, because sharded
+    weights (FSDP) are whole only while the module that owns them computes.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self) -> Tensor:
+        """Return the token ``(width,)``: a copy, which outlives the gathered weight of FSDP."""
+        return self.weight.clone()
 
 
 def sine_cosine_positions(rows: int, columns: int, width: int, within: tuple[int, int] | None = None) -> Tensor:
