@@ -10,7 +10,7 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_core.config.suggestion import unknown_key
+from ssl_core.config.suggestion import did_you_mean, unknown_key
 from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError, RunError
 from ssl_launch.hydra_app.build_config import every_key
@@ -92,7 +92,8 @@ def _missing(error: MissingConfigException) -> str:
         return f"{group}={choice}: no such choice{suggest_key(choice, error.options)}"
     inner = re.match(r"In '(.+)': Could not", str(error))  # a name in a defaults list
     place = f"{inner[1]}: defaults: {name}" if inner else f"--config-name={name}"
-    return f"{place}: no such configuration{suggest_key(name, {*(error.options or ())} - {_EVALUATION})}"
+    near = did_you_mean(name, {*(error.options or ())} - {_EVALUATION})
+    return f"{place}: no such configuration{near or '; `stable-ssl list recipes` prints the names'}"
 
 
 def _line(text: str) -> str:
