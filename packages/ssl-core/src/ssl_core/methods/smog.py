@@ -18,10 +18,10 @@ from ssl_core.modules.momentum_groups import MomentumGroups
 from ssl_core.training.feature_pass import feature_pass
 from ssl_core.training.seeding import mixed_seed
 from ssl_losses.checks import LOWEST_TEMPERATURE
+from ssl_losses.components.queue import Queue
+from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.spherical_kmeans import spherical_kmeans
 from ssl_losses.precision import widened
-from ssl_losses.queue import Queue
-from ssl_losses.spherical_kmeans import spherical_kmeans
-from ssl_losses.unit_rows import unit_rows
 
 
 @dataclass

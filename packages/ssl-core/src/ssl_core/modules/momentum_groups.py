@@ -4,12 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_losses.accumulation import AccumulatedState
-from ssl_losses.checks import check_temperature
+from ssl_losses.checks import check_counts, check_shares, check_temperature
+from ssl_losses.components.accumulation import AccumulatedState
 from ssl_losses.distributed import all_reduce_with_gradient, mean_over_ranks
-from ssl_losses.option_ranges import check_counts, check_shares
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
-from ssl_losses.unit_rows import unit_rows
 
 
 class MomentumGroups(AccumulatedState):

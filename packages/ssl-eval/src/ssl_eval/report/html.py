@@ -101,7 +101,7 @@ def page(
 
 
 def _asset(name: str) -> str:
-    return files("ssl_eval.report.report").joinpath(name).read_text(encoding="utf-8")
+    return files("ssl_eval.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _heading(name: str) -> str:
