@@ -118,7 +118,7 @@ def environment_diff(run: RunFolder, ranks: int) -> list[str]:
     summary, threads = run.read_summary(), torch.get_num_threads()
     git, before = summary.get("git") or {}, summary.get("versions", {})
     here = versions() if before else {}
-    pairs = [(name, before.get(name), here.get(name)) for name in sorted({*before, *here})]
+    pairs: list[tuple[str, Any, Any]] = [(name, before.get(name), here.get(name)) for name in sorted({*before, *here})]
     pairs += [("processor", summary.get("processor"), processor()), ("ranks", summary.get("ranks"), ranks)]
     pairs += [("revision", (git.get("revision") or "")[:12], (git_state()["revision"] or "")[:12])]
     differences = [
