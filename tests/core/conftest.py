@@ -42,10 +42,14 @@ class ToyLoader:
         order = torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
         noise = 0.3 * torch.randn(self.views, *self.images.shape, generator=generator)
         for step in range(self.step, len(self)):
-            ids = order[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world_size]
+            ids = self.share(order[step * self.batch_size : (step + 1) * self.batch_size])
             views = [self.images[ids] + (noise[v, ids] if self.shuffle else 0) for v in range(self.views)]
             yield views, self.labels[ids], ids
         self.epoch, self.step = self.epoch + 1, 0
+
+    def share(self, ids):
+        """Return the ids of this rank."""
+        return ids[self.rank :: self.world_size]
 
 
 @dataclasses.dataclass
@@ -61,8 +65,15 @@ class ToyLoaders:
 class ToyData:
     """64 training and 32 test images of four classes, each a colour pattern in noise."""
 
+    loader = ToyLoader
     views: int = 2
     opened: int = dataclasses.field(default=0, metadata={"resume": "free"})  # how often
+
+    def view_sizes(self):
+        return [8] * self.views
+
+    def has_labels(self):
+        return True
 
     def open(self, batch_size, seed, rank=0, world_size=1):
         self.opened += 1
@@ -72,7 +83,7 @@ class ToyData:
         images = pattern[labels] + 0.5 * torch.randn(96, 3, 8, 8, generator=generator)
 
         def loader(part, views, shuffle):
-            return ToyLoader(images[part], labels[part], batch_size, views, seed, shuffle, rank, world_size)
+            return self.loader(images[part], labels[part], batch_size, views, seed, shuffle, rank, world_size)
 
         train, test = slice(0, 64), slice(64, 96)
         return ToyLoaders(loader(train, self.views, True), loader(train, 1, False), {"toy": loader(test, 1, False)})

@@ -28,13 +28,21 @@ from ssl_core.distributed import fsdp
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import Preempted, RankLostError, RunError
 from ssl_core.evaluation import online_metrics
-from ssl_core.methods import method_class
+from ssl_core.methods import METHODS, method_class
 from ssl_losses import DINOLoss, nt_xent
 
-_spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
-toy = importlib.util.module_from_spec(_spec)
-sys.modules["toy"] = toy
-_spec.loader.exec_module(toy)
+
+def load(name: str, path: str) -> Any:
+    """Import a file of this folder."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+toy, methods = load("toy", "conftest.py"), load("methods", "methods/conftest.py")
 
 
 class Normalised(BaseModel):
@@ -140,6 +148,17 @@ class UnevenData(toy.ToyData):
         return loaders
 
 
+class OrderedLoader(toy.ToyLoader):
+    """Gives each rank consecutive samples of a batch, as ssl_data does: queues then have the same order on any ranks."""
+
+    def share(self, ids):
+        return ids.tensor_split(self.world_size)[self.rank]
+
+
+class OrderedData(toy.ToyData):
+    loader = OrderedLoader
+
+
 def configuration(folder: Path, data: Any = None, **changes: Any) -> Config:
     config = Config(
         data=data or toy.ToyData(),
@@ -231,6 +250,87 @@ def joint_embedding(name: str, accumulation_steps: int) -> Callable[[Path], Any]
     return case
 
 
+def method(name: str, setting: str) -> Callable[[Path], None]:
+    """Return a case: a small model of a method. An error is written into ``error.txt``, and the next case follows.
+
+    Settings: "frozen" has batch normalisation, and the backbone frozen in the first of two epochs. "whole" and "halves" have
+    none, and 16 samples an optimizer step in one batch or in two; "still" likewise, with a learning rate of 0.
+    """
+
+    def case(folder: Path) -> None:
+        steps = 2 if setting.endswith("halves") else 1
+        changes: dict[str, Any] = {
+            "optim__batch_size": 16 // steps, "optim__accumulation_steps": steps, "optim__max_steps": 2 * steps,
+            "optim__epochs": 2, "optim__lr": 0.0 if setting.startswith("still") else 0.001, "optim__grad_max_norm": None,
+            "log__eval_every": 0, "log__knn_samples": 0,
+        }  # fmt: skip
+        try:
+            model = methods.small_method(name, configuration(folder, OrderedData(), **changes))
+            if setting == "frozen":
+                watch_frozen(model, folder)
+            else:
+                remove_batchnorm(model)
+            model.fit()
+        except Exception:
+            (folder / "error.txt").write_text(traceback.format_exc())
+
+    return case
+
+
+def watch_frozen(model: Any, folder: Path) -> None:
+    """Freeze the backbone for an epoch, or its first layer if there is nothing else; keep which parameters have changed.
+
+    The file has two mappings, name of a parameter -> whether it has changed: the frozen ones with their copies in teachers, and
+    the others.
+    """
+    initialize, start = model.initialize_modules, {}
+
+    def parameters() -> dict[str, torch.Tensor]:
+        return {key: value.detach().clone() for key, value in model.named_parameters() if not key.startswith("probes.")}
+
+    def frozen() -> set[str]:
+        module = model.get_submodule(next(iter(model.run.freeze.epochs)))
+        same = set(module.parameters())
+        for teacher in model.teachers():
+            copies = dict(teacher.model.named_parameters())
+            same |= {copies[name] for name, each in teacher._student[0].named_parameters() if each in same}
+        return {name for name, each in model.named_parameters() if each in same}
+
+    def initialize_modules() -> None:
+        initialize()
+        others = [key for key in parameters() if not key.startswith("backbone.") and "teacher" not in key]
+        layer = next(name for name, each in model.backbone.named_children() if any(True for _ in each.parameters()))
+        model.run.freeze.epochs["backbone" if others else f"backbone.{layer}"] = 1
+
+    def before_train_epoch() -> None:
+        if model.progress.epoch == 0:
+            start.update(parameters())
+
+    def after_train_epoch() -> None:
+        if model.progress.epoch == 0 and model.run.distributed.is_main:
+            found: tuple[dict[str, bool], dict[str, bool]] = {}, {}
+            for key, value in parameters().items():
+                found[key not in frozen()][key] = not torch.equal(value, start[key])
+            (folder / "frozen.json").write_text(json.dumps(found))
+
+    model.initialize_modules, model.before_train_epoch = initialize_modules, before_train_epoch
+    model.after_train_epoch = after_train_epoch
+
+
+def remove_batchnorm(model: Any) -> None:
+    """Remove batch normalisation, whose statistics are those of a small batch."""
+    initialize = model.initialize_modules
+
+    def initialize_modules() -> None:
+        initialize()
+        for module in [*model.modules()]:
+            for name, child in [*module.named_children()]:
+                if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                    setattr(module, name, nn.Identity())
+
+    model.initialize_modules = initialize_modules
+
+
 def batch_normalisations() -> dict[str, tuple[nn.Module, torch.Tensor, torch.Tensor]]:
     """Return layers, a batch of 12 far from zero, and the weights of its outputs in a loss."""
     generator = torch.Generator().manual_seed(3)
@@ -260,6 +360,7 @@ FROZEN = {  # modules that thaw or never do, and a loss that will not improve by
 }  # fmt: skip
 
 COMPARING = ("simclr", "barlow_twins", "vicreg", "w_mse")  # the samples of a batch
+SETTINGS = ("frozen", "whole", "halves", "still whole", "still halves")
 CASES = {
     "layers": layers,
     "plain": lambda folder: Normalised(configuration(folder)).fit(),
@@ -276,6 +377,7 @@ CASES = {
     "resumed": resumed,
     "frozen": lambda folder: Normalised(configuration(folder, **FROZEN)).fit(),
     **{f"{name}, {steps} batches": joint_embedding(name, steps) for name in COMPARING for steps in (1, 2)},
+    **{f"{name}, {setting}": method(name, setting) for name in METHODS for setting in SETTINGS},
     "unused": unused,
     "died": die,
     "uneven": uneven,

@@ -88,6 +88,31 @@ def test_preset_can_be_changed_by_a_mapping():
         DataConfig(views=[{"preset": "dina"}]).open(32, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"dataset": "digits", "views": "digits"}, [16, 16]),
+        ({"dataset": "digits", "views": "digits", "size": 24}, [24, 24]),
+        ({"dataset": "digits", "views": [{"preset": "swav", "num_local": 2}, {"size": 9}]}, [16, 16, 7, 7, 9]),
+    ],
+)
+def test_sizes_of_views_are_known_before_opening(options, sizes):
+    config = DataConfig(**options)
+    assert config.view_sizes() == sizes
+    assert [spec.size for spec in config.open(32, seed=0).train.views] == sizes
+
+
+def test_sizes_and_labels_of_files_are_not_known_before_opening(tmp_path):
+    files = DataConfig(dataset="ImageFolder", views=[{"preset": "simclr"}, {"size": 64}])
+    assert files.view_sizes() == [None, None, 64]
+    assert files.has_labels() is None
+    assert DataConfig(dataset="ImageFolder", views="mae", size=48).view_sizes() == [48]
+    stl10 = DataConfig(dataset="STL10", split="unlabeled", root=str(tmp_path))
+    assert (stl10.view_sizes(), stl10.has_labels(), DataConfig().has_labels()) == ([96, 96], False, True)
+    (tmp_path / "stl10" / "train").mkdir(parents=True)
+    assert (stl10.view_sizes(), stl10.has_labels()) == ([None, None], None)
+
+
 def test_worker_threads_are_bounded(caplog, monkeypatch):
     """The views are the same for any number of threads: a run from a larger machine is not refused."""
     monkeypatch.setattr("ssl_data.loading.threads.available_threads", lambda: 2)

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 from ssl_core.methods import method_class
-from ssl_core.methods.masked_image import MaskedImageModel
 
 SMALL = {  # keys of small models, for the methods that have them
     "projector": [12, 8], "predictor": [12], "queue_size": 24, "num_slices": 16, "whitening_size": 16, "dim": 4,
@@ -16,18 +15,23 @@ SMALL = {  # keys of small models, for the methods that have them
 VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
 
 
+def small_method(name, config):
+    """Return a method with a small model, which sees as many views as it takes."""
+    kind = method_class(name)
+    keys = {each.name for each in dataclasses.fields(kind.config_class)}
+    backbone, options = ("vit_tiny", VIT) if kind.needs_tokens else ("resnet9", {"width": 2})
+    model = {key: value for key, value in SMALL.items() if key in keys}
+    config.data.views = kind.num_views or max(2, kind.min_views)
+    config.model = kind.config_class(name=name, backbone=backbone, backbone_options=options, **model)
+    return kind(config)
+
+
 @pytest.fixture
 def make_method(make_config):
     """Return a function that makes a method with a small model."""
 
     def make(name, **changes):
-        kind = method_class(name)
-        keys = {each.name for each in dataclasses.fields(kind.config_class)}
-        masked = issubclass(kind, MaskedImageModel)
-        backbone, options = ("vit_tiny", VIT) if masked else ("resnet9", {"width": 2})
-        model = {key: value for key, value in SMALL.items() if key in keys}
-        config = make_config(**{"log__checkpoint_every_steps": 3, "optim__epochs": 2, "optim__lr": 0.01} | changes)
-        config.model = kind.config_class(name=name, backbone=backbone, backbone_options=options, **model)
-        return kind(config)
+        defaults = {"log__checkpoint_every_steps": 3, "optim__epochs": 2, "optim__lr": 0.01}
+        return small_method(name, make_config(**defaults | changes))
 
     return make

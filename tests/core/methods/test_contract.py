@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from ssl_core import BaseModel
-from ssl_core.methods import METHODS, method_class
-from ssl_core.methods.masked_image import MaskedImageModel
+from ssl_core.methods import METHODS
 from ssl_core.run.folder import RunFolder
 
 TRAINED = [name for name in METHODS if name != "baseline"]
@@ -75,13 +74,3 @@ def test_method_is_loaded_from_its_run_folder(make_method, toy_data, name):
 def test_bfloat16_training_is_finite(make_method, name):
     metrics = make_method(name, hardware__precision="bf16", optim__max_steps=3, optim__epochs=1).fit()
     assert math.isfinite(metrics["train/loss"])
-
-
-@pytest.mark.parametrize("name", [name for name in TRAINED if issubclass(method_class(name), MaskedImageModel)])
-def test_masked_method_needs_a_vit(make_method, name):
-    model = make_method(name)
-    model.config.model.backbone, model.config.model.backbone_options = "resnet9", {}
-    with pytest.raises(
-        ValueError, match=rf"^model\.backbone='resnet9': model\.name='{name}' masks patches; expected a ViT"
-    ):
-        model.fit()

@@ -86,8 +86,14 @@ class BaseModel(nn.Module):
         ``summary.json`` has the reason. In a notebook the result is shown as the final table and the learning curves.
         """
         check.check_configured(self)
-        with RunSession(self.config) as run:
+        session = RunSession(self.config)
+        self.check_config(self.config)
+        with session as run:
             return self.fit_in(run)
+
+    @classmethod
+    def check_config(cls, config: Config) -> None:
+        """Raise a ConfigError if the method cannot be trained with a valid configuration. Called before any data is opened."""
 
     def fit_in(self, run: RunSession) -> RunResult:
         """Train and evaluate in an open session, as :meth:`fit` does."""

@@ -7,6 +7,7 @@
 import math
 import os
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_data.augment.presets import view_names, views
@@ -34,6 +35,11 @@ DATASETS = {  # name -> what it is; from CIFAR10 on, torchvision's
     "EMNIST": "handwritten letters and digits, 28 x 28 gray, up to 62 classes",
     "FakeData": "random pixels, for tests",
 }
+
+NATIVE_SIZES = {  # pixels; 16 of the digits, since 8 leave no room for convolutions
+    "digits": 16, "CIFAR10": 32, "CIFAR100": 32, "STL10": 96, "SVHN": 32, "FashionMNIST": 28, "MNIST": 28, "KMNIST": 28,
+    "EMNIST": 28,
+}  # fmt: skip
 
 _UNBOUNDED = {"low": -math.inf, "above": -math.inf, "high": math.inf}
 _SIGNS = {"low": "at least", "above": "above", "high": "at most"}
@@ -137,7 +143,7 @@ class DataConfig:
             train = Subset(train, part)
         size = self.size or _native_size(self.dataset, train)
         mean, std = _statistics(parts.train)  # of all images: a part of them is seen as the whole is
-        specs = views(self.views, size, mean, std) if isinstance(self.views, str) else self._own_views(size, mean, std)
+        specs = self._specs(size, mean, std)
         plain = views("evaluation", size, mean, std)
         ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
         everything: dict[str, Any] = {"shuffle": False, "drop_last": False, **ranks}
@@ -156,6 +162,30 @@ class DataConfig:
             mean=mean,
             std=std,
         )
+
+    def view_sizes(self) -> list[int | None]:
+        """Return the side in pixels of each view of an image, None where it depends on the images. No data is opened.
+
+        Raises
+        ------
+        ValueError
+            For invalid keys, as :meth:`check`.
+        """
+        self.check()
+        size = self.size or (None if self._reads_files() else NATIVE_SIZES.get(self.dataset))
+        small, large = ([spec.size for spec in self._specs(each, (0.0,), (1.0,))] for each in (size or 96, size or 224))
+        return [side if side == other else None for side, other in zip(small, large)]
+
+    def has_labels(self) -> bool | None:
+        """Return whether the training images have labels, None where it depends on the files. No data is opened."""
+        return None if self._reads_files() else (self.dataset, self.split) != ("STL10", "unlabeled")
+
+    def _reads_files(self) -> bool:
+        """Return whether the images are the user's files: also a data set of torchvision that was extracted into folders."""
+        extracted = (
+            self.dataset not in ("digits", "FakeData") and Path(self.root, self.dataset.lower(), "train").is_dir()
+        )
+        return self.dataset in ("ImageFolder", "Beton") or extracted
 
     def labelled_part(self, fraction: float, seed: int, views: str | list = "") -> "tuple[DataConfig, int]":
         """Return the configuration that trains with labels on a share of the images of each class, and how many these are.
@@ -250,6 +280,10 @@ class DataConfig:
         else:
             self._own_views(32, (0.0,), (1.0,))
 
+    def _specs(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
+        """Return the views of ``views`` for images of a size."""
+        return views(self.views, size, mean, std) if isinstance(self.views, str) else self._own_views(size, mean, std)
+
     def _own_views(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
         """Return the specs of a list of mappings: each a view of its own, or with ``preset`` all views of one, changed."""
         assert not isinstance(self.views, str)
@@ -270,7 +304,7 @@ class DataConfig:
 def _native_size(dataset: str, source: "Source") -> int:
     if source.images is None:
         return 224  # pixels, the field's size for photographs
-    return 16 if dataset == "digits" else max(source.images.shape[1:3])  # 8 pixels leave no room for convolutions
+    return NATIVE_SIZES["digits"] if dataset == "digits" else max(source.images.shape[1:3])
 
 
 def _statistics(source: "Source") -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -8,6 +8,9 @@ from torch import nn
 from ssl_core.backbones.timm_vit import MODULES, add_vit_methods
 from ssl_core.errors import ConfigError
 
+# Options of timm.create_model that download weights
+FETCHING_OPTIONS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+
 
 def timm_names() -> list[str]:
     """Return the names of timm's models; none if timm is not installed."""

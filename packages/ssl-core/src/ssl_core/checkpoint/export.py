@@ -21,14 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ssl_core.backbones import build_backbone, check_backbone
+from ssl_core.backbones.timm_model import FETCHING_OPTIONS
 from ssl_core.checkpoint.store import CheckpointStore, read_state
 from ssl_core.checkpoint.weights_file import content_problem, first, not_finite
 from ssl_core.errors import ConfigError, RunError, RunFolderError
 from ssl_core.run.atomic_file import replace_atomically
 from ssl_core.run.folder import RunFolder
-
-# Options of timm.create_model that download weights; here they are in the file
-_FETCHING = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
 def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -71,7 +69,9 @@ def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
     metadata = {"format": "pt", "run": run.path.resolve().name, "step": str(state["progress"]["step"])}
     metadata |= {name: json.dumps(facts[name]) for name in ("image_shape", "mean", "std") if facts.get(name)}
     name = str(model.get("backbone"))
-    options = {key: value for key, value in (model.get("backbone_options") or {}).items() if key not in _FETCHING}
+    options = {
+        key: value for key, value in (model.get("backbone_options") or {}).items() if key not in FETCHING_OPTIONS
+    }
     check_backbone(name, options)
     if _is_registered(name, options, facts.get("image_shape"), tensors):
         metadata |= {"backbone": name, "backbone_options": json.dumps(options)}
@@ -127,7 +127,9 @@ def load_exported(path: str | Path) -> nn.Module:
             f"'{path}' does not name a registered backbone: load it into your own model with "
             "safetensors.torch.load_file"
         )
-    options = {key: value for key, value in json.loads(metadata["backbone_options"]).items() if key not in _FETCHING}
+    options = {
+        key: value for key, value in json.loads(metadata["backbone_options"]).items() if key not in FETCHING_OPTIONS
+    }
     backbone = build_backbone(metadata["backbone"], tuple(json.loads(metadata["image_shape"])), **options)
     tensors = load_file(path)
     bad = not_finite(tensors)

@@ -9,6 +9,7 @@ from ssl_core.batch import Batch, concatenate
 from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
+from ssl_core.methods.requirements import views_error
 from ssl_core.modules.heads import mlp
 from ssl_core.training.checks.method import loss_terms
 from ssl_core.training.loss_module import total_loss
@@ -47,7 +48,7 @@ class JointEmbedding(BackboneMethod):
     """A method whose loss is a function of the embeddings ``(N, D)`` of the views. Subclasses define ``embedding_loss``."""
 
     config_class: type[ComparingConfig] = JointEmbeddingConfig
-    num_views: int | None = None  # that the loss compares; None: two or more
+    min_views = 2
     projector: Any
     projector_options: ClassVar[dict[str, Any]] = {}  # of ssl_core.modules.heads.mlp
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
@@ -96,13 +97,8 @@ class JointEmbedding(BackboneMethod):
     def views(self) -> list[Tensor]:
         """Return the views of the batch; raise a ConfigError if the loss compares another number of views."""
         views = self.data.views
-        if len(views) < 2 or self.num_views not in (None, len(views)):
-            raise ConfigError(
-                f"{len(views)} views of an image",
-                key="data.views",
-                value=getattr(self.config.data, "views", "?"),
-                expected=f"{self.num_views or 'two or more'} views for {type(self).__name__}; data.views=simclr gives two",
-            )
+        if len(views) < self.min_views or self.num_views not in (None, len(views)):
+            raise views_error(self.config, len(views), self.num_views, self.min_views)
         return views
 
     def embedding_loss(self, *embeddings: Tensor) -> Tensor | dict[str, Tensor]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_core.backbones import has_tokens
 from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
@@ -20,21 +19,24 @@ class MaskedImageConfig(ModelConfig):
     mask_ratio: float = option(0.75, low=0.0, below=1.0)  # share of patches that are masked
 
     def check(self) -> None:
-        """Raise a ConfigError for a backbone whose patches cannot be masked."""
+        """Raise a ConfigError for a decoder or predictor whose width its attention heads do not divide."""
         super().check()
-        if not has_tokens(self.backbone):
-            raise ConfigError(
-                f"model.name={self.name!r} masks patches",
-                key="model.backbone",
-                value=self.backbone,
-                expected="a ViT, e.g. 'vit_tiny', 'vit_small' or 'timm/vit_small_patch16_224'",
-            )
+        for part in ("decoder", "predictor"):
+            width, heads = getattr(self, f"{part}_width", 0), getattr(self, f"{part}_heads", 1)
+            if width % heads or width % 4:
+                raise ConfigError(
+                    key=f"model.{part}_width",
+                    value=width,
+                    expected=f"a multiple of 4 and of model.{part}_heads={heads}",
+                )
 
 
 class MaskedImageModel(BackboneMethod):
-    """A method that masks patches of the first view of each image."""
+    """A method that masks patches of the view of each image."""
 
     config_class = MaskedImageConfig
+    num_views = 1
+    needs_tokens = True
 
     def patch_tokens(self, tokens: Tensor) -> Tensor:
         """Return the tokens of the patches ``(N, L, D)`` among all tokens ``(N, P + L, D)``."""

@@ -29,7 +29,7 @@ class SimSiam(JointEmbedding):
     """The prediction of one view matches the embedding of the other, which gets no gradient."""
 
     config_class = SimSiamConfig
-    num_views: int | None = 2
+    num_views: ClassVar[int | None] = 2
     projector_options: ClassVar = {"last_norm": True, "last_affine": False}
 
     def initialize_modules(self) -> None:

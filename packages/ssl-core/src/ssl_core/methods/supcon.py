@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssl_core.config import option
-from ssl_core.methods.backbone_method import check_labels
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_losses import supcon
 from ssl_losses.checks import LOWEST_TEMPERATURE
@@ -26,10 +25,7 @@ class SupCon(JointEmbedding):
     """Supervised contrastive learning: samples of a class attract each other, all others repel."""
 
     config_class = SupConConfig
-
-    def before_run(self) -> None:
-        """Raise a ConfigError if the data has no labels, before the run folder is created."""
-        check_labels("supcon", self.num_classes)
+    needs_labels = True
 
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
         """Return the supervised contrastive loss."""

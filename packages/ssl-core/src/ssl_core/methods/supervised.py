@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core.config import ModelConfig, option
-from ssl_core.methods.backbone_method import BackboneMethod, check_labels
+from ssl_core.methods.backbone_method import BackboneMethod
 
 
 @dataclass
@@ -20,10 +20,7 @@ class Supervised(BackboneMethod):
     """A backbone and a linear classifier."""
 
     config_class = SupervisedConfig
-
-    def before_run(self) -> None:
-        """Raise a ConfigError if the data has no classes to learn, before the run folder is created."""
-        check_labels("supervised", self.num_classes)
+    needs_labels = True
 
     def initialize_modules(self) -> None:
         """Create the backbone and the classifier."""

@@ -130,6 +130,8 @@ def _config(composed: DictConfig, method: type | None, data: type | None, report
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     plain.pop("hydra", None)  # of a member that a launcher has composed
     config = build_config(plain, list(HydraConfig.get().overrides.task), method, data)
+    kind: Any = method or method_class(config.model.name)
+    kind.check_config(config)
     config.log.report = config.log.report and report
     if config.log.run is None:
         config.log.run = run_name(HydraConfig.get(), method)

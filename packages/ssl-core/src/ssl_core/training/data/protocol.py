@@ -54,7 +54,13 @@ class Data(Protocol):
     """A data configuration. Its optional method ``check()`` is called before any data is opened."""
 
     def open(self, batch_size: int, seed: int, rank: int, world_size: int) -> Loaders:
-        """Return the loaders of one rank; ``batch_size`` counts the samples over all ranks."""
+        """Return the loaders of one rank; ``batch_size`` counts the samples over all ranks.
+
+        A rank gets consecutive samples of the batch, rank 0 the first ones: then queues do not depend on the number of ranks.
+        """
 
     # Optional, for fine-tuning on a share of the labels: labelled_part(fraction, seed, views) returns the data configuration
     # of that share and its number of images; views="": the default views
+
+    # Optional, so that a method that does not fit is an error before the data is opened: view_sizes() returns the side in
+    # pixels of each view of an image, has_labels() whether the training images have labels; None: known only when open

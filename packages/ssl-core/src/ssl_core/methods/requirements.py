@@ -1,0 +1,109 @@
+"""What a method requires of the configuration, checked before any data is opened."""
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from ssl_core.backbones.timm_model import FETCHING_OPTIONS
+from ssl_core.config import Config
+from ssl_core.errors import ConfigError
+
+ANY_IMAGE = (3, 224, 224)  # stands for the images where their size is known only when the data is open
+
+
+def view_sizes(data: Any) -> list[int | None]:
+    """Return the side in pixels of each view, None where unknown; an empty list if the data does not tell.
+
+    See :mod:`ssl_core.training.data_protocol`.
+    """
+    return data.view_sizes() if hasattr(data, "view_sizes") else []
+
+
+def check_views(config: Config, num_views: int | None, min_views: int, multi_crop: bool) -> None:
+    """Raise a ConfigError for views that the method does not take.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration. Data without ``view_sizes()`` is not checked.
+    num_views : int or None
+        Number of views of an image; None: ``min_views`` or more.
+    min_views : int
+        Smallest number of views.
+    multi_crop : bool
+        Whether the views may have several sizes.
+    """
+    sizes = view_sizes(config.data)
+    if not sizes:
+        return
+    if len(sizes) < min_views or num_views not in (None, len(sizes)):
+        raise views_error(config, len(sizes), num_views, min_views)
+    if not multi_crop and len(set(sizes)) > 1:
+        raise ConfigError(
+            f"views of {_listed(sorted({size for size in sizes if size}))} pixels",
+            key="data.views",
+            value=getattr(config.data, "views", "?"),
+            expected=f"views of one size for model.name={config.model.name!r}",
+        )
+
+
+def views_error(config: Config, found: int, num_views: int | None, min_views: int) -> ConfigError:
+    """Return the error for a wrong number of views of an image."""
+    wanted = f"{num_views or f'{min_views} or more'} view{'s' if max(num_views or min_views, 1) > 1 else ''}"
+    preset = {1: "; data.views=mae gives one", 2: "; data.views=simclr gives two"}.get(num_views or min_views, "")
+    return ConfigError(
+        f"{found} view{'s' if found > 1 else ''} of an image",
+        key="data.views",
+        value=getattr(config.data, "views", "?"),
+        expected=f"{wanted} for model.name={config.model.name!r}{preset}",
+    )
+
+
+def check_queue(config: Config) -> None:
+    """Raise a ConfigError for a queue that is smaller than a batch: it would hold a part of the last batch only."""
+    size, optim = getattr(config.model, "queue_size", 0), config.optim
+    samples = optim.batch_size * optim.accumulation_steps
+    if optim.epochs and 0 < size < samples:
+        raise ConfigError(
+            key="model.queue_size",
+            value=size,
+            expected=f"at least the {samples} samples of an optimizer step (optim.batch_size={optim.batch_size})",
+        )
+
+
+def check_labels(method: str, num_classes: int) -> None:
+    """Raise a ConfigError if the training data of a supervised method has fewer than two classes."""
+    if num_classes < 2:
+        raise ConfigError(
+            f"the training data has {'no labels' if num_classes == 0 else 'one class only'}",
+            key="model.name",
+            value=method,
+            expected="at least two classes; for images without labels choose a self-supervised method, e.g. "
+            "model.name=simclr",
+        )
+
+
+def check_modules(kind: Any, config: Config) -> None:
+    """Build the modules of a method without memory (on torch's device ``meta``), which raises for options that do not fit.
+
+    A ViT is also checked against the sizes of all views.
+    """
+    side = next(iter(view_sizes(config.data)), None)
+    options = {name: value for name, value in config.model.backbone_options.items() if name not in FETCHING_OPTIONS}
+    model = kind(dataclasses.replace(config, model=dataclasses.replace(config.model, backbone_options=options)))
+    model.image_shape, model.num_classes = (3, side, side) if side else ANY_IMAGE, 2
+    with torch.device("meta"):
+        model.initialize_modules()
+    patch_size = getattr(model.backbone, "patch_size", None)
+    for size in view_sizes(config.data):
+        if patch_size and size and size % patch_size:
+            raise ConfigError(
+                key="model.backbone_options.patch_size",
+                value=patch_size,
+                expected=f"a number of pixels that divides all views: {_listed(view_sizes(config.data))}",
+            )
+
+
+def _listed(numbers: list[Any]) -> str:
+    return ", ".join(map(str, dict.fromkeys(numbers)))
