@@ -84,15 +84,9 @@ class Everything(BaseModel):
 
 
 SMALL = {
-    "projector": [8, 4],
-    "predictor": [8],
-    "queue_size": 24,
-    "num_slices": 8,
-    "whitening_size": 8,
-    "dim": 4,
-    "num_prototypes": 6,
-    "num_groups": 6,
-}
+    "projector": [8, 4], "predictor": [8], "queue_size": 24, "num_slices": 8, "whitening_size": 8, "dim": 4,
+    "num_prototypes": 6, "num_groups": 6,
+}  # fmt: skip
 # Masked methods need a ViT
 COMPILED = sorted(
     name for name in METHODS if name != "baseline" and not issubclass(method_class(name), MaskedImageModel)

@@ -48,7 +48,7 @@ def problem_with_embeddings(embeddings: tuple[Tensor, ...], views: int = 2) -> s
 
 def check_temperature(temperature: float, name: str = "temperature") -> None:
     """Raise ``ValueError`` for a temperature at which the loss is not defined; ``name`` is the option's."""
-    if not (temperature >= LOWEST_TEMPERATURE and math.isfinite(temperature)):
+    if not LOWEST_TEMPERATURE <= temperature < math.inf:  # also compiles, where isfinite does not, for a schedule
         raise ValueError(
             f"{name} must be finite and at least {LOWEST_TEMPERATURE:g}, got {temperature}; usual are 0.04 to 0.5"
         )

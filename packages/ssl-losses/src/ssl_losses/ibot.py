@@ -35,7 +35,7 @@ def ibot(
         ``(N, P, K)`` float, the outputs of the student's head for the patches of masked images; or ``(M, K)``, of the masked
         patches only, in the order of ``student[mask]``, which spares the head the others.
     teacher : Tensor
-        The same of the teacher, which sees the images whole. No gradient flows into it.
+        ``(N, P, K)`` or ``(M, K)`` of the teacher, which sees the images whole. No gradient flows into it.
     mask : Tensor
         ``(N, P)`` or ``(N, H, W)`` bool, True where a patch is masked. Images, and ranks, may have different numbers.
     center : Tensor or None
@@ -82,29 +82,34 @@ def _masked_rows(patches: Tensor, mask: Tensor) -> Tensor:
 def _check(student: Tensor, teacher: Tensor, mask: Tensor, center: Tensor | None) -> None:
     """Raise ``ValueError`` on every rank if the arguments of one do not fit, or the ranks hold different ``(N, P, K)``."""
     problem = _problem(student, teacher, mask) or problem_with_center(center, teacher)
-    # the number of masked patches is each rank's own; that of images, of their patches and of prototypes is not
+    # Ranks may differ in the number of masked patches, not in those of images, patches and prototypes
     agree_on([mask if problem else mask.flatten(1).unsqueeze(2).expand(-1, -1, student.shape[-1])], problem)
 
 
 def _problem(student: Tensor, teacher: Tensor, mask: Tensor) -> str | None:
     """Return what is wrong with this rank's patches and mask, if anything."""
-    if student.shape != teacher.shape:
-        return (
-            f"student and teacher must have the same shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; "
-            "both are of all patches, or both of the masked ones"
-        )
     for z in (student, teacher):
         if not z.is_floating_point():
             return f"patches must be floating point, got {z.dtype}; patches.float() converts"
-    if student.ndim not in (2, 3) or student.shape[-1] == 0 or len(mask) == 0:
-        return f"patches must be (N, P, K), or (M, K) of the masked ones, got shape {tuple(student.shape)}"
-    if student.ndim == 3:
-        return problem_with_mask(mask, student)
+    if student.shape[-1:] != teacher.shape[-1:] or (student.ndim == teacher.ndim and student.shape != teacher.shape):
+        return (
+            f"student and teacher must have the same shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; "
+            "each is of all patches, or of the masked ones"
+        )
+    return _problem_with_rows(student, mask) or _problem_with_rows(teacher, mask)
+
+
+def _problem_with_rows(patches: Tensor, mask: Tensor) -> str | None:
+    """Return what is wrong with the shape of all patches ``(N, P, K)``, or of the masked ones ``(M, K)``, if anything."""
+    if patches.ndim not in (2, 3) or patches.shape[-1] == 0 or len(mask) == 0:
+        return f"patches must be (N, P, K), or (M, K) of the masked ones, got shape {tuple(patches.shape)}"
+    if patches.ndim == 3:
+        return problem_with_mask(mask, patches)
     masked = int(mask.sum())  # waits for the device, as the selection by a mask does
-    if len(student) != masked or mask.dtype != torch.bool or mask.ndim < 2:
+    if len(patches) != masked or mask.dtype != torch.bool or mask.ndim < 2:
         return (
             f"the mask must be bool (N, P) with an entry True for each of the rows, got {mask.dtype} of shape "
-            f"{tuple(mask.shape)} with {masked} for rows {tuple(student.shape)}; z[mask] selects them"
+            f"{tuple(mask.shape)} with {masked} for rows {tuple(patches.shape)}; z[mask] selects them"
         )
     return None
 
@@ -144,7 +149,8 @@ class IBOTLoss(SelfDistillationLoss):
     ) -> Tensor:
         """Return the loss of the student's and the teacher's patches, ``(N, P, K)`` or the masked ones' ``(M, K)``.
 
-        The loss is computed with the centre as it was; in training mode, it moves afterwards.
+        The loss is computed with the centre as it was. In training mode the centre then moves towards the mean of the
+        teacher's patches that are given: all, as in the authors' code, or the masked ones, as in DINOv2's.
         """
         temperature = self.teacher_temperature if teacher_temperature is None else teacher_temperature
         loss = ibot(student, teacher, mask, self.center, self.student_temperature, temperature)

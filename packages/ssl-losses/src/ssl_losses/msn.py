@@ -99,14 +99,14 @@ class MSNLoss(PrototypeMatchingLoss):
         check_weights(mean_entropy=mean_entropy)
         self.mean_entropy = mean_entropy
 
-    def forward(self, anchors: Sequence[Tensor], target: Tensor) -> Tensor:
-        """Return the loss of the anchors and their target, ``(N, D)`` each."""
+    def forward(self, anchors: Sequence[Tensor], target: Tensor, target_sharpening: float | None = None) -> Tensor:
+        """Return the loss of the anchors and their target, ``(N, D)`` each; a schedule of the sharpening is the caller's."""
         return msn(
             anchors,
             target,
             self.prototypes,
             self.temperature,
-            self.target_sharpening,
+            self.target_sharpening if target_sharpening is None else target_sharpening,
             self.sinkhorn_iterations,
             self.mean_entropy,
         )

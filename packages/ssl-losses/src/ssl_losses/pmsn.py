@@ -96,14 +96,14 @@ class PMSNLoss(PrototypeMatchingLoss):
         check_weights(prior=prior, exponent=exponent)
         self.prior, self.exponent = prior, exponent
 
-    def forward(self, anchors: Sequence[Tensor], target: Tensor) -> Tensor:
-        """Return the loss of the anchors and their target, ``(N, D)`` each."""
+    def forward(self, anchors: Sequence[Tensor], target: Tensor, target_sharpening: float | None = None) -> Tensor:
+        """Return the loss of the anchors and their target, ``(N, D)`` each; a schedule of the sharpening is the caller's."""
         return pmsn(
             anchors,
             target,
             self.prototypes,
             self.temperature,
-            self.target_sharpening,
+            self.target_sharpening if target_sharpening is None else target_sharpening,
             self.sinkhorn_iterations,
             self.prior,
             self.exponent,

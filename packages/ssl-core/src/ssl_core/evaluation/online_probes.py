@@ -60,7 +60,7 @@ class OnlineProbes:
     def watch(self, name: str, module: nn.Module) -> None:
         """Keep the outputs of ``module`` in training, detached, until the next :meth:`train_step`."""
         if name in self._seen:
-            module.register_forward_hook(lambda module, _, output: self._remember(name, output))
+            module.register_forward_hook(lambda module, _, output: self.observe(name, output))
 
     def watch_modules(self, model: nn.Module) -> None:
         """Watch the modules of a model that have the name of a representation, e.g. ``backbone``."""
@@ -69,9 +69,13 @@ class OnlineProbes:
             if isinstance(module, nn.Module):
                 self.watch(name, module)
 
-    def _remember(self, name: str, output: Tensor) -> None:
+    def observe(self, name: str, output: Tensor) -> None:
+        """Keep features ``(N, D)`` of the batch, detached, until the next :meth:`train_step`.
+
+        A method that does not call ``forward`` of the module, and so is not watched, calls it.
+        """
         # Not module.training: a frozen backbone is in evaluation mode, and watched all the same
-        if torch.is_grad_enabled():
+        if name in self._seen and torch.is_grad_enabled():
             self._seen[name].append(output.detach())
 
     def forget(self) -> None:

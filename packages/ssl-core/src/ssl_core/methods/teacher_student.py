@@ -1,7 +1,7 @@
 """Base class of the methods with a teacher, a predictor or both."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -33,11 +33,14 @@ class TeacherStudent(JointEmbedding):
     an optimizer step are averaged.
     """
 
+    ramp: ClassVar[str] = "cosine"  # of the teacher's momentum
+
     def initialize_modules(self) -> None:
         """Create the backbone, the projector and their teacher."""
         super().initialize_modules()
         model = self.config.model
-        self.teacher = Teacher(nn.Sequential(self.backbone, self.projector), model.momentum, model.final_momentum)
+        student = nn.Sequential(self.backbone, self.projector)
+        self.teacher = Teacher(student, model.momentum, model.final_momentum, self.ramp)
 
     def target(self, view: Tensor) -> Tensor:
         """Return the teacher's embeddings ``(N, D)`` of a view ``(N, C, H, W)``, without a gradient."""

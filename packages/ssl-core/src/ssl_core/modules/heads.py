@@ -1,9 +1,11 @@
-"""Projectors: the small networks behind the backbone that the loss looks through."""
+"""Heads: the small networks between the backbone and the loss."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 _NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -68,3 +70,68 @@ def mlp(
         affine = {"affine" if norm == "batch" else "elementwise_affine": last_affine}
         layers.append(_NORMS[norm](sizes[-1], **affine))
     return nn.Sequential(*layers)
+
+
+def dino_head(sizes: Sequence[int], num_prototypes: int, learn_norm: bool = False) -> nn.Sequential:
+    """Return the head of DINO (Caron et al. 2021, https://arxiv.org/abs/2104.14294, appendix C): an MLP, then prototypes.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths of input, hidden layers and bottleneck, e.g. ``[384, 2048, 2048, 256]``. GELU, no normalisation; weights are
+        normal with standard deviation 0.02, truncated at 2, and biases zero.
+    num_prototypes, learn_norm
+        As in :class:`Prototypes`.
+
+    Returns
+    -------
+    nn.Sequential
+        ``(..., sizes[0])`` to ``(..., num_prototypes)``. The last module is the :class:`Prototypes`.
+    """
+    projector = truncated_normal(mlp(sizes, norm="none", activation="gelu"))
+    return nn.Sequential(projector, Prototypes(sizes[-1], num_prototypes, learn_norm))
+
+
+def truncated_normal(head: nn.Sequential, std: float = 0.02) -> nn.Sequential:
+    """Initialise the linear layers of a head as DINO and MSN do: truncated normal weights, zero biases. Return the head."""
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return head
+
+
+class Prototypes(nn.Module):
+    """Cosine similarities to K prototypes: the last layer of DINO, a weight-normalised linear layer on unit vectors.
+
+    Parameters
+    ----------
+    dimensions, num_prototypes : int
+        D and K.
+    learn_norm : bool
+        Learn the norm of each prototype, ``norm`` ``(K, 1)``, which is 1 at first. False keeps it at 1, which is more stable
+        (``norm_last_layer`` of the authors' code).
+
+    References
+    ----------
+    Weight normalisation: Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868.
+
+    Examples
+    --------
+    >>> prototypes = Prototypes(2, 1)
+    >>> bool(torch.allclose(prototypes(5 * prototypes.weight), torch.ones(1, 1)))
+    True
+    """
+
+    def __init__(self, dimensions: int, num_prototypes: int, learn_norm: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_prototypes, dimensions).uniform_(-1, 1))
+        self.norm = nn.Parameter(torch.ones(num_prototypes, 1)) if learn_norm else None
+        with torch.no_grad():
+            self.weight.mul_(dimensions**-0.5)  # the scale of nn.Linear, on which the effective learning rate depends
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return similarities ``(..., K)`` of vectors ``(..., D)`` of any length."""
+        weight = F.normalize(self.weight, dim=1)
+        return F.linear(F.normalize(x, dim=-1), weight if self.norm is None else weight * self.norm)

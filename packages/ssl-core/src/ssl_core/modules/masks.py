@@ -217,6 +217,17 @@ def masked_ratios(
     return torch.where(draw < probability, low + share * (high - low), 0.0)
 
 
+def view_ids(ids: Tensor, num_views: int) -> Tensor:
+    """Return an id ``(V N,) int64`` for each of V views of samples ``(N,) int64``, so that their masks differ."""
+    return torch.cat([ids * num_views + view for view in range(num_views)])
+
+
+def random_subset(indices: Tensor, ids: Tensor, count: int, seed: int, epoch: int) -> Tensor:
+    """Return ``count`` of the indices ``(N, M)`` of each sample, ascending: the masked patches that CAPI predicts."""
+    noise = uniform(ids, indices.shape[1], seed, epoch, stream=_SUBSET)
+    return indices.gather(1, noise.argsort(dim=1)[:, :count]).sort(dim=1).values
+
+
 def num_masked(grid: Grid, ratio: float) -> int:
     """Return the number of patches that a ratio masks: ``round(ratio * L)``, and at least one visible.
 
@@ -247,6 +258,7 @@ def uniform(ids: Tensor, count: int, seed: int, epoch: int, stream: int = 0) -> 
 
 _NUM_RECTANGLES = 32  # candidates of a block mask
 _NUM_REFERENCES = 256  # draws that fix the length of a context
+_SUBSET = -1  # stream; masked_ratios uses 6 and above
 
 
 def _lowest(scores: Tensor, count: int) -> Tensor:

@@ -24,6 +24,8 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     ----------
     scores : Tensor
         ``(N, K)`` float, the similarity of this rank's samples to the prototypes. N may differ from rank to rank, and be 0.
+        With ``(..., N, K)`` each matrix is balanced by itself, e.g. each position of the images as in CAPI (Darcet et al. 2025,
+        https://arxiv.org/abs/2502.08769).
     temperature : float
         ε, at least 1e-6; the paper's 0.05.
     iterations : int
@@ -32,12 +34,12 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     Returns
     -------
     Tensor
-        ``(N, K)``, float32 at least, a constant for autograd. The rows sum to 1, the columns nearly to G / K.
+        Of the shape of the scores, float32 at least, a constant for autograd. The rows sum to 1, the columns nearly to G / K.
 
     Raises
     ------
     ValueError
-        For scores that are not ``(N, K)`` float, a temperature below 1e-6, or fewer than 0 iterations.
+        For scores that are not ``(..., N, K)`` float, a temperature below 1e-6, or fewer than 0 iterations.
 
     Examples
     --------
@@ -47,17 +49,17 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     """
     check_temperature(temperature)
     check_counts(0, iterations=iterations)
-    if scores.ndim != 2 or not scores.is_floating_point():
-        raise ValueError(f"scores must be (N, K) float, got {scores.dtype} of shape {tuple(scores.shape)}")
+    if scores.ndim < 2 or not scores.is_floating_point():
+        raise ValueError(f"scores must be (..., N, K) float, got {scores.dtype} of shape {tuple(scores.shape)}")
     logits = widened([scores])[0] / temperature
     for iteration in range(iterations):
         if iteration == 0:
             logits -= _logsumexp_over_ranks(logits)
         else:  # shares of the samples: since the first iteration, a prototype has 1 / K of them at least, and no log underflows
-            logits -= all_reduce_with_gradient(logits.softmax(1).sum(0)).log()
-    return logits.softmax(1)
+            logits -= all_reduce_with_gradient(logits.softmax(-1).sum(-2, keepdim=True)).log()
+    return logits.softmax(-1)
 
 
 def _logsumexp_over_ranks(logits: Tensor) -> Tensor:
-    """Return the log-sum-exp of each column over the rows of all ranks, ``(1, K)``; only one row a rank travels."""
-    return gather_with_gradient(logits.logsumexp(0, keepdim=True)).logsumexp(0, keepdim=True)
+    """Return the log-sum-exp of each column over the rows of all ranks, ``(..., 1, K)``; only one row a rank travels."""
+    return gather_with_gradient(logits.logsumexp(-2, keepdim=True).unsqueeze(0)).logsumexp(0)
