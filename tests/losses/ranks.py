@@ -130,7 +130,8 @@ def masks() -> Tensor:
 
 def uneven_rows(part: slice, images: slice) -> dict[str, Any]:
     """Return what one process computes from its rows."""
-    out: dict[str, Any] = {"sinkhorn": sinkhorn(seeded(0)[part], 0.5)}
+    out: dict[str, Any] = {"sinkhorn": torch.stack([sinkhorn(seeded(seed)[part], 0.5) for seed in (0, 1)], dim=1)}
+    out["sinkhorn of a stack"] = sinkhorn(torch.stack([seeded(0), seeded(1)])[:, part], 0.5).transpose(0, 1)
     for centering in ("mean", "sinkhorn"):
         loss = IBOTLoss(num_prototypes=4, centering=centering, teacher_temperature=0.5).double()
         student = seeded(1).requires_grad_()

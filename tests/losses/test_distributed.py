@@ -100,10 +100,11 @@ def test_siglip_parameters_get_the_same_gradient_on_every_rank(results):
         torch.testing.assert_close(rank["siglip"], ranks.siglip_gradients(slice(None)), rtol=1e-10, atol=0)
 
 
-def test_sinkhorn_balances_uneven_rows_of_all_ranks(results):
+@pytest.mark.parametrize("part", ["sinkhorn", "sinkhorn of a stack"])
+def test_sinkhorn_balances_uneven_rows_of_all_ranks(results, part):
     """One of the ranks has no row."""
-    found = torch.cat([rank["uneven_rows"]["sinkhorn"] for rank in results[3]])
-    expected = ranks.uneven_rows(slice(None), slice(None))["sinkhorn"]
+    found = torch.cat([rank["uneven_rows"][part] for rank in results[3]])
+    expected = ranks.uneven_rows(slice(None), slice(None))[part]
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 

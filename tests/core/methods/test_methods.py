@@ -1,6 +1,7 @@
 """The methods by name, their keys, and what they accept."""
 
 import dataclasses
+import inspect
 import math
 
 import pytest
@@ -42,10 +43,16 @@ VIEWS = torch.arange(16.0)[:, None].sin(), torch.arange(16.0)[:, None].cos()
 LOSSES = {
     "deepcluster_v2": lambda **options: ssl_losses.DeepClusterV2Loss(num_samples=8, **options),
     "lejepa": lambda **options: ssl_losses.SIGRegLoss(**options)(*VIEWS),
+    "dino": ssl_losses.DINOLoss,
+    "dinov2": ssl_losses.DINOLoss,
+    "dinov3": ssl_losses.DINOLoss,
+    "ibot": ssl_losses.IBOTLoss,
     "moco_v2": ssl_losses.InfoNCELoss,
     "moco_v3": lambda temperature: ssl_losses.moco_v3(*VIEWS, *VIEWS, temperature=temperature),
+    "msn": ssl_losses.MSNLoss,
     "nnbyol": lambda queue_size: Queue(queue_size),
     "nnclr": ssl_losses.NNCLRLoss,
+    "pmsn": ssl_losses.PMSNLoss,
     "ressl": ssl_losses.ReSSLLoss,
     "smog": lambda queue_size=8, num_groups=2, **options: (
         Queue(queue_size),
@@ -73,6 +80,8 @@ RANGES = [
     for name in COMPARING
     for field in dataclasses.fields(config_class(name))
     if "low" in field.metadata and field.name not in NO_OPTIONS
+    # Keys of views, masks and schedules
+    and (not isinstance(LOSSES.get(name), type) or field.name in inspect.signature(LOSSES[name]).parameters)
 ]
 
 

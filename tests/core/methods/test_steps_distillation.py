@@ -5,6 +5,7 @@ global views and two local ones of half the size. The oracle keeps its own centr
 """
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -23,6 +24,7 @@ from ssl_core.modules.masks import (
     split_mask,
 )
 
+K = 6  # prototypes
 VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
 
 
@@ -86,7 +88,7 @@ def dino(model, state):
     views, tau = model.data.views, temperature(model)
     teacher = [head(model.teacher_head.model, model.teacher.model(view)) for view in views[:2]]
     student = [head(model.head, model.backbone(view)) for view in views]
-    center = state.get("center", torch.zeros(16).double())
+    center = state.get("center", torch.zeros(K).double())
     state["center"] = 0.9 * center + 0.1 * torch.cat(teacher).mean(0)
     return class_loss(student, teacher, [((z - center) / tau).softmax(1) for z in teacher])
 
@@ -98,7 +100,7 @@ def ibot(model, state):
     local = [head(model.head, model.backbone(view)) for view in views[2:]]
     student = [head(model.head, each) for each in tokens]
     teacher = [head(model.teacher_head.model, each) for each in whole]
-    center, patch_center = state.get("center", torch.zeros(2, 16).double())
+    center, patch_center = state.get("center", torch.zeros(2, K).double())
     patch_means = torch.cat([z[:, 1:].mean(1) for z in teacher]).mean(0)
     class_means = torch.cat([z[:, 0] for z in teacher]).mean(0)
     state["center"] = 0.9 * torch.stack([center, patch_center]) + 0.1 * torch.stack([class_means, patch_means])
@@ -171,12 +173,12 @@ def msn(model, state):
     p, target = assignments(model)
     q = balanced(target.log(), 1.0)
     mean = p.mean(0)
-    return -(q.repeat(3, 1) * p.log()).sum(1).mean() + (mean * mean.log()).sum() + math.log(16)
+    return -(q.repeat(3, 1) * p.log()).sum(1).mean() + (mean * mean.log()).sum() + math.log(K)
 
 
 def pmsn(model, state):
     p, target = assignments(model)
-    prior = torch.arange(1, 17).double() ** -0.25
+    prior = torch.arange(1, K + 1).double() ** -0.25
     mean, prior = p.mean(0), prior / prior.sum()
     return -(target.repeat(3, 1) * p.log()).sum(1).mean() + (mean * (mean / prior).log()).sum()
 
@@ -243,7 +245,7 @@ def test_loss_of_a_step_equals_the_paper(make_vit, name):
     if "center" in state:
         centers = [model.criterion.center, *([model.patch_criterion.center] if name == "ibot" else [])]
         torch.testing.assert_close(
-            torch.stack(centers).double(), state["center"].view(len(centers), 16), rtol=1e-4, atol=1e-6
+            torch.stack(centers).double(), state["center"].view(len(centers), K), rtol=1e-4, atol=1e-6
         )
 
 
@@ -314,7 +316,8 @@ def test_patch_projection_of_dinov2_has_a_fifth_of_the_learning_rate(make_vit):
     model = make_vit("dinov2", optim__epochs=1, optim__schedule="constant")
     model.fit()
     rates = {id(p): group["lr"] for group in model.optimizer.param_groups for p in group["params"]}
-    assert {rates[id(p)] for p in model.backbone.patches.parameters()} == {pytest.approx(0.2 * model.config.optim.lr)}
+    for parameter in model.backbone.patches.parameters():
+        assert rates[id(parameter)] == pytest.approx(0.2 * model.config.optim.lr)
     assert rates[id(model.head[1].weight)] == rates[id(model.backbone.class_token)] == model.config.optim.lr
 
 
@@ -352,7 +355,7 @@ def test_gram_teacher_is_copied_three_times_and_resumes(make_vit):
     model.before_train_step = remember
     model.fit()
     seen.append((model.gram_teacher.model.class_token.clone(), None))
-    changed = [not torch.equal(after[0], before[0]) for before, after in zip(seen, seen[1:])]
+    changed = [not torch.equal(after[0], before[0]) for before, after in itertools.pairwise(seen)]
     assert changed == [False, False, True, False, True, False, True, False]
     assert torch.equal(seen[3][0], seen[2][1])  # the teacher before step 2
 

@@ -1,10 +1,11 @@
-"""Projectors: the layers that the papers have."""
+"""Heads: the layers that the papers have. Oracles: pip's lightly 1.6, and torch's weight normalisation."""
 
 import pytest
 import torch
+from lightly.models.modules import DINOProjectionHead
 from torch import nn
 
-from ssl_core.modules.heads import mlp
+from ssl_core.modules.heads import Prototypes, dino_head, mlp
 
 
 def kinds(network: nn.Sequential) -> list[str]:
@@ -76,3 +77,39 @@ def test_two_sizes_are_one_linear_layer():
 def test_impossible_heads_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         mlp(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_dino_head_equals_that_of_lightly():
+    """The values, those of the gradients, and the standard deviation of the weights at the start."""
+    torch.manual_seed(0)
+    ours, theirs = dino_head([24, 64, 64, 16], 40), DINOProjectionHead(24, 64, 16, 40)
+    with torch.no_grad():
+        for mine, other in zip((ours[0][0], ours[0][2], ours[0][4]), theirs.layers[::2]):
+            assert mine.weight.std().item() == pytest.approx(other.weight.std().item(), rel=0.1)
+            assert not mine.bias.any()
+            other.weight.copy_(mine.weight)
+        theirs.last_layer.weight_v.copy_(ours[1].weight)
+    assert ours[1].weight.std().item() == pytest.approx((3 * 16) ** -0.5, rel=0.1)  # that of nn.Linear
+    x = torch.randn(8, 24)
+    torch.testing.assert_close(ours(x), theirs(x))
+    for head in (ours, theirs):
+        head(x).square().sum().backward()
+    torch.testing.assert_close(ours[1].weight.grad, theirs.last_layer.weight_v.grad)
+    torch.testing.assert_close(ours[0][0].weight.grad, theirs.layers[0].weight.grad)
+    assert [name for name, _ in ours[1].named_parameters()] == ["weight"]  # the norm is not learned
+
+
+def test_prototypes_with_a_learned_norm_equal_torchs_weight_norm():
+    torch.manual_seed(0)
+    ours = Prototypes(6, 5, learn_norm=True)
+    theirs = nn.utils.parametrizations.weight_norm(nn.Linear(6, 5, bias=False))
+    with torch.no_grad():
+        ours.norm.copy_(torch.rand(5, 1))
+        theirs.parametrizations.weight.original0.copy_(ours.norm)
+        theirs.parametrizations.weight.original1.copy_(ours.weight)
+    x = nn.functional.normalize(torch.randn(3, 4, 6), dim=2)
+    torch.testing.assert_close(ours(2 * x), theirs(x))
+    ours(x).sum().backward()
+    theirs(x).sum().backward()
+    torch.testing.assert_close(ours.norm.grad, theirs.parametrizations.weight.original0.grad)

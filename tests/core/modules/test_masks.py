@@ -12,8 +12,10 @@ from ssl_core.modules.masks import (
     multi_block_mask,
     num_masked,
     random_mask,
+    random_subset,
     split_mask,
     uniform,
+    view_ids,
 )
 
 GRID = (14, 14)
@@ -26,6 +28,7 @@ DRAWS = {
     ),
     "inverse block": lambda ids, seed=0, epoch=0: inverse_block_mask(ids, GRID, 0.65, seed, epoch),
     "context": lambda ids, seed=0, epoch=0: multi_block_mask(ids, GRID, seed, epoch).context,
+    "subset": lambda ids, seed=0, epoch=0: random_subset(ids[:, None] * 0 + torch.arange(50), ids, 9, seed, epoch),
     "targets": lambda ids, seed=0, epoch=0: multi_block_mask(ids, GRID, seed, epoch).targets,
 }
 draws = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
@@ -128,3 +131,17 @@ def test_tiny_grid_still_has_a_context():
     context, targets = multi_block_mask(IDS, (4, 4), 0, 0)
     assert context.shape[1] >= 1
     assert targets.shape[2] >= 1
+
+
+def test_ids_of_views_are_all_different():
+    ids = view_ids(IDS, 3).view(3, 200)
+    assert ids.unique().numel() == 600
+    assert torch.equal(view_ids(IDS[5:9], 3).view(3, 4), ids[:, 5:9])
+
+
+def test_random_subset_takes_each_index_equally_often_and_once():
+    drop = torch.arange(100, 120).expand(2000, 20)
+    chosen = random_subset(drop, torch.arange(2000), 5, seed=0, epoch=0)
+    assert (chosen.diff(dim=1) > 0).all()
+    counts = torch.bincount(chosen.flatten() - 100, minlength=20)
+    assert stats.chisquare(counts.numpy()).pvalue > 0.001

@@ -77,9 +77,14 @@ def test_no_sample_has_no_assignments():
 def test_options_out_of_range_raise(scores):
     with pytest.raises(ValueError, match=r"temperature must be .* got 0"):
         sinkhorn(scores, temperature=0)
-    with pytest.raises(ValueError, match=r"\(N, K\) float, got torch.float64 of shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"N, K\) float, got torch.float64 of shape \(5,\)"):
         sinkhorn(scores[0])
-    with pytest.raises(ValueError, match=r"\(N, K\) float, got torch.int64"):
+    with pytest.raises(ValueError, match=r"N, K\) float, got torch.int64"):
         sinkhorn(scores.long())
     with pytest.raises(ValueError, match="iterations must be at least 0, got -1"):
         sinkhorn(scores, iterations=-1)
+
+
+def test_matrices_of_a_stack_are_balanced_one_by_one(scores):
+    stack = torch.stack([scores, -scores, scores.flip(1)])
+    torch.testing.assert_close(sinkhorn(stack, 0.3), torch.stack([sinkhorn(each, 0.3) for each in stack]))

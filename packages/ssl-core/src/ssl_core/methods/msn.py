@@ -19,7 +19,7 @@ from ssl_core.modules.multi_crop import forward_by_size
 from ssl_core.schedules import linear_ramp
 from ssl_losses import MSNLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
-from ssl_losses.prototype_matching import PrototypeMatchingLoss
+from ssl_losses.ops.prototype_matching import PrototypeMatchingLoss
 
 
 @dataclass

@@ -16,7 +16,7 @@ from ssl_core.modules.multi_crop import forward_by_size
 from ssl_core.schedules import linear_ramp
 from ssl_losses import DINOLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
-from ssl_losses.self_distillation import CENTERINGS
+from ssl_losses.components.center import CENTERINGS
 
 
 @dataclass
@@ -46,6 +46,7 @@ class SelfDistillation(BackboneMethod):
     """
 
     config_class: type[SelfDistillationConfig] = SelfDistillationConfig
+    num_views: int | None = None  # two or more
 
     def initialize_modules(self) -> None:
         """Create the backbone, the head, their teachers and the loss of the class tokens."""
