@@ -7,12 +7,32 @@ import pytest
 from ssl_core.methods import method_class
 
 SMALL = {  # keys of small models, for the methods that have them
-    "projector": [12, 8], "predictor": [12], "queue_size": 24, "num_slices": 16, "whitening_size": 16, "dim": 4,
-    "momentum": 0.9, "final_momentum": 1.0, "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2, "predictor_width": 8,
-    "predictor_depth": 1, "predictor_heads": 2, "top_blocks": 1, "num_prototypes": 6, "queue_start_epoch": 1,
-    "num_groups": 6, "reset_every": 3, "teacher_temperature_warmup_epochs": 1.0, "gram_start": 0.25, "gram_interval": 0.25,
+    "projector": [12, 8],
+    "predictor": [12],
+    "queue_size": 24,
+    "num_slices": 16,
+    "whitening_size": 16,
+    "dim": 4,
+    "momentum": 0.9,
+    "final_momentum": 1.0,
+    "decoder_width": 8,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+    "predictor_width": 8,
+    "predictor_depth": 1,
+    "predictor_heads": 2,
+    "top_blocks": 1,
+    "num_prototypes": 6,
+    "queue_start_epoch": 1,
+    "num_groups": 6,
+    "reset_every": 3,
+    "teacher_temperature_warmup_epochs": 1.0,
+    "gram_start": 0.25,
+    "gram_interval": 0.25,
     "num_clusters": 16,
-}  # fmt: skip
+    "num_heads": 2,
+    "num_layers": 1,
+}
 VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
 
 

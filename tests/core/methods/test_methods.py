@@ -41,6 +41,7 @@ COMPARING = [name for name in METHODS if issubclass(config_class(name), Comparin
 VIEWS = torch.arange(16.0)[:, None].sin(), torch.arange(16.0)[:, None].cos()
 # Losses that are not a function of the embeddings alone: the keys as options of the loss
 LOSSES = {
+    "all4one": ssl_losses.NNCLRLoss,
     "deepcluster_v2": lambda **options: ssl_losses.DeepClusterV2Loss(num_samples=8, **options),
     "lejepa": lambda **options: ssl_losses.SIGRegLoss(**options)(*VIEWS),
     "dino": ssl_losses.DINOLoss,
@@ -73,6 +74,14 @@ NO_OPTIONS = (
     "queue_start_epoch",
     "freeze_prototypes_epochs",
     "kmeans_iterations",
+    "centroid_temperature",
+    "neighbour_weight",
+    "centroid_weight",
+    "feature_weight",
+    "num_neighbours",
+    "num_heads",
+    "num_layers",
+    "dropout",
     "reset_every",
 )
 RANGES = [

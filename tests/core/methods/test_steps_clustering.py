@@ -4,6 +4,9 @@ Oracle: the pseudocode or published code of each paper, written here in float64 
 of a run, so that queues, prototypes and memories are in use.
 """
 
+import copy
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -170,12 +173,48 @@ def smog(model):
     return F.cross_entropy(logits, labels)
 
 
-PAPERS = {"deepcluster_v2": deepcluster_v2, "nnbyol": nnbyol, "smog": smog}
+def info_nce(targets, predictions, temperature):
+    logits = unit(targets) @ unit(predictions).T / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+def all4one(model):
+    """Estepa et al. 2023: all4one.py of solo-learn, with the usual positions."""
+    keys, (x1, x2) = model.config.model, model.data.views
+    z1, z2 = (model.projector(model.backbone(x)) for x in (x1, x2))
+    t1, t2 = (unit(model.teacher.model(x)) for x in (x1, x2))
+    queue = model.queue.rows.double()
+    nn1, nn2 = (queue[(t @ queue.T).topk(5, dim=1).indices] for t in (t1, t2))
+    place = torch.tensor(
+        [[p / 10_000 ** (d // 2 * 2 / 8) + d % 2 * math.pi / 2 for d in (0, 2, 4, 6, 1, 3, 5, 7)] for p in range(5)]
+    )
+    transformer = copy.deepcopy(model.summary.layers).double()
+
+    def summary(rows):
+        return transformer(rows + place.double().sin())[:, 0]
+
+    q1, q2 = (model.centroid_predictor(z).double() for z in (z1, z2))
+    mixed1, mixed2 = (summary(torch.cat([q[:, None], nn], dim=1)[:, :5]) for q, nn in ((q1, nn1), (q2, nn2)))
+    centroid = info_nce(summary(nn1), mixed2, 0.1) / 2 + info_nce(summary(nn2), mixed1, 0.1) / 2
+    p1, p2 = (model.predictor(z) for z in (z1, z2))
+    neighbour = info_nce(nn1[:, 0], p2, 0.2) / 2 + info_nce(nn2[:, 0], p1, 0.2) / 2
+    norm = [F.normalize(x.double(), dim=0) for x in (t1, z2, t2, z1)]
+    c1, c2 = norm[0].T @ norm[1], norm[2].T @ norm[3]
+    other = ~torch.eye(len(c1), dtype=torch.bool)
+    on = (((c1.diag() - 1) ** 2).mean() / 2 + ((c2.diag() - 1) ** 2).mean() / 2).sqrt()
+    off = ((c1[other] ** 2).mean() / 2 + (c2[other] ** 2).mean() / 2).sqrt()
+    assert len(queue) == keys.queue_size
+    return 0.5 * centroid + 0.5 * neighbour + 0.5 * (0.5 * on + 0.5 * off) * 10
+
+
+PAPERS = {"all4one": all4one, "deepcluster_v2": deepcluster_v2, "nnbyol": nnbyol, "smog": smog}
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_loss_of_a_step_equals_the_paper(make_method, name):
     model = make_method(name, log__eval_every=0, optim__epochs=1)
+    if name == "all4one":
+        model.config.model.dropout = 0.0
     found, expected = loss_of_third_step(model, PAPERS[name])
     assert found == expected
 
@@ -211,3 +250,14 @@ def test_more_groups_than_embeddings_raises(make_method):
     with pytest.raises(ConfigError) as caught:
         model.config.model.check()
     assert caught.value.key == "model.queue_size"
+
+
+def test_width_that_the_heads_of_all4one_cannot_share_raises(make_method):
+    model = make_method("all4one")
+    model.config.model.num_heads = 3
+    with pytest.raises(ConfigError) as caught:
+        model.fit()
+    assert (caught.value.key, caught.value.expected) == (
+        "model.num_heads",
+        "a divisor of the width of the embeddings, 8",
+    )

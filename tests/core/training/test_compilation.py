@@ -84,14 +84,23 @@ class Everything(BaseModel):
 
 
 SMALL = {
-    "projector": [8, 4], "predictor": [8], "queue_size": 24, "num_slices": 8, "whitening_size": 8, "dim": 4,
-    "num_prototypes": 6, "num_groups": 6,
-}  # fmt: skip
+    "projector": [8, 4],
+    "predictor": [8],
+    "queue_size": 24,
+    "num_slices": 8,
+    "whitening_size": 8,
+    "dim": 4,
+    "num_prototypes": 6,
+    "num_groups": 6,
+    "num_heads": 2,
+    "num_layers": 1,
+    "dropout": 0.0,
+}
 # Masked methods need a ViT
 COMPILED = sorted(
     name for name in METHODS if name != "baseline" and not issubclass(method_class(name), MaskedImageModel)
 )
-TWO_GRAPHS = ("dino", "everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
+TWO_GRAPHS = ("all4one", "dino", "everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
 from ssl_losses.similarity.nearest import neighbours
-from ssl_losses.similarity.pair_cross_entropy import matching
+from ssl_losses.similarity.pair_cross_entropy import crossed_matching
 
 
 @without_autocast
@@ -57,9 +57,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     p1, p2, z1, z2, rows = (unit_rows(x) for x in widened((p1, p2, z1.detach(), z2.detach(), support.detach())))
     if len(rows) == 0:
         return mean_over_ranks(0 * (p1 + p2).sum())  # with a graph, so that the step is like every other one
-    scale = 1 / temperature
-    losses = matching(neighbours(z1, rows), p2, scale) + matching(neighbours(z2, rows), p1, scale)
-    return mean_over_ranks(losses.mean() / 2)
+    return crossed_matching([neighbours(z, rows) for z in (z1, z2)], (p1, p2), 1 / temperature)
 
 
 class NNCLRLoss(nn.Module):

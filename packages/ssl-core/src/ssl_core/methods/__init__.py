@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # model.name -> "module:class"
 METHODS: dict[str, str] = {
+    "all4one": "ssl_core.methods.all4one:All4One",
     "barlow_twins": "ssl_core.methods.barlow_twins:BarlowTwins",
     "baseline": "ssl_core.methods.baseline:Baseline",
     "byol": "ssl_core.methods.byol:BYOL",

@@ -1,9 +1,12 @@
 """Cross-entropy of matching pairs: each row of one set against all ranks' rows of the other."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
+from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, sample_numbers, world_size
 from ssl_losses.ops.softplus import softplus
+from ssl_losses.precision import without_autocast
 from ssl_losses.similarity.logsumexp import logsumexp, two_way_logsumexp
 
 
@@ -43,3 +46,10 @@ def matching_both_ways(a: Tensor, b: Tensor, scale: float | Tensor) -> tuple[Ten
         of_b = logsumexp(b * scale, gather_with_gradient(a), 1.0, own)
     positives = (a * b).sum(1) * scale
     return softplus(of_a - positives), softplus(of_b - positives)
+
+
+@without_autocast
+def crossed_matching(targets: Sequence[Tensor], predictions: Sequence[Tensor], scale: float) -> Tensor:
+    """Return the mean over all ranks of ``matching(t1, p2, scale)`` and ``matching(t2, p1, scale)``, of two views each."""
+    (t1, t2), (p1, p2) = targets, predictions
+    return mean_over_ranks((matching(t1, p2, scale) + matching(t2, p1, scale)).mean() / 2)
