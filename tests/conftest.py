@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # small_disk.py
+sys.path.insert(0, str(Path(__file__).parent))  # small_disk.py, forked.py
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of all that the tests start
 
@@ -29,12 +29,19 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the folders whose files take minutes, so that both processes end at about the same time."""
-    long = ("launch", "integration", "core")
+    """Start with what takes longest, so that both processes end at about the same time."""
+    longest = (
+        "launch/slurm/",
+        "integration/test_crash_recovery",
+        "integration/",
+        "launch/",
+        "core/distributed/",
+        "core/",
+    )
 
     def position(item):
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        return long.index(folder) if folder in long else len(long)
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((place for place, begin in enumerate(longest) if path.startswith(begin)), len(longest))
 
     items.sort(key=position)
 

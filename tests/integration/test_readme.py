@@ -4,6 +4,7 @@ Overrides at the end make training commands small. The local launcher replaces t
 has are left out. The two lines for set-up and tests are those of CI: running them here would run this test again.
 """
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+import forked
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.rst").read_text()
@@ -68,10 +71,14 @@ def images(tmp_path_factory):
     return root
 
 
-def run(command, folder, images):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SSL_DATA_ROOT": str(images)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+def run(command, folder, images, fork=True):
+    """Return the output of a command, in a forked process or by a new interpreter."""
+    environment = {"OMP_NUM_THREADS": "1", "SSL_DATA_ROOT": str(images)}
+    if fork:
+        result = forked.run(command[command[0] == "python3" :], folder, **environment)
+    else:
+        environment = {**os.environ, **environment, "PATH": f"{forked.PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
     assert result.returncode == 0, f"{shlex.join(command)}\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
@@ -88,7 +95,12 @@ def small(outputs):
 def trained(tmp_path_factory, images):
     """Return a working directory whose ``outputs/`` has the run ``simclr_digits``, made small."""
     place = tmp_path_factory.mktemp("trained")
-    run(["stable-ssl", "train", "simclr_digits", *small("outputs"), "++log.run=simclr_digits"], place, images)
+    run(
+        ["stable-ssl", "train", "simclr_digits", *small("outputs"), "++log.run=simclr_digits"],
+        place,
+        images,
+        fork=False,
+    )
     return place
 
 
@@ -107,16 +119,20 @@ def test_command(folder, command, outputs, images, trained):
     if words[0] == "pip":  # the same resolution, without installing: see also test_wheels
         words = [word for word in words if word != "-e"]
         dry = [sys.executable, "-m", "uv", *words[:2], "--dry-run", "--no-index", "--no-build-isolation", *words[2:]]
-        run([*dry, "--python", sys.executable], folder, images)
+        run([*dry, "--python", sys.executable], folder, images, fork=False)
     elif words[:2] == ["stable-ssl", "train"] or words[0] == "python3":
         words = [word for word in words if not word.startswith(SLURM_ONLY)]
         words = [
             word.replace("submitit_slurm", "submitit_local").replace("=ROOT", f"={images}/cifar10") for word in words
         ]
+        words += ["hydra/launcher=basic"] * (
+            "-m" in words and words[0] == "stable-ssl"
+        )  # as the next line, in one process
         own = outputs / str(COMMANDS.index((folder, command)))  # a folder for each command: some have the same name
-        start = [sys.executable, *words[1:]] if words[0] == "python3" else words
-        run([*start, *small(own)], folder, images)
-        assert len(list(own.glob("*/summary.json"))) == (3 if "2,5,10" in command else 1)
+        run([*words, *small(own)], folder, images, fork=command != "python3 main.py")
+        summaries = [json.loads(path.read_text()) for path in own.glob("*/summary.json")]
+        assert [summary["status"] for summary in summaries] == ["finished"] * (3 if "2,5,10" in command else 1)
+        assert ("submitit" in summaries[0]["command"]) is ("submitit" in command)  # trained by a job
     elif words[0] == "stable-ssl":
         words = shlex.split(command, comments=True)
         printed = run([*words, *CHANGES.get(" ".join(words[1:]), [])], trained, images)
@@ -133,7 +149,14 @@ def test_method_of_the_readme_trains(tmp_path, images):
     [code] = [block for block in blocks("python") if "class MyIdea" in block]
     (tmp_path / "my_idea.py").write_text(code)
     run(
-        [sys.executable, "my_idea.py", "++optim.epochs=2", "++log.folder=out", "++hardware.num_threads=1"],
+        [
+            "python3",
+            "my_idea.py",
+            "++optim.epochs=2",
+            "++optim.max_steps=3",
+            "++log.folder=out",
+            "++hardware.num_threads=1",
+        ],
         tmp_path,
         images,
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 import yaml
 
+import forked
+
 IDEA = Path(__file__).with_name("slow_idea.py")
 EPOCHS, STEPS = 6, 10
 TOTAL = EPOCHS * STEPS
@@ -38,11 +40,9 @@ class Submitted:
         self.cluster, self.folder = cluster, folder
         folder.mkdir(exist_ok=True)
         self.errors = folder.with_name(f"{folder.name}.errors")
-        with open(self.errors, "w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, IDEA, f"++log.folder={folder}", *RUN, "hydra/launcher=submitit_slurm", *arguments],
-                env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, stdout=errors, stderr=errors, cwd=folder.parent,
-            )  # fmt: skip
+        self.errors.unlink(missing_ok=True)
+        words = [IDEA, f"++log.folder={folder}", *RUN, "hydra/launcher=submitit_slurm", *arguments]
+        self.process = forked.Forked(words, folder.parent, self.errors, self.errors, **environment)
 
     def __enter__(self):
         return self

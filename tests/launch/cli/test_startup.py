@@ -1,7 +1,6 @@
 """Help, errors of the command line and reading a run do not import torch, which takes seconds."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import forked
 from ssl_launch import launch
 from ssl_launch.cli import main
 
@@ -29,25 +29,28 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
-def answers(*commands):
-    """Run several command lines in one new process, one after the other."""
-    done = subprocess.run(
-        [sys.executable, "-c", SEVERAL_COMMANDS, json.dumps(commands)],
-        cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+def answers(tmp_path, *commands, torch=False):
+    """Run several command lines in one process, one after the other: a new one, or a forked one that has imported torch."""
+    script = tmp_path / "several_commands.py"
+    script.write_text(SEVERAL_COMMANDS)
+    words = [str(script), json.dumps(commands)]
+    if torch:
+        done = forked.run(words, RUNS)
+    else:
+        done = subprocess.run([sys.executable, *words], cwd=RUNS, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_help_and_errors_of_other_groups_than_model_import_no_torch():
+def test_help_and_errors_of_other_groups_than_model_import_no_torch(tmp_path):
     wrong = [
         "optim.lrr=2", "optim.optimizer=Addam", "optim.warmup_epochs=300", "optim.freeze.backbone=0", "optim.patience=3",
         "data.views=simlcr", "data.fraction=0", "hardware.precision=bf17", "log.label_free=[rank]", "model.name=simclrr",
     ]  # fmt: skip
     wrong_protocol = ["eval.drwas=3", "eval.knn=[20,0]", "eval=ful", "checkpoint=3", "++eval.finetune.optimizer=Addam"]
     said = answers(
-        ["main.py", "--help"], ["eval.py", "--help"], ["eval.py", "--cfg", "job"],
-        *(["main.py", each] for each in wrong), *(["eval.py", "run=outputs/run", each] for each in wrong_protocol),
+        tmp_path, ["main.py", "--help"], ["eval.py", "--help"], ["eval.py", "--cfg", "job"],
+        *(["main.py", each] for each in wrong), *(["eval.py", "run=configs", each] for each in wrong_protocol),
     )  # fmt: skip
     assert [each["code"] for each in said] == [0] * 3 + [2] * (len(said) - 3)
     assert not any(each["torch"] for each in said)
@@ -59,25 +62,27 @@ def test_help_and_errors_of_other_groups_than_model_import_no_torch():
 
 
 def test_cfg_job_is_the_whole_configuration_and_a_file_of_it_is_the_same_run(tmp_path):
-    [whole] = answers(["main.py", "--cfg", "job", "optim.lr=3", "hydra/launcher=submitit_slurm", "-m"])
+    [whole] = answers(
+        tmp_path, ["main.py", "--cfg", "job", "optim.lr=3", "hydra/launcher=submitit_slurm", "-m"], torch=True
+    )
     config = yaml.safe_load(whole["said"])
     assert (config["optim"]["lr"], config["optim"]["momentum"]) == (3.0, 0.9)  # given; a default of the dataclass
     assert config["log"].pop("run") == "simclr_digits-lr=3"
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
     [again, part] = answers(
-        ["main.py", f"--config-dir={tmp_path}", "--config-name=mine", "--cfg=job"],
-        ["main.py", "--cfg", "job", "--package", "optim", "optim.lr=3"],
-    )
+        tmp_path, ["main.py", f"--config-dir={tmp_path}", "--config-name=mine", "--cfg=job"],
+        ["main.py", "--cfg", "job", "--package", "optim", "optim.lr=3"], torch=True,
+    )  # fmt: skip
     read = yaml.safe_load(again["said"])
     assert read["log"].pop("run") == "mine"
     assert read == config
     assert "lr: 3" in part["said"]  # Hydra's own: what was composed of one group
 
 
-def test_no_shipped_configuration_is_refused():
+def test_shipped_recipes_are_valid(tmp_path):
     names = [path.stem for path in (RUNS / "configs").glob("*.yaml") if path.stem != "evaluation"]
     assert len(names) > 6
-    said = answers(*(["main.py", f"--config-name={name}", "--cfg=job"] for name in names))
+    said = answers(tmp_path, *(["main.py", f"--config-name={name}", "--cfg=job"] for name in names), torch=True)
     assert [each["code"] for each in said] == [0] * len(names), said
 
 

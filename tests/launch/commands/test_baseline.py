@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 import urllib.error
 from pathlib import Path
 
 import pytest
 import torch
 
+import forked
 from ssl_core.backbones import build_backbone
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
@@ -29,7 +28,7 @@ def test_a_command_judges_it_and_the_report_shows_it_beside_runs(tmp_path):
     """With the weights of a file: the whole path from the command to the report."""
     torch.manual_seed(1)
     torch.save(build_backbone("resnet9", (1, 16, 16), width=4).state_dict(), tmp_path / "fits.pth")
-    command = [sys.executable, "eval.py", "backbone=resnet9", "++model.backbone_options={width: 4}", "++data.size=16"]
+    command = ["eval.py", "backbone=resnet9", "++model.backbone_options={width: 4}", "++data.size=16"]
     command += [
         "++data.views=digits",
         f"weights={tmp_path / 'fits.pth'}",
@@ -38,9 +37,7 @@ def test_a_command_judges_it_and_the_report_shows_it_beside_runs(tmp_path):
         "++eval.map_samples=0",
         "view_samples=20",
     ]
-    result = subprocess.run(
-        command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200
-    )
+    result = forked.run(command, RUNS)
     assert result.returncode == 0, result.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("resnet9-fits-")

@@ -1,17 +1,13 @@
-"""Whole command lines, in processes of their own, from ``runs/``.
-
-SLURM's are shown with ``submitit_local`` here: the job runs in a process of its own all the same.
-"""
+"""Whole command lines in separate processes, from ``runs/``. ``submitit_local`` stands in for SLURM: a job is a process."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+import forked
 
 RUNS = Path(__file__).parents[3] / "runs"
 QUICK = [
@@ -22,11 +18,7 @@ QUICK = [
 
 
 def command(folder, *arguments, script="main.py", cwd=RUNS):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SSL_DATA_ROOT": str(folder / "no data")}
-    return subprocess.run(
-        [sys.executable, script, f"++log.folder={folder}", *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    return forked.run([script, f"++log.folder={folder}", *arguments], cwd, SSL_DATA_ROOT=str(folder / "no data"))
 
 
 def summaries(folder):
@@ -69,17 +61,6 @@ def test_train_only_writes_no_table_and_config_path_may_be_relative(tmp_path):
     assert not (tmp_path / folder / "table.md").exists()
 
 
-@pytest.mark.parametrize("with_m", [True, False])
-def test_a_launcher_that_is_named_submits_with_or_without_m(tmp_path, with_m):
-    launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=3"]
-    result = command(tmp_path, *QUICK, *launcher, "++log.report=false", *(["-m"] if with_m else []))
-    assert result.returncode == 0, result.stderr
-    [summary] = summaries(tmp_path).values()
-    assert summary["status"] == "finished"
-    assert len(submitted(tmp_path)) == 1
-    assert "submitit" in summary["command"]  # it ran in the job, not here
-
-
 def test_a_launcher_named_in_a_configuration_submits_as_well(tmp_path):
     """The shipped slurm example, its launcher replaced by the local one in a copy."""
     configs = tmp_path / "configs"
@@ -97,8 +78,6 @@ def test_a_launcher_named_in_a_configuration_submits_as_well(tmp_path):
 
 
 def test_the_slurm_launcher_is_not_silently_replaced_where_there_is_no_slurm(tmp_path):
-    import shutil
-
     if shutil.which("sbatch"):
         pytest.skip("this machine has a SLURM")
     result = command(tmp_path, *QUICK, "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=3")
@@ -107,7 +86,7 @@ def test_the_slurm_launcher_is_not_silently_replaced_where_there_is_no_slurm(tmp
     assert "srun" in result.stderr or "sbatch" in result.stderr or "slurm" in result.stderr.lower()
 
 
-def test_ones_own_method_from_any_folder(tmp_path):
+def test_user_defined_method_is_trained_by_a_job(tmp_path):
     script = tmp_path / "my_idea.py"
     script.write_text(
         "import torch\n"
@@ -124,15 +103,13 @@ def test_ones_own_method_from_any_folder(tmp_path):
         "    launch(MyIdea)\n"
     )
     quick = ["++optim.epochs=1", "++optim.warmup_epochs=0", "++hardware.num_threads=1", "++log.report=false"]
-    for launcher in ([], ["hydra/launcher=submitit_local"]):
-        out = tmp_path / f"out{len(launcher)}"
-        result = command(out, *quick, *launcher, script=str(script), cwd=tmp_path)
-        assert result.returncode == 0, result.stderr
-        [(name, summary)] = summaries(out).items()
-        assert name.startswith("MyIdea-simclr_digits-")
-        assert summary["method"]["class"] == "MyIdea"
-        assert summary["method"]["file"] == str(script)  # also in a job, into which the class came without its file
-        assert summary["status"] == "finished"
+    result = command(tmp_path / "out", *quick, "hydra/launcher=submitit_local", script=str(script), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    [(name, summary)] = summaries(tmp_path / "out").items()
+    assert name.startswith("MyIdea-simclr_digits-")
+    assert summary["method"]["class"] == "MyIdea"
+    assert summary["method"]["file"] == str(script)  # the class came into the job without its file
+    assert summary["status"] == "finished"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ Each block runs unchanged, with overrides at its end that make it small. The clu
 import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+import forked
 
 ROOT = Path(__file__).parents[3]
 RUNS = ROOT / "runs"
@@ -79,12 +81,13 @@ class Ran:
 def execute(line, folder, arguments=QUICK, **environment):
     """Run a line of the page in ``runs/``, with ``folder`` in place of ``outputs``."""
     command = line.replace("nodes=2", "nodes=1").replace("outputs/", f"{folder}/")
-    words = [*arguments, f"++log.folder={folder}"] if command.startswith("python3 main.py") else arguments
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # its python3, its torchrun
-    return subprocess.run(
-        ["bash", "-c", f'{command} "$@"', "bash", *words], cwd=RUNS, capture_output=True, text=True, timeout=400,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **environment},
-    )  # fmt: skip
+    if command.startswith("sbatch"):
+        environment = {**os.environ, "PATH": f"{forked.PROGRAM.parent}:{os.environ['PATH']}", **environment}
+        return subprocess.run([*command.split(), *arguments], cwd=RUNS, capture_output=True, text=True, env=environment)
+    words = shlex.split(command)
+    if words[:2] == ["python3", "main.py"]:
+        arguments = [*arguments, f"++log.folder={folder}"]
+    return forked.run([*words[words[0] == "python3" :], *arguments], RUNS, timeout=400, **environment)
 
 
 def submit(script, folder, part):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
+import forked
 from hydra_plugins.ssl_launch_plugin.side_by_side_launcher import SideBySideLauncher
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError, RunError
@@ -65,18 +66,13 @@ def script(tmp_path):
     return path
 
 
-def start(script, *arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, str(script), f"++log.folder={script.parent / 'out'}", *QUICK, *arguments],
-        cwd=script.parent, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def words(script, *arguments):
+    return [script, f"++log.folder={out_folder(script)}", *QUICK, *arguments]
 
 
 def run(script, *arguments, **environment):
-    process = start(script, *arguments, **environment)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
+    done = forked.run(words(script, *arguments), script.parent, **environment)
+    return done.returncode, done.stdout, done.stderr
 
 
 def out_folder(script):
@@ -134,16 +130,16 @@ def test_runs_side_by_side_and_second_sweep_resumes(script):
 def test_stopped_sweep_resumes_to_the_same_weights(script):
     """SIGTERM to the sweep alone, as a scheduler would send it. Oracle: the run trained alone, bit by bit."""
     arguments = ["++hardware.seed=1", "++log.checkpoint_every_steps=1"]
-    process = start(script, "-m", *arguments, SLOW="0.7")
+    errors = script.parent / "errors"
+    process = forked.Forked(words(script, "-m", *arguments), script.parent, os.devnull, errors, SLOW="0.7")
     deadline = time.monotonic() + 100
     while not list(out_folder(script).glob("*/checkpoints/step_*1.pt")):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, errors.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
-    assert "the sweep was stopped by SIGTERM" in err
+    assert process.wait(timeout=60) == 75, errors.read_text()
+    assert "the sweep was stopped by SIGTERM" in errors.read_text()
     [swept] = out_folder(script).glob("*/")
     assert summary(swept)["status"] == "preempted"
     code, out, err = run(script, "-m", *arguments)
