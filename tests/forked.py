@@ -17,9 +17,10 @@ PROGRAM = Path(sys.executable).with_name("stable-ssl")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        "torch._dynamo", "matplotlib.pyplot", "ssl_core.evaluation.evaluate_checkpoint", "ssl_core.methods.simclr",
-        "ssl_core.training.fit_and_report", "ssl_data.loader", "ssl_eval.report", "ssl_launch.cli.main",
-        "ssl_launch.commands.evaluate", "ssl_launch.commands.train", "ssl_launch.commands.views", "submitit",
+        "hydra_plugins.hydra_optuna_sweeper._impl", "matplotlib.pyplot", "ssl_core.evaluation.evaluate_checkpoint",
+        "ssl_core.methods.simclr", "ssl_core.training.fit_and_report", "ssl_data.loader", "ssl_eval.report.report",
+        "ssl_launch.cli.main", "ssl_launch.commands.evaluate", "ssl_launch.commands.train", "ssl_launch.commands.views",
+        "submitit", "torch._dynamo",
     ]
 )  # fmt: skip
 

@@ -15,18 +15,16 @@ import torch
 import yaml
 from click.shell_completion import FishComplete, ZshComplete
 
+import forked
 import ssl_losses
-from ssl_core import ConfigError, RunFolder
+from ssl_core import RunFolder
 from ssl_core.errors import RunFolderError
 from ssl_core.methods import METHODS
 from ssl_core.run.lock import RunLock
 from ssl_launch.cli.ls import best_value, listed
 from ssl_launch.cli.main import cli, main
-from ssl_launch.commands.evaluate import OPTIONS, with_runs_named
-from ssl_launch.commands.run_path import find_run
-from ssl_launch.hydra_app.arguments import check_arguments, options_as_keys
+from ssl_launch.run_path import find_run
 
-PROGRAM = Path(sys.executable).with_name("stable-ssl")
 COMMANDS = cli.commands
 IDEA = """
 import torch
@@ -71,12 +69,19 @@ QUICK = {
 
 
 def command(*words, cwd, code=0, **environment):
-    """Run a command line in ``cwd``; return what it printed on both streams together."""
-    words = [str(PROGRAM), *words] if words[0] in (*COMMANDS, "--help") else [sys.executable, *words]
-    done = subprocess.run(
-        words, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **environment}, text=True, timeout=200,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    """Run a command line in ``cwd``; return what it printed on both streams together.
+
+    Commands that compute start in a forked process; those that set the environment of the interpreter in a new one.
+    """
+    words = ["stable-ssl", *words] if words[0] in (*COMMANDS, "--help") else words
+    if {"eval", "report", "train", "views", "my_idea.py"} & set(words[:2]) and not environment:
+        done = forked.run(words, cwd, merged=True, COLUMNS="80")
+    else:
+        done = subprocess.run(
+            [str(forked.PROGRAM), *words[1:]] if words[0] == "stable-ssl" else [sys.executable, *words], cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **environment}, text=True, timeout=200,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     assert done.returncode == code, done.stdout
     return done.stdout
 
@@ -209,31 +214,6 @@ def test_user_defined_method_is_evaluated_as_it_is_resumed(place, tmp_path):
     assert json.loads((tmp_path / "runs" / "lr=1" / "eval" / "moved.json").read_text())["metrics"] == metrics
 
 
-def test_eval_takes_runs_and_options_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "lr=1,seed=0").mkdir()
-    given = ["eval=full", "lr=1,seed=0", "--method", "a b.py:Mine", "--cfg", "job", "other", "--data=d.py:Data"]
-    named = with_runs_named(given)
-    assert named == [
-        "eval=full",
-        "run=lr=1,seed=0",
-        "--method",
-        "a b.py:Mine",
-        "--cfg",
-        "job",
-        "run=other",
-        "--data=d.py:Data",
-    ]
-    keys = options_as_keys(named, OPTIONS)
-    assert keys[2:] == ['method_class="a b.py:Mine"', "--cfg", "job", "run=other", 'data_class="d.py:Data"']
-    with pytest.raises(ConfigError, match="--data: expected a value after it"):
-        options_as_keys(["--data"], OPTIONS)
-    with pytest.raises(ConfigError, match="--metod: unknown option; did you mean '--method'"):
-        check_arguments(["--metod=a.py:A"], [], list, OPTIONS)
-    with pytest.raises(ConfigError, match="--method: unknown option"):
-        check_arguments(["--method=a.py:A"], [], list)  # of training
-
-
 def test_missing_method_file_is_one_line(place, tmp_path):
     shutil.copytree(place / "outputs" / "killed", tmp_path / "killed")
     summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
@@ -283,8 +263,8 @@ WRONG = [
     ("train quick simclr_digits", "quick simclr_digits: expected one recipe, then group.key=value"),
     ("train --cfg jbo", "argument --cfg/-c: invalid choice: 'jbo'; did you mean 'job'?"),
     ("train ++optim.lrr=1", "optim.lrr: unknown key; did you mean 'optim.lr'?"),
-    ("eval c-lr=1", "stable-ssl eval: no run 'c-lr=1', neither here nor in outputs/"),
-    ("eval wohle", "stable-ssl eval: no run 'wohle', neither here nor in outputs/; did you mean 'whole'?"),
+    ("eval c-lr=1", "run: no run 'c-lr=1', neither here nor in outputs/"),
+    ("eval wohle", "run: no run 'wohle', neither here nor in outputs/; did you mean 'whole'?"),
     ("views ++data.viws=mae", "data.viws: unknown key; did you mean 'data.views'?"),
 ]
 
@@ -424,7 +404,7 @@ def test_completion_in_a_real_bash(place):
         )
     done = subprocess.run(
         ["bash", "-c", "\n".join([script, *lines])], cwd=place, capture_output=True, text=True, check=True,
-        env={**os.environ, "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{forked.PROGRAM.parent}:{os.environ['PATH']}"},
     )  # fmt: skip
     expected = [sorted(word.partition("=")[2] or word for word in words) for words in SHELLS.values()]
     assert [sorted(line.split()) for line in done.stdout.splitlines()] == expected, done.stderr

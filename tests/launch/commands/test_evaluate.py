@@ -3,26 +3,24 @@
 import json
 import os
 import re
-import subprocess
-import sys
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import forked
 from ssl_core import RunFolder
 from ssl_core.errors import ConfigError
-from ssl_launch.commands.evaluate import _appearing, _one_job_each, _target
+from ssl_launch.commands.evaluate import OPTIONS, _appearing, _target, name_runs
+from ssl_launch.hydra_app.arguments import parse_arguments
 
 RUNS = Path(__file__).parents[3] / "runs"
 
 
-def run(script, *arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, script, *arguments], cwd=RUNS, env=environment, capture_output=True, text=True, timeout=200
-    )
+def run(*words):
+    return forked.run(words, RUNS)
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +57,25 @@ def test_all_checkpoints_are_one_job_each(trained):
 @pytest.mark.slow
 def test_killed_fine_tuning_resumes_and_reaches_the_probe(trained):
     """On digits; the command is killed (SIGKILL) after a checkpoint of its second run, and goes on there."""
-    command = [sys.executable, "eval.py", f"run={trained}", "eval=finetune", "eval.few=[]", "view_samples=0"]
+    command = ["eval.py", f"run={trained}", "eval=finetune", "eval.few=[]", "view_samples=0"]
     command += ["eval.linear=true", "++eval.finetune.fractions=[0.1,1.0]", "++eval.finetune.epochs=12"]
-    process = subprocess.Popen(command, cwd=RUNS, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
+    process = forked.Forked(command, RUNS, os.devnull, os.devnull)
     deadline = time.monotonic() + 120
     tuned = trained / "eval" / "fine_tuning"
     while not list(tuned.glob("100_percent_*/checkpoints/*.pt")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.kill()
-    process.communicate()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     assert not (trained / "eval" / "finetune.json").exists()
-    again = run(*command[1:])
+    again = run(*command)
     assert again.returncode == 0, again.stderr
     assert "resumed from" in again.stdout
     document = json.loads((trained / "eval" / "finetune.json").read_text())
     assert document["metrics"]["fine_tuning_100_percent"] >= document["metrics"]["linear"]
     assert [each["images"] for each in document["fine_tuning"]] == [141, 1433]
-    report = subprocess.run(
-        [sys.executable, "-m", "ssl_eval.cli", "report", str(trained)], capture_output=True, text=True, timeout=100
-    )
+    report = run("stable-ssl", "report", trained)
     assert "fine-tuning, 10 % of labels" in report.stdout
     assert "12 epochs of AdamW, lr 0.001, layer decay 0.75, batch size 64, last epoch" in " ".join(
         report.stdout.split()
@@ -105,7 +101,14 @@ def test_invalid_settings_are_one_line(trained, arguments, message):
     assert (result.returncode, result.stderr.strip()) == (2, message)
 
 
-def test_pattern_is_one_job_for_each_run(tmp_path):
+def named(*typed):
+    """Return whether several jobs evaluate, and the overrides of Hydra."""
+    arguments = parse_arguments(typed, OPTIONS)
+    name_runs(arguments)
+    return arguments.multirun, arguments.overrides
+
+
+def test_pattern_is_one_job_for_each_run(tmp_path, monkeypatch):
     names = ["a", "b=1,c=2", "it's"]
     for name in names:
         (tmp_path / name / "checkpoints").mkdir(parents=True)
@@ -114,15 +117,19 @@ def test_pattern_is_one_job_for_each_run(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "multirun.yaml").touch()
     quoted = [f'"{tmp_path}/{name}"' for name in names]
-    assert _one_job_each(["eval=full", f"run={tmp_path}/*"]) == ["-m", "eval=full", f"run={','.join(quoted)}"]
-    assert _one_job_each([f"run={tmp_path}/b=1,c=2"]) == [f"run={quoted[1]}"]
-    assert _one_job_each(["--watch", f"run={tmp_path}/a"]) == ["watch=true", f"run={quoted[0]}"]
-    every = _one_job_each([f"run={tmp_path}/*", "checkpoint=all"])
-    assert every[-1].count('/checkpoints/step_00000001.pt"') == 3
-    with pytest.raises(ConfigError, match="no run matches this pattern"):
-        _one_job_each([f"run={tmp_path}/z*"])
+    assert named("eval=full", f"run={tmp_path}/*") == (True, ["eval=full", f"run={','.join(quoted)}"])
+    assert named(f"run={tmp_path}/b=1,c=2") == (False, [f"run={quoted[1]}"])
+    assert named("--watch", f"run={tmp_path}/a") == (False, ["watch=true", f"run={quoted[0]}"])
+    multirun, [*_, runs] = named(f"run={tmp_path}/*", "checkpoint=all")
+    assert (multirun, runs.count('/checkpoints/step_00000001.pt"')) == (True, 3)
+    with pytest.raises(ConfigError, match="no run "):
+        named(f"run={tmp_path}/z*")
     with pytest.raises(ConfigError, match="has no checkpoint"):
-        _one_job_each([f"run={tmp_path}", "checkpoint=all"])
+        named(f"run={tmp_path}/report", "checkpoint=all")
+    monkeypatch.chdir(tmp_path)
+    assert named("eval=full", "b=1,c=2", "--method", "a b.py:Mine", "it's", "--cfg", "job") == (
+        False, ["eval=full", 'method_class="a b.py:Mine"', f"run={quoted[1]}"],
+    )  # fmt: skip
 
 
 def test_checkpoint_is_named_by_file_or_step(tmp_path):
@@ -134,7 +141,7 @@ def test_checkpoint_is_named_by_file_or_step(tmp_path):
         assert (folder.path, found) == (tmp_path, path)
     assert _target(str(tmp_path), "newest")[1] is None
     for run_, checkpoint, message in (
-        (tmp_path, 13, "has checkpoints of the steps 12"),
+        (tmp_path, 13, "has no such checkpoint; expected one of 12"),
         (tmp_path, "best", "newest, all or the number"),
         (tmp_path / "other", "newest", "this folder does not exist"),
         (path.with_name("step_00000013.pt"), "newest", "this checkpoint does not exist"),

@@ -1,42 +1,85 @@
+"""Command lines: options and keys in any order and with any prefix."""
+
+import re
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from submitit import AutoExecutor
 
+from ssl_core import BaseModel
+from ssl_core.errors import ConfigError
 from ssl_launch import launch
 from ssl_launch.commands.train import _config
-from ssl_launch.hydra_app.arguments import normalize_arguments
+from ssl_launch.hydra_app.arguments import complete_arguments, parse_arguments, to_words
+from ssl_launch.hydra_app.error_messages import error_message
 from ssl_launch.hydra_app.run_name import name_of
+
+OPTIONS = {"--method": "method_class", "--watch": "watch=true"}
 
 
 @pytest.mark.parametrize("at", range(3))
 def test_m_may_be_anywhere(at):
     arguments = ["a=1", "b=2"]
     arguments.insert(at, "-m")
-    assert normalize_arguments(arguments, Path(".")) == ["-m", "a=1", "b=2"]
+    assert to_words(parse_arguments(arguments, {})) == ["--multirun", "a=1", "b=2"]
 
 
 def test_options_with_values_may_be_anywhere():
-    arguments = ["a=1", "--config-name", "mine", "b=2", "-c", "job", "--config-dir=x", "c=-m"]
-    tidied = ["--config-name", "mine", "-c", "job", "--config-dir=x", "a=1", "b=2", "c=-m"]
-    assert normalize_arguments(arguments, Path(".")) == tidied
+    typed = ["a=1", "--config-name", "mine", "--watch", "b=2", "-c", "job", "--method", "a b.py:Mine", "c=-m"]
+    arguments = parse_arguments([*typed, "--config-dir=x", "--method=d.py:Data"], OPTIONS)
+    assert to_words(arguments) == [
+        "--cfg=job", "--config-name=mine", "--config-dir=x", "a=1", "b=2", "c=-m", "watch=true",
+        'method_class="a b.py:Mine"', 'method_class="d.py:Data"',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (["--method"], "argument --method: expected one argument"),
+        (["--metod=a.py:A"], "--metod: unknown option; did you mean '--method'"),
+        (["a=1", "--lr", "0.1"], "--lr: unknown option; expected a key without dashes; did you mean 'optim.lr=0.1'"),
+        (["--lr", "a=1"], "--lr: unknown option; expected a key without dashes; did you mean 'optim.lr=VALUE'"),
+        (["--experimental-rerun=x.pickle"], "--experimental-rerun: unknown option"),
+        (["--experimental=x.pickle"], "--experimental: unknown option"),  # options are not abbreviated
+    ],
+)
+def test_unknown_option_is_an_error(typed, line):
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}"):
+        parse_arguments(typed, OPTIONS, lambda: ["optim.lr"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "multirun"),
+    [
+        (
+            ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=two"],
+            True,
+        ),  # Hydra reports the values of a sweep as an error
+        (["hydra/sweeper=optuna", "hydra.mode=RUN"], False),
+        (["hydra/sweeper=optuna", "--cfg=job"], False),
+        (["a=1"], False),
+    ],
+)
+def test_named_sweeper_needs_no_m(typed, multirun):
+    arguments = parse_arguments(typed, {})
+    complete_arguments(arguments, Path("."))
+    assert arguments.multirun is multirun
 
 
 def test_relative_config_path_starts_here_or_at_the_script(tmp_path, monkeypatch):
     (tmp_path / "script" / "configs").mkdir(parents=True)
     (tmp_path / "here" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    script = tmp_path / "script"
-    assert normalize_arguments(["--config-path", "configs/"], script)[1] == str(script / "configs")
-    assert normalize_arguments(["--config-path=mine"], script) == [f"--config-path={tmp_path / 'here' / 'mine'}"]
+    for typed, found in (("configs/", tmp_path / "script" / "configs"), ("mine", tmp_path / "here" / "mine")):
+        arguments = parse_arguments(["--config-path", typed], {})
+        complete_arguments(arguments, tmp_path / "script")
+        assert arguments.config_path == str(found)
 
 
 def test_launcher_key_that_only_submitit_checks_is_named(tmp_path):
     """Oracle: the error that submitit itself raises."""
-    from submitit import AutoExecutor
-
-    from ssl_launch.hydra_app.error_messages import error_message
-
     with pytest.raises(NameError) as caught:
         AutoExecutor(tmp_path, cluster="local").update_parameters(local_timeoutmin=3)
     assert error_message(caught.value) == (
@@ -46,9 +89,6 @@ def test_launcher_key_that_only_submitit_checks_is_named(tmp_path):
 
 
 def test_launch_of_a_wrong_object_is_one_line(capsys):
-    from ssl_core import BaseModel
-    from ssl_launch import launch
-
     class Mine(BaseModel):
         pass
 

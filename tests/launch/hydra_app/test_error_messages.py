@@ -19,7 +19,6 @@ from omegaconf import OmegaConf
 from ssl_core import BaseModel, ConfigError, ModelConfig
 from ssl_core.config import option
 from ssl_launch import evaluate, launch
-from ssl_launch.hydra_app.arguments import check_arguments
 from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.hydra_keys import check_hydra_keys
 from ssl_launch.slurm.config import SlurmConf
@@ -82,12 +81,6 @@ def test_evaluation_settings_are_not_trained():
     with pytest.raises(ConfigError) as caught:
         build_config({"eval": {"draws": 3}}, [])
     assert caught.value.key == "eval"
-
-
-def test_options_of_hydra_are_not_abbreviated():
-    with pytest.raises(ConfigError) as caught:
-        check_arguments(["--experimental=x.pickle"], ["--experimental=x.pickle"], list)
-    assert (caught.value.key, caught.value.reason) == ("--experimental", "unknown option")
 
 
 @pytest.mark.parametrize("key", ["srun_args", "partition", "qos"])

@@ -5,6 +5,8 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ssl_core.errors import ConfigError, RunError
+
 try:
     from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 except ImportError:  # an optional dependency: ssl-launch[optuna]
@@ -22,8 +24,6 @@ else:
 
         def sweep(self, arguments: list[str]) -> None:
             """Run the trials; raise a RunError if none has a value, or too many have failed."""
-            from ssl_core.errors import RunError
-
             self._check_settings()
             self._check_axes(arguments)
             try:
@@ -45,8 +45,6 @@ else:
                 ) from error
 
         def _check_settings(self) -> None:
-            from ssl_core.errors import ConfigError
-
             for key in ("n_trials", "n_jobs"):
                 value = self._settings[key]
                 if value < 1:
@@ -60,8 +58,6 @@ else:
             self.sweeper.max_failure_rate = rate
 
         def _check_axes(self, arguments: list[str]) -> None:
-            from ssl_core.errors import ConfigError
-
             params = self.sweeper._parse_sweeper_params_config()
             parsed = OverridesParser.create().parse_overrides([*params, *arguments])
             axes = [override for override in parsed if override.is_sweep_override()]

@@ -11,6 +11,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from ssl_core.distributed.launch_environment import LaunchEnvironment
+from ssl_core.errors import ConfigError, Preempted, RunError
+from ssl_core.run.environment import check_parallelism
+from ssl_launch.sweep.runner import Sweep, WorkerSlot, sweep_table
+from ssl_launch.sweep.sweep_run import SweepRun
+
 _SWEEP_KEYS = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.mode", "hydra.sweep.")
 
 
@@ -35,7 +41,7 @@ class SideBySideLauncher(Launcher):
         self.n_jobs = n_jobs
         self.tasks_per_node = tasks_per_node
         self.retry_failed = retry_failed
-        self._runs: list[Any] = []  # of all batches of the sweeper
+        self._runs: list[SweepRun] = []  # of all batches of the sweeper
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Store what Hydra provides."""
@@ -43,10 +49,6 @@ class SideBySideLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Validate all runs, start them, print a table, and return the metric or the error of each run."""
-        from ssl_core.errors import Preempted, RunError
-        from ssl_launch.sweep.runner import Sweep, WorkerSlot, sweep_table
-        from ssl_launch.sweep.sweep_run import SweepRun
-
         self._check_processes()
         runs = SweepRun.compose(self, job_overrides, initial_job_idx)
         self._runs += runs
@@ -64,10 +66,6 @@ class SideBySideLauncher(Launcher):
 
     def _check_processes(self) -> None:
         """Raise a ConfigError for too many processes, and if torchrun or srun has started this sweep several times."""
-        from ssl_core.distributed.launch_environment import LaunchEnvironment
-        from ssl_core.errors import ConfigError
-        from ssl_core.run.environment import check_parallelism
-
         for key in ("n_jobs", "tasks_per_node"):
             check_parallelism(f"hydra.launcher.{key}", getattr(self, key) or 1)
         ranks = LaunchEnvironment.read().world_size
@@ -86,11 +84,11 @@ class SideBySideLauncher(Launcher):
         kept = [each for each in self.config.hydra.overrides.hydra if not each.lstrip("+~").startswith(_SWEEP_KEYS)]
         return [*program, *kept, "hydra/launcher=basic", "hydra.mode=RUN"]
 
-    def _resources(self, runs: list[Any]) -> tuple[int, list[str], int]:
+    def _resources(self, runs: list[SweepRun]) -> tuple[int, list[str], int]:
         """Return the number of runs at a time, the GPUs of this machine, and the number of GPUs of each run."""
         gpus: list[str] = []
         if any(run.config.hardware.device != "cpu" for run in runs):
-            from ssl_core.distributed.ranks import visible_gpus
+            from ssl_core.distributed.ranks import visible_gpus  # imports torch
 
             gpus = visible_gpus()
         if len(gpus) < self.tasks_per_node:

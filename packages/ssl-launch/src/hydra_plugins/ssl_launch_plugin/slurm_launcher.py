@@ -9,6 +9,10 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititLauncher
 
+from ssl_launch.slurm import submit, worker
+from ssl_launch.sweep.runner import sweep_table, unfinished_runs
+from ssl_launch.sweep.sweep_run import SweepRun
+
 _message = logging.getLogger(__name__)
 
 
@@ -26,11 +30,6 @@ class SlurmLauncher(SubmititLauncher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Validate all runs, submit the unfinished ones, and return the metric or the error of each run."""
-        from ssl_launch.slurm.evaluation_jobs import EvaluationJobs
-        from ssl_launch.slurm.submit import SlurmJobs
-        from ssl_launch.sweep.runner import sweep_table, unfinished_runs
-        from ssl_launch.sweep.sweep_run import SweepRun
-
         assert self.config is not None
         assert self.hydra_context is not None
         trains = getattr(self.task_function, "configured", None) is not None  # else an evaluation
@@ -41,10 +40,12 @@ class SlurmLauncher(SubmititLauncher):
         unique = list({id(run): run for run in runs}.values())
         evaluations = None
         if self.evaluate:
+            from ssl_launch.slurm.evaluation_jobs import EvaluationJobs  # imports torch
+
             method = getattr(self.task_function, "method", None)
             configs = [run.config for run in unique]
             evaluations = EvaluationJobs(self.evaluate, self.hydra_context.config_loader, configs, method)
-        jobs = SlurmJobs(self.config.hydra.sweep.dir, self.params)
+        jobs = submit.SlurmJobs(self.config.hydra.sweep.dir, self.params)
         positions = [runs.index(run) for run in due] if trains else list(range(len(job_overrides)))
         if positions:
             arguments = [self._arguments(job_overrides[each], initial_job_idx + each) for each in positions]
@@ -74,8 +75,6 @@ class SlurmLauncher(SubmititLauncher):
 
     def __call__(self, *arguments: Any, **options: Any) -> JobReturn:
         """Run one run, in each process of its job."""
-        from ssl_launch.slurm import worker
-
         worker.prepare()
         sys.argv, sys.orig_argv = self.command  # the summary records the user's command, not submitit's
         return worker.exit_if_failed(super().__call__(*arguments, **options))

@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_core.methods import METHODS, method_class
+from ssl_data.config import DATASETS
+
 KINDS = ("methods", "backbones", "losses", "datasets", "recipes")
 
 
@@ -27,18 +30,14 @@ def print_catalog(kinds: Sequence[str], as_json: bool) -> None:
 def catalog(kind: str) -> dict[str, str]:
     """Return name -> one line, of one of :data:`KINDS`."""
     if kind == "methods":
-        from ssl_core.methods import METHODS, method_class
-
         return {name: _first_line(method_class(name)) for name in METHODS}
     if kind == "backbones":
         return _backbones()
     if kind == "losses":
-        import ssl_losses
+        import ssl_losses  # imports torch
 
         return {name: _first_line(getattr(ssl_losses, name)) for name in ssl_losses.LOSSES}
     if kind == "datasets":
-        from ssl_data.config import DATASETS
-
         return dict(DATASETS)
     return {
         path.stem: path.read_text().splitlines()[0].lstrip("# ") for path in recipe_files() if path.stem != "evaluation"
@@ -52,7 +51,7 @@ def recipe_files() -> list[Path]:
 
 
 def _backbones() -> dict[str, str]:
-    from ssl_core.backbones import backbone_names, backbone_size
+    from ssl_core.backbones import backbone_names, backbone_size  # imports torch
 
     lines = {}
     for name in backbone_names():

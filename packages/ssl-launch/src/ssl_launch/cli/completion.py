@@ -7,8 +7,12 @@ from typing import Any
 import click
 from click.shell_completion import BashComplete, add_completion_class
 
+from ssl_core.config import GROUPS
+from ssl_core.methods import METHODS, method_class
+from ssl_data import view_names
+from ssl_data.config import DataConfig
 from ssl_launch.cli.catalog import recipe_files
-from ssl_launch.cli.run_argument import run_paths
+from ssl_launch.run_path import run_paths
 
 
 @add_completion_class
@@ -53,10 +57,6 @@ def _key(ctx: click.Context, incomplete: str) -> tuple[str, bool]:
 
 def _keys(word: str) -> dict[str, tuple[Any, Any]]:
     """Return ``group.key`` -> (annotation, metadata); those of our methods only for a word that begins with ``model.``."""
-    from ssl_core.config import GROUPS
-    from ssl_core.methods import METHODS, method_class
-    from ssl_data.config import DataConfig
-
     groups: list[tuple[str, Any]] = [("data", DataConfig), *GROUPS.items()]
     if word.lstrip("+").startswith("model."):  # the keys of a method are in its module, which imports torch
         groups += [("model", method_class(name).config_class) for name in METHODS]
@@ -70,16 +70,12 @@ def _values(key: str) -> Sequence[str]:
     if key == "hydra/launcher":
         return ["submitit_slurm", "submitit_local"]
     if key == "model.name":
-        from ssl_core.methods import METHODS
-
         return list(METHODS)
     if key == "model.backbone":
-        from ssl_core.backbones import backbone_names
+        from ssl_core.backbones import backbone_names  # imports torch
 
         return backbone_names()
     if key == "data.views":
-        from ssl_data import view_names
-
         return view_names()
     annotation, metadata = _keys(key).get(key, (None, {}))
     return ["true", "false"] if annotation is bool else tuple(metadata.get("choices", ()))

@@ -20,7 +20,7 @@ from ssl_eval.runs.live_run import LiveRun
 from ssl_eval.runs.run_record import find_runs_among
 from ssl_eval.runs.run_summary import is_number, parse_object
 from ssl_eval.watch import duration
-from ssl_launch.commands.run_path import OUTPUTS
+from ssl_launch.run_path import OUTPUTS
 
 
 @dataclass

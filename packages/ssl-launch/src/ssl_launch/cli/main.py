@@ -1,7 +1,7 @@
 """``stable-ssl COMMAND``: one command line for configurations and runs.
 
-Each command is a function here, and imports what it needs when it runs: ``--help``, ``ls`` and the completion of a shell wait
-for neither torch nor Hydra.
+Each command is a function here. Those that need torch or Hydra import them when they run: ``--help``, ``ls`` and the completion
+of a shell do not wait for them.
 """
 
 import sys
@@ -10,17 +10,22 @@ from pathlib import Path
 
 import click
 
+import ssl_data.cli
+import ssl_eval.cli
+import ssl_launch
 from ssl_core.config.suggestion import did_you_mean
 from ssl_core.errors import ConfigError, RunError
+from ssl_core.loggers.wandb.upload import sync
+from ssl_core.run.environment import versions
 from ssl_eval.output_stream import exit_code_of_output, protect_output
 from ssl_launch.cli.catalog import KINDS, print_catalog
 from ssl_launch.cli.completion import complete_overrides, complete_runs
+from ssl_launch.cli.doctor import print_findings
 from ssl_launch.cli.hydra_command import HydraCommand
-from ssl_launch.cli.ls import SORTS
+from ssl_launch.cli.ls import SORTS, print_runs
 from ssl_launch.cli.run_argument import RunArgument
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
-from ssl_launch.commands.run_path import OUTPUTS, missing_run
-from ssl_launch.hydra_app.working_directory import check_working_directory
+from ssl_launch.run_path import OUTPUTS, check_working_directory
 
 WRITES_FILES = ("train", "resume", "eval", "views")  # lost output is no error: their results are in files
 RUN, RUNS = RunArgument(), RunArgument(several=True)
@@ -83,8 +88,6 @@ def _fail(line: str, code: int) -> int:
 
 def _show_versions(context: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked:
-        from ssl_core.run.environment import versions
-
         print(", ".join(f"{package} {version}" for package, version in versions().items()))
         context.exit()
 
@@ -105,24 +108,15 @@ def cli() -> None:
 def train(arguments: tuple[str, ...]) -> None:
     """Train a recipe: stable-ssl train NAME group.key=value ..."""
     _act_as_script("train", arguments)
-    from ssl_launch.commands.train import launch
-
-    launch()
+    ssl_launch.launch()
 
 
 @cli.command("eval", cls=HydraCommand, text=EVALUATE)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_runs)
 def evaluate(arguments: tuple[str, ...]) -> None:
     """Evaluate checkpoints with a protocol: kNN, linear, ..."""
-    from ssl_launch.commands.evaluate import evaluate, with_runs_named
-
-    named = with_runs_named(arguments)
-    for word in named:
-        problem = missing_run(word.removeprefix("run=")) if word.startswith("run=") else ""
-        if problem:
-            raise ConfigError(f"stable-ssl eval: {problem}")
-    _act_as_script("eval", named)
-    evaluate()
+    _act_as_script("eval", arguments)
+    ssl_launch.evaluate()
 
 
 @cli.command()
@@ -133,9 +127,7 @@ def report(folders: tuple[str, ...], out: str | None) -> int:
 
     RUN is a run, a folder of runs, or wandb:entity/project. Default: outputs.
     """
-    from ssl_eval.cli import main
-
-    return main(["report", *(folders or [OUTPUTS]), *(["--out", out] if out else [])], prog="stable-ssl")
+    return ssl_eval.cli.main(["report", *(folders or [OUTPUTS]), *(["--out", out] if out else [])], prog="stable-ssl")
 
 
 @cli.command(cls=HydraCommand, text=VIEWS)
@@ -157,10 +149,8 @@ def watch(folders: tuple[str, ...], every: float, once: bool) -> int:
 
     RUN is a run or a folder of runs. Default: outputs. Ctrl-C ends it.
     """
-    from ssl_eval.cli import main
-
-    once_only = ["--once"] if once else []
-    return main(["watch", *(folders or [OUTPUTS]), "--every", str(every), *once_only], prog="stable-ssl")
+    words = ["watch", *(folders or [OUTPUTS]), "--every", str(every), *["--once"] * once]
+    return ssl_eval.cli.main(words, prog="stable-ssl")
 
 
 @cli.command()
@@ -185,8 +175,6 @@ def ls(folders: tuple[str, ...], sort: str, as_json: bool) -> None:
     best    of optim.monitor, else of the first accuracy (in percent)
     age     since one of its files was written
     """
-    from ssl_launch.cli.ls import print_runs
-
     print_runs(folders, sort, as_json)
 
 
@@ -237,9 +225,7 @@ def export(run: str, out: str | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def convert(arguments: tuple[str, ...]) -> int:
     """Convert a data set to an FFCV file (.beton)."""
-    from ssl_data.cli import main
-
-    return main(["convert", *arguments], "stable-ssl", "convert")
+    return ssl_data.cli.main(["convert", *arguments], "stable-ssl", "convert")
 
 
 @cli.command()
@@ -247,8 +233,6 @@ def convert(arguments: tuple[str, ...]) -> int:
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="For each request to the server.")
 def sync_wandb(runs: tuple[str, ...], timeout: float) -> int:
     """Upload runs, or what is missing of them, to wandb."""
-    from ssl_core.loggers.wandb.upload import sync
-
     return sync(runs, timeout)
 
 
@@ -267,8 +251,6 @@ def doctor(folder: str, as_json: bool) -> int:
 
     Exit code: 1 if there is a must, else 0.
     """
-    from ssl_launch.cli.doctor import print_findings
-
     return print_findings(Path(folder), as_json)
 
 

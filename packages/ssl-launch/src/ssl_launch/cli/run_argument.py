@@ -1,13 +1,12 @@
 """The argument RUN of a command: a run folder, found in the working directory or in ``outputs/``."""
 
-import glob
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from ssl_launch.commands.run_path import OUTPUTS, find_run, missing_run
+from ssl_launch.run_path import find_run, missing_run, run_paths
 
 
 class RunArgument(click.ParamType):
@@ -32,12 +31,3 @@ class RunArgument(click.ParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the folders that begin like this."""
         return [CompletionItem(each) for each in run_paths(incomplete)]
-
-
-def run_paths(incomplete: str) -> list[str]:
-    """Return the paths of folders here and the names of runs in ``outputs/`` that begin with what is typed."""
-    here = [path for path in glob.glob(f"{incomplete}*") if Path(path).is_dir()]
-    inside = [
-        str(Path(path).relative_to(OUTPUTS)) for path in glob.glob(f"{OUTPUTS}/{incomplete}*") if Path(path).is_dir()
-    ]
-    return sorted({*here, *inside})

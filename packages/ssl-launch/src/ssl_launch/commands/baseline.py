@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from ssl_core.backbones import check_backbone, is_of_timm
+from ssl_core.backbones.pretrained import published_weights
+from ssl_core.checkpoint.pretrained import find_weights
+from ssl_core.checkpoint.store import sha256_of
 from ssl_core.errors import ConfigError
+from ssl_core.methods import method_class
 from ssl_core.run.folder import RunFolder
 from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.run_name import name_of
 
-GROUPS = ("data", "model", "optim", "hardware", "log")
 _KEYS = {"model.backbone": "backbone", "model.init_from": "weights"}  # their names on this command line
 
 
@@ -27,7 +31,7 @@ def make_baseline(
         A file or a run folder, as ``model.init_from``; or a name of torchvision's weights, of timm's ``DEFAULT`` alone, which
         are fetched. Default: random.
     settings : dict
-        Group -> key -> value, of :data:`GROUPS`.
+        Group (data, model, optim, hardware, log) -> key -> value.
     overrides : list of str
         The command line.
     device : {"auto", "cpu", "cuda"}
@@ -56,9 +60,6 @@ def make_baseline(
 def _make(
     backbone: str, weights: str | None, settings: dict[str, Any], overrides: list[str], device: str, data: Any
 ) -> RunFolder:
-    from ssl_core.backbones import check_backbone, is_of_timm
-    from ssl_core.methods import method_class
-
     model = {"name": "baseline", "backbone": backbone, **settings.get("model", {})}
     options = dict(model.get("backbone_options") or {})
     check_backbone(backbone, options)
@@ -76,7 +77,7 @@ def _make(
         images = len(config.data.open(1, config.hardware.seed, 0, 1).train)
         config.optim.batch_size = min(config.optim.batch_size, images)
     if config.log.run is None:
-        said = [each for each in overrides if each.lstrip("+~").partition(".")[0] in GROUPS]
+        said = [each for each in overrides if each.lstrip("+~").partition(".")[0] in settings]
         config.log.run = name_of([backbone.replace("/", "_"), whose], said)
     method_class("baseline")(config).fit()
     return RunFolder.of(config)
@@ -84,10 +85,6 @@ def _make(
 
 def _found(backbone: str, weights: str) -> tuple[str, str]:
     """Return the file of weights, and a name for them that changes with their bytes."""
-    from ssl_core.backbones.pretrained import published_weights
-    from ssl_core.checkpoint.pretrained import find_weights
-    from ssl_core.checkpoint.store import sha256_of
-
     path = Path(weights)
     file = (
         find_weights(weights)

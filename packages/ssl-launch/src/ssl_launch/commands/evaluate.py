@@ -6,33 +6,32 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
+from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.validation import build_groups, check_groups, known_keys
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.source_location import changed_code, class_of_run, load_class
-from ssl_launch.commands.baseline import GROUPS, make_baseline
+from ssl_eval import Protocol, Table
+from ssl_eval.report.metric_cell import metric_cell
 from ssl_launch.commands.help_texts import EVALUATE
-from ssl_launch.commands.run_path import find_run
 from ssl_launch.hydra_app.app import run_command
-from ssl_launch.hydra_app.arguments import WITH_VALUE
-from ssl_launch.hydra_app.error_messages import error_message
 from ssl_launch.hydra_app.override_syntax import quoted
-
-if TYPE_CHECKING:
-    from ssl_core.config.fine_tuning import FineTuning
-    from ssl_eval import Protocol
+from ssl_launch.run_path import find_run, missing_run
 
 _message = logging.getLogger(__name__)
-OPTIONS = {"--method": "method_class", "--data": "data_class"}  # option -> key
+GROUPS = ("data", "model", "optim", "hardware", "log")  # of a baseline
+PROTOCOL: dict[str, Any] = {"eval": Protocol, "eval.finetune": FineTuning}  # probes on frozen features, and fine-tuning
+OPTIONS = {"--method": "method_class", "--data": "data_class", "--watch": "watch=true"}  # option -> key
 _KEY = re.compile(r"[+~]*[\w./@:]+=")
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 
@@ -70,16 +69,15 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
     run_command(
         "evaluation",
         EVALUATE,
-        lambda composed: _judge(composed, method, data),
-        lambda error: error_message(error, _known_keys),
+        lambda composed: _evaluate(composed, method, data),
         _whole,
-        _one_job_each,
+        name_runs,
         options=OPTIONS,
         keys=_known_keys,
     )
 
 
-def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
+def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     asked, protocol, fine_tuning, settings = asked_of(composed)
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
@@ -89,13 +87,13 @@ def _judge(composed: DictConfig, method: type | None, data: Any) -> None:
         overrides = list(HydraConfig.get().overrides.task)
         if asked.data_class is not None:
             data = load_class(asked.data_class)
+        from ssl_launch.commands.baseline import make_baseline  # imports torch
+
         asked.run = str(make_baseline(asked.backbone, asked.weights, settings, overrides, asked.device, data).path)
         method = None
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
     method, data = _classes(run, asked, method, data)
-    from ssl_core.evaluation.evaluate_checkpoint import (
-        evaluate_checkpoint,  # imports torch; the settings are valid by now
-    )
+    from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint  # imports torch
 
     options: dict[str, Any] = {
         "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples, "fine_tuning": fine_tuning,
@@ -124,13 +122,13 @@ def _classes(run: RunFolder, asked: EvaluationConfig, method: type | None, data:
     return method, data
 
 
-def asked_of(composed: DictConfig) -> "tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]":
+def asked_of(composed: DictConfig) -> tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]:
     """Return the settings, the protocol, the fine-tuning or None, and the configuration groups of a baseline."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     protocol = plain.pop("eval", None) or {}
     fine_tuning = protocol.pop("finetune", None)
     settings = {group: plain.pop(group) or {} for group in GROUPS if group in plain}
-    groups = {"": EvaluationConfig, **_protocol_groups()}
+    groups = {"": EvaluationConfig, **PROTOCOL}
     given = {"": plain, "eval": protocol, "eval.finetune": fine_tuning}
     if fine_tuning is None:
         del groups["eval.finetune"], given["eval.finetune"]
@@ -153,11 +151,8 @@ def _whole(composed: DictConfig) -> dict[str, Any]:
     return {**dataclasses.asdict(asked), **settings, "eval": shown}
 
 
-def _table(document: dict[str, Any]) -> Any:
+def _table(document: dict[str, Any]) -> Table:
     """Return a file of ``eval/`` as a table: fractions in percent, other numbers with four digits."""
-    from ssl_eval import Table
-    from ssl_eval.report.metric_cell import metric_cell
-
     rows = [
         [name.replace("_", " "), value if isinstance(value, dict | None) else metric_cell(name, [value])]
         for name, value in document["metrics"].items()
@@ -170,16 +165,8 @@ def _table(document: dict[str, Any]) -> Any:
     return Table(title, ["", document["backbone"]], rows, notes=omitted)
 
 
-def _protocol_groups() -> dict[str, Any]:
-    """Return group -> dataclass of a protocol: probes on frozen features, and fine-tuning."""
-    from ssl_core.config.fine_tuning import FineTuning
-    from ssl_eval import Protocol
-
-    return {"eval": Protocol, "eval.finetune": FineTuning}
-
-
 def _known_keys() -> list[str]:
-    return [*(field.name for field in dataclasses.fields(EvaluationConfig)), *sorted(known_keys(_protocol_groups()))]
+    return [*(field.name for field in dataclasses.fields(EvaluationConfig)), *sorted(known_keys(PROTOCOL))]
 
 
 def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
@@ -198,15 +185,14 @@ def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
         raise ConfigError(f"checkpoint={checkpoint!r}: expected newest, all or the number of a step")
     found = {int(each.stem.removeprefix("step_")): each for each in folder.checkpoints.glob("step_*.pt")}
     if checkpoint not in found:
-        raise ConfigError(
-            f"checkpoint={checkpoint}: '{run}' has checkpoints of the steps {', '.join(map(str, sorted(found)))}"
-        )
+        steps = f"one of {', '.join(map(str, sorted(found)))}" * bool(found)
+        raise ConfigError(f"'{run}' has no such checkpoint", key="checkpoint", value=checkpoint, expected=steps)
     return folder, found[checkpoint]
 
 
 def _appearing(run: RunFolder) -> Iterator[Path]:
     """Yield the checkpoints of a run as they are written, until the run has ended."""
-    from ssl_core.checkpoint.store import CheckpointStore
+    from ssl_core.checkpoint.store import CheckpointStore  # imports torch
 
     given: set[Path] = set()
     while True:
@@ -227,47 +213,44 @@ def _runs(pattern: str) -> list[str]:
     return [each for each in sorted(glob.glob(pattern)) if each.endswith(".pt") or RunFolder(each).config.exists()]
 
 
-def with_runs_named(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of ``stable-ssl eval`` with ``run=`` before each run that is named without it.
+def name_runs(arguments: Namespace) -> None:
+    """Take a bare word as ``run=WORD``, and make all runs and checkpoints that are named a sweep over ``run``.
 
-    Examples
-    --------
-    >>> with_runs_named(["outputs/mine", "--method", "idea.py:MyIdea", "eval=full"])
-    ['run=outputs/mine', '--method', 'idea.py:MyIdea', 'eval=full']
+    Runs are quoted because Hydra interprets ``=`` and ``,`` in their names.
+
+    Raises
+    ------
+    ConfigError
+        For a run that does not exist.
     """
-    named: list[str] = []
-    for before, each in zip(["", *arguments], arguments):
-        is_value = each.startswith("-") or before in {*WITH_VALUE, *OPTIONS}
-        is_key = (
-            _KEY.match(each) and not Path(find_run(each)).exists()
-        )  # names of runs have = as well, but after a dash
-        named.append(each if is_value or is_key else f"run={each}")
-    return named
-
-
-def _one_job_each(arguments: list[str]) -> list[str]:
-    """Return the arguments with ``run=`` as a list of quoted runs and checkpoints, and ``-m`` if there are several.
-
-    ``--watch`` becomes ``watch=true``. Runs are quoted because Hydra interprets ``=`` and ``,`` in their names.
-    """
-    arguments = ["watch=true" if each == "--watch" else each for each in arguments]
-    runs = [find_run(each.partition("=")[2].strip("'\"")) for each in arguments if each.startswith("run=")]
+    runs, others = [], []
+    for each in arguments.overrides:
+        key = _KEY.match(each)
+        if each.startswith("run="):
+            runs.append(each.removeprefix("run=").strip("'\""))
+        elif key and not Path(find_run(each)).exists():  # names of runs have = as well, but after a dash
+            others.append(each)
+        else:
+            runs.append(each)
     if not runs:
-        return arguments
-    checkpoint = next((each.partition("=")[2] for each in arguments if each.startswith("checkpoint=")), "newest")
+        return
+    for problem in filter(None, map(missing_run, runs)):
+        raise ConfigError(f"run: {problem}")
+    every = "checkpoint=all" in others and not arguments.cfg
     targets: list[str] = []
-    for run in runs:
+    for run in map(find_run, runs):
         folders = _runs(run) if glob.has_magic(run) and not Path(run).exists() else [run]
         if not folders:
             raise ConfigError(f"run={run!r}: no run matches this pattern")
         for folder in folders:
             checkpoints = sorted(map(str, Path(folder).glob("checkpoints/step_*.pt")))
-            targets += checkpoints if checkpoint == "all" else [folder]
+            targets += checkpoints if every else [folder]
     if not targets:
         raise ConfigError(f"checkpoint=all: '{runs[0]}' has no checkpoint")
-    rest = [each for each in arguments if not each.startswith("run=")]
-    if checkpoint == "all":
-        rest = [each for each in rest if not each.startswith("checkpoint=")]
-    runs_quoted = ",".join(quoted(str(Path(target).absolute())) for target in targets)
-    several = len(targets) > 1 and not {"-m", "--multirun"} & set(rest)
-    return [*(["-m"] if several else []), *rest, f"run={runs_quoted}"]
+    if every:
+        others.remove("checkpoint=all")
+    if arguments.cfg:  # what the jobs have in common
+        targets = targets[:1]
+    arguments.multirun |= len(targets) > 1
+    paths = ",".join(quoted(str(Path(target).absolute())) for target in targets)
+    arguments.overrides = [*others, f"run={paths}"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from ssl_core.run.notebook import notebook_shell
 from ssl_core.run.source_location import remember_source
 from ssl_launch.commands.help_texts import TRAIN
 from ssl_launch.hydra_app.app import run_command
-from ssl_launch.hydra_app.arguments import WITH_VALUE
 from ssl_launch.hydra_app.build_config import build_config, every_key
-from ssl_launch.hydra_app.error_messages import error_message, exit_with_message
+from ssl_launch.hydra_app.error_messages import exit_with_message
 from ssl_launch.hydra_app.run_name import run_name
 
 _RECIPE = re.compile(r"[\w./][\w./-]*")
@@ -67,35 +67,28 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
         "simclr_digits",
         TRAIN,
         lambda composed: _run(composed, method, data, report),
-        lambda error: error_message(error, lambda: every_key(data, method)),
         lambda composed: plain_config(_config(composed, method, data, report)),
-        with_recipe_named,
+        name_recipe,
         configured=lambda composed: _config(composed, method, data, report),
         method=method,
         keys=lambda: every_key(data, method),
     )
 
 
-def with_recipe_named(arguments: list[str]) -> list[str]:
-    """Return the arguments with a bare word as ``--config-name``: the name of a recipe, or the path of a YAML file.
-
-    Examples
-    --------
-    >>> with_recipe_named(["-m", "simclr_digits", "optim.lr=1,2"])
-    ['--config-name=simclr_digits', '-m', 'optim.lr=1,2']
-    """
-    pairs = list(zip(["", *arguments], arguments))
-    words = [each for before, each in pairs if _RECIPE.fullmatch(each) and before not in WITH_VALUE]
-    names = [each for each in arguments if each.startswith(("--config-name", "-cn"))]
-    if len(words) + len(names) > 1 and words:
-        raise ConfigError(f"{' '.join([*names, *words])}: expected one recipe, then group.key=value")
+def name_recipe(arguments: Namespace) -> None:
+    """Take a bare word as ``--config-name``: the name of a recipe, or the path of a YAML file."""
+    words = [each for each in arguments.overrides if _RECIPE.fullmatch(each)]
+    names = [*filter(None, [arguments.config_name]), *words]
     if not words:
-        return arguments
+        return
+    if len(names) > 1:
+        raise ConfigError(f"{' '.join(names)}: expected one recipe, then group.key=value")
+    arguments.overrides.remove(words[0])
     path = Path(words[0])
-    rest = [each for each in arguments if each != words[0]]
     if path.suffix == ".yaml" and path.is_file():
-        return [f"--config-path={path.parent.absolute()}", f"--config-name={path.stem}", *rest]
-    return [f"--config-name={words[0]}", *rest]
+        arguments.config_path, arguments.config_name = str(path.parent.absolute()), path.stem
+    else:
+        arguments.config_name = words[0]
 
 
 def _problem_with_method(method: Any) -> str | None:

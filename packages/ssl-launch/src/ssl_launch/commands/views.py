@@ -14,10 +14,9 @@ from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import plain_config
 from ssl_launch.commands.help_texts import VIEWS
-from ssl_launch.commands.train import with_recipe_named
+from ssl_launch.commands.train import name_recipe
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.build_config import build_config
-from ssl_launch.hydra_app.error_messages import error_message
 from ssl_launch.hydra_app.run_name import name_of
 
 ROWS = 6
@@ -28,9 +27,12 @@ NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0}  # the col
 def show_views() -> None:
     """Draw, and print the name of the file."""
     run_command(
-        "simclr_digits", VIEWS, lambda composed: print(draw(_config(composed)).resolve()), error_message,
-        lambda composed: plain_config(_config(composed)), with_recipe_named,
-    )  # fmt: skip
+        "simclr_digits",
+        VIEWS,
+        lambda composed: print(draw(_config(composed)).resolve()),
+        lambda composed: plain_config(_config(composed)),
+        name_recipe,
+    )
 
 
 def _config(composed: DictConfig) -> Config:
@@ -55,7 +57,8 @@ def draw(config: Config) -> Path:
         raise ConfigError(
             "a picture needs matplotlib: pip install matplotlib, or the extra 'report' of ssl-eval"
         ) from error
-    from ssl_data import Loader
+    from ssl_data import Loader  # imports torch and numba
+    from ssl_data.augment.sampling import ORDERS
 
     train = config.data.open(ROWS, config.hardware.seed).train
     loader = Loader(train.source, train.views, ROWS, seed=train.seed, return_parameters=True)
@@ -69,7 +72,9 @@ def draw(config: Config) -> Path:
         stored = train.source.image(position[index])
         _show(axes[row, 0], stored / 255, f"sample {index}\n{stored.shape[1]} x {stored.shape[0]}")
         for column, (picture, drawn) in enumerate(zip(pictures, parameters), start=1):
-            _show(axes[row, column], picture[row], _described({name: drawn[name][row].item() for name in drawn}))
+            _show(
+                axes[row, column], picture[row], _described({name: drawn[name][row].item() for name in drawn}, ORDERS)
+            )
     file = Path(config.log.folder) / f"{config.log.run}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)
@@ -92,16 +97,14 @@ def _show(axis: Any, image: Any, text: str) -> None:
     axis.set_xlabel(text, fontsize=6, family="monospace", loc="left")
 
 
-def _described(p: dict[str, Any]) -> str:
+def _described(p: dict[str, Any], orders: Any) -> str:
     """Return what was drawn for a view, in lines: the box (width x height at left, top), and the jitter in its order."""
-    from ssl_data.augment.sampling import ORDERS
-
     lines = [f"{p['width']:.4g} x {p['height']:.4g} at {p['left']:.4g}, {p['top']:.4g}" + ", flipped" * p["flip"]]
     moved = [f"{name} {p[name]:+.2f}" for name in ("angle", "shear", "shift_x", "shift_y") if p[name]]
     if p["zoom"] != 1:
         moved.append(f"zoom {p['zoom']:.2f}")
     lines += [", ".join(moved[k : k + 2]) for k in range(0, len(moved), 2)]
-    order = [list(NEUTRAL)[step] for step in ORDERS[p["order"]]]
+    order = [list(NEUTRAL)[step] for step in orders[p["order"]]]
     lines += [f"{name} {p[name]:.2f}" for name in order if p[name] != NEUTRAL[name]]
     others = ["grey"] * p["grayscale"] + [f"blur {p['sigma']:.2f}"] * (p["sigma"] > 0)
     others += ["solarized"] * p["solarize"] + [f"noise {p['noise']:.2f}"] * (p["noise"] > 0)

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,27 +16,19 @@ from omegaconf import DictConfig
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
 from ssl_eval.output_stream import protect_output
-from ssl_launch.hydra_app.arguments import (
-    check_arguments,
-    normalize_arguments,
-    options_as_keys,
-    options_of_a_run,
-    with_multirun,
-    without_cfg_job,
-)
+from ssl_launch.hydra_app.arguments import complete_arguments, parse_arguments, to_words
 from ssl_launch.hydra_app.build_config import every_key
 from ssl_launch.hydra_app.defaults import HERE, register_defaults
-from ssl_launch.hydra_app.error_messages import EMBEDDED, exit_with_message
-from ssl_launch.hydra_app.working_directory import check_working_directory
+from ssl_launch.hydra_app.error_messages import EMBEDDED, error_message, exit_with_message
+from ssl_launch.run_path import check_working_directory
 
 
 def run_command(
     config_name: str,
     help_text: str,
     act: Callable[[DictConfig], Any],
-    complain: Callable[[BaseException], str | None],
     show: Callable[[DictConfig], dict[str, Any]],
-    prepare: Callable[[list[str]], list[str]] = lambda arguments: arguments,
+    prepare: Callable[[Namespace], None],
     configured: Callable[[DictConfig], Config] | None = None,
     method: type | None = None,
     options: Mapping[str, str] | None = None,
@@ -52,19 +45,17 @@ def run_command(
         The output of ``--help``; PROGRAM in it becomes ``main.py`` or ``stable-ssl train``.
     act : Callable
         Takes the composed configuration; called once for each member of a sweep, in its job if there is one.
-    complain : Callable
-        Returns the line to show for an error, or None for an error that needs its traceback.
     show : Callable
         Takes the composed configuration and returns it with all defaults, for ``--cfg job``.
     prepare : Callable
-        Takes the normalized arguments and returns those that Hydra parses.
+        Changes the parsed arguments: replaces words that are not ``key=value``.
     configured : Callable, optional
         Takes the composed configuration of a member of a sweep and returns the configuration of its run. With it, a sweep
         runs each member in a process; without, all members run one after the other in this process.
     method : type, optional
         The user-defined method of all these runs.
     options : Mapping, optional
-        Option of this command -> key of the configuration that it sets.
+        As in :func:`~ssl_launch.hydra_app.arguments.parse_arguments`.
     keys : Callable
         Returns the keys of the command's configuration, for suggestions.
     """
@@ -79,44 +70,39 @@ def run_command(
     default = "basic" if configured is None else "side_by_side"
     register_defaults(script.stem.rpartition(" ")[2], help_text.replace("PROGRAM", script.name), default)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing them
-    entry = hydra.main(
-        version_base="1.3",
-        config_path=str(beside if beside.is_dir() else EMBEDDED),
-        config_name=config_name,
-    )
-
-    def print_configuration(composed: DictConfig) -> None:
-        print(yaml.safe_dump(show(composed), sort_keys=False, allow_unicode=True), end="")
+    shows = False
 
     def task(composed: DictConfig) -> Any:
         alone = HydraConfig.get().mode is hydra.types.RunMode.RUN
         try:
-            if alone and not shows:
+            if shows:
+                return print(yaml.safe_dump(show(composed), sort_keys=False, allow_unicode=True), end="")
+            if alone:
                 _check_submits()
-            return print_configuration(composed) if shows else act(composed)
+            return act(composed)
         except Exception as error:
-            line = complain(error)
+            line = error_message(error, keys)
             if line is None or not alone:
                 raise  # a sweep's launcher handles it and continues with the other members
             exit_with_message(line, getattr(error, "exit_code", 2))
 
-    shows = False
+    launched: Any = task
+    launched.method, launched.configured = method, configured
+    folder = str(beside if beside.is_dir() else EMBEDDED)
     try:
-        options = options or {}
-        arguments = normalize_arguments(options_as_keys(sys.argv[1:], options), script.parent)
-        arguments, shows = without_cfg_job(arguments)
-        prepared = prepare(arguments)
-        check_arguments(prepared, sys.argv[1:], keys, options)
-        if shows:  # of several jobs, their common part
-            sys.argv[1:] = [*(arguments if "-m" in prepared else prepared), "hydra.mode=RUN"]
-        else:
-            sys.argv[1:] = with_multirun(prepared)
-        launched: Any = task
-        launched.method = method
-        launched.configured, launched.command = configured, [*program, *options_of_a_run(sys.argv[1:])]
-        entry(task)()
+        arguments = parse_arguments(sys.argv[1:], options or {}, keys)
+        shows = arguments.cfg == "job" and not arguments.package  # Hydra's own output lacks our defaults
+        prepare(arguments)
+        complete_arguments(arguments, script.parent)
+        if shows:
+            arguments.cfg = arguments.resolve = arguments.multirun = None
+            arguments.overrides.append("hydra.mode=RUN")
+        sys.argv[1:] = to_words(arguments)
+        of_a_run = Namespace(**{**vars(arguments), "multirun": False, "overrides": []})
+        launched.command = [*program, *to_words(of_a_run)]
+        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
     except Exception as error:
-        line = complain(error) or _disk_message(error)
+        line = error_message(error, keys) or _disk_message(error)
         if line is None:
             raise  # a bug: the whole traceback
         exit_with_message(line, getattr(error, "exit_code", 2))

@@ -1,7 +1,8 @@
-"""Normalize the command line before Hydra parses it."""
+"""Parse a command line with Hydra's own parser, and write it again in the form that Hydra accepts."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,110 +13,90 @@ from ssl_core.config.validation import suggest_key
 from ssl_core.errors import ConfigError
 from ssl_launch.hydra_app.override_syntax import check_overrides, quoted
 
-WITH_VALUE = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"}
-_CONFIG_PATH = {"--config-path", "-cp"}
 # Options of Hydra that would unpickle a file, or install its own completion instead of that of stable-ssl
-_NOT_OFFERED = {"--experimental-rerun", "--shell-completion", "-sc"}
+NOT_OFFERED = ("--experimental-rerun", "--shell-completion", "-sc")
 
 
-def options_as_keys(arguments: list[str], keys: Mapping[str, str]) -> list[str]:
-    """Return the arguments with the options of a command, which have a value, as keys of its configuration.
-
-    Raises
-    ------
-    ConfigError
-        For an option without its value.
-
-    Examples
-    --------
-    >>> options_as_keys(["run=x", "--method", "my idea.py:MyIdea"], {"--method": "method_class"})
-    ['run=x', 'method_class="my idea.py:MyIdea"']
-    """
-    found: list[str] = []
-    waiting = list(arguments)
-    while waiting:
-        argument = waiting.pop(0)
-        name, equals, value = argument.partition("=")
-        if name not in keys:
-            found.append(argument)
-            continue
-        if not equals and not waiting:
-            raise ConfigError(key=name, expected="a value after it")
-        found.append(f"{keys[name]}={quoted(value if equals else waiting.pop(0))}")
-    return found
-
-
-def normalize_arguments(arguments: list[str], script_folder: Path) -> list[str]:
-    """Return the arguments with all options in front and ``--config-path`` absolute.
-
-    Hydra 1.3 does not accept options such as ``-m`` between overrides, and resolves a relative ``--config-path`` from the
-    module of its task function, which is ours; a user means the working directory, or that of the script.
-
-    Examples
-    --------
-    >>> normalize_arguments(["optim.lr=1", "-m", "optim.epochs=2,3", "--config-name", "mine"], Path("."))
-    ['-m', '--config-name', 'mine', 'optim.lr=1', 'optim.epochs=2,3']
-    """
-    options: list[str] = []
-    overrides: list[str] = []
-    waiting = ""  # the option whose value comes next
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if waiting:
-            options.append(_absolute(argument, script_folder) if waiting in _CONFIG_PATH else argument)
-            waiting = ""
-        elif name in _CONFIG_PATH and equals:
-            options.append(f"{name}={_absolute(value, script_folder)}")
-        elif argument.startswith("-"):
-            options.append(argument)
-            waiting = name if name in WITH_VALUE and not equals else ""
-        else:
-            overrides.append(argument)
-    return options + overrides
-
-
-def options_of_a_run(arguments: list[str]) -> list[str]:
-    """Return the options of normalized arguments that all members of a sweep share: all but ``-m``.
-
-    Examples
-    --------
-    >>> options_of_a_run(["-m", "--config-name", "mine", "optim.lr=1,2"])
-    ['--config-name', 'mine']
-    """
-    options: list[str] = []
-    waiting = False  # for an option's value
-    for argument in arguments:
-        if not waiting and not argument.startswith("-"):
-            break  # the first override
-        if argument not in ("-m", "--multirun"):
-            options.append(argument)
-        waiting = not waiting and argument in WITH_VALUE
-    return options
-
-
-def check_arguments(
-    arguments: list[str], typed: list[str], keys: Callable[[], Iterable[str]], own: Collection[str] = ()
-) -> None:
-    """Raise for an unknown option, an option without its value, and an override that Hydra cannot read.
+def parse_arguments(
+    typed: Sequence[str], options: Mapping[str, str], keys: Callable[[], Iterable[str]] = tuple
+) -> Namespace:
+    """Return the options of Hydra, and ``overrides``. Options may be anywhere.
 
     Parameters
     ----------
-    arguments, typed : list of str
-        The normalized arguments, and those of the command line.
+    typed : sequence of str
+        The command line after the name of the program.
+    options : Mapping
+        Option of the command -> the key of its configuration that it sets; ``key=true`` for an option without a value.
     keys : Callable
-        Returns the keys of the command's configuration: for ``--lr 0.1``, ``optim.lr=0.1`` is suggested.
-    own : collection of str
-        The options of the command that have become keys; they are suggested.
+        Returns the keys of the configuration: for ``--lr 0.1``, ``optim.lr=0.1`` is suggested.
 
     Raises
     ------
     ConfigError
-        Naming the argument, and the one that was probably meant.
+        For an unknown option, and an option without its value; with the one that was probably meant.
+
+    Examples
+    --------
+    >>> found = parse_arguments(["a=1", "-m", "--idea", "my idea.py", "b=2"], {"--idea": "method"})
+    >>> found.multirun, found.overrides
+    (True, ['a=1', 'b=2', 'method="my idea.py"'])
     """
+    parser = _parser(options)
+    hidden = [each for each in typed if each.partition("=")[0] in NOT_OFFERED]
+    arguments, unread = parser.parse_known_intermixed_args([each for each in typed if each not in hidden])
+    for option in (*hidden, *unread):
+        if option.startswith("-"):
+            raise _unknown_option(option, typed[typed.index(option) + 1 :], parser, keys())
+    arguments.overrides += arguments.own or []
+    return arguments
+
+
+def to_words(arguments: Namespace) -> list[str]:
+    """Return the command line for Hydra: options first, which Hydra 1.3 does not accept between overrides.
+
+    Examples
+    --------
+    >>> to_words(parse_arguments(["optim.lr=1", "-m", "optim.epochs=2,3", "--config-name", "mine"], {}))
+    ['--multirun', '--config-name=mine', 'optim.lr=1', 'optim.epochs=2,3']
+    """
+    words = []
+    for action in get_args_parser()._actions:
+        value = getattr(arguments, action.dest, None)
+        if action.option_strings and value:
+            words.append(action.option_strings[0] if value is True else f"{action.option_strings[0]}={value}")
+    return [*words, *arguments.overrides]
+
+
+def complete_arguments(arguments: Namespace, script_folder: Path) -> None:
+    """Make ``config_path`` absolute, and ``multirun`` true if a sweeper is named; check the overrides.
+
+    Hydra resolves a relative path from the module of its task function, which is ours; a user means the working directory, or
+    that of the script. Hydra composes once to find the mode, ignores any error, and then reports the values of a sweep as an
+    error.
+
+    Raises
+    ------
+    ConfigError
+        For an override that Hydra cannot read.
+    """
+    if arguments.config_path:
+        here = Path(arguments.config_path)
+        arguments.config_path = str((here if here.is_dir() else script_folder / here).absolute())
+    named = {each.lstrip("+").partition("=")[0] for each in arguments.overrides}
+    arguments.multirun |= "hydra/sweeper" in named and not arguments.cfg and "hydra.mode" not in named
+    check_overrides(arguments.overrides)
+
+
+def _parser(options: Mapping[str, str]) -> ArgumentParser:
     parser = get_args_parser()
     parser.allow_abbrev = False
-    known = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}
-    known = {"--watch", *known, *own} - _NOT_OFFERED
+    for name, key in options.items():
+        if key.endswith("=true"):
+            parser.add_argument(name, dest="own", action="append_const", const=key)
+        else:
+            parser.add_argument(name, dest="own", action="append", type=_override_of(key))
+    parser.set_defaults(own=None)
 
     def raise_error(message: str) -> NoReturn:
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.+)\)", message)
@@ -123,63 +104,22 @@ def check_arguments(
         raise ConfigError(f"{message.partition(' (choose')[0]}{hint}")
 
     parser.error = raise_error  # type: ignore[method-assign]
-    given = [each for each in arguments if each != "--watch"]  # an option of eval.py, which replaces it by watch=true
-    hidden = [each for each in given if each.partition("=")[0] in _NOT_OFFERED]
-    chosen, unknown = parser.parse_known_args([each for each in given if each not in hidden])
-    for option in (*hidden, *unknown):
-        name = option.partition("=")[0]
-        suggestion = _as_key(option, typed, keys())
-        if suggestion:
-            raise ConfigError("unknown option", key=name, expected="a key without dashes", suggestion=suggestion)
-        raise unknown_key(name, known, "unknown option")
-    check_overrides(chosen.overrides)
+    return parser
 
 
-def _as_key(option: str, typed: list[str], keys: Iterable[str]) -> str:
-    """Return ``key=value`` for an option with the name of a key, or an empty string."""
-    name, equals, value = option.lstrip("-").partition("=")
+def _override_of(key: str) -> Callable[[str], str]:
+    return lambda value: f"{key}={quoted(value)}"
+
+
+def _unknown_option(option: str, following: Sequence[str], parser: ArgumentParser, keys: Iterable[str]) -> ConfigError:
+    """Return the error for an option, with ``key=value`` if it has the name of a key."""
+    name, equals, value = option.partition("=")
     named = {key.rpartition(".")[2]: key for key in sorted(keys)} | {key: key for key in keys}
-    near = close_names(name.replace("-", "_"), named, cutoff=0.85)
+    near = close_names(name.lstrip("-").replace("-", "_"), named, cutoff=0.85)
     if not near:
-        return ""
-    following = typed[typed.index(option) + 1 :][:1] if option in typed else []
-    value = value if equals else next((each for each in following if not each.startswith("-") and "=" not in each), "")
-    return f"{named[near[0]]}={value or 'VALUE'}"
-
-
-def without_cfg_job(arguments: list[str]) -> tuple[list[str], bool]:
-    """Return normalized arguments without ``--cfg job``, and whether it was there: Hydra's output lacks our defaults.
-
-    Examples
-    --------
-    >>> without_cfg_job(["--cfg", "job", "--resolve", "-m", "optim.lr=1"])
-    (['optim.lr=1'], True)
-    >>> without_cfg_job(["--cfg=hydra", "optim.lr=1"])
-    (['--cfg=hydra', 'optim.lr=1'], False)
-    """
-    told = " ".join(arguments)
-    found = re.search(r"(?:^| )(?:--cfg|-c)[ =]job(?= |$)", told)
-    if not found or "--package" in told:
-        return arguments, False
-    flags = {*found[0].split(), "--resolve", "-m", "--multirun"}
-    return [each for each in arguments if each not in flags], True
-
-
-def with_multirun(arguments: list[str]) -> list[str]:
-    """Return normalized arguments with ``-m`` in front if they name a sweeper.
-
-    Hydra composes once to find the mode, ignores any error, and then reports the values of a sweep as an error.
-
-    Examples
-    --------
-    >>> with_multirun(["hydra/sweeper=optuna", "hydra.sweeper.n_trials=two"])
-    ['-m', 'hydra/sweeper=optuna', 'hydra.sweeper.n_trials=two']
-    """
-    keys = {each.lstrip("+").partition("=")[0] for each in arguments}
-    sweeps = "hydra/sweeper" in keys and not keys & {"-m", "--multirun", "hydra.mode", "-c", "--cfg"}
-    return ["-m", *arguments] if sweeps else arguments
-
-
-def _absolute(folder: str, script_folder: Path) -> str:
-    here = Path(folder)
-    return str((here if here.is_dir() else script_folder / here).absolute())
+        known = {each for action in parser._actions for each in action.option_strings if each.startswith("--")}
+        return unknown_key(name, known.difference(NOT_OFFERED), "unknown option")
+    if not equals:
+        value = next((each for each in following[:1] if not each.startswith("-") and "=" not in each), "VALUE")
+    suggestion = f"{named[near[0]]}={value}"
+    return ConfigError("unknown option", key=name, expected="a key without dashes", suggestion=suggestion)

@@ -8,9 +8,12 @@ from typing import Any
 from hydra.types import RunMode
 from omegaconf import open_dict
 
+from ssl_core.checkpoint.store import CheckpointStore
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.run.folder import RunFolder
+from ssl_eval.report.report import write_report
 from ssl_launch.commands.evaluate import asked_of
 from ssl_launch.slurm import worker
 from ssl_launch.slurm.submit import SlurmJobs
@@ -90,9 +93,6 @@ def evaluate_run(
     run: str, number: int, count: int, protocol: Any, fine_tuning: Any, method: type | None, data: type
 ) -> None:
     """Evaluate checkpoint ``number``, counted from the newest; the last of ``count`` jobs evaluates all older ones too."""
-    from ssl_core.checkpoint.store import CheckpointStore
-    from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
-
     folder = RunFolder(run)
     newest_first = CheckpointStore(folder.checkpoints).all()[::-1]
     for checkpoint in newest_first[number : None if number == count - 1 else number + 1]:
@@ -102,7 +102,5 @@ def evaluate_run(
 
 def report(folder: str) -> None:
     """Write the report on a folder of runs, as ``ssl-eval report FOLDER`` does."""
-    from ssl_eval.report.report import write_report
-
     for path in write_report([folder]).files:
         print(path, flush=True)

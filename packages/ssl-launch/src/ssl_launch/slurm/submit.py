@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import submitit
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from ssl_core.errors import ConfigError, DiskError
 from ssl_core.run.atomic_file import translate_disk_errors
@@ -69,8 +71,6 @@ class SlurmJobs:
         ConfigError
             If SLURM is not installed here, or the folder cannot be written.
         """
-        from submitit.core.utils import FailedJobError, FailedSubmissionError
-
         try:
             executor = self._executor(checkpoints)
             Path(self.folder).mkdir(parents=True, exist_ok=True)
@@ -150,8 +150,6 @@ class SlurmJobs:
 
     def _result(self, job: Any) -> JobReturn:
         """Return the result of a job that has ended, or its error: from its comment, its result file or its disk."""
-        from submitit.core.utils import FailedJobError, UncompletedJobError
-
         error = self._comments.get(job.job_id)
         if error is None:
             try:
@@ -164,8 +162,6 @@ class SlurmJobs:
         return JobReturn(status=JobStatus.FAILED, _return_value=error)
 
     def _executor(self, checkpoints: Sequence[str]) -> Any:
-        import submitit
-
         params = dict(self.params)
         folder = params.pop("submitit_folder")
         limits = {name: params.pop(name) for name in ("max_num_timeout", "max_num_crashes")}

@@ -6,7 +6,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import submitit
 from hydra.core.utils import JobReturn, JobStatus
+from submitit.core.utils import cloudpickle_dump, temporary_save_path
 
 from ssl_core.errors import ConfigError, Preempted, RunError
 from ssl_core.run.signals import leave_at_once
@@ -40,9 +42,6 @@ def exit_if_failed(result: JobReturn) -> JobReturn:
     The exit code is that of the error, for SLURM's accounting and dependencies; submitit's is always 1. A preempted run
     saves no result: its job is requeued.
     """
-    import submitit
-    from submitit.core.utils import cloudpickle_dump, temporary_save_path
-
     if result.status is JobStatus.COMPLETED:
         return result
     error: Any = result._return_value
