@@ -1,35 +1,11 @@
-"""Checks of keys that depend on each other, or whose rule does not fit into the metadata of a field."""
+"""Checks of the group ``optim`` that the plan of the steps and ``optim.freeze`` share."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ssl_core.errors import ConfigError
 
-MAX_NAME_BYTES = 240  # file systems allow 255; files next to the run folder have its name with a prefix
 FOR_GOOD = -1  # epochs of optim.freeze
-
-
-def check_place(folder: str, run: str | None) -> None:
-    """Raise a ConfigError for a ``log.folder`` or ``log.run`` that cannot be the name of a folder.
-
-    ``log.run`` may have several parts, ``"sweep/lr_0.1"``.
-    """
-    if not folder.strip() or not folder.isprintable():
-        raise ConfigError(key="log.folder", value=folder, expected="the path of a folder")
-    if folder.partition("/")[0].startswith("~"):
-        raise ConfigError(
-            "'~' is not expanded", key="log.folder", value=folder, expected=repr(os.path.expanduser(folder))
-        )
-    for part in () if run is None else run.split("/"):
-        size = len(os.fsencode(part)) if part.isprintable() else 0
-        if part != part.strip() or part in ("", ".", "..") or not 0 < size <= MAX_NAME_BYTES:
-            raise ConfigError(
-                key="log.run",
-                value=run if len(str(run)) <= MAX_NAME_BYTES // 4 else f"{str(run)[: MAX_NAME_BYTES // 4]}...",
-                expected=f"the name of a folder in log.folder, at most {MAX_NAME_BYTES} bytes (received "
-                f"{len(str(run).encode(errors='replace'))}), without control characters, spaces at its ends, '.' and '..'",
-            )
 
 
 def check_epochs(epochs: int, warmup_epochs: float) -> None:
@@ -42,16 +18,6 @@ def check_epochs(epochs: int, warmup_epochs: float) -> None:
         )
 
 
-def check_weight_decay_end(weight_decay: float, weight_decay_end: float | None) -> None:
-    """Raise a ConfigError for a weight decay that starts at 0 and ends elsewhere: the schedule multiplies the start."""
-    if weight_decay_end is not None and not weight_decay > 0:
-        raise ConfigError(
-            key="optim.weight_decay_end",
-            value=weight_decay_end,
-            expected=f"null, or optim.weight_decay above 0 (it is {weight_decay})",
-        )
-
-
 def check_max_steps(max_steps: int | float) -> None:
     """Raise a ConfigError for a number that is not -1, a number of batches, or a fraction of the epoch."""
     whole = max_steps >= 1 and (isinstance(max_steps, int) or (max_steps.is_integer() and max_steps != 1))
@@ -61,12 +27,6 @@ def check_max_steps(max_steps: int | float) -> None:
             value=max_steps,
             expected="-1 (all batches), a number of batches (an integer), or a fraction of the epoch between 0 and 1",
         )
-
-
-def check_early_stopping(monitor: str | None, patience: int) -> None:
-    """Raise a ConfigError for patience without a metric."""
-    if patience and not monitor:
-        raise ConfigError(key="optim.patience", value=patience, expected="a metric in optim.monitor, e.g. cifar10/knn")
 
 
 def flat(epochs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,20 +5,16 @@
 metrics.
 """
 
+import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ssl_core.config.checks import (
-    check_early_stopping,
-    check_epochs,
-    check_freeze,
-    check_max_steps,
-    check_place,
-    check_weight_decay_end,
-)
+from ssl_core.config.checks import check_epochs, check_freeze, check_max_steps
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_eval.metrics.registry import LABEL_FREE
+
+MAX_NAME_BYTES = 240  # file systems allow 255; files next to the run folder have its name with a prefix
 
 # The optimizers that optim.optimizer can name: LAMB, LARS and Muon are ours, the others torch.optim's
 OPTIMIZERS = (
@@ -95,8 +91,15 @@ class OptimConfig:
         check_epochs(self.epochs, self.warmup_epochs)
         check_max_steps(self.max_steps)
         check_freeze(self.freeze)
-        check_early_stopping(self.monitor, self.patience)
-        check_weight_decay_end(self.weight_decay, self.weight_decay_end)
+        if self.patience and not self.monitor:
+            raise ConfigError(
+                key="optim.patience", value=self.patience, expected="a metric in optim.monitor, e.g. cifar10/knn"
+            )
+        if self.weight_decay_end is not None and not self.weight_decay > 0:  # the schedule multiplies the start
+            raise ConfigError(
+                key="optim.weight_decay_end", value=self.weight_decay_end,
+                expected=f"null, or optim.weight_decay above 0 (it is {self.weight_decay})",
+            )  # fmt: skip
 
     def _check_optimizer(self) -> None:
         """Raise a ConfigError for an option that the optimizer does not have, or an invalid one."""
@@ -162,12 +165,8 @@ class LogConfig:
     checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
     checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
     keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
-    knn_samples: int = option(
-        50_000, low=0
-    )  # training images kNN and the table compare with, balanced over classes; 0: no kNN
-    label_free: list[str] = option(
-        [], choices=LABEL_FREE
-    )  # rankme, alpha_req, nesum, stable_rank, uniformity, lidar, alignment
+    knn_samples: int = option(50_000, low=0)  # training images of kNN and the table, balanced over classes; 0: no kNN
+    label_free: list[str] = option([], choices=LABEL_FREE)  # metrics without labels, e.g. [rankme, uniformity]
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
     wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
@@ -178,7 +177,25 @@ class LogConfig:
 
     def check(self) -> None:
         """Raise a ConfigError for a name that cannot be a folder. Called before any data is opened."""
-        check_place(self.folder, self.run)
+        if not self.folder.strip() or not self.folder.isprintable():
+            raise ConfigError(key="log.folder", value=self.folder, expected="the path of a folder")
+        if self.folder.partition("/")[0].startswith("~"):
+            raise ConfigError(
+                "'~' is not expanded",
+                key="log.folder",
+                value=self.folder,
+                expected=repr(os.path.expanduser(self.folder)),
+            )
+        name = self.run if self.run is not None else "run"
+        for part in name.split("/"):  # several parts: "sweep/lr_0.1"
+            size = len(os.fsencode(part)) if part.isprintable() else 0
+            if part != part.strip() or part in ("", ".", "..") or not 0 < size <= MAX_NAME_BYTES:
+                raise ConfigError(
+                    key="log.run",
+                    value=name if len(name) <= MAX_NAME_BYTES // 4 else f"{name[: MAX_NAME_BYTES // 4]}...",
+                    expected=f"the name of a folder in log.folder, at most {MAX_NAME_BYTES} bytes (received "
+                    f"{len(name.encode(errors='replace'))}), without control characters, spaces at its ends, '.' and '..'",
+                )
 
 
 @dataclass

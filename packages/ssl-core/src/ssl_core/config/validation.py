@@ -49,7 +49,7 @@ def build_groups(
             errors.append(unknown_key(name, keys | kinds.keys()))
     values_of = {
         name: {} if given.get(name) is None else given[name] for name in kinds
-    }  # an empty group in a file is None
+    }  # None: an empty group in a file
     for name, kind in kinds.items():
         fields = {each.name: each for each in dataclasses.fields(kind)}
         if not isinstance(values_of[name], dict):
@@ -148,12 +148,10 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def _fits(annotation: Any, value: Any) -> bool:
-    return any(_fits_one(member, value) for member in _members(annotation))
-
-
-def _fits_one(member: Any, value: Any) -> bool:
-    origin, arguments = typing.get_origin(member) or member, typing.get_args(member)
-    if member is Any:
+    if len(members := _members(annotation)) > 1:
+        return any(_fits(member, value) for member in members)
+    origin, arguments = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if annotation is Any:
         return True
     if origin is typing.Literal:
         return value in arguments
