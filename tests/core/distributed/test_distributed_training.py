@@ -40,7 +40,7 @@ def runs(tmp_path_factory):
         folder,
         (1, [*compared, "LARS", "masked", *whole, *halves, *resumed, "unused"]),
         (2, [*compared, "sharded, LARS", "sharded, grouped", "sharded, masked", *halves, *resumed, *ranks_only]),
-        (4, [*compared, *resumed, *ranks_only]),
+        (4, ["plain", "uneven", *resumed, *ranks_only]),
         (1, resumed),
     )
     assert result.returncode == 0, result.stderr[-6000:]
@@ -73,8 +73,10 @@ def assert_same_run(ours: Path, theirs: Path, lines: int) -> None:
         torch.testing.assert_close(mine[part], other[part], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("ranks", SIZES)
-@pytest.mark.parametrize(("case", "lines"), [("plain", 12), ("accumulated", 6), ("frozen", 12), ("grouped", 12)])
+@pytest.mark.parametrize(
+    ("case", "lines", "ranks"),
+    [("plain", 12, 2), ("plain", 12, 4), ("accumulated", 6, 2), ("frozen", 12, 2), ("grouped", 12, 2)],
+)
 def test_run_on_ranks_equals_one_process(runs, case, lines, ranks):
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
 
@@ -84,7 +86,7 @@ def test_resume_on_other_numbers_of_ranks_equals_uninterrupted_run(runs):
     assert_same_run(runs / "resumed", runs / "plain_1", 12)
 
 
-@pytest.mark.parametrize("ranks", [1, *SIZES])
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_early_stopping_and_freeze_on_ranks(runs, ranks):
     folder = runs / f"frozen_{ranks}"
     ended = json.loads((folder / "run" / "summary.json").read_text())

@@ -1,7 +1,6 @@
 """The object that knows the ranks, alone. Several of them: ``test_distributed_run.py``."""
 
 import logging
-import re
 import socket
 
 import pytest
@@ -67,46 +66,44 @@ def without(variables, name):
 
 
 @pytest.mark.parametrize(
-    ("variables", "line"),
+    ("variables", "key", "value"),
     [
-        ({"WORLD_SIZE": "2"}, "RANK: not set, but WORLD_SIZE='2' is; start the ranks with torchrun, or unset WORLD_SIZE"),
-        ({"RANK": "0"}, "WORLD_SIZE: not set, but RANK='0' is"),
-        ({**TORCHRUN, "WORLD_SIZE": "abc"}, "WORLD_SIZE='abc': expected a whole number, at least 1"),
-        ({**TORCHRUN, "WORLD_SIZE": "0"}, "WORLD_SIZE='0': expected a whole number, at least 1"),
-        ({**TORCHRUN, "RANK": "2"}, "RANK='2': expected a whole number, from 0 to 1 (WORLD_SIZE=2)"),
-        ({**TORCHRUN, "RANK": "-1"}, "RANK='-1': expected a whole number, from 0 to 1 (WORLD_SIZE=2)"),
-        (without(TORCHRUN, "LOCAL_RANK"), "LOCAL_RANK: not set; expected a whole number, from 0 to 1"),
-        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "1"}, "LOCAL_RANK=1: expected a number below LOCAL_WORLD_SIZE=1"),
-        ({"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE='x': expected a whole number, at least 1"),
-        ({**SLURM, "SLURM_NTASKS": "two"}, "SLURM_NTASKS='two': expected a whole number, at least 1"),
-        (without(SLURM, "SLURM_PROCID"), "SLURM_PROCID: not set; expected a whole number, from 0 to 1 (SLURM_NTASKS=2)"),
-        (without(SLURM, "SLURM_LOCALID"), "SLURM_LOCALID: not set"),
-        (without(SLURM, "SLURM_JOB_ID"), "SLURM_JOB_ID: not set, but SLURM_STEP_ID is"),
-        ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, "SLURM_NTASKS='2': this SLURM step has 1 tasks (SLURM_STEP_NUM_TASKS)"),
-        ({**SLURM, **TORCHRUN, "RANK": "0"}, "RANK=0: this is task 1 of the SLURM step (SLURM_PROCID)"),
+        ({"WORLD_SIZE": "2"}, "RANK", ...),
+        ({"RANK": "0"}, "WORLD_SIZE", ...),
+        ({**TORCHRUN, "WORLD_SIZE": "abc"}, "WORLD_SIZE", "abc"),
+        ({**TORCHRUN, "WORLD_SIZE": "0"}, "WORLD_SIZE", "0"),
+        ({**TORCHRUN, "RANK": "2"}, "RANK", "2"),
+        ({**TORCHRUN, "RANK": "-1"}, "RANK", "-1"),
+        (without(TORCHRUN, "LOCAL_RANK"), "LOCAL_RANK", ...),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "1"}, "LOCAL_RANK", 1),
+        ({"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE", "x"),
+        ({**SLURM, "SLURM_NTASKS": "two"}, "SLURM_NTASKS", "two"),
+        (without(SLURM, "SLURM_PROCID"), "SLURM_PROCID", ...),
+        (without(SLURM, "SLURM_LOCALID"), "SLURM_LOCALID", ...),
+        (without(SLURM, "SLURM_JOB_ID"), "SLURM_JOB_ID", ...),
+        ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, "SLURM_NTASKS", "2"),
+        ({**SLURM, **TORCHRUN, "RANK": "0"}, "RANK", 0),
     ],
-)  # fmt: skip
-def test_invalid_launch_environment_names_the_variable(variables, line):
-    with pytest.raises(ConfigError, match=f"^{re.escape(line)}") as raised:
+)
+def test_invalid_launch_environment_names_the_variable(variables, key, value):
+    with pytest.raises(ConfigError) as raised:
         LaunchEnvironment.read(variables)
+    assert (raised.value.key, raised.value.value) == (key, value)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"MASTER_ADDR": None}, "MASTER_ADDR: not set, but WORLD_SIZE='2' is"),
-        ({"MASTER_PORT": None}, "MASTER_PORT: not set; expected a whole number, from 1 to 65535"),
-        ({"MASTER_PORT": "99999"}, "MASTER_PORT='99999': expected a whole number, from 1 to 65535"),
-    ],
+    ("key", "given", "value"),
+    [("MASTER_ADDR", None, ...), ("MASTER_PORT", None, ...), ("MASTER_PORT", "99999", "99999")],
 )
-def test_missing_master_address_raises_at_once(tmp_path, monkeypatch, changes, line):
-    for name, value in {**TORCHRUN, **changes}.items():
+def test_missing_master_address_raises_at_once(tmp_path, monkeypatch, key, given, value):
+    for name, text in {**TORCHRUN, key: given}.items():
         monkeypatch.delenv(name, raising=False)
-        if value is not None:
-            monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=f"^{re.escape(line)}"), Distributed("cpu", rendezvous=tmp_path):
+        if text is not None:
+            monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigError) as raised, Distributed("cpu", rendezvous=tmp_path):
         raise AssertionError("the process group exists")
+    assert (raised.value.key, raised.value.value) == (key, value)
 
 
 def test_port_in_use_is_one_line(tmp_path, monkeypatch):
@@ -128,5 +125,6 @@ def test_local_rank_without_a_gpu_is_an_error(tmp_path, monkeypatch):
         assert Distributed("auto", rendezvous=tmp_path).device == torch.device("cuda", 0)  # each task sees its own GPU
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=r"^LOCAL_RANK=1: torch sees 1 GPU here; expected a number below 1"):
+    with pytest.raises(ConfigError, match="torch sees 1 GPU here") as raised:
         Distributed("auto", rendezvous=tmp_path)
+    assert (raised.value.key, raised.value.value) == ("LOCAL_RANK", 1)

@@ -1,5 +1,6 @@
 """Ranks that meet through a file, as threads of one process."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -56,18 +57,18 @@ def test_unrelated_server_is_ignored(tmp_path, monkeypatch):
     """A server that takes every connection and never says a word."""
     monkeypatch.setattr(rendezvous, "ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as stranger:
-        threading.Thread(target=_accept_all, args=(stranger,), daemon=True).start()
+        acceptor = threading.Thread(target=_accept_all, args=(stranger,), daemon=True)
+        acceptor.start()
         write(tmp_path / "meeting", stranger.getsockname()[1])
         assert_met(meet_all(tmp_path / "meeting"), tmp_path / "meeting")
+        stranger.shutdown(socket.SHUT_RDWR)
+    acceptor.join()
 
 
 def _accept_all(server):
-    taken = []
-    while True:
-        try:
-            taken.append(server.accept())
-        except OSError:
-            return
+    with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
+        while True:
+            taken.enter_context(server.accept()[0])
 
 
 def test_store_of_another_run_is_ignored(tmp_path):

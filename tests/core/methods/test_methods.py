@@ -88,7 +88,8 @@ RANGES = [
     (name, field)
     for name in COMPARING
     for field in dataclasses.fields(config_class(name))
-    if "low" in field.metadata and field.name not in NO_OPTIONS
+    if "low" in field.metadata
+    and field.name not in NO_OPTIONS
     # Keys of views, masks and schedules
     and (not isinstance(LOSSES.get(name), type) or field.name in inspect.signature(LOSSES[name]).parameters)
 ]

@@ -66,12 +66,19 @@ def left_behind(path, host, process, seconds_ago):
 @pytest.mark.parametrize(
     ("host", "process", "seconds_ago", "is_held"),
     [
-        (socket.gethostname(), os.getpid(), 1e6, True),  # alive, however silent
+        (socket.gethostname(), os.getpid(), 0.0, True),
+        (socket.gethostname(), os.getpid(), 1e6, False),  # taken before that process began: its number was reused
         (socket.gethostname(), 2**22 + 1, 1.0, False),  # no such process
         ("another-node", 1, 1.0, True),
         ("another-node", 1, SILENT_SECONDS + 60, False),
     ],
-    ids=["alive", "gone", "elsewhere", "elsewhere and silent"],  # not the process: two workers must find the same tests
+    ids=[
+        "alive",
+        "reused",
+        "gone",
+        "elsewhere",
+        "elsewhere and silent",
+    ],  # not the process: two workers must find the same tests
 )
 def test_without_file_locks_the_holder_is_looked_up(tmp_path, host, process, seconds_ago, is_held):
     path = tmp_path / ".lock"

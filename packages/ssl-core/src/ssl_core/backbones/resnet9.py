@@ -76,8 +76,6 @@ def resnet9(name: str, image_shape: tuple[int, int, int], *, width: int = 64) ->
     if min(image_shape[1:]) < _MIN_SIDE:
         raise ConfigError(
             f"the images have {image_shape[1]} x {image_shape[2]} pixels",
-            key="model.backbone",
-            value=name,
-            expected=f"images of at least {_MIN_SIDE} x {_MIN_SIDE} pixels",
-        )
+            key="model.backbone", value=name, expected=f"images of at least {_MIN_SIDE} x {_MIN_SIDE} pixels",
+        )  # fmt: skip
     return ResNet9(image_shape, width)

@@ -24,17 +24,17 @@ def find_weights(source: str) -> Path:
         If the file does not exist, or holds no weights (a git-LFS pointer, a web page).
     """
     path = Path(source)
-    if path.is_file():
-        problem = content_problem(path)
-        if problem is not None:
-            raise ConfigError(f"model.init_from={source!r}: {path.name}: {problem}")
-        return path
-    if not path.is_dir():
-        raise ConfigError(f"model.init_from={source!r}: no such file or run folder")
-    try:
-        return CheckpointStore(RunFolder(path).checkpoints).newest()
-    except CheckpointError as error:
-        raise ConfigError(f"model.init_from={source!r}: {error}") from error
+    if path.is_dir():
+        try:
+            return CheckpointStore(RunFolder(path).checkpoints).newest()
+        except CheckpointError as error:
+            raise _error(source, str(error)) from error
+    if not path.is_file():
+        raise _error(source, "no such file or run folder")
+    problem = content_problem(path)
+    if problem is not None:
+        raise _error(source, f"{path.name}: {problem}")
+    return path
 
 
 def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
@@ -79,14 +79,14 @@ def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str
         As :func:`load_backbone`.
     """
     if backbone is None:
-        raise ConfigError(f"model.init_from={source!r}: the method has no module called backbone to load it into")
+        raise _error(source, "the method has no module called backbone to load it into")
     path = find_weights(source)
     expected = backbone.state_dict()
     try:
         found = _below(_PREFIX, read_weights(path))
         prefix = prefix_of(found, expected)
     except (CheckpointError, OSError) as error:
-        raise ConfigError(f"model.init_from={source!r}: {error}") from error
+        raise _error(source, str(error)) from error
     if prefix:
         below = _below(prefix, found)
         _message.info("%s: names begin with '%s'; %d other tensors are skipped", path, prefix, len(found) - len(below))
@@ -94,8 +94,18 @@ def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str
     gone = [f"{name}." for name, module in backbone.named_modules() if isinstance(module, nn.Identity)]
     classifier = [key for key in found if key not in expected and key.startswith(tuple(gone))]
     weights = {key: tensor for key, tensor in found.items() if key not in classifier}
-    _check_fit(source, path, expected, weights)
-    _check_finite(source, path, weights)
+    problems = _misfits(expected, weights)
+    if problems:
+        raise _error(
+            source, f"'{path}' does not fit the backbone of this run, and nothing is loaded; {'; '.join(problems)}"
+        )
+    bad = not_finite(weights)
+    if bad:
+        raise _error(
+            source,
+            f"'{path}' has values that are not finite, and nothing is loaded: {first(bad)}; take weights from before the "
+            "training diverged",
+        )
     return path, weights, classifier
 
 
@@ -105,7 +115,8 @@ def _below(prefix: str, found: dict[str, Tensor]) -> dict[str, Tensor]:
     return below or found
 
 
-def _check_fit(source: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Return what does not fit, for each kind of misfit the first keys."""
     keys = {
         "missing": [key for key in expected if key not in found],
         "unexpected": [key for key in found if key not in expected],
@@ -115,18 +126,8 @@ def _check_fit(source: str, path: Path, expected: Mapping[str, Tensor], found: M
             if key in found and found[key].shape != tensor.shape
         ],
     }
-    problems = [f"{problem}: {first(names)}" for problem, names in keys.items() if names]
-    if problems:
-        raise ConfigError(
-            f"model.init_from={source!r}: '{path}' does not fit the backbone of this run, and nothing is loaded; "
-            f"{'; '.join(problems)}"
-        )
+    return [f"{problem}: {first(names)}" for problem, names in keys.items() if names]
 
 
-def _check_finite(source: str, path: Path, weights: Mapping[str, Tensor]) -> None:
-    bad = not_finite(weights)
-    if bad:
-        raise ConfigError(
-            f"model.init_from={source!r}: '{path}' has values that are not finite, and nothing is loaded: {first(bad)}; "
-            "take weights from before the training diverged"
-        )
+def _error(source: str, reason: str) -> ConfigError:
+    return ConfigError(reason, key="model.init_from", value=source)

@@ -43,7 +43,12 @@ def check_state(found: Any, expected: Any, key: str = "") -> None:
     """
     if expected is None or expected == [] or expected == ():
         return
-    if _kind(found) is not _kind(expected):
+    fits = _kind(found) is _kind(expected)
+    if fits and isinstance(expected, Tensor):
+        fits = found.dtype == expected.dtype and (found.shape == expected.shape or not expected.numel())
+    elif fits and isinstance(expected, list | tuple):
+        fits = len(found) == len(expected)
+    if not fits:
         raise CheckpointError(f"{key}: expected {_describe(expected)}, found {_describe(found)}")
     if isinstance(expected, dict) and expected:
         missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
@@ -56,14 +61,8 @@ def check_state(found: Any, expected: Any, key: str = "") -> None:
         for name, value in expected.items():
             check_state(found[name], value, f"{key}.{name}" if key else str(name))
     elif isinstance(expected, list | tuple):
-        if len(found) != len(expected):
-            raise CheckpointError(f"{key}: expected {_describe(expected)}, found {_describe(found)}")
         for index, value in enumerate(expected):
             check_state(found[index], value, f"{key}[{index}]")
-    elif isinstance(expected, Tensor) and (
-        found.dtype != expected.dtype or (found.shape != expected.shape and expected.numel())
-    ):
-        raise CheckpointError(f"{key}: expected {_describe(expected)}, found {_describe(found)}")
 
 
 def _kind(value: Any) -> type:

@@ -118,7 +118,8 @@ class CheckpointStore:
             except CheckpointError as error:
                 damaged.append(str(error))
                 continue
-            _check_schema(state, expected, path)
+            if expected is not None:
+                _check_schema(state, expected, path)
             return state, path, damaged
         if damaged:
             raise CheckpointError(
@@ -140,10 +141,8 @@ class CheckpointStore:
         return state
 
 
-def _check_schema(state: dict[str, Any], expected: dict[str, Any] | None, path: Path) -> None:
+def _check_schema(state: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
     """Raise a CheckpointError for an intact checkpoint that does not fit the run: an older one would not fit either."""
-    if expected is None:
-        return
     try:
         check_state({key: value for key, value in state.items() if key not in _ABOUT}, expected)
     except CheckpointError as error:

@@ -19,15 +19,8 @@ from ssl_core.errors import CheckpointError
 WRAPPERS = ("backbone", "state_dict", "model_state_dict", "model", "teacher", "student", "target_encoder", "encoder")
 # Names inside a prefix, the first preferred: MoCo has encoder_q and encoder_k, DINO a student and a teacher
 BACKBONES = (
-    "backbone",
-    "teacher",
-    "target_encoder",
-    "encoder",
-    "encoder_q",
-    "base_encoder",
-    "online_encoder",
-    "student",
-)
+    "backbone", "teacher", "target_encoder", "encoder", "encoder_q", "base_encoder", "online_encoder", "student",
+)  # fmt: skip
 # What torch.compile, FSDP and activation checkpointing insert anywhere in a name
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
@@ -56,17 +49,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if _is_safetensors(path):
             state = load_file(path)
         else:
-            with torch.serialization.safe_globals(
-                [argparse.Namespace]
-            ):  # the command line in many checkpoints: plain data
+            # The command line in many checkpoints: plain data
+            with torch.serialization.safe_globals([argparse.Namespace]):
                 state = load_tensors(path, torch.device("cpu"))
     except SafetensorError as error:
         raise CheckpointError(f"{path.name}: not a complete safetensors file ({error}); download it again") from error
     except CheckpointError as error:
         raise CheckpointError(f"{error}; download it again, or {_SAVE}") from error
-    if (
-        isinstance(state, dict) and state.get("format") == CheckpointStore.FORMAT
-    ):  # of a run: its CRCs are known to be right
+    if isinstance(state, dict) and state.get("format") == CheckpointStore.FORMAT:  # of a run: its CRCs have to be right
         problem = archive_problem(path)
     if problem is None:
         found = _unwrap(state)

@@ -40,8 +40,10 @@ def shard(model: nn.Module, device: torch.device) -> None:
     own = [name for name, _ in model.named_parameters(recurse=False)]
     if own:
         raise ConfigError(
-            f"hardware.strategy='fsdp': {', '.join(own)} belongs to no module of {type(model).__name__}, and only what a "
-            "module's forward pass uses can be sharded; put it into one, or take hardware.strategy='ddp'"
+            f"{', '.join(own)} belongs to no module of {type(model).__name__}, and only what a module's forward pass uses can "
+            "be sharded; put it into one, or take hardware.strategy='ddp'",
+            key="hardware.strategy",
+            value="fsdp",
         )
     for (
         parameter

@@ -64,7 +64,7 @@ class Distributed:
         if launch.slurm_step:
             self._meeting = rendezvous.with_name(f"{rendezvous.name}_{launch.slurm_step}")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("hardware.device='cuda': torch sees no GPU here; expected 'auto' or 'cpu'")
+            raise ConfigError("torch sees no GPU here", key="hardware.device", value="cuda", expected="'auto' or 'cpu'")
         kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         self.device = torch.device("cuda", self._gpu(launch)) if kind == "cuda" else torch.device("cpu")
 
@@ -78,8 +78,10 @@ class Distributed:
             return 0
         name = "SLURM_LOCALID" if launch.slurm_step else "LOCAL_RANK"
         raise ConfigError(
-            f"{name}={launch.local_rank}: torch sees {count} {'GPU' if count == 1 else 'GPUs'} here; expected a number below "
-            f"{count}: start one rank for each GPU, or set hardware.device=cpu"
+            f"torch sees {count} {'GPU' if count == 1 else 'GPUs'} here",
+            key=name,
+            value=launch.local_rank,
+            expected=f"a number below {count}: start one rank for each GPU, or set hardware.device=cpu",
         )
 
     @property

@@ -32,8 +32,9 @@ def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
         activated = hasattr(module, "drop") and hasattr(module, "act")  # timm's, with activation and dropout
         if type(module).forward is not _BatchNorm.forward and not activated:
             raise ConfigError(
-                f"hardware.sync_batchnorm=True: {name} is a {type(module).__name__} with its own forward pass, which cannot "
-                "be synchronized; set hardware.sync_batchnorm=False"
+                f"{name} is a {type(module).__name__} with its own forward pass, which cannot be synchronized; set it to false",
+                key="hardware.sync_batchnorm",
+                value=True,
             )
         if device.type == "cpu":
             module.__class__ = _ActivatedOnCPU if activated else CPUSyncBatchNorm

@@ -57,9 +57,9 @@ class RunLock:
         except OSError as error:
             raise RunFolderError.unwritable(self.path.parent, error) from error
         locked = lock_file(file)
-        holder = _read_holder(file)
-        if locked is False or (locked is None and _is_in_use(holder, self.path.parent)):
+        if locked is False or (locked is None and self._seems_in_use()):
             file.close()
+            holder = _read_holder(self.path) or {}
             who = f"process {holder.get('process', '?')} on {holder.get('host', '?')} since {holder.get('since', '?')}"
             raise RunFolderError(
                 f"log.run={self.path.parent.name!r}: another run works in '{self.path.parent}': {who}; wait for it, stop "
@@ -82,6 +82,14 @@ class RunLock:
             self._file.truncate(0)  # not removed: a process that has opened it would lock a file without a name
             self._file.close()
             self._file = None
+
+    def _seems_in_use(self) -> bool:
+        """Return whether the holder seems to be alive, where files cannot be locked."""
+        working = is_worked_in(self.path)
+        if working is not None:
+            return working
+        newest = max((entry.stat().st_mtime for entry in self.path.parent.iterdir()), default=0.0)
+        return time.time() - newest < SILENT_SECONDS
 
 
 def lock_file(file: IO[Any], wait: bool = False) -> bool | None:
@@ -119,33 +127,20 @@ def is_worked_in(path: Path) -> bool | None:
         ``<run>/.lock``. It is empty after a run has ended. A killed run leaves its process id; the id may have been reused by
         a process that started after the lock was taken.
     """
-    try:
-        holder = json.loads(path.read_text() or "{}")
-        taken = path.stat().st_mtime
-    except (OSError, ValueError):
-        return None
+    holder = _read_holder(path)
     if not holder:
-        return False
+        return None if holder is None else False
     if holder.get("host") != socket.gethostname():
         return None
     process = int(holder["process"])
-    return _is_alive(process) and _start_time(process) <= taken + CLOCK_SECONDS
+    return _is_alive(process) and _start_time(process) <= path.stat().st_mtime + CLOCK_SECONDS
 
 
-def _read_holder(file: TextIO) -> dict[str, Any]:
-    file.seek(0)
+def _read_holder(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(file.read() or "{}")
-    except json.JSONDecodeError:  # being written
-        return {}
-
-
-def _is_in_use(holder: dict[str, Any], folder: Path) -> bool:
-    """Return whether a holder seems to be alive, where files cannot be locked."""
-    if holder.get("host") == socket.gethostname():
-        return _is_alive(int(holder["process"]))
-    newest = max((entry.stat().st_mtime for entry in folder.iterdir()), default=0.0)
-    return bool(holder) and time.time() - newest < SILENT_SECONDS
+        return json.loads(path.read_text() or "{}")
+    except (OSError, ValueError):  # missing, or being written
+        return None
 
 
 def _start_time(process: int) -> float:

@@ -64,14 +64,11 @@ class StopSignal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
 
     def _arrived(self, number: int, _: FrameType | None) -> None:
         self.name = self.name or signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(number, self._before.pop(number))
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
