@@ -35,7 +35,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make_config,
     config = make_config(log__checkpoint_every=1)
     diverging.spoil = float(value)
     model = diverging(config)
-    with pytest.raises(DivergedError, match=f"distance is {value} at epoch 2, batch 2, step 6, rank 0.*not moved"):
+    with pytest.raises(DivergedError, match=f"distance is {value} at epoch 2, batch 2, step 6, rank 0"):
         model.fit()
     assert all(torch.equal(model.before[name], weight) for name, weight in weights(model).items())
     folder = RunFolder.of(config)
@@ -72,12 +72,11 @@ def test_a_gradient_that_is_not_finite_stops_it_and_the_parameters_are_named(mak
 
     config = make_config(optim__grad_max_norm=clip)
     model = Diverging(config)
-    with pytest.raises(
-        DivergedError, match=r"gradient norm is nan at epoch 1, batch 0, .*, not finite in head\.bias: "
-    ):
+    with pytest.raises(DivergedError):
         model.fit()
     assert all(torch.equal(model.before[name], weight) for name, weight in weights(model).items())
     record = RunFolder.of(config).read_divergence()
+    assert (record["term"], record["value"], record["step"]) == ("gradient norm", "nan", 0)
     assert record["parameters"] == ["head.bias"]
     assert record["checkpoint"] is None
 
@@ -93,8 +92,10 @@ def test_no_checkpoint_is_written_of_weights_that_are_not_finite(make_config, ti
 
     config = make_config(log__checkpoint_every_steps=1, log__keep_checkpoints=1)
     model = Thrown(config)
-    with pytest.raises(DivergedError, match=r"weights are not finite at epoch 2, batch 1, step 5, .*in head\.weight"):
+    with pytest.raises(DivergedError) as caught:
         model.fit()
+    found = caught.value.record
+    assert [found[key] for key in ("term", "step", "parameters")] == ["weights", 5, ["head.weight"]]
     assert [path.name for path in model.run.checkpoints.all()] == ["step_00000005.pt"]
 
 
@@ -113,7 +114,7 @@ def too_large(tiny_model):
 
 def test_predictions_of_finite_weights_that_are_not_finite_end_the_evaluation(make_config, too_large):
     config = make_config()
-    with pytest.raises(DivergedError, match=r"prediction is (inf|nan) in the evaluation after step 7, rank 0: "):
+    with pytest.raises(DivergedError, match="in the evaluation after step 7, rank 0"):
         too_large(config).fit()
     folder = RunFolder.of(config)
     record = folder.read_divergence()
@@ -131,8 +132,10 @@ def test_weights_that_are_not_finite_are_not_judged(make_config, tiny_model):
         def before_eval_step(self):
             raise AssertionError("they are")
 
-    with pytest.raises(DivergedError, match=r"weights are not finite at epoch 1, batch 3, step 3, .*in head\.weight"):
+    with pytest.raises(DivergedError) as caught:
         Thrown(make_config(log__knn_samples=0)).fit()
+    found = caught.value.record
+    assert [found[key] for key in ("term", "step", "parameters")] == ["weights", 3, ["head.weight"]]
 
 
 def test_an_evaluation_without_a_step_before_it_says_what_it_knows(make_config, tiny_model):
@@ -141,7 +144,7 @@ def test_an_evaluation_without_a_step_before_it_says_what_it_knows(make_config, 
             return super().forward(x) if self.training else super().forward(x) / 0
 
     config = make_config(optim__epochs=0)
-    with pytest.raises(DivergedError, match=r"prediction is (inf|nan) before the first step, rank 0: the weights it "):
+    with pytest.raises(DivergedError, match="before the first step"):
         Infinite(config).fit()
     record = RunFolder.of(config).read_divergence()
     assert record["step"] == -1

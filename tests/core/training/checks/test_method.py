@@ -106,11 +106,11 @@ def test_batch_of_one_is_a_configuration_error(make_config, tiny_model):
             return nt_xent(*map(self.backbone, self.data[0]))
 
     for run, (kind, sentence) in enumerate(
-        ((tiny_model, r"batch normalisation needs more than one value per channel, got input size torch\.Size\(\[1, 16\]\)"),
-         (Contrastive, "the batch must hold at least 2 samples, got 1"))
-    ):  # fmt: skip
-        with pytest.raises(ConfigError, match=rf"^optim\.batch_size=1: {sentence}"):
+        ((tiny_model, "more than one value per channel"), (Contrastive, "at least 2"))
+    ):
+        with pytest.raises(ConfigError, match=sentence) as caught:
             kind(make_config(log__run=str(run), optim__batch_size=1)).fit()
+        assert (caught.value.key, caught.value.value) == ("optim.batch_size", 1)
 
 
 STATES = {

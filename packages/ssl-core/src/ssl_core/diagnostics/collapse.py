@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ RANK = 1.5  # below it all images lie on one line
 _message = logging.getLogger(__name__)
 
 
+@dataclass
 class CollapseDetector:
     """Measures how much the representations of images differ, at each evaluation; warns once in a run.
 
@@ -31,17 +33,13 @@ class CollapseDetector:
 
     Both use the first 512 images of an evaluation set, gathered from all ranks, so that they do not depend on the number of
     ranks. Training steps have no cost.
-
-    Parameters
-    ----------
-    distributed : Distributed
-        The ranks.
     """
 
-    def __init__(self, distributed: Distributed) -> None:
-        self.distributed = distributed
+    distributed: Distributed
+
+    def __post_init__(self) -> None:
         self.warned = False
-        self._share = -(-SAMPLES // distributed.world_size)
+        self._share = -(-SAMPLES // self.distributed.world_size)
         self._kept: dict[str, list[Tensor]] = {}
 
     def add(self, representations: Mapping[str, Tensor]) -> None:

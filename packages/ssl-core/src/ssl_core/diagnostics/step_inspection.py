@@ -1,16 +1,20 @@
 """Inspect one training batch: its inputs, and the first module whose output is not finite."""
 
+import contextlib
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ssl_core.base_model import BaseModel
 from ssl_core.batch import Batch
 from ssl_core.run.progress import Progress
+from ssl_core.training.checks.method import loss_terms
 from ssl_core.training.seeding import seed_step
 
 LARGEST = 5  # weights that are named
@@ -42,18 +46,15 @@ class StepInspection:
     weights: list[str] = field(default_factory=list)  # the largest
 
     def __str__(self) -> str:
-        finite = "the output of every module is finite"
+        gradients = f"finite in all {self.num_gradients} parameters"
         if self.gradients:
-            gradients = (
-                f"not finite in {len(self.gradients)} of {self.num_gradients} parameters: {', '.join(self.gradients)}"
-            )
-        else:
-            gradients = f"finite in all {self.num_gradients} parameters"
+            names = ", ".join(self.gradients)
+            gradients = f"not finite in {len(self.gradients)} of {self.num_gradients} parameters: {names}"
         rows = [
             ("terms", ", ".join(f"{name} {value!r}" for name, value in self.terms.items())),
             ("samples", f"{len(self.samples)}: {' '.join(map(str, self.samples))}"),
             *((f"view {k}", view) for k, view in enumerate(self.views)),
-            ("module", self.module or finite),
+            ("module", self.module or "the output of every module is finite"),
             ("gradients", gradients),
             ("weights", f"the largest are {', '.join(self.weights)}"),
         ]
@@ -65,35 +66,23 @@ def inspect_step(model: BaseModel, step: StepInput) -> StepInspection:
 
     The gradients are those of this rank, before they are averaged. Nothing is compiled, so that every module can be watched.
 
-    Parameters
-    ----------
-    model : BaseModel
-        A model in a session that reads.
-    step : StepInput
-        The batch, with counters and weights from before it.
     """
-    progress = step.progress
+    progress, batch = step.progress, step.batch
     before = model.progress, model.data, copy.deepcopy(model.state_dict())
-    views = [
-        f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in step.batch.views
-    ]
+    samples = batch.ids.tolist()
+    views = [f"{tuple(view.shape)} {str(view.dtype).removeprefix('torch.')}: {_range(view)}" for view in batch.views]
     model.load_state_dict(step.state)
-    model.progress, model.data = progress, step.batch
-    ids = step.batch.ids.tolist()
+    model.progress, model.data = progress, batch
     seed_step(model.config.hardware.seed, progress.epoch, progress.batch, model.run.distributed.rank)
     model.before_train_step()
-    watch = _Watch()
-    with watch.on(model), model.run.precision.autocast():
-        loss = model.compute_loss()
-    terms = loss if isinstance(loss, dict) else {"loss": loss}
+    with _first_non_finite_module(model) as module, model.run.precision.autocast():
+        terms = loss_terms(model.compute_loss(), f"{type(model).__name__}.compute_loss")
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     total = torch.stack([term.double() for term in terms.values()]).sum()
     gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     named = {name: gradient for name, gradient in zip(parameters, gradients) if gradient is not None}
-    largest = sorted(
-        ((p.detach().abs().max().item(), name) for name, p in parameters.items() if p.numel()), reverse=True
-    )
-    model.progress, model.data = before[0], before[1]
+    sizes = sorted(((p.detach().abs().max().item(), name) for name, p in parameters.items() if p.numel()), reverse=True)
+    model.progress, model.data = before[:2]
     model.load_state_dict(before[2])
     model.probes.forget()
     return StepInspection(
@@ -101,14 +90,41 @@ def inspect_step(model: BaseModel, step: StepInput) -> StepInspection:
         batch=progress.batch,
         step=progress.step,
         rank=model.run.distributed.rank,
-        samples=ids,
+        samples=samples,
         views=views,
         terms={name: term.item() for name, term in terms.items()},
-        module=watch.found,
+        module=next(iter(module), None),
         gradients=[name for name, gradient in named.items() if not torch.isfinite(gradient).all()],
         num_gradients=len(named),
-        weights=[f"{name} {size:.4g}" for size, name in largest[:LARGEST]],
+        weights=[f"{name} {size:.4g}" for size, name in sizes[:LARGEST]],
     )
+
+
+@contextlib.contextmanager
+def _first_non_finite_module(model: nn.Module) -> Iterator[list[str]]:
+    """Yield a list that gets a sentence about the first module whose output is not finite."""
+    found: list[str] = []
+    inputs: dict[nn.Module, str] = {}  # their ranges, taken before a module may change them in place
+
+    def before(module: nn.Module, args: Any) -> None:
+        if not found:
+            inputs[module] = "; ".join(map(_range, _tensors(args)))
+
+    def after(module: nn.Module, args: Any, output: Any, name: str) -> None:
+        for tensor in [] if found else _tensors(output):
+            bad = int((~torch.isfinite(tensor)).sum())
+            if bad and not found:
+                found.append(
+                    f"{name} ({type(module).__name__}) is the first whose output is not finite, in {bad} of {tensor.numel()} "
+                    f"values; its input: {inputs.get(module, 'unknown')}"
+                )
+
+    with contextlib.ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if name:
+                hooks.callback(module.register_forward_pre_hook(before).remove)
+                hooks.callback(module.register_forward_hook(partial(after, name=name)).remove)
+        yield found
 
 
 class _Watch:
@@ -152,17 +168,10 @@ class _Watch:
                 return
 
 
-def _tensors(value: Any) -> Iterable[Tensor]:
-    """Give the floating-point tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        if value.is_floating_point() and value.numel():
-            yield value.detach()
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
+def _tensors(value: Any) -> list[Tensor]:
+    """Return the floating-point tensors in nested tuples, lists and dicts."""
+    tensors = [each.detach() for each in tree_leaves(value) if isinstance(each, Tensor)]
+    return [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
 
 
 def _range(tensor: Tensor) -> str:

@@ -49,7 +49,7 @@ def extract_features(
     device: str = "auto",
     view_samples: int = VIEW_SAMPLES,
 ) -> ExtractedFeatures:
-    """Return the features that a checkpoint's backbone gives of the training and the evaluation images of its run.
+    """Return the features of the training and the evaluation images of a run by the backbone of a checkpoint.
 
     Parameters
     ----------
@@ -60,15 +60,15 @@ def extract_features(
     method, data
         As in :func:`ssl_core.run.load_config.read_config`.
     device : {"auto", "cpu", "cuda"}
-        Where to compute; not the run's, which may have been another machine.
+        Device of the computation, instead of the run's, which may be that of another machine.
     view_samples : int
-        Training images of which augmented views are embedded, for LiDAR and the alignment, where the run has several views;
+        Training images of which augmented views are embedded, for LiDAR and the alignment, if the run has several views;
         0: none.
 
     Raises
     ------
     RunError, ConfigError
-        If the folder holds no run, or the checkpoint is not one of it or is damaged.
+        If the folder is not a run, or the checkpoint is not one of it or is damaged.
     """
     kind, config = read_config(run, method, data)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
@@ -98,12 +98,11 @@ def extract_features(
             "seed": config.hardware.seed,
             "backbone": config.model.backbone,
         }
-        found = _read(file)
-        if found is None:
-            found = features_of(model, state["model"], view_samples)
+        cached = _read(file)
+        found = cached or features_of(model, state["model"], view_samples)
+        if cached is None:
             _write(file, found)
-            return ExtractedFeatures(found, facts, cached=False)
-        return ExtractedFeatures(found, facts, cached=True)
+        return ExtractedFeatures(found, facts, cached is not None)
 
 
 def features_of(model: BaseModel, weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
@@ -111,15 +110,14 @@ def features_of(model: BaseModel, weights: dict[str, Tensor], view_samples: int)
     model.build()
     load_weights(model, weights)
     model.eval()
-    train = _labelled_or_all(
-        *collect_features(model.run.loaders.reference, model.features, model.run.distributed, labelled=False)
-    )
-    names = list(getattr(model.run.loaders, "class_names", ()))
-    first = model.run.loaders.train.start(0, 0)
-    views = collect_view_features(first, model.features, model.run.distributed, view_samples) if view_samples else None
+    loaders, ranks = model.run.loaders, model.run.distributed
+    train = _labelled_or_all(*collect_features(loaders.reference, model.features, ranks, labelled=False))
+    names = list(getattr(loaders, "class_names", ()))
+    first = loaders.train.start(0, 0)
+    views = collect_view_features(first, model.features, ranks, view_samples) if view_samples else None
     found = {}
-    for name, loader in model.run.loaders.evaluation.items():
-        test = _labelled_or_all(*collect_features(loader, model.features, model.run.distributed, labelled=False))
+    for name, loader in loaders.evaluation.items():
+        test = _labelled_or_all(*collect_features(loader, model.features, ranks, labelled=False))
         for part, (rows, _) in (("training", train), (name, test)):
             check_features(f"the features of {part}", rows)
         found[name] = Features(*train, *test, class_names=names, views=views)

@@ -59,15 +59,13 @@ def _table(model: Any) -> list[str]:
     missing: dict[str, None] = {}  # footnotes, in the order of the table
     untrained = _untrained(model)
     model.eval()
+    encoders = {"trained encoder": model.features, "untrained encoder": untrained, "raw pixels": pixels}
     for name, loader in model.run.loaders.evaluation.items():
         prefix = f"{name}: " if len(model.run.loaders.evaluation) > 1 else ""
-        for label, encoder in (
-            ("trained encoder", model.features),
-            ("untrained encoder", untrained),
-            ("raw pixels", pixels),
-        ):
-            features = _features(model, loader, encoder)
-            cells, reasons = _judge(features, model.num_classes, model.config.hardware.seed)
+        for label, encoder in encoders.items():
+            train = collect_features(model.run.reference_sample.batches(), encoder, model.run.distributed)
+            features = (*train, *collect_features(loader, encoder, model.run.distributed))
+            cells, reasons = _evaluate(features, model.num_classes, model.config.hardware.seed)
             rows.append([prefix + label, *cells])
             missing |= {prefix + reason: None for reason in reasons}
     if all(cell is None for _, *cells in rows for cell in cells):
@@ -104,13 +102,7 @@ def _untrained(model: Any) -> Callable[[Tensor], Tensor]:
     return fresh.features
 
 
-def _features(model: Any, loader: object, encoder: Callable[[Tensor], Tensor]) -> Features:
-    train = collect_features(model.run.reference_sample.batches(), encoder, model.run.distributed)
-    test = collect_features(loader, encoder, model.run.distributed)  # type: ignore[arg-type]
-    return (*train, *test)
-
-
-def _judge(features: Features, num_classes: int, seed: int) -> tuple[list[object], list[str]]:
+def _evaluate(features: Features, num_classes: int, seed: int) -> tuple[list[object], list[str]]:
     """Return the table's cells for one encoder, None where one cannot be computed, and the reasons."""
     train, train_labels, test, test_labels = features
     for part, labels in (("training", train_labels), ("test", test_labels)):

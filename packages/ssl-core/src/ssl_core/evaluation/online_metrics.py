@@ -1,6 +1,7 @@
 """The metrics of an evaluation: accuracy of the prediction, of each probe and of kNN, exact on any number of ranks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,16 +24,8 @@ def names_of_evaluation(
 ) -> list[str]:
     """Return the names of the metrics of an evaluation, before training.
 
-    Parameters
-    ----------
-    representations : iterable of str
-        Names that ``encode`` gives.
-    prediction : Tensor
-        An output of ``forward``.
-    num_classes, label_free
-        As in :class:`Evaluation`.
-    has_bank : bool
-        Whether there is kNN.
+    ``prediction`` is an output of ``forward``; ``has_bank``: whether there is kNN. The others are as in
+    :class:`OnlineMetrics`.
     """
     names = list(representations)
     found = [f"{measure}_{name}" for measure in ("std", "rank") for name in names] + list(label_free)
@@ -43,37 +36,18 @@ def names_of_evaluation(
     return found
 
 
+@dataclass
 class OnlineMetrics:
-    """Counts correct predictions; counts are summed over the ranks, so that accuracies are exact.
+    """Counts correct predictions; counts are summed over the ranks, so that accuracies are exact."""
 
-    Parameters
-    ----------
-    num_classes : int
-        K.
-    probes : OnlineProbes
-        The online probes.
-    distributed : Distributed
-        For the sums over the ranks.
-    collapse : CollapseDetector
-        Gets the representations, too.
-    label_free : sequence of str
-        Measures of the first representation of all images (:data:`ssl_eval.metrics.registry.LABEL_FREE`), labelled or not.
-    """
+    num_classes: int
+    probes: OnlineProbes
+    distributed: Distributed
+    collapse: CollapseDetector  # gets the representations, too
+    label_free: Sequence[str] = ()  # measures (ssl_eval.metrics.registry.LABEL_FREE) of the first representation
 
-    def __init__(
-        self,
-        num_classes: int,
-        probes: OnlineProbes,
-        distributed: Distributed,
-        collapse: CollapseDetector,
-        label_free: Sequence[str] = (),
-    ) -> None:
-        self.num_classes = num_classes
-        self.probes = probes
-        self.distributed = distributed
-        self.collapse = collapse
-        self.label_free = label_free
-        self._features: list[Tensor] = []  # of the first representation, where they are measured
+    def __post_init__(self) -> None:
+        self._features: list[Tensor] = []  # of the first representation, if label-free measures need them
         self._counters: dict[str, AccuracyCounter] = {}
         self._bank: tuple[Tensor, Tensor] | None = None
         self._views: Tensor | None = None
@@ -89,25 +63,16 @@ class OnlineMetrics:
             The training images of the kNN bank; None: no kNN.
         train : Loader
             Gives the views.
-        features : callable
-            Images ``(N, C, H, W)`` to features ``(N, D)``.
-        stop_aware : callable
-            Wraps an iterable of batches; raises when the run is stopped.
+        features, stop_aware : callable
+            Returns features ``(N, D)`` of images ``(N, C, H, W)``; passes batches on, and raises when the run is stopped.
         """
         if reference is not None and self.num_classes > 1:
-            self.fill_bank(reference.batches(stop_aware), features)
+            bank, labels = collect_features(reference.batches(stop_aware), features, self.distributed)
+            if len(bank):
+                self._bank = bank, labels
         if compares_views(self.label_free):
-            self.fill_views(stop_aware(train.start(0, 0)), features)
-
-    def fill_bank(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
-        """Keep the features of the labelled training images of ``loader`` as the bank of the kNN."""
-        bank, labels = collect_features(loader, features, self.distributed)
-        if len(bank):
-            self._bank = bank, labels
-
-    def fill_views(self, loader: Iterable[Any], features: Callable[[Tensor], Tensor]) -> None:
-        """Keep the features of the views of the first training images that the loader gives."""
-        self._views = collect_view_features(loader, features, self.distributed, VIEW_SAMPLES)
+            loader = stop_aware(train.start(0, 0))
+            self._views = collect_view_features(loader, features, self.distributed, VIEW_SAMPLES)
 
     def add(self, prediction: Tensor, representations: Mapping[str, Tensor], labels: Tensor) -> None:
         """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""

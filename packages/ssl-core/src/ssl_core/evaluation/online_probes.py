@@ -27,10 +27,8 @@ class OnlineProbes:
         K; without classes there are no probes.
     lr : float
         Learning rate of AdamW, constant.
-    device : torch.device
-        Device of the probes.
-    dtype : torch.dtype, optional
-        Their floating-point type. Default: float32.
+    device, dtype
+        Of the probes. Default: float32.
     """
 
     def __init__(
@@ -43,31 +41,28 @@ class OnlineProbes:
     ) -> None:
         self._dtype = dtype or torch.float32
         names = widths if num_classes > 1 else {}
-        self.classifiers = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.LayerNorm(widths[name], elementwise_affine=False), nn.Linear(widths[name], num_classes)
-                )
-                for name in names
-            }
-        ).to(device, self._dtype)
+        probes = {
+            name: nn.Sequential(
+                nn.LayerNorm(widths[name], elementwise_affine=False), nn.Linear(widths[name], num_classes)
+            )
+            for name in names
+        }
+        self.classifiers = nn.ModuleDict(probes).to(device, self._dtype)
         self.optimizer = torch.optim.AdamW(self.classifiers.parameters(), lr=lr, weight_decay=0.0) if names else None
         self._seen: dict[str, list[Tensor]] = {name: [] for name in names}
 
     def __contains__(self, name: str) -> bool:
         return name in self._seen
 
-    def watch(self, name: str, module: nn.Module) -> None:
-        """Keep the outputs of ``module`` in training, detached, until the next :meth:`train_step`."""
-        if name in self._seen:
-            module.register_forward_hook(lambda module, _, output: self.observe(name, output))
-
     def watch_modules(self, model: nn.Module) -> None:
-        """Watch the modules of a model that have the name of a representation, e.g. ``backbone``."""
+        """Keep the outputs in training of the modules that have the name of a representation, e.g. ``backbone``.
+
+        They are detached, and kept until the next :meth:`train_step`.
+        """
         for name in self._seen:
             module = getattr(model, name, None)
             if isinstance(module, nn.Module):
-                self.watch(name, module)
+                module.register_forward_hook(lambda module, _, output, name=name: self.observe(name, output))
 
     def observe(self, name: str, output: Tensor) -> None:
         """Keep features ``(N, D)`` of the batch, detached, until the next :meth:`train_step`.

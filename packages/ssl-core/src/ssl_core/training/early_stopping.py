@@ -3,43 +3,31 @@
 import logging
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ssl_core.config.suggestion import did_you_mean
+from ssl_core.config.suggestion import close_names
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError
 
 _message = logging.getLogger(__name__)
 
 
+@dataclass
 class EarlyStopping:
     """Counts the evaluations without an improvement; ``reason`` is not empty when the run should end.
 
-    Parameters
-    ----------
-    monitor : str or None
-        A name in ``metrics.jsonl``. Higher is better, unless the word after its last ``/`` has ``loss`` in it.
-    patience : int
-        Number of evaluations in a row without an improvement that end the run; 0: never.
-    min_delta : float
-        An improvement is larger than this. A value that is not finite is not an improvement.
-    distributed : Distributed
-        The value of rank 0 is used on all ranks.
-
-    Attributes
-    ----------
-    reason : str
-        Why the run should end; empty until then.
+    Higher is better, unless the word after the last ``/`` of the metric has ``loss`` in it. A value that is not finite is not
+    an improvement.
     """
 
-    def __init__(self, monitor: str | None, patience: int, min_delta: float, distributed: Distributed) -> None:
-        self.monitor = monitor
-        self.patience = patience
-        self.min_delta = min_delta
-        self.distributed = distributed
-        self.best: float | None = None
-        self.waited = 0  # evaluations since the best
-        self.reason = ""
+    monitor: str | None  # a name in metrics.jsonl
+    patience: int  # evaluations in a row without an improvement that end the run; 0: never
+    min_delta: float  # an improvement is larger than this
+    distributed: Distributed  # the value of rank 0 is used on all ranks
+    best: float | None = None
+    waited: int = 0  # evaluations since the best
+    reason: str = ""  # why the run should end
 
     @property
     def watches_training(self) -> bool:
@@ -47,34 +35,24 @@ class EarlyStopping:
         return str(self.monitor).startswith("train/")
 
     def check(self, names: Collection[str], logged: bool = False) -> None:
-        """Raise a ConfigError if the run has no such metric.
+        """Raise a ConfigError, with the nearest of the names, if the run has no such metric.
 
-        Parameters
-        ----------
-        names : collection of str
-            The metrics of the run as known before training; with ``logged``, those of a line of training.
-        logged : bool
-            The terms of a loss are known once it is computed: only then is any other ``train/...`` an error.
-
-        Raises
-        ------
-        ConfigError
-            (a ValueError) With the nearest of the names.
+        ``names`` are the metrics of the run as known before training; with ``logged``, those of a line of training: the terms
+        of a loss are known once it is computed, and only then is any other ``train/...`` an error.
         """
         if self.monitor is None or self.monitor in names or self.watches_training != logged:
             return
-        hint = did_you_mean(self.monitor, names)
-        known = ", ".join(map(repr, sorted(names)))
+        near = close_names(self.monitor, names)
         raise ConfigError(
-            f"optim.monitor={self.monitor!r}: expected one of the metrics of this run, {known}{hint} (a method that logs "
-            "more of them names them in metric_names())"
+            "a method that logs more names them in metric_names()",
+            key="optim.monitor",
+            value=self.monitor,
+            expected=sorted(names),
+            suggestion=near[0] if near else None,
         )
 
     def observe(self, metrics: Mapping[str, float], epoch: int) -> None:
-        """Compare the last value of the metric with the best one. Called on all ranks after an evaluation.
-
-        A metric without a value (a label-free measure that was not finite) is not an improvement.
-        """
+        """Compare the last value of the metric with the best one. Called on all ranks after an evaluation."""
         if self.monitor is None or not self.patience:
             return
         value = self.distributed.broadcast(metrics.get(self.monitor, math.nan))

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from ssl_core.config.checks import FOR_GOOD, flat
-from ssl_core.config.suggestion import did_you_mean
+from ssl_core.config.suggestion import close_names
 from ssl_core.errors import ConfigError
 from ssl_core.optimizers.param_groups import ParameterGroup
 
@@ -36,16 +36,16 @@ class Freeze:
     def begin(self, model: nn.Module) -> None:
         """Find the modules by their names. Called before the optimizer is created and the model is wrapped or sharded.
 
-        Raises
-        ------
-        ConfigError
-            For an unknown name, a module without parameters, or if nothing is left to train in the first epoch.
+        Raises a ConfigError for an unknown name, a module without parameters, or if nothing is left to train at first.
         """
         known = {name: each for name, each in model.named_modules() if name and any(True for _ in each.parameters())}
         for name, epochs in self.epochs.items():
             if name not in known:
-                hint = did_you_mean(name, known) or f"; expected one of {', '.join(map(repr, known))}"
-                raise ConfigError(f"optim.freeze.{name}={epochs}: there is no such module with parameters{hint}")
+                near = close_names(name, known)
+                raise ConfigError(
+                    "there is no such module with parameters", key=f"optim.freeze.{name}", value=epochs,
+                    expected=[] if near else [*known], suggestion=near[0] if near else None,
+                )  # fmt: skip
             self._modules.append((known[name], epochs))
             if epochs == FOR_GOOD:
                 known[name].requires_grad_(False)
@@ -53,13 +53,7 @@ class Freeze:
             self._check_something_is_trained(model, f"optim.freeze={self.epochs}")
 
     def add_groups(self, model: nn.Module, groups: list[ParameterGroup]) -> None:
-        """Freeze parameter groups for their ``frozen_epochs``, and with them each module whose parameters are all in one.
-
-        Raises
-        ------
-        ConfigError
-            If nothing is left to train in the first epoch.
-        """
+        """Freeze parameter groups for their ``frozen_epochs``, and with them each module whose parameters are all in one."""
         for group in groups:
             if group.frozen_epochs:
                 self._parameters.append((group.params, group.frozen_epochs))

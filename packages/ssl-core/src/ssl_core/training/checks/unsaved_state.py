@@ -41,12 +41,11 @@ class UnsavedState:
         for name, content in before.items():
             if name not in after or _content(after[name]) == content:
                 continue
+            advice = f"keep it with self.register_buffer({name.rpartition('.')[2]!r}, tensor)"
             if isinstance(after[name], bool | int | float):
                 advice = "derive it from self.progress.step, or keep it as a tensor with register_buffer"
             elif isinstance(after[name], torch.Generator):
                 advice = "draw from torch's default generator, which is seeded for each batch"
-            else:
-                advice = f"keep it with self.register_buffer({name.rpartition('.')[2]!r}, tensor)"
             _message.warning(
                 "%s changes in training and is not saved: a resumed run would begin with its first value; %s",
                 name,
@@ -58,17 +57,12 @@ def _report_unregistered(model: Any) -> None:
     """Warn about modules and parameters that are in no ``parameters()`` and no ``state_dict()``."""
     known = {id(each) for each in (*model.modules(), *model.parameters())}
     for name, value in _attributes(model):
-        for each in _in_containers(value):
-            trained = isinstance(each, nn.Parameter) or (
-                isinstance(each, nn.Module) and any(True for _ in each.parameters())
-            )
-            if trained and id(each) not in known:
-                kind, container = ("module", "nn.ModuleList or nn.ModuleDict")
-                if isinstance(each, nn.Parameter):
-                    kind, container = ("parameter", "nn.ParameterList or nn.ParameterDict")
+        lost = [each for each in _in_containers(value) if id(each) not in known]
+        for kind, base in (("Parameter", nn.Parameter), ("Module", nn.Module)):
+            if any(isinstance(each, base) and (kind == "Parameter" or list(each.parameters())) for each in lost):
                 _message.warning(
-                    "%s is a %s with a %s in it, which is neither trained nor saved: keep it in %s",
-                    name, type(value).__name__, kind, container,
+                    "%s is a %s with a %s in it, which is neither trained nor saved: keep it in nn.%sList or nn.%sDict",
+                    name, type(value).__name__, kind.lower(), kind, kind,
                 )  # fmt: skip
                 break
 
@@ -104,12 +98,11 @@ _MODULE = set(vars(nn.Module()))  # attributes of torch itself
 
 
 def _in_containers(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple | set):
-        for each in value:
-            yield each
-            yield from _in_containers(each)
+    for each in (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple | set) else ()
+    ):
+        yield each
+        yield from _in_containers(each)
 
 
 def _is_state(value: Any) -> bool:

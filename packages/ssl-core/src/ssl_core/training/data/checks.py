@@ -37,23 +37,10 @@ def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:
 
 
 def checked_batches(loader: Iterable[Any], name: str, num_classes: int, single_view: bool = False) -> Iterator[Any]:
-    """Yield the batches of a loader, and check the first one.
+    """Yield the batches ``(views, labels, ids)`` of a loader, and raise a ConfigError if the first one is invalid.
 
-    Parameters
-    ----------
-    loader : iterable
-        Gives batches ``(views, labels, ids)``.
-    name : str
-        Name of the loader, for errors.
-    num_classes : int
-        K: labels are -1, or in 0..K-1.
-    single_view : bool
-        Whether a batch must have one view of each image.
-
-    Raises
-    ------
-    ConfigError
-        If the first batch is invalid.
+    ``name`` is that of the loader, for errors. Labels are -1, or in 0..K-1. ``single_view``: a batch must have one view of
+    each image.
     """
     for number, batch in enumerate(loader):
         if number == 0:

@@ -66,20 +66,14 @@ def _difference(key: str, before: Any, now: Any) -> str:
     if key == "num_samples" and isinstance(before, int) and isinstance(now, int):
         return f"{now:,} samples, was {before:,}"
     if key == "class_names" and isinstance(before, list) and isinstance(now, list):
-        return _classes(before, now)
+        added, removed = [name for name in now if name not in before], [name for name in before if name not in now]
+        phrases = [
+            f"{what} {', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+            for what, names in (("the new classes", added), ("no more the classes", removed))
+            if names
+        ]
+        return " and ".join(phrases) or f"its {len(now)} classes in another order"
     return f"other {key} ({now}, was {before})"
-
-
-def _classes(before: list[Any], now: list[Any]) -> str:
-    added, removed = [name for name in now if name not in before], [name for name in before if name not in now]
-    if not added and not removed:
-        return f"its {len(now)} classes in another order"
-    phrases = [
-        f"{what} {', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-        for what, names in (("the new classes", added), ("no more the classes", removed))
-        if names
-    ]
-    return " and ".join(phrases)
 
 
 def _fingerprint(loaders: Any) -> Record:

@@ -1,6 +1,7 @@
 """The training images of the kNN and the final table: a seeded sample, balanced over the classes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,50 +14,37 @@ from ssl_core.training.data.checks import checked_batches
 Read = Callable[[Iterable[Any]], Iterable[Any]]  # passes batches on, e.g. until a signal arrives
 
 
+@dataclass
 class ReferenceSample:
     """Up to ``limit`` labelled images of the reference loader, with equal numbers of each class where possible.
 
     The sample is a function of the labels and the seed alone: it is the same in each evaluation and for any number of ranks.
-    With ``limit`` images or fewer, all are taken.
-
-    Parameters
-    ----------
-    loader : Loader
-        The reference loader. Where it has ``labels`` and ``subset``
-        (:class:`ssl_core.training.data.protocol.ReferenceLoader`), only the
-        sample is read. Any other is read once for its labels, and in each evaluation the images outside of the sample are
-        read and dropped before the model sees them.
-    num_classes : int
-        K.
-    limit : int
-        Images, over all ranks; 0: all of them.
-    seed : int
-        Of the choice.
-    distributed : Distributed
-        The ranks.
+    Of a :class:`~ssl_core.training.data.protocol.ReferenceLoader` only the sample is read. Any other loader is read once for
+    its labels, and in each evaluation the images outside of the sample are read and dropped before the model sees them.
     """
 
-    def __init__(self, loader: Any, num_classes: int, limit: int, seed: int, distributed: Distributed) -> None:
-        self.loader = loader
-        self.num_classes = num_classes
-        self.limit = limit
-        self.seed = seed
-        self.distributed = distributed
+    loader: Any  # the reference loader
+    num_classes: int
+    limit: int  # images, over all ranks; 0: all of them
+    seed: int
+    distributed: Distributed
+
+    def __post_init__(self) -> None:
         self._chosen: Any = None  # the loader of the sample
-        self._ids: Tensor | None = None  # of the sample, where the loader gives more than that
+        self._ids: Tensor | None = None  # of the sample, if the loader gives more than that
 
     def batches(self, read: Read = iter) -> Iterable[Any]:
         """Return the batches ``(views, labels, ids)`` of the sample; all ranks take the same number of them.
 
-        Parameters
-        ----------
-        read : function
-            Applied to each pass over the loader.
+        ``read`` is applied to each pass over the loader.
         """
         if self._chosen is None:
             self._chosen = self._choose(read)
-        found = read(checked_batches(self._chosen, "reference", self.num_classes, single_view=True))
+        found = self._read(self._chosen, read)
         return found if self._ids is None else self._restricted(found, self._ids)
+
+    def _read(self, loader: Any, read: Read) -> Iterable[Any]:
+        return read(checked_batches(loader, "reference", self.num_classes, single_view=True))
 
     def _choose(self, read: Read) -> Any:
         """Return the loader to read, and note the ids to keep where it cannot be restricted to them."""
@@ -66,20 +54,16 @@ class ReferenceSample:
             labels = torch.as_tensor(self.loader.labels)
             chosen = balanced_sample(labels, self.limit, self.seed)
             return self.loader.subset(chosen.numpy()) if len(chosen) < int((labels >= 0).sum()) else self.loader
-        found = [
-            (label, index)
-            for _, label, index in read(checked_batches(self.loader, "reference", self.num_classes, single_view=True))
-        ]
-        ids = self._gathered([index for _, index in found])
+        found = [(index, label) for _, label, index in self._read(self.loader, read)]
+        ids, labels = (self._gathered(column) for column in (zip(*found) if found else ([], [])))
         order = ids.argsort()
-        labels = self._gathered([label for label, _ in found])[order]
-        chosen = balanced_sample(labels, self.limit, self.seed)
+        chosen = balanced_sample(labels[order], self.limit, self.seed)
         if len(chosen) < int((labels >= 0).sum()):
             self._ids = ids[order][chosen]
         return self.loader
 
-    def _gathered(self, column: list[Tensor]) -> Tensor:
-        rows = torch.cat(column) if column else torch.zeros(0, dtype=torch.int64)
+    def _gathered(self, column: Sequence[Tensor]) -> Tensor:
+        rows = torch.cat([*column]) if column else torch.zeros(0, dtype=torch.int64)
         return self.distributed.gather(rows.to(self.distributed.device)).cpu()
 
     def _restricted(self, batches: Iterable[Any], ids: Tensor) -> Iterator[Any]:
@@ -92,14 +76,8 @@ class ReferenceSample:
 def balanced_sample(labels: Tensor, limit: int, seed: int) -> Tensor:
     """Return the positions of up to ``limit`` labelled samples, ascending: one of each class, then a second of each, ...
 
-    Parameters
-    ----------
-    labels : Tensor
-        ``(M,) int64``; -1 for none.
-    limit : int
-        Samples.
-    seed : int
-        Which samples of a class, and which classes have one more where ``limit`` is not a multiple of their number.
+    ``labels`` are ``(M,) int64``, -1 for none. The seed chooses the samples of a class, and the classes that have one more
+    where ``limit`` is not a multiple of their number.
 
     Examples
     --------
