@@ -25,6 +25,8 @@ class Result:
     start_seconds: float  # from a fresh process to its first epoch, imports and compilation included
     rates: list[float]  # samples a second of the wall's clock, one a repetition
     cpu_rates: list[float]  # samples a second of one core, likewise
+    process: int = 0  # its number
+    peak_mib: float = 0.0  # peak of the resident memory of its process
 
     @property
     def rate(self) -> float:
@@ -63,7 +65,9 @@ def compare(contenders: dict[str, Callable[[], Epoch]], seconds: float, repetiti
             results[name].cpu_rates.append(cpu_rate)
             line = f"turn {turn + 1}: {name:45s} {rate:10,.0f} samples/s {cpu_rate:10,.0f} a core"
             print(line, file=sys.stderr, flush=True)
-    for process, _ in running.values():
+    for name, (process, _) in running.items():
+        pid = int(process.pid or 0)
+        results[name].process, results[name].peak_mib = pid, memory_mib("VmHWM", pid)
         process.kill()  # a DataLoader's workers, which lightly's wait for, end when they miss their parent
         process.join()
     return results
@@ -88,6 +92,12 @@ def _serve(build: Callable[[], Epoch], connection: Connection) -> None:
         while time.perf_counter() - begin < seconds:
             samples += epoch()
         connection.send((samples / (time.perf_counter() - begin), samples / (_cpu_seconds() - cpu)))
+
+
+def memory_mib(field: str, process: int | str = "self") -> float:
+    """Return the resident memory of a process (``VmRSS``), or its peak (``VmHWM``)."""
+    with open(f"/proc/{process}/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(field))
 
 
 def _cpu_seconds() -> float:
