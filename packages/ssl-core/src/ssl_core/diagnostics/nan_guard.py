@@ -86,7 +86,7 @@ class NanGuard:
         self, term: str, value: float, rank: int | None = None, parameters: Sequence[str] = (), during: str = "training"
     ) -> NoReturn:
         """Write the record and raise. Called on all ranks; ``rank=None``: the value is the same on all of them."""
-        record = {
+        record: dict[str, Any] = {
             **(self._place or {"step": self.progress.step - 1}),  # an evaluation after a step of an earlier process
             "during": during,
             "term": term,

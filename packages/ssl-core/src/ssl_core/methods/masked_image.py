@@ -1,6 +1,7 @@
 """Base class of the methods that mask patches of a ViT."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class MaskedImageModel(BackboneMethod):
     """A method that masks patches of the view of each image."""
 
     config_class = MaskedImageConfig
-    num_views = 1
+    num_views: ClassVar[int | None] = 1
     needs_tokens = True
 
     def patch_tokens(self, tokens: Tensor) -> Tensor:

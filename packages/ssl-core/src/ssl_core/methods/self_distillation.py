@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -46,7 +46,8 @@ class SelfDistillation(BackboneMethod):
     """
 
     config_class: type[SelfDistillationConfig] = SelfDistillationConfig
-    num_views: int | None = None  # two or more
+    num_views: ClassVar[int | None] = None
+    min_views = 2
 
     def initialize_modules(self) -> None:
         """Create the backbone, the head, their teachers and the loss of the class tokens."""
