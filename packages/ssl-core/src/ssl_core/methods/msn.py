@@ -49,6 +49,8 @@ class MSN(TeacherStudent, MaskedImageModel):
     """The first view is the target. The others are anchors: those of the same size lack patches, smaller ones are focal."""
 
     config_class: type[MaskedSiameseConfig] = MSNConfig
+    num_views: ClassVar[int | None] = None  # the target view and one anchor or more
+    min_views = 2
     projector_options: ClassVar = {"activation": "gelu"}
     ramp = "linear"
 
