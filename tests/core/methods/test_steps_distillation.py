@@ -303,6 +303,15 @@ def test_masks_of_ibot_differ_between_views_samples_and_epochs(make_vit):
     assert 0.1 <= shares.min() < shares.max() <= 0.5
 
 
+@pytest.mark.parametrize("name", ["ibot", "dinov2", "msn"])
+def test_vit_of_timm_is_trained(make_vit, name):
+    model = make_vit(name, optim__epochs=1, optim__max_steps=2)
+    options = {"img_size": 8, "patch_size": 2, "embed_dim": 12, "depth": 1, "num_heads": 3, "dynamic_img_size": True}
+    model.config.model.backbone, model.config.model.backbone_options = "timm/vit_tiny_patch16_224", options
+    model.before_train_step = lambda: crop_local_views(model)
+    assert math.isfinite(model.fit()["train/loss"])
+
+
 @pytest.mark.parametrize("name", ["msn", "pmsn"])
 def test_prototypes_of_msn_have_no_weight_decay(make_vit, name):
     model = make_vit(name, optim__epochs=1, optim__weight_decay=0.1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.ibot import IBOT, IBOTConfig
+from ssl_core.methods.masked_image import pooled
 from ssl_losses import koleo
 
 
@@ -35,7 +36,8 @@ class DINOv2(IBOT):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the patch projection, with its own learning rate, the prototypes, and everything else."""
         rest, last = super().parameter_groups()
-        patches = list(self.backbone.patches.parameters())
+        names = "patches.", "patch_embed."  # of our ViT, and of timm's
+        patches = [parameter for name, parameter in self.backbone.named_parameters() if name.startswith(names)]
         known = set(patches)
         rest = {"params": [parameter for parameter in rest["params"] if parameter not in known]}
         return [rest, {"params": patches, "lr_scale": self.config.model.patch_lr_scale}, last]
@@ -43,6 +45,6 @@ class DINOv2(IBOT):
     def losses(self, student: Tensor, teacher: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return the losses of the class tokens, of the masked patches, and KoLeo of the class tokens of each view."""
         model = self.config.model
-        classes = self.backbone.pool(student).chunk(model.global_views)
+        classes = pooled(self.backbone, student).chunk(model.global_views)
         weight = model.koleo * model.global_views  # the authors add the views; koleo() is their mean
         return super().losses(student, teacher, mask) | {"koleo": weight * koleo(*classes)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ssl_core.config import option
 from ssl_core.errors import ConfigError
-from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel
+from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, pooled
 from ssl_core.methods.self_distillation import SelfDistillation, SelfDistillationConfig
 from ssl_core.modules.masks import block_mask, masked_ratios, view_ids
 from ssl_core.modules.multi_crop import forward_by_size
@@ -20,7 +20,7 @@ from ssl_losses import IBOTLoss
 
 
 @dataclass
-class IBOTConfig(SelfDistillationConfig, MaskedImageConfig):
+class IBOTConfig(MaskedImageConfig, SelfDistillationConfig):
     """Keys of iBOT."""
 
     num_prototypes: int = option(8192, low=1)  # K, outputs of the head
@@ -71,13 +71,13 @@ class IBOT(SelfDistillation, MaskedImageModel):
         ratios = masked_ratios(ids, low, high, model.mask_probability, seed, epoch)
         mask = block_mask(ids, self.backbone.grid, ratios, seed, epoch)
         student = self.backbone.tokens(images, mask=mask, mask_token=self.mask_token)
-        self.probes.observe("backbone", self.backbone.pool(student))
+        self.probes.observe("backbone", pooled(self.backbone, student))
         return student, self.teacher.tokens(images), mask
 
     def losses(self, student: Tensor, teacher: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return both losses of the tokens of :meth:`global_tokens`."""
         count = self.config.model.global_views
-        classes = self.backbone.pool(student).chunk(count), self.teacher.pool(teacher).chunk(count)
+        classes = pooled(self.backbone, student).chunk(count), pooled(self.teacher, teacher).chunk(count)
         local = forward_by_size(self.backbone, self.views()[count:])
         shared = self.config.model.shared_head
         head, teacher_head = (self.head, self.teacher_head) if shared else (self.patch_head, self.teacher_patch_head)

@@ -1,7 +1,7 @@
 """Base class of the methods that mask patches of a ViT."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -55,6 +55,11 @@ class MaskTokenModel(MaskedImageModel):
     def encode_masked(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the tokens of the patches ``(N, L, D)`` of images whose patches ``mask`` ``(N, L) bool`` are replaced."""
         return self.patch_tokens(self.backbone.tokens(images, mask=mask, mask_token=self.mask_token()))
+
+
+def pooled(backbone: Any, tokens: Tensor) -> Tensor:
+    """Return the feature ``(N, D)`` of all tokens ``(N, P + L, D)``, as a forward pass of the backbone does."""
+    return backbone.forward_head(tokens) if hasattr(backbone, "forward_head") else backbone.pool(tokens)  # timm, ours
 
 
 def take(patches: Tensor, indices: Tensor) -> Tensor:

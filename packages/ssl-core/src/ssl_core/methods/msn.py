@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ssl_core.config import option
-from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel
+from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, pooled
 from ssl_core.methods.teacher_student import TeacherConfig, TeacherStudent
 from ssl_core.modules.heads import truncated_normal
 from ssl_core.modules.masks import num_masked, random_mask, split_mask, view_ids
@@ -23,7 +23,7 @@ from ssl_losses.ops.prototype_matching import PrototypeMatchingLoss
 
 
 @dataclass
-class MaskedSiameseConfig(TeacherConfig, MaskedImageConfig):
+class MaskedSiameseConfig(MaskedImageConfig, TeacherConfig):
     """Keys of MSN and PMSN."""
 
     projector: list[int] = option([2048, 2048, 256], low=1)  # widths of the projector's layers, the last is D
@@ -52,6 +52,8 @@ class MSN(TeacherStudent, MaskedImageModel):
     num_views: ClassVar[int | None] = None  # the target view and one anchor or more
     min_views = 2
     projector_options: ClassVar = {"activation": "gelu"}
+    num_views = None  # two or more
+    multi_crop = True
     ramp = "linear"
 
     def initialize_modules(self) -> None:
@@ -95,6 +97,6 @@ class MSN(TeacherStudent, MaskedImageModel):
         ids = view_ids(self.data.ids, len(images) // len(self.data.ids))
         mask = random_mask(ids, grid, ratio, self.config.hardware.seed, self.progress.epoch)
         keep = split_mask(mask, num_masked(grid, ratio)).keep
-        features = self.backbone.pool(self.backbone.tokens(images, keep=keep))
+        features = pooled(self.backbone, self.backbone.tokens(images, keep=keep))
         self.probes.observe("backbone", features)
         return self.projector(features)

@@ -46,8 +46,9 @@ class SelfDistillation(BackboneMethod):
     """
 
     config_class: type[SelfDistillationConfig] = SelfDistillationConfig
-    num_views: ClassVar[int | None] = None
+    num_views: ClassVar[int | None] = None  # two or more
     min_views = 2
+    multi_crop = True
 
     def initialize_modules(self) -> None:
         """Create the backbone, the head, their teachers and the loss of the class tokens."""
