@@ -32,6 +32,7 @@ SMALL = {  # keys of small models, for the methods that have them
     "num_clusters": 16,
     "num_heads": 2,
     "num_layers": 1,
+    "freeze_last_layer": 0,
 }
 VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
 

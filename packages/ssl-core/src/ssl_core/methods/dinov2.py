@@ -13,6 +13,7 @@ from ssl_core.config import option
 from ssl_core.methods.ibot import IBOT, IBOTConfig
 from ssl_core.methods.masked_image import pooled
 from ssl_losses import koleo
+from ssl_losses.components.center import CENTERINGS
 
 
 @dataclass
@@ -21,7 +22,7 @@ class DINOv2Config(IBOTConfig):
 
     num_prototypes: int = option(65536, low=1)  # K, outputs of a head
     momentum: float = option(0.992, low=0.0, high=1.0)  # of the teacher at the start of the run
-    centering: str = "sinkhorn"  # "mean" in the authors' configuration for ImageNet-1k
+    centering: str = option("sinkhorn", choices=CENTERINGS)  # mean in the authors' configuration for ImageNet-1k
     shared_head: bool = False  # True in the same configuration
     koleo: float = option(0.1, low=0.0)  # weight of KoLeo, of each global view
     patch_lr_scale: float = option(0.2, low=0.0)  # factor of the learning rate of the patch projection
