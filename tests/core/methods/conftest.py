@@ -33,6 +33,10 @@ SMALL = {  # keys of small models, for the methods that have them
     "num_heads": 2,
     "num_layers": 1,
     "freeze_last_layer": 0,
+    "patch_size": 8,
+    "num_permutations": 5,
+    "patch_width": 6,
+    "num_negatives": 20,
 }
 VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
 

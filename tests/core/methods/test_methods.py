@@ -11,6 +11,7 @@ import ssl_losses
 from ssl_core import Config, ConfigError, OptimConfig
 from ssl_core.methods import METHODS, method_class
 from ssl_core.methods.joint_embedding import ComparingConfig
+from ssl_core.methods.pirl import nce
 from ssl_core.methods.supervised import Supervised, SupervisedConfig
 from ssl_core.methods.w_mse import WMSE, WMSEConfig
 from ssl_core.modules.momentum_groups import MomentumGroups
@@ -54,6 +55,7 @@ LOSSES = {
     "nnbyol": lambda queue_size: Queue(queue_size),
     "nnclr": ssl_losses.NNCLRLoss,
     "pmsn": ssl_losses.PMSNLoss,
+    "pirl": lambda temperature: nce(*VIEWS, VIEWS[0], torch.eye(16).bool(), temperature),
     "ressl": ssl_losses.ReSSLLoss,
     "smog": lambda queue_size=8, num_groups=2, **options: (
         Queue(queue_size),
@@ -81,6 +83,10 @@ NO_OPTIONS = (
     "num_neighbours",
     "num_heads",
     "num_layers",
+    "num_negatives",
+    "memory_momentum",
+    "patch_weight",
+    "patch_size",
     "dropout",
     "reset_every",
 )

@@ -7,12 +7,14 @@ of a run, so that queues, prototypes and memories are in use.
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from lightly.models.modules.heads import SMoGPrototypes
 
 from ssl_core import ConfigError
+from ssl_core.modules.masks import uniform
 
 
 def unit(x):
@@ -207,7 +209,70 @@ def all4one(model):
     return 0.5 * centroid + 0.5 * neighbour + 0.5 * (0.5 * on + 0.5 * off) * 10
 
 
-PAPERS = {"all4one": all4one, "deepcluster_v2": deepcluster_v2, "nnbyol": nnbyol, "smog": smog}
+def rotnet(model):
+    """Gidaris et al. 2018: all four rotations of each image in one batch, the pixels of numpy's rot90."""
+    images = model.data.views[0].numpy()
+    turned = torch.cat([torch.from_numpy(np.rot90(images, turns, axes=(2, 3)).copy()) for turns in range(4)])
+    logits = model.classifier(model.backbone(turned)).double()
+    return F.cross_entropy(logits, torch.arange(4).repeat_interleave(len(images)))
+
+
+def cut(image, draws, share):
+    """Return 9 patches of an image (C, 8, 8): cells of 2 pixels, patches of 1, resized to 8."""
+    edge = int(share * 2)
+    assert edge == 1
+    patches = []
+    for place in range(9):
+        top, left = (2 * (place // 3) + int(draws[place] * 2), 2 * (place % 3) + int(draws[9 + place] * 2))
+        patches.append(image[:, top : top + 1, left : left + 1].expand(-1, 8, 8))
+    return torch.stack(patches)
+
+
+def jigsaw(model):
+    """Noroozi & Favaro 2016: 9 patches, each standardised and encoded by itself, in one of P orders."""
+    ids, seed, epoch = model.data.ids, model.config.hardware.seed, model.progress.epoch
+    places = uniform(ids, 18, seed, epoch, 20)
+    labels = (uniform(ids, 1, seed, epoch, 21)[:, 0] * 5).long()
+    puzzles = []
+    for image, draws, label in zip(model.data.views[0], places, labels):
+        patches = cut(image, draws, 64 / 75)
+        mean, deviation = patches.mean((1, 2, 3), keepdim=True), patches.std((1, 2, 3), correction=0, keepdim=True)
+        puzzles.append(((patches - mean) / (deviation + 1e-5))[model.permutations[label]])
+    features = model.patch_layer(model.backbone(torch.cat(puzzles)))  # one batch: its statistics count
+    return F.cross_entropy(model.classifier(features.reshape(len(ids), -1)).double(), labels)
+
+
+def pirl(model):
+    """Misra & van der Maaten 2020, equations 3 to 5, sample by sample."""
+    keys, ids, (image, puzzle) = model.config.model, model.data.ids, model.data.views
+    seed, epoch = model.config.hardware.seed, model.progress.epoch
+    orders = uniform(ids, 9, seed, epoch, 21).argsort(1)
+    places = uniform(ids, 18, seed, epoch, 20)
+    puzzles = [cut(x, draws, 64 / 85)[order] for x, draws, order in zip(puzzle, places, orders)]
+    patches = model.patch_projector(model.backbone(torch.cat(puzzles))).reshape(len(ids), -1)
+    f, g = unit(model.projector(model.backbone(image))), unit(model.puzzle_projector(patches))
+    memory = model.memory.rows.double()
+    torch.testing.assert_close(memory.norm(dim=1), torch.ones(64).double())
+    drawn = (uniform(torch.zeros(1), 20, seed, model.progress.step, 22)[0] * 64).long()
+    loss = 0.0
+    for n, sample in enumerate(ids.tolist()):
+        negatives = memory[[row for row in drawn.tolist() if row != sample]]
+        for weight, v in ((keys.patch_weight, g[n]), (1 - keys.patch_weight, f[n])):
+            positive, others = (memory[sample] @ v / 0.07).exp(), (negatives @ v / 0.07).exp()
+            total = positive + others.sum()
+            loss -= weight * ((positive / total).log() + (1 - others / total).log().sum()) / len(ids)
+    return loss
+
+
+PAPERS = {
+    "all4one": all4one,
+    "deepcluster_v2": deepcluster_v2,
+    "jigsaw": jigsaw,
+    "nnbyol": nnbyol,
+    "pirl": pirl,
+    "rotnet": rotnet,
+    "smog": smog,
+}
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -261,3 +326,47 @@ def test_width_that_the_heads_of_all4one_cannot_share_raises(make_method):
         "model.num_heads",
         "a divisor of the width of the embeddings, 8",
     )
+
+
+def test_pirl_keeps_the_embeddings_of_the_images(make_method):
+    """Filled by a pass before the first epoch; then half of the old row and half of the new one, once an epoch."""
+    model = make_method("pirl", log__eval_every=0, optim__epochs=1)
+    found = {}
+
+    @torch.no_grad()
+    def before():
+        if not found:
+            found["filled"] = model.memory.rows.clone()
+        rows = unit(model.projector(model.backbone(model.data.views[0]))).float()
+        found.update(zip(model.data.ids.tolist(), rows))
+
+    model.before_train_step = before
+    model.fit()
+    assert model.memory.ids.tolist() == list(range(64))
+    expected = F.normalize((found["filled"] + torch.stack([found[n] for n in range(64)])) / 2, dim=1)
+    torch.testing.assert_close(model.memory.rows, expected)
+
+
+@pytest.mark.parametrize("name", ["deepcluster_v2", "pirl", "smog"])
+def test_resume_in_the_second_epoch_equals_uninterrupted_run(make_method, name):
+    """The memory of half an epoch is that of the checkpoint, and nothing is clustered again."""
+    runs = [make_method(name, log__run=run, log__eval_every=0) for run in ("whole", "broken", "broken")]
+
+    def fail():
+        if runs[1].progress.step == 7:
+            raise RuntimeError("stop here")
+
+    runs[1].before_train_step = fail
+    runs[0].fit()
+    with pytest.raises(RuntimeError, match="stop here"):
+        runs[1].fit()
+    runs[2].fit()
+    for key, value in runs[0].state_dict().items():
+        assert torch.equal(runs[2].state_dict()[key], value), key
+
+
+def test_rotnet_needs_square_images(make_method):
+    model = make_method("rotnet")
+    model.image_shape = (3, 8, 9)
+    with pytest.raises(ConfigError, match=r"^model\.name='rotnet': the images are \(8, 9\) pixels"):
+        model.initialize_modules()

@@ -94,6 +94,10 @@ SMALL = {
     "num_groups": 6,
     "num_heads": 2,
     "num_layers": 1,
+    "patch_size": 4,
+    "num_permutations": 5,
+    "patch_width": 6,
+    "num_negatives": 20,
     "dropout": 0.0,
 }
 # Masked methods need a ViT
