@@ -40,7 +40,7 @@ class Submitted:
         self.cluster, self.folder = cluster, folder
         folder.mkdir(exist_ok=True)
         self.errors = folder.with_name(f"{folder.name}.errors")
-        self.errors.unlink(missing_ok=True)
+        self.errors.write_text("")
         words = [IDEA, f"++log.folder={folder}", *RUN, "hydra/launcher=submitit_slurm", *arguments]
         self.process = forked.Forked(words, folder.parent, self.errors, self.errors, **environment)
 

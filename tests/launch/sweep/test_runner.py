@@ -22,7 +22,7 @@ from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder, plain_config
 from ssl_core.run.source_location import load_class, source_of
 from ssl_launch import launch
-from ssl_launch.sweep.axes import check_axes
+from ssl_launch.hydra_app.override_syntax import check_axes
 from ssl_launch.sweep.runner import Sweep, WorkerSlot, sweep_table
 from ssl_launch.sweep.sweep_run import SweepRun, merge_duplicates
 
@@ -32,6 +32,7 @@ import os, time, torch
 from pathlib import Path
 from ssl_core import BaseModel
 from ssl_launch import launch
+from ssl_launch.hydra_app.override_syntax import check_axes
 
 class Idea(BaseModel):
     def initialize_modules(self):

@@ -39,15 +39,14 @@ def catalog(kind: str) -> dict[str, str]:
         return {name: _first_line(getattr(ssl_losses, name)) for name in ssl_losses.LOSSES}
     if kind == "datasets":
         return dict(DATASETS)
-    return {
-        path.stem: path.read_text().splitlines()[0].lstrip("# ") for path in recipe_files() if path.stem != "evaluation"
-    }
+    return {path.stem: path.read_text().splitlines()[0].lstrip("# ") for path in recipe_files()}
 
 
 def recipe_files() -> list[Path]:
     """Return the recipes of the working directory's ``configs/`` and of the package."""
-    folders = Path("configs"), Path(__file__).parents[1] / "configs"
-    return list({path.stem: path for folder in folders[::-1] for path in sorted(folder.glob("*.yaml"))}.values())
+    folders = Path(__file__).parents[1] / "configs", Path("configs")
+    found = {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    return [path for name, path in found.items() if name != "evaluation"]  # the configuration of eval
 
 
 def _backbones() -> dict[str, str]:

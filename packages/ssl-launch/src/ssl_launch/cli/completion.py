@@ -33,7 +33,7 @@ def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: s
         typed = incomplete if inside_bash else incomplete.partition("=")[2]
         return [f"{prefix}{value}" for value in _values(key.lstrip("+")) if value.startswith(typed)]
     plus = incomplete[: len(incomplete) - len(incomplete.lstrip("+"))]
-    words = [path.stem for path in recipe_files() if path.stem != "evaluation"]
+    words = [path.stem for path in recipe_files()]
     words += [f"{plus}{key}=" for key in (*_keys(incomplete), "hydra/launcher")]
     return sorted(word for word in words if word.startswith(incomplete))
 

@@ -13,17 +13,15 @@ import click
 import ssl_data.cli
 import ssl_eval.cli
 import ssl_launch
-from ssl_core.config.suggestion import did_you_mean
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.loggers.wandb.upload import sync
 from ssl_core.run.environment import versions
 from ssl_eval.output_stream import exit_code_of_output, protect_output
 from ssl_launch.cli.catalog import KINDS, print_catalog
+from ssl_launch.cli.click_types import Commands, HydraCommand, RunArgument, Word
 from ssl_launch.cli.completion import complete_overrides, complete_runs
 from ssl_launch.cli.doctor import print_findings
-from ssl_launch.cli.hydra_command import HydraCommand
 from ssl_launch.cli.ls import SORTS, print_runs
-from ssl_launch.cli.run_argument import RunArgument
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
 from ssl_launch.run_path import OUTPUTS, check_working_directory
 
@@ -32,22 +30,6 @@ RUN, RUNS = RunArgument(), RunArgument(several=True)
 METHOD = click.option("--method", metavar="FILE.py:CLASS", help="The method, if its file has moved.")
 DATA = click.option("--data", metavar="FILE.py:CLASS", help="The data configuration, if its file has moved.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-class Word(click.Choice[str]):
-    """One of some words; the message suggests the nearest."""
-
-    def get_invalid_choice_message(self, value: str, ctx: click.Context | None) -> str:
-        """Return the message for another word."""
-        return f"{value!r} is not one of {', '.join(self.choices)}{did_you_mean(value, self.choices)}"
-
-
-class Commands(click.Group):
-    """The commands, listed in the order of this file."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which they are defined."""
-        return list(self.commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Messages for ``key=value`` arguments that Hydra's grammar does not accept, with the argument that works."""
+"""Check ``key=value`` arguments before Hydra expands them: its grammar, and the values of a sweep."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString, RangeSweep, Sweep
 from hydra.errors import HydraException
 
 from ssl_core.errors import ConfigError
@@ -33,6 +33,27 @@ def check_overrides(overrides: Iterable[str]) -> None:
             key = override.partition("=")[0]
             works = f"write {key}=choice({','.join(_flat(value))})" if _is_choice(value) else "write the values out"
             raise ConfigError(f"{override}: a list with commas cannot contain choice() or range(); {works}")
+
+
+def check_axes(overrides: Iterable[str], loader: Any) -> None:
+    """Raise a ConfigError if an override has no value to sweep over; Hydra would run nothing and report success.
+
+    Parameters
+    ----------
+    overrides : iterable of str
+        From the command line, or from ``hydra.sweeper.params``.
+    loader : ConfigLoader
+        Hydra's loader; it knows the choices that a ``glob`` selects from.
+    """
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
+        if override.is_sweep_override() and override.is_discrete_sweep():
+            value = override.value()
+            if isinstance(value, RangeSweep) and value.step == 0:
+                raise ConfigError(f"{override.input_line}: the step of a range must not be 0")
+            if next(iter(override.sweep_string_iterator()), None) is None:
+                raise ConfigError(
+                    f"{override.input_line}: no value to sweep over; {_empty_because(override, value, loader)}"
+                )
 
 
 def unreadable(override: str) -> str:
@@ -95,3 +116,12 @@ def _flat(sweep: ChoiceSweep) -> list[str]:
         else:
             found.append(each.with_quotes() if isinstance(each, QuotedString) else str(each))
     return found
+
+
+def _empty_because(override: Override, value: Any, loader: Any) -> str:
+    if isinstance(value, RangeSweep):
+        return "a range includes its start and excludes its stop"
+    if isinstance(value, Glob):
+        choices = loader.get_group_options(override.key_or_group)
+        return f"the choices are {', '.join(choices)}" if choices else f"there is no group {override.key_or_group!r}"
+    return "give at least one"

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_core.errors import ConfigError
 from ssl_launch.hydra_app.hydra_keys import check_hydra_keys
-from ssl_launch.sweep.axes import check_axes
+from ssl_launch.hydra_app.override_syntax import check_axes
 
 _SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
 TARGETS: dict[str, tuple[str, ...]] = {  # by name: Hydra loads its plugins a second time, as other objects
