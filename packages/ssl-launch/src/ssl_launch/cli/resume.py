@@ -1,4 +1,8 @@
-"""``stable-ssl resume RUN``: resume a run, or repeat it, from its folder alone."""
+"""``stable-ssl resume RUN``: resume a run, or repeat it, from its folder alone.
+
+The configuration is read; the recorded command is not executed. The folder may have been moved, or come from somebody else;
+the command of a job or of a sweep would submit all of it again, and that of a notebook is its kernel.
+"""
 
 import logging
 import os
