@@ -119,6 +119,7 @@ def test_pattern_is_one_job_for_each_run(tmp_path, monkeypatch):
     quoted = [f'"{tmp_path}/{name}"' for name in names]
     assert named("eval=full", f"run={tmp_path}/*") == (True, ["eval=full", f"run={','.join(quoted)}"])
     assert named(f"run={tmp_path}/b=1,c=2") == (False, [f"run={quoted[1]}"])
+    assert named("~eval.few", f"{tmp_path}/a") == (False, ["~eval.few", f"run={quoted[0]}"])
     assert named("--watch", f"run={tmp_path}/a") == (False, ["watch=true", f"run={quoted[0]}"])
     multirun, [*_, runs] = named(f"run={tmp_path}/*", "checkpoint=all")
     assert (multirun, runs.count('/checkpoints/step_00000001.pt"')) == (True, 3)

@@ -223,15 +223,15 @@ def name_runs(arguments: Namespace) -> None:
     ConfigError
         For a run that does not exist.
     """
-    runs, others = [], []
+    runs: list[str] = []
+    others: list[str] = []
     for each in arguments.overrides:
-        key = _KEY.match(each)
+        # the name of a run may have = as well, but after a dash
+        is_key = each.startswith("~") or (_KEY.match(each) and not Path(find_run(each)).exists())
         if each.startswith("run="):
             runs.append(each.removeprefix("run=").strip("'\""))
-        elif key and not Path(find_run(each)).exists():  # names of runs have = as well, but after a dash
-            others.append(each)
         else:
-            runs.append(each)
+            (others if is_key else runs).append(each)
     if not runs:
         return
     for problem in filter(None, map(missing_run, runs)):
