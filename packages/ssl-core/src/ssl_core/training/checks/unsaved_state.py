@@ -58,10 +58,10 @@ def _report_unregistered(model: Any) -> None:
     known = {id(each) for each in (*model.modules(), *model.parameters())}
     for name, value in _attributes(model):
         lost = [each for each in _in_containers(value) if id(each) not in known]
-        for kind, base in (("Parameter", nn.Parameter), ("Module", nn.Module)):
-            if any(
-                isinstance(each, base) and (isinstance(each, nn.Parameter) or list(each.parameters())) for each in lost
-            ):
+        parameters = any(isinstance(each, nn.Parameter) for each in lost)
+        modules = any(isinstance(each, nn.Module) and list(each.parameters()) for each in lost)
+        for kind, is_lost in (("Parameter", parameters), ("Module", modules)):
+            if is_lost:
                 _message.warning(
                     "%s is a %s with a %s in it, which is neither trained nor saved: keep it in nn.%sList or nn.%sDict",
                     name, type(value).__name__, kind.lower(), kind, kind,
