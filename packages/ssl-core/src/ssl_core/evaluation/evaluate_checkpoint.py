@@ -1,4 +1,4 @@
-"""A checkpoint judged by a protocol: ``<run>/eval/<protocol>.json``, and a line of it in the run's summary."""
+"""Evaluate a checkpoint by a protocol: ``<run>/eval/<protocol>.json``, and its metrics in the run's summary."""
 
 import io
 import json
@@ -34,23 +34,23 @@ def evaluate_checkpoint(
     view_samples: int = VIEW_SAMPLES,
     fine_tuning: FineTuning | None = None,
 ) -> list[Path]:
-    """Judge one checkpoint; write and return the files, one for each evaluation set.
+    """Evaluate one checkpoint; write and return the files, one for each evaluation set.
 
     Parameters
     ----------
     run : RunFolder
         The run.
     protocol : Protocol
-        What is measured; the file is named after it, with the step for a checkpoint that is not the newest.
+        The metrics; the file is named after it, with the step for a checkpoint that is not the newest.
     checkpoint, method, data, device, view_samples
         As in :func:`ssl_core.evaluation.feature_cache.extract_features`.
     fine_tuning : FineTuning, optional
-        How the checkpoint is fine-tuned as well. Default: it is not.
+        Options of the fine-tuning. Default: no fine-tuning.
 
     Raises
     ------
     DiskError
-        If the file cannot be written. The files that were in the folder before are unchanged.
+        If the file cannot be written. Earlier files are unchanged.
     RunError, ConfigError
         As :func:`ssl_core.evaluation.feature_cache.extract_features` and
         :func:`ssl_core.evaluation.fine_tuning.fine_tune`. Nothing is written then.
@@ -113,12 +113,12 @@ def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> N
 
 
 def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
-    """Give the evaluation of a checkpoint that was the newest once a name of its own, before it is replaced."""
+    """Rename the evaluation of an earlier checkpoint, which was the newest at that time, before it is replaced."""
     try:
         earlier = json.loads(path.read_text())
         label = f"{path.stem}_step_{int(earlier['step'])}"
     except (OSError, ValueError, KeyError, TypeError):
-        return  # there is none, or it is no evaluation
+        return  # it does not exist, or is not an evaluation
     if earlier["step"] >= step:
         return
     hits = earlier.get("hits")

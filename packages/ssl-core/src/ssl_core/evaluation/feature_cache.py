@@ -1,7 +1,7 @@
-"""The frozen features of a checkpoint: extracted once, kept in ``<run>/eval`` under a digest of all that they depend on.
+"""The frozen features of a checkpoint: extracted once, and kept in ``<run>/eval`` as safetensors.
 
-The file is safetensors (never pickle). Its name is a digest of the checkpoint's bytes, of the data and its view, of the
-precision and of the versions that make the pixels: where one of them changes, other features are extracted.
+The name of the file is a digest of all that the features depend on: the checkpoint's bytes, the data and its view, the
+precision and the versions that make the pixels.
 """
 
 import hashlib
@@ -34,11 +34,11 @@ PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and feature
 
 @dataclass
 class ExtractedFeatures:
-    """The features of one checkpoint on each of its evaluation sets, and whose they are."""
+    """The features of one checkpoint on each of its evaluation sets, and the facts that identify it."""
 
     features: dict[str, Features]  # name of the evaluation set -> features
-    facts: dict[str, Any]  # checkpoint, step, epoch, seed, backbone: what a result says of its encoder
-    cached: bool  # whether they were read and not computed
+    facts: dict[str, Any]  # checkpoint, sha256, step, epoch, seed, backbone
+    cached: bool  # whether they were read from the cache
 
 
 def extract_features(
@@ -144,7 +144,7 @@ def _write(file: Path, found: dict[str, Features]) -> None:
 
 
 def _read(file: Path) -> dict[str, Features] | None:
-    """Return features that were kept, or None where there are none; a damaged file counts as none."""
+    """Return the features in a file; None if it does not exist or is damaged."""
     if not file.exists():
         return None
     try:

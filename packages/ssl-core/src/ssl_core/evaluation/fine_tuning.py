@@ -1,7 +1,7 @@
-"""Fine-tuning: a checkpoint's backbone and a linear classifier, trained on a share of the labels, as runs of their own.
+"""Fine-tuning: a checkpoint's backbone and a linear classifier, trained on a share of the labels.
 
-Each share and draw is a run ``<run>/eval/fine_tuning/<share>_percent_seed_<n>_<digest>``: resumable, killable and reproducible
-as every run. The digest is of the weights and of the configuration: where one of them changes, it is another run.
+Each share and draw is a run ``<run>/eval/fine_tuning/<share>_percent_seed_<n>_<digest>``, resumable and reproducible as every
+run. The digest is of the weights and of the configuration.
 """
 
 import statistics
@@ -28,16 +28,7 @@ def fine_tune(
 ) -> dict[str, Any]:
     """Fine-tune a checkpoint of a run on each share of the labels; a part that has finished is only read.
 
-    Parameters
-    ----------
-    run, config
-        The run, and its configuration as :func:`ssl_core.run.load_config.read_config` gives it.
-    checkpoint, sha256
-        One of its checkpoints, which is read and never written, and its digest.
-    how : FineTuning
-        What is done.
-    device : {"auto", "cpu", "cuda"}
-        Where to compute.
+    ``config`` is that of the run, ``checkpoint`` one of its checkpoints, which is only read, and ``sha256`` its digest.
 
     Returns
     -------
@@ -73,7 +64,7 @@ def fine_tune(
 def _configurations(
     run: RunFolder, config: Config, checkpoint: Path, sha256: str, how: FineTuning, device: str
 ) -> Iterator[tuple[float, int, Config, int]]:
-    """Give fraction, seed, configuration and number of images of each run."""
+    """Yield fraction, seed, configuration and number of images of each run."""
     model = SupervisedConfig(
         "supervised", config.model.backbone, config.model.backbone_options, label_smoothing=how.label_smoothing
     )
@@ -93,13 +84,13 @@ def _configurations(
                 level=config.log.level,
             )
             tuned = Config(data, replace(model, init_from=sha256), optim, hardware, log)
-            log.run = f"{_percent(fraction)}_seed_{seed}_{config_hash(tuned)}"  # which weights, and not where they lie
-            tuned.model.init_from = _where_it_began(RunFolder.of(tuned)) or str(checkpoint)
+            log.run = f"{_percent(fraction)}_seed_{seed}_{config_hash(tuned)}"  # of the weights, not of their place
+            tuned.model.init_from = _initial_weights(RunFolder.of(tuned)) or str(checkpoint)
             yield fraction, seed, tuned, images
 
 
 def _labelled_part(data: Any, fraction: float, seed: int, views: Any) -> tuple[Any, int]:
-    """Return the data of a share of the labels, and its number of images. Data that knows no shares has one: all."""
+    """Return the data of a share of the labels, and its number of images. Data without ``labelled_part`` has one: all."""
     if hasattr(data, "labelled_part"):
         return data.labelled_part(fraction, seed, views)
     if fraction != 1 or views:
@@ -112,7 +103,7 @@ def _labelled_part(data: Any, fraction: float, seed: int, views: Any) -> tuple[A
     return data, len(data.open(1, seed, 0, 1).train)
 
 
-def _where_it_began(folder: RunFolder) -> str | None:
+def _initial_weights(folder: RunFolder) -> str | None:
     """Return the path of the initial weights of a resumed run: the source may have been moved since."""
     if not CheckpointStore(folder.checkpoints).all():
         return None

@@ -53,7 +53,7 @@ class Batches:
         if not hasattr(self.loaders.train, "in_order"):
             raise ConfigError(
                 "data: the training loader has no in_order(), which this method needs for a pass over all samples: see "
-                "ssl_core/training/data_protocol.py"
+                "ssl_core/training/data/protocol.py"
             )
         loader = self.loaders.train.in_order()
         loader.start(self.progress.epoch, 0)
