@@ -78,9 +78,7 @@ class RecordedBatches(Batches):
 
     step: int
     state: Callable[[], dict[str, Any]]  # the state dict of the model
-    recorded: list[StepInput] = field(
-        default_factory=list
-    )  # several if the step accumulates; each has a copy of the model
+    recorded: list[StepInput] = field(default_factory=list)  # one for each batch of the step, with a copy of the model
 
     def training(self) -> Iterator[Batch]:
         """Yield the rest of an epoch, up to the end of the step."""
@@ -103,14 +101,12 @@ def replay(
 
     Parameters
     ----------
-    model_class : type or None
-        The :class:`ssl_core.BaseModel` of the run. None: the method of ``ssl_core.methods`` called ``model.name``.
+    model_class, data
+        As in :func:`ssl_core.run.load_config.read_config`.
     folder : str or Path
         The run folder.
     step : int, optional
         Number of the optimizer step, from 0, as in ``diverged.json``. Default: the step at which the run diverged.
-    data : optional
-        The dataclass of the data group, or a data configuration. Default: the dataclass of an installed package.
 
     Returns
     -------

@@ -26,9 +26,7 @@ class Batches:
     distributed: Distributed
     dtype: torch.dtype | None  # floating-point type of the views; None: unchanged
     seed: int  # hardware.seed
-    begin_phase: Callable[[str], Any] = (
-        str  # of the profiler: "data" before a training batch is loaded, "other" after it
-    )
+    begin_phase: Callable[[str], Any] = str  # of the profiler: "data" before a batch is loaded, "other" after it
 
     def training(self) -> Iterator[Batch]:
         """Yield the rest of an epoch. Seeds each batch by its epoch and number, so that a resumed run draws the same."""

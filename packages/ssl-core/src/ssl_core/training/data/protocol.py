@@ -28,9 +28,7 @@ class ReferenceLoader(Protocol):
     the images outside of the sample are read and dropped.
     """
 
-    labels: (
-        Any  # (M,) int64, array or tensor: of all images of all ranks, in the order in which they are given; -1: none
-    )
+    labels: Any  # (M,) int64, array or tensor: of the images of all ranks, in the order of iteration; -1: none
 
     def subset(self, positions: Any) -> Any:
         """Return the loader of the images at ``positions``, ascending ``(m,) int64`` array; shared by the ranks as before."""
