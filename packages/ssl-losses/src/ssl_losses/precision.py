@@ -32,7 +32,7 @@ def _device_type(values: Sequence[Any]) -> str | None:
     for value in values:
         if isinstance(value, Tensor):
             return value.device.type
-        if isinstance(value, list | tuple):
+        if isinstance(value, (list, tuple)):  # torch 2.4 cannot compile list | tuple
             found = _device_type(value)
             if found is not None:
                 return found

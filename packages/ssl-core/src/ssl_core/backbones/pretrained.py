@@ -11,17 +11,8 @@ from ssl_core.errors import ConfigError
 def published_weights(backbone: str, name: str) -> Path:
     """Return the file of weights that torchvision publishes for a backbone; download it if it is not in torch's cache.
 
-    Parameters
-    ----------
-    backbone : str
-        A name of torchvision, e.g. ``resnet50``.
-    name : str
-        A name of torchvision: ``DEFAULT``, ``IMAGENET1K_V1``, ... The file is checked against the digest in its name.
-
-    Raises
-    ------
-    ConfigError
-        (a ValueError) If torchvision has no such backbone or weights, or they cannot be downloaded.
+    ``name`` is torchvision's: ``DEFAULT``, ``IMAGENET1K_V1``, ... The file is checked against the digest in its name. A
+    ConfigError if torchvision has no such backbone or weights, or they cannot be downloaded.
     """
     from torchvision.models import get_model_weights
 

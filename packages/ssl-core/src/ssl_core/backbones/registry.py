@@ -39,14 +39,7 @@ def has_tokens(name: str) -> bool:
 
 
 def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """Raise a ConfigError for what :func:`build_backbone` does not accept for any image.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown name, and for an unknown option or a wrong value of ours and torchvision's; the options of timm are
-        checked by timm.
-    """
+    """Raise a ConfigError for an unknown name, an unknown option or a wrong value; timm checks the options of its models."""
     if is_of_timm(name):
         _check_timm(name)
         return

@@ -16,17 +16,10 @@ _message = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """Passes states to a :class:`~ssl_core.checkpoint.store.CheckpointStore`.
+    """Passes states to a :class:`~ssl_core.checkpoint.store.CheckpointStore`, in the ``background`` if asked to.
 
     In the background, training waits only until the state is copied, and for the checkpoint before it. Until a checkpoint is
     complete on the disk, the one before it is the newest.
-
-    Parameters
-    ----------
-    checkpoints : CheckpointStore
-        Destination.
-    background : bool
-        ``log.checkpoint_in_background``.
     """
 
     def __init__(self, checkpoints: CheckpointStore, background: bool) -> None:
@@ -52,13 +45,7 @@ class CheckpointWriter:
             self._executor.shutdown()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Save the state of a step.
-
-        Raises
-        ------
-        DiskError
-            If it cannot be written, or, in the background, if the one before could not.
-        """
+        """Save the state of a step; raise a DiskError if it, or in the background the one before, cannot be written."""
         self.wait()
         if self.background:
             self._pending = self._executor.submit(self.checkpoints.save, step, copy_to_cpu(state))

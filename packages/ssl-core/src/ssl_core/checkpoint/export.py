@@ -30,7 +30,7 @@ from ssl_core.run.folder import RunFolder
 
 
 def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Write the backbone of the newest intact checkpoint of a run, atomically.
+    """Write the backbone of the newest intact checkpoint of a run, atomically; return the path.
 
     Parameters
     ----------
@@ -38,11 +38,6 @@ def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
         The run folder.
     out : str or Path, optional
         The file. Default: ``backbone.safetensors`` in the folder.
-
-    Returns
-    -------
-    Path
-        The file.
 
     Raises
     ------
@@ -81,13 +76,7 @@ def export_backbone(folder: str | Path, out: str | Path | None = None) -> Path:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically.
-
-    Raises
-    ------
-    DiskError
-        If it cannot be written.
-    """
+    """Write a safetensors file atomically; raise a DiskError if it cannot be written."""
     with replace_atomically(path, sum(tensor.nbytes for tensor in tensors.values())) as temporary:
         try:
             save_file(dict(tensors), temporary, metadata)
@@ -111,15 +100,10 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def load_exported(path: str | Path) -> nn.Module:
-    """Return the backbone of an exported file, in evaluation mode.
+    """Return the backbone of a file that :func:`export_backbone` wrote, in evaluation mode.
 
-    It is built by :func:`~ssl_core.backbones.build_backbone`: a file cannot name any other code.
-
-    Raises
-    ------
-    ConfigError
-        If the file was not written by :func:`export_backbone`, names no registered backbone, does not fit it, or holds values
-        that are not finite.
+    It is built by :func:`~ssl_core.backbones.build_backbone`: a file cannot name any other code. Raises a ConfigError
+    if the weights do not fit, or are not finite.
     """
     metadata = read_metadata(path)
     if "backbone" not in metadata or "image_shape" not in metadata:

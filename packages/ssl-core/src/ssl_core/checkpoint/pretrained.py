@@ -18,10 +18,7 @@ _PREFIX = "backbone."
 def find_weights(source: str) -> Path:
     """Return the file of ``model.init_from``; for a run folder, its newest intact checkpoint.
 
-    Raises
-    ------
-    ConfigError
-        If the file does not exist, or holds no weights (a git-LFS pointer, a web page).
+    Raises a ConfigError if the file does not exist, or holds no weights (a git-LFS pointer, a web page).
     """
     path = Path(source)
     if path.is_dir():
@@ -59,8 +56,8 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        If the file does not exist, cannot be read, holds values that are not finite, or does not fit; the first keys that
-        are missing, unexpected or of another shape are named. The backbone is unchanged.
+        If the file cannot be read, holds values that are not finite, or does not fit; the first keys that are missing,
+        unexpected or of another shape are named. The backbone is unchanged.
     """
     path, weights, classifier = weights_for(backbone, source)
     assert backbone is not None
@@ -71,13 +68,7 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
 
 
 def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str, Tensor], list[str]]:
-    """Return the file, the weights that :func:`load_backbone` would load, and the keys of a classifier that it would skip.
-
-    Raises
-    ------
-    ConfigError
-        As :func:`load_backbone`.
-    """
+    """Return the file, the weights that :func:`load_backbone` would load, and the keys of a classifier that it would skip."""
     if backbone is None:
         raise _error(source, "the method has no module called backbone to load it into")
     path = find_weights(source)

@@ -13,26 +13,12 @@ _PARAMETER_GROUP = "optimizer.param_groups["
 
 
 def check_state(found: Any, expected: Any, key: str = "") -> None:
-    """Raise unless a state has the keys, shapes and types of the one that the run would write now.
+    """Raise a CheckpointError unless a state has the keys, shapes and types of the one that the run would write now.
 
     A dict must have the same keys, a list the same length, a tensor the same shape and dtype, a value the same type. There
     are three exceptions. What is empty or None in ``expected`` may have any content (the state of an optimizer before its
     first step). A tensor without elements may have any shape (a queue before its first batch). A parameter group may have
-    more keys (timm's LAMB and Adan add a counter at their first step).
-
-    Parameters
-    ----------
-    found : object
-        What was loaded.
-    expected : object
-        The present state of the run: nested dicts, lists, tensors, numbers and strings.
-    key : str
-        Position in the state, for the message.
-
-    Raises
-    ------
-    CheckpointError
-        With the key, what is expected there, and what was found.
+    more keys (timm's LAMB and Adan add a counter at their first step). The message names the key, ``model.bias``.
 
     Examples
     --------

@@ -51,10 +51,7 @@ class CheckpointStore:
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write ``state`` atomically, delete old checkpoints and return the path.
 
-        Raises
-        ------
-        DiskError
-            If the disk is full, over quota, read-only or gone. Earlier checkpoints are unchanged.
+        Raises a DiskError if the disk is full, over quota, read-only or gone; earlier checkpoints are unchanged.
         """
         path = self.folder / f"step_{step:08d}.pt"
         size = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
@@ -70,13 +67,7 @@ class CheckpointStore:
         return path
 
     def newest(self) -> Path:
-        """Return the newest intact checkpoint, whichever run it is of.
-
-        Raises
-        ------
-        CheckpointError
-            If no checkpoint is intact. The message says what is wrong with each.
-        """
+        """Return the newest intact checkpoint, whichever run it is of; a CheckpointError says what is wrong with each."""
         damaged = []
         for path in reversed(self.all()):
             problem = archive_problem(path)
@@ -128,13 +119,7 @@ class CheckpointStore:
         return None
 
     def read(self, path: Path, device: torch.device) -> dict[str, Any]:
-        """Return the state in a file of this run.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is damaged, not a checkpoint, or of another run.
-        """
+        """Return the state in a file of this run; raise a CheckpointError if it is damaged or of another run."""
         state = read_state(path, device)
         if state.get("run") != self.identity:
             raise CheckpointError(f"{path.name}: of another run ({state.get('run')}, this is {self.identity})")
@@ -153,13 +138,7 @@ def _check_schema(state: dict[str, Any], expected: dict[str, Any], path: Path) -
 
 
 def read_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return the state in a checkpoint of any run.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged or not a checkpoint.
-    """
+    """Return the state in a checkpoint of any run; raise a CheckpointError if the file is damaged or not a checkpoint."""
     problem = archive_problem(path)
     if problem is not None:
         raise CheckpointError(f"{path.name}: {problem}")
@@ -171,13 +150,7 @@ def read_state(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def load_tensors(path: Path, device: torch.device) -> Any:
-    """Return the content of a file of ``torch.save``, if it is tensors, numbers, strings and containers: never code.
-
-    Raises
-    ------
-    CheckpointError
-        If it is anything else.
-    """
+    """Return the content of a file of ``torch.save``: tensors, numbers, strings and containers; else a CheckpointError."""
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a forged file can cause any exception

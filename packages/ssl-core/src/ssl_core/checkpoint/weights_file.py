@@ -29,18 +29,9 @@ _SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name. No code in it is run.
 
-    Parameters
-    ----------
-    path : Path
-        A checkpoint of a run, a safetensors file, or a file of ``torch.save``: a state dict, or a training checkpoint that
-        holds one under one of :data:`WRAPPERS`, or as its only entry of tensors.
-
-    Raises
-    ------
-    CheckpointError
-        If the file holds no weights; the message says what it holds.
-    OSError
-        If it cannot be read.
+    The file is a checkpoint of a run, a safetensors file, or a file of ``torch.save``: a state dict, or a training checkpoint
+    that holds one under one of :data:`WRAPPERS`, or as its only entry of tensors. Otherwise a CheckpointError says what it
+    holds; an OSError if it cannot be read.
     """
     problem = content_problem(path)
     if problem is not None:
@@ -81,19 +72,9 @@ def content_problem(path: Path) -> str | None:
 
 
 def prefix_of(names: Collection[str], expected: Collection[str]) -> str:
-    """Return the prefix of the backbone's names in a file, for example ``"module."``; an empty string for none.
+    """Return the prefix of the names ``expected`` of a backbone among the ``names`` in a file; an empty string for none.
 
-    Parameters
-    ----------
-    names : collection of str
-        Names in the file.
-    expected : collection of str
-        Names of the backbone.
-
-    Raises
-    ------
-    CheckpointError
-        If several prefixes fit equally well and none of them is in :data:`BACKBONES`.
+    Raises a CheckpointError if several prefixes fit equally well and none of them is in :data:`BACKBONES`.
 
     Examples
     --------

@@ -17,16 +17,7 @@ ALIASES = {
 def close_names(word: str, known: Iterable[str], n: int = 1, cutoff: float = 0.6) -> list[str]:
     """Return up to ``n`` of the known names that resemble a word, the most similar first. Case is ignored.
 
-    Parameters
-    ----------
-    word : str
-        The name as the user wrote it.
-    known : iterable of str
-        The names that exist.
-    n : int
-        Largest number of names returned.
-    cutoff : float
-        Smallest similarity between 0 and 1, as in :func:`difflib.get_close_matches`.
+    ``cutoff`` is the smallest similarity between 0 and 1, as in :func:`difflib.get_close_matches`.
 
     Examples
     --------

@@ -25,19 +25,8 @@ def build_groups(
 ) -> dict[str, Any]:
     """Return an instance of each group's dataclass. Values are not checked here: see :func:`check_groups`.
 
-    Parameters
-    ----------
-    kinds : dict
-        Group -> its dataclass.
-    given : dict
-        Group -> key -> value, as composed from YAML and the command line.
-    known : iterable of str, optional
-        The keys to suggest for an unknown one. Default: those of ``kinds``.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown key or group, and for a key without default that is not given.
+    ``given`` is group -> key -> value, as composed from YAML and the command line. For an unknown key or group, and for a key
+    without default that is not given, a ConfigError suggests one of the ``known`` keys (default: those of ``kinds``).
     """
     keys = known_keys(kinds) if known is None else set(known)
     errors: list[ConfigError] = []
@@ -70,17 +59,8 @@ def check_groups(groups: Mapping[str, Any]) -> None:
     """Raise a ConfigError for a wrong type or value, then for what the ``check()`` of a group does not allow.
 
     Values of a compatible type are converted to the annotated one: numpy numbers and paths become Python's numbers and
-    strings, integers become floats where a float is expected. A field's own default is not checked.
-
-    Parameters
-    ----------
-    groups : dict
-        Name -> dataclass instance, e.g. ``{"optim": OptimConfig(lr=-1)}``. Other objects are not checked.
-
-    Raises
-    ------
-    ConfigError
-        (a ValueError) The first error; the sentence names the keys of the others.
+    strings, integers become floats where a float is expected. A field's own default and objects that are no dataclasses are
+    not checked. The sentence of the first error names the keys of the others.
     """
     groups = {name: group for name, group in groups.items() if dataclasses.is_dataclass(group)}
     ConfigError.raise_first([error for name, group in groups.items() for error in validate(name, group)])

@@ -15,16 +15,8 @@ from ssl_core.errors import ConfigError
 class LaunchEnvironment:
     """Position of this process among the ranks of the run.
 
-    Attributes
-    ----------
-    rank : int
-        Number of this process, from 0 to ``world_size - 1``.
-    world_size : int
-        Number of processes.
-    local_rank : int
-        Number of this process on its machine.
-    slurm_step : str
-        ``JOB_STEP`` if the ranks are the tasks of a SLURM step; empty if they come from ``torchrun`` or there is one process.
+    ``local_rank`` is its number on its machine. ``slurm_step`` is ``JOB_STEP`` if the ranks are the tasks of a SLURM step, and
+    empty if they come from ``torchrun`` or there is one process.
     """
 
     rank: int = 0
@@ -37,12 +29,8 @@ class LaunchEnvironment:
         """Return the position that the environment variables describe.
 
         ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK`` take precedence over the variables of a SLURM step of several tasks
-        (``SLURM_PROCID``, ``SLURM_NTASKS``, ``SLURM_LOCALID``). Without both, the process is rank 0 of 1.
-
-        Raises
-        ------
-        ConfigError
-            If a variable is missing, is no number, is out of range, or contradicts another one.
+        (``SLURM_PROCID``, ``SLURM_NTASKS``, ``SLURM_LOCALID``). Without both, the process is rank 0 of 1. Raises a
+        ConfigError if a variable is missing, is no number, is out of range, or contradicts another one.
         """
         in_step = "SLURM_STEP_ID" in variables and _number(variables, "SLURM_NTASKS", 1, default=1) > 1
         local_size = _number(variables, "LOCAL_WORLD_SIZE", 1, default=0)

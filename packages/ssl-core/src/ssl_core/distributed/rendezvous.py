@@ -25,19 +25,8 @@ POLL_SECONDS = 0.05
 def create_store(path: Path, rank: int, world_size: int, timeout: timedelta) -> dist.Store:
     """Return the store that all ranks of this attempt share.
 
-    Parameters
-    ----------
-    path : Path
-        The file, in a folder that all ranks share. The main rank removes it when all ranks have joined.
-    rank, world_size : int
-        Number of this rank, and of all ranks.
-    timeout : timedelta
-        Longest wait for the other ranks.
-
-    Raises
-    ------
-    RunError
-        If they do not join in time. The main rank names the missing ranks.
+    ``path`` is a file in a folder that all ranks share; the main rank removes it when all ranks have joined. A RunError names
+    the ranks that do not join within ``timeout``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if rank == 0:

@@ -9,22 +9,11 @@ from ssl_losses.distributed import gather_with_gradient
 
 
 def synchronise_batchnorm(model: nn.Module, device: torch.device) -> None:
-    """Synchronize the statistics of every batch normalization in ``model`` over the ranks, in place.
+    """Synchronize the statistics of every batch normalization in ``model`` (teachers included) over the ranks, in place.
 
     Modules keep their identity, parameters, buffers, names and hooks. Only their class changes: to ``torch.nn.SyncBatchNorm``
-    on a GPU and to :class:`CPUSyncBatchNorm` on a CPU, which torch's class does not support.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Changed in place, teachers included.
-    device : torch.device
-        Device of the model.
-
-    Raises
-    ------
-    ConfigError
-        For a subclass of batch normalization with its own forward pass, which would be lost.
+    on a GPU and to :class:`CPUSyncBatchNorm` on a CPU, which torch's class does not support. Raises a ConfigError for a
+    subclass with its own forward pass, which would be lost.
     """
     for name, module in model.named_modules():
         if not isinstance(module, _BatchNorm) or isinstance(module, nn.SyncBatchNorm | CPUSyncBatchNorm):

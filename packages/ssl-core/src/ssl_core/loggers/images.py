@@ -27,16 +27,9 @@ def save_image(folder: RunFolder, step: int, name: str, image: Any) -> Path:
     step : int
         Optimizer steps so far.
     name : str
-        For example ``"views"`` or ``"eval/reconstruction"``.
+        For example ``"views"`` or ``"eval/reconstruction"``. Raises a ValueError if it is not a relative path.
     image : Tensor, array or matplotlib figure
         See :func:`to_pixels`. A figure is drawn and stays open.
-
-    Raises
-    ------
-    ValueError
-        For a name that is not a relative path, or a shape that is not an image.
-    DiskError
-        If the file cannot be written.
     """
     if not NAME.fullmatch(name):
         raise ValueError(
@@ -54,16 +47,11 @@ def save_image(folder: RunFolder, step: int, name: str, image: Any) -> Path:
 
 
 def to_pixels(name: str, image: Any) -> np.ndarray:
-    """Return an image as ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4) uint8``.
+    """Return an image as ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4) uint8``; raise a ValueError for another shape or dtype.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    image : Tensor or array
-        ``(C, H, W)``, ``(H, W, C)`` or ``(H, W)`` with C = 1, 3 or 4. Where both are possible a tensor is read as
-        ``(C, H, W)`` and an array as ``(H, W, C)``. ``uint8`` in 0..255, ``bool``, or floating point in [0, 1]: values
-        outside are clipped with a warning, NaN is black.
+    The image is ``(C, H, W)``, ``(H, W, C)`` or ``(H, W)`` with C = 1, 3 or 4. Where both are possible a tensor is read as
+    ``(C, H, W)`` and an array as ``(H, W, C)``. It is ``uint8`` in 0..255, ``bool``, or floating point in [0, 1]: values
+    outside are clipped with a warning, NaN is black.
     """
     is_tensor = isinstance(image, torch.Tensor)
     if is_tensor:

@@ -69,10 +69,7 @@ class MetricsLogger:
     def log(self, step: int, epoch: int, values: Mapping[str, Any]) -> None:
         """Write the line of a step, or add to it. The file holds the complete line when this returns.
 
-        Raises
-        ------
-        MethodError
-            For a metric called step or epoch, or one that is not a number.
+        Raises a MethodError for a metric called step or epoch, or one that is not a number.
         """
         values = {name: _number(name, value) for name, value in values.items()}
         self.last.update(values)

@@ -13,12 +13,7 @@ from ssl_eval.output_stream import OutputStream
 class NotebookOutput:
     """A text stream that shows only its newest line, in one output of a notebook cell that is replaced in place.
 
-    It works without ipywidgets, and a saved notebook keeps one line.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        From :func:`~ssl_core.run.notebook.notebook_shell`.
+    It works without ipywidgets, and a saved notebook keeps one line. ``shell`` is IPython's.
     """
 
     encoding = "utf-8"

@@ -11,18 +11,7 @@ from ssl_core.run.folder import RunFolder
 
 
 class TensorBoardSink:
-    """Writes the metrics and images of a run as TensorBoard events.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        The run folder.
-
-    Raises
-    ------
-    ConfigError
-        If tensorboard is not installed.
-    """
+    """Writes the metrics and images of a run as TensorBoard events. Raises a ConfigError if tensorboard is not installed."""
 
     def __init__(self, folder: RunFolder) -> None:
         try:

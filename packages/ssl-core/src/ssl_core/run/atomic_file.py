@@ -13,17 +13,8 @@ from ssl_core.errors import DiskError
 def replace_atomically(path: Path, needed: int) -> Iterator[Path]:
     """Give a temporary path in the same folder; when the block ends, flush the file to the disk and rename it to ``path``.
 
-    Parameters
-    ----------
-    path : Path
-        The file to create or replace. Readers see the old content or the new one.
-    needed : int
-        Bytes of the new content.
-
-    Raises
-    ------
-    DiskError
-        If the disk is full, over quota, read-only or gone. The old content is unchanged, and no temporary file is left.
+    Readers see the old content or the new one. ``needed`` is the number of bytes of the new content. If the disk is full, over
+    quota, read-only or gone, a DiskError is raised, the old content is unchanged, and no temporary file is left.
     """
     temporary = temporary_path(path)
     try:
@@ -46,13 +37,7 @@ def temporary_path(path: Path) -> Path:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Create or replace a small file. See :func:`replace_atomically`.
-
-    Raises
-    ------
-    DiskError
-        If the file cannot be written.
-    """
+    """Create or replace a small file; raise a DiskError if it cannot be written. See :func:`replace_atomically`."""
     data = content.encode() if isinstance(content, str) else content
     with replace_atomically(path, len(data)) as temporary:
         temporary.write_bytes(data)
@@ -60,15 +45,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def translate_disk_errors(path: Path, needed: int) -> Iterator[None]:
-    """Raise an ``OSError`` of the block as a :class:`~ssl_core.errors.DiskError`.
-
-    Parameters
-    ----------
-    path : Path
-        The file that the block writes.
-    needed : int
-        Bytes of its content.
-    """
+    """Raise an ``OSError`` of the block, which writes ``needed`` bytes to ``path``, as a DiskError."""
     try:
         yield
     except DiskError:

@@ -106,12 +106,7 @@ def check_parallelism(key: str, value: int) -> None:
 def environment_diff(run: RunFolder, ranks: int) -> list[str]:
     """Return the differences from the environment in which a run started: ``["torch was 2.14.0, is 2.15.0", ...]``.
 
-    Parameters
-    ----------
-    run : RunFolder
-        The run. What it has not recorded is not compared.
-    ranks : int
-        Number of ranks of this process.
+    ``ranks`` is the number of ranks of this process. What the run has not recorded is not compared.
     """
     import torch
 

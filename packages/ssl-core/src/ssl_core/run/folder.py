@@ -59,19 +59,10 @@ class RunFolder:
         return cls(Path(config.log.folder) / (config.log.run or config.model.name))
 
     def check_same_config(self, config: dict[str, Any], free: set[str]) -> None:
-        """Raise if the folder contains a run with another configuration, or files that are not of a run.
+        """Raise a RunFolderError if the folder contains files of something else, or a run with another configuration.
 
-        Parameters
-        ----------
-        config : dict
-            The resolved configuration, as :func:`plain_config` gives it.
-        free : set of str
-            Keys (``"group.key"``) that may differ when a run is resumed.
-
-        Raises
-        ------
-        RunFolderError
-            The message lists the differences. A run without checkpoints and metrics may be overwritten.
+        ``config`` is resolved, as :func:`plain_config` gives it; the keys ``free`` (``"group.key"``) may differ when a run is
+        resumed. The message lists the differences. A run without checkpoints and metrics may be overwritten.
         """
         begun = self.read_metrics_text() or any(self.checkpoints.glob("step_*.pt"))
         if not self.config.exists():
@@ -95,13 +86,7 @@ class RunFolder:
             )
 
     def create(self, config: dict[str, Any]) -> None:
-        """Create the folder and write ``config.yaml``.
-
-        Raises
-        ------
-        RunFolderError
-            If it cannot be written.
-        """
+        """Create the folder and write ``config.yaml``; raise a RunFolderError if it cannot be written."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, yaml.safe_dump(config, sort_keys=False))
@@ -111,10 +96,7 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """Return ``config.yaml`` as nested dicts, lists, numbers and strings: group -> key -> value.
 
-        Raises
-        ------
-        RunFolderError
-            If the file does not exist or is not plain YAML. A tag that names code is an error.
+        Raises a RunFolderError if the file does not exist or is not plain YAML. A tag that names code is an error.
         """
         try:
             config = yaml.safe_load(self.config.read_text()) or {}
@@ -133,13 +115,7 @@ class RunFolder:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """Return ``summary.json``, or an empty dict if it does not exist yet.
-
-        Raises
-        ------
-        RunFolderError
-            If it is not a JSON object, or a value has a wrong type.
-        """
+        """Return ``summary.json``, or an empty dict if it does not exist yet; raise a RunFolderError if it is damaged."""
         try:
             summary = parse_object(self.summary.read_bytes()) if self.summary.is_file() else {}
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both

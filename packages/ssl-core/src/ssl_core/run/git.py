@@ -43,17 +43,8 @@ def uncommitted_patch(outputs: Path) -> bytes:
 def record_code(folder: RunFolder, before: dict[str, Any]) -> dict[str, Any]:
     """Return the state of the code for ``summary.json``; save the uncommitted changes of the start in the run folder.
 
-    Parameters
-    ----------
-    folder : RunFolder
-        ``uncommitted.patch`` is written once. A resumed run does not change it.
-    before : dict
-        ``summary.json`` of the earlier processes of the run.
-
-    Returns
-    -------
-    dict
-        ``git``: of the first process; ``git_resumed``: of this one, if it differs.
+    ``before`` is ``summary.json`` of the earlier processes of the run. ``git`` is the state of the first process, and
+    ``git_resumed`` that of this one, if it differs. A resumed run does not change ``uncommitted.patch``.
     """
     now = git_state()
     if "git" in before:

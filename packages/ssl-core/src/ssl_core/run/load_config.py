@@ -26,7 +26,7 @@ def read_config(folder: RunFolder, method: type | None = None, data: Any = None)
     Parameters
     ----------
     folder : RunFolder
-        The run folder.
+        The run folder. Raises a RunFolderError if it has no ``config.yaml``.
     method : type, optional
         A user-defined :class:`ssl_core.BaseModel`. Default: the method of ``ssl_core.methods`` called ``model.name``.
     data : optional
@@ -34,8 +34,6 @@ def read_config(folder: RunFolder, method: type | None = None, data: Any = None)
 
     Raises
     ------
-    RunFolderError
-        If the folder has no ``config.yaml``, or it is not plain YAML.
     ConfigError
         For an invalid value, or a method or data that has to be given.
     """

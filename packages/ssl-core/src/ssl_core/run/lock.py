@@ -42,13 +42,7 @@ class RunLock:
         self._file: TextIO | None = None
 
     def __enter__(self) -> "RunLock":
-        """Take the lock.
-
-        Raises
-        ------
-        RunFolderError
-            If another process holds it, or the folder cannot be written.
-        """
+        """Take the lock; raise a RunFolderError if another process holds it, or the folder cannot be written."""
         if not self.takes:
             return self
         try:
@@ -93,19 +87,9 @@ class RunLock:
 
 
 def lock_file(file: IO[Any], wait: bool = False) -> bool | None:
-    """Lock an open file until it is closed or the process ends.
+    """Lock an open file until it is closed or the process ends; ``wait`` while another process holds the lock.
 
-    Parameters
-    ----------
-    file : file object
-        Any file.
-    wait : bool
-        Wait while another process holds the lock.
-
-    Returns
-    -------
-    bool or None
-        True if it is locked now; False if another process holds the lock; None if it cannot be locked here.
+    Returns True if it is locked now, False if another process holds the lock, and None if files cannot be locked here.
     """
     if fcntl is None:
         return None
@@ -121,11 +105,8 @@ def lock_file(file: IO[Any], wait: bool = False) -> bool | None:
 def is_worked_in(path: Path) -> bool | None:
     """Return whether a process works in the folder of this lock, without taking it; None if that is unknown.
 
-    Parameters
-    ----------
-    path : Path
-        ``<run>/.lock``. It is empty after a run has ended. A killed run leaves its process id; the id may have been reused by
-        a process that started after the lock was taken.
+    The lock is empty after a run has ended. A killed run leaves its process id; the id may have been reused by a process that
+    started after the lock was taken.
     """
     holder = _read_holder(path)
     if not holder:

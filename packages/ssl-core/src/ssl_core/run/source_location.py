@@ -57,12 +57,9 @@ def remember_source(kind: type) -> None:
 
 
 def load_class(place: str) -> Any:
-    """Return the class ``FILE.py:Class``. The file is executed: the user has named it, or a run has recorded it.
+    """Return the class ``FILE.py:Class``, or raise a ConfigError.
 
-    Raises
-    ------
-    ConfigError
-        If the file or the class does not exist.
+    The file is executed: the user has named it, or a run has recorded it.
     """
     file, _, name = place.rpartition(":")
     path = Path(file)
@@ -88,16 +85,9 @@ def class_of_run(what: str, named: str | None, summary: dict[str, Any], run: Pat
     what : {"method", "data"}
         Which class.
     named : str or None
-        ``FILE.py:Class``.
-    summary : dict
-        ``summary.json`` of the run.
-    run : Path
-        The run folder.
-
-    Raises
-    ------
-    ConfigError
-        As :func:`load_class` and :func:`recorded_class`.
+        ``FILE.py:Class``; see :func:`load_class`.
+    summary, run
+        ``summary.json`` and the folder of the run; see :func:`recorded_class`.
     """
     if named is not None:
         return load_class(named)
@@ -109,15 +99,10 @@ def class_of_run(what: str, named: str | None, summary: dict[str, Any], run: Pat
 
 
 def recorded_class(record: dict[str, Any], what: str, run: Path) -> Any:
-    """Return the class that a run has recorded.
+    """Return the class that a run has recorded, or raise a ConfigError that names the option to give it explicitly.
 
     A run folder may come from anybody, and the file that it names is executed. Therefore the file must not be part of what
     came with the run: it has to belong to this user, and to be outside of the folder that contains the run.
-
-    Raises
-    ------
-    ConfigError
-        If the file is gone or is not trusted. The message names the option to give it explicitly.
     """
     name, file = str(record.get("class", "")), str(record.get("file") or "")
     in_notebook = getattr(sys.modules["__main__"], name, None)

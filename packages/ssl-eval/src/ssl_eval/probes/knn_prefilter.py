@@ -150,5 +150,5 @@ class Prefilter:
 
 def has_bf16() -> bool:
     """Return whether the processor multiplies matrices in bfloat16 itself, rather than emulating it."""
-    capabilities = torch.cpu.get_capabilities()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.4 has no such function
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

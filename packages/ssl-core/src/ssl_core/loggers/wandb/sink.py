@@ -21,20 +21,11 @@ LOGIN_SECONDS = 10.0  # limit for looking up the login: the time to import wandb
 
 
 class WandbSink:
-    """Shows a run on wandb.
+    """Shows a run on wandb; with ``log.wandb="offline"``, in ``<run>/wandb``.
 
-    Parameters
-    ----------
-    folder : RunFolder
-        The run folder. Its metrics, images and files are uploaded; ``wandb.json`` keeps the id of the wandb run, so that a
-        resumed run continues the same one.
-    log : LogConfig
-        ``wandb``: "online", or "offline" (kept in ``<run>/wandb``).
-
-    Raises
-    ------
-    ConfigError
-        If wandb is not installed or there is no login. A server that cannot be reached is only a warning.
+    Metrics, images and files of the run folder are uploaded; ``wandb.json`` keeps the id of the wandb run, so that a resumed
+    run continues the same one. If wandb is not installed or there is no login, a ConfigError is raised. A server that cannot
+    be reached is only a warning.
     """
 
     def __init__(self, folder: RunFolder, log: LogConfig) -> None:

@@ -73,23 +73,14 @@ class Rows:
 
 
 def upload(folder: RunFolder, mode: str, ended: threading.Event, timeout: float | None = None) -> str:
-    """Upload a run until it has ended; return what has arrived, and where.
+    """Upload a run until it has ``ended``; return what has arrived, and where. A RunError if something has not.
 
     Parameters
     ----------
-    folder : RunFolder
-        The run.
     mode : str
         "online", or "offline": write what wandb would send into ``<run>/wandb``.
-    ended : Event
-        Set when the run has ended.
     timeout : float, optional
         Seconds for each request. Default: with a live run, wandb retries for as long as the run lasts.
-
-    Raises
-    ------
-    RunError
-        If something has not arrived.
     """
     os.environ |= {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "WANDB_MODE": mode}
     import wandb
@@ -197,19 +188,9 @@ def _read_id(folder: RunFolder) -> dict[str, Any]:
 
 
 def sync(patterns: Sequence[str], timeout: float) -> int:
-    """Upload run folders; print one line for each.
+    """Upload the run folders of the patterns, e.g. ``outputs/*``, with a time limit for each request; print a line for each.
 
-    Parameters
-    ----------
-    patterns : sequence of str
-        Run folders, or patterns such as ``outputs/*``.
-    timeout : float
-        Seconds for each request to the server.
-
-    Returns
-    -------
-    int
-        0 if everything has arrived, 1 if not, 2 if there is no login or no server.
+    The exit code is 0 if everything has arrived, 1 if not, and 2 if there is no login or no server.
     """
     if importlib.util.find_spec("wandb") is None:
         print("sync-wandb: wandb is not installed; pip install 'ssl-core[wandb]'", file=sys.stderr)
