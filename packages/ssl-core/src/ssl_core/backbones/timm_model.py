@@ -41,8 +41,9 @@ def is_timm_vit(name: str) -> bool:
 def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, Any]) -> nn.Module:
     """Return a model of timm without its classifier, for images ``(C, H, W)``; models of a fixed size are built for this one.
 
-    ``options`` are passed to ``timm.create_model``. Weights are random unless ``pretrained=True`` is among them. A ConfigError
-    if timm does not accept the options or the image, or the model does not return one feature vector for each image.
+    ``options`` are passed to ``timm.create_model``. Weights are random unless ``pretrained=True`` is among them. Raises a
+    ConfigError if timm does not accept the options or the image, or the model does not return one feature vector for each
+    image.
     """
     import timm
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_core.backbones import check_backbone, is_of_timm
-from ssl_core.backbones.pretrained import published_weights
+from ssl_core.backbones.torchvision_resnet import published_weights
 from ssl_core.checkpoint.pretrained import find_weights
 from ssl_core.checkpoint.store import sha256_of
 from ssl_core.errors import ConfigError

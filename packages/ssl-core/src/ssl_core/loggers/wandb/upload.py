@@ -73,7 +73,7 @@ class Rows:
 
 
 def upload(folder: RunFolder, mode: str, ended: threading.Event, timeout: float | None = None) -> str:
-    """Upload a run until it has ``ended``; return what has arrived, and where. A RunError if something has not.
+    """Upload a run until it has ``ended``; return what has arrived, and where. Raises a RunError if something has not.
 
     Parameters
     ----------
