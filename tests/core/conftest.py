@@ -1,6 +1,7 @@
 """A tiny data configuration (core asks any object for loaders) and a tiny method."""
 
 import contextlib
+import copy
 import dataclasses
 import importlib.util
 from pathlib import Path
@@ -23,7 +24,7 @@ class ToyLoader:
     def __init__(self, images, labels, batch_size, views, seed, shuffle, rank, world_size):
         self.images, self.labels, self.batch_size, self.views = images, labels, batch_size, views
         self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
-        self.epoch, self.step = 0, 0
+        self.epoch, self.step, self.crops = 0, 0, False
 
     def __len__(self):
         return len(self.images) // self.batch_size if self.shuffle else -(-len(self.images) // self.batch_size)
@@ -36,6 +37,12 @@ class ToyLoader:
         keys = self.images, self.labels, self.batch_size, self.views, self.seed
         return ToyLoader(*keys, shuffle=False, rank=self.rank, world_size=self.world_size)
 
+    def with_crops(self):
+        """The views are whole images; say that they are crops of a larger one, which depend on the image."""
+        part = copy.copy(self)
+        part.crops = True
+        return part
+
     def __iter__(self):
         generator = torch.Generator().manual_seed(self.seed * 1000 + self.epoch)
         n = len(self.images)
@@ -44,7 +51,9 @@ class ToyLoader:
         for step in range(self.step, len(self)):
             ids = self.share(order[step * self.batch_size : (step + 1) * self.batch_size])
             views = [self.images[ids] + (noise[v, ids] if self.shuffle else 0) for v in range(self.views)]
-            yield views, self.labels[ids], ids
+            boxes = [[(0.7 ** (part + 1) * (ids + v)) % 4 for part in range(4)] for v in range(self.views)]
+            crops = [torch.stack([*box[:2], 8 + box[2], 8 + box[3], ids % 2], 1).float() for box in boxes]
+            yield views, self.labels[ids], ids, *([crops] if self.crops else [])
         self.epoch, self.step = self.epoch + 1, 0
 
     def share(self, ids):

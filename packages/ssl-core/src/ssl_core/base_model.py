@@ -39,6 +39,7 @@ class BaseModel(nn.Module):
     """
 
     config_class: type[ModelConfig] = ModelConfig
+    needs_crops = False  # whether the training batches have the crops of their views: self.data is a CroppedBatch
 
     config: Config
     run: RunSession  # ranks, precision, run folder, loaders, metrics: everything that is not the model

@@ -15,20 +15,32 @@ class Batch(NamedTuple):
     ids: Tensor  # (N,) int64
 
 
+class CroppedBatch(Batch):
+    """A batch with the crops of its views, of a method with ``needs_crops``. It unpacks as a :class:`Batch`."""
+
+    # V tensors (N, 5) float: top, left, height, width in pixels of the stored image, and 1 for a view mirrored left to right
+    crops: list[Tensor]
+
+
 def to_device(batch: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None) -> Batch:
     """Return a loader's batch on ``device``, images in channels_last.
 
     Parameters
     ----------
-    batch : (views, labels, ids)
+    batch : (views, labels, ids) or (views, labels, ids, crops)
         As loaders give it: a list of V tensors ``(N, C, H, W)`` or one tensor, labels ``(N,)``, ids ``(N,)``.
     device : torch.device
         Device of the model.
     dtype : torch.dtype, optional
         Floating-point type of the views. Default: unchanged.
     """
-    views, labels, ids = batch
-    return Batch([_move(view, device, dtype) for view in views_of(views)], _move(labels, device), _move(ids, device))
+    views, labels, ids, *crops = batch
+    parts = [_move(view, device, dtype) for view in views_of(views)], _move(labels, device), _move(ids, device)
+    if not crops:
+        return Batch(*parts)
+    cropped = CroppedBatch(*parts)
+    cropped.crops = [_move(each, device) for each in crops[0]]
+    return cropped
 
 
 def views_of(views: Any) -> list[Tensor]:

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ssl_data.augment.columns import crops
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.loading.cpu_batches import HostBatches
@@ -121,6 +123,7 @@ class Loader:
         self.world_size = world_size
         self.num_workers = bounded_threads(num_workers)
         self._epoch, self._step = 0, 0
+        self._crops = False  # whether batches end with the crops of their views
         self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
         how: dict[str, Any] = {
             "specs": self.views,
@@ -168,6 +171,28 @@ class Loader:
         whole._epoch, whole._step = 0, 0
         return whole
 
+    def with_crops(self) -> "Loader":
+        """Return a loader of the same batches that end with the crops of the views: V tensors ``(n, 5) float32``.
+
+        Their columns are top, left, height and width of the box of the stored image that became the view, in its pixels,
+        and 1 where the view is mirrored left to right.
+
+        Raises
+        ------
+        ValueError
+            For views that are rotated, sheared, shifted or zoomed: they are no boxes of the image.
+        """
+        moved = next((number for number, spec in enumerate(self.views) if spec.affine), None)
+        if moved is not None:
+            raise ValueError(
+                f"data.views: view {moved} is rotated, sheared, shifted or zoomed, and so has no box in the image; expected "
+                "views that are crops, e.g. data.views=vicreg"
+            )
+        part = copy.copy(self)
+        part._batches = self._batches.with_parameters()
+        part._crops = True
+        return part
+
     def fingerprint(self) -> dict[str, Any]:
         """Return number of samples, class names and digests of labels and images: the same on every rank and machine."""
         return fingerprint(self.source)
@@ -197,7 +222,14 @@ class Loader:
         order = positions[epoch_order(self.source.ids[positions], self.seed, epoch)] if self.shuffle else positions
         for step in range(first, len(self)):
             whole = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._batches.job(np.array_split(whole, self.world_size)[self.rank], epoch)
+            batch, calls = self._batches.job(np.array_split(whole, self.world_size)[self.rank], epoch)
+            yield (partial(_cropped, batch) if self._crops else batch), calls
+
+
+def _cropped(batch: Callable[[], Batch]) -> Batch:
+    """Return a batch with crops for the parameters of its views."""
+    *parts, parameters = batch()
+    return *parts, [crops(view) for view in parameters]
 
 
 def check_batch_size(batch_size: int, samples: int, world_size: int) -> None:

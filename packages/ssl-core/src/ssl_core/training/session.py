@@ -172,7 +172,7 @@ class RunSession:
         self.profiler = Profiler(self.folder, config.hardware.profile if writes else 0, ranks.device, size)
         self.batches = Batches(
             loaders=self.loaders, plan=self.plan, progress=self.progress, distributed=ranks, dtype=self.precision.dtype,
-            seed=config.hardware.seed, begin_phase=self.profiler.begin,
+            seed=config.hardware.seed, crops=getattr(method, "needs_crops", False), begin_phase=self.profiler.begin,
         )  # fmt: skip
         last, rate = (lambda: self.metrics.last), (lambda: self.throughput.mean)
         self.summary = Summary(self.folder, self.progress, last, rate, self._facts(method), writes)

@@ -16,6 +16,14 @@ def table(parameters: NDArray[np.void]) -> Tensor:
     return torch.from_numpy(parameters.view(np.uint8).reshape(len(parameters), PARAMETERS.itemsize))
 
 
+CROP = ("top", "left", "height", "width", "flip")
+
+
+def crops(parameters: Columns) -> Tensor:
+    """Return the crop of each view, ``(n, 5) float32``: the columns of :data:`CROP`."""
+    return torch.stack([parameters[name].float() for name in CROP], dim=1)
+
+
 def columns(rows: Tensor) -> Columns:
     """Return the columns of a :func:`table`, ``(n,)`` each, with the meaning that :mod:`ssl_data.augment.sampling` gives.
 

@@ -1,5 +1,6 @@
 """Batches made on the CPU, by threads."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -58,6 +59,12 @@ class HostBatches:
         self._views = [CPUView(spec, self._channels) for spec in specs]
         self._memory = Memory()
         self._pin = torch.cuda.is_available()  # then copies to the device need not wait
+
+    def with_parameters(self) -> "HostBatches":
+        """Return the same, with batches that end with the parameters of their views."""
+        other = copy.copy(self)
+        other._return_parameters = True
+        return other
 
     def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
         """Return what gives the batch of the samples at ``positions``, and the calls that make its views, a stretch each."""

@@ -1,5 +1,6 @@
 """Batches made on the device of the model, from a source that is kept there."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -58,6 +59,12 @@ class DeviceBatches:
         self._return_parameters = return_parameters
         self._images, self._labels, self._ids = _resident(source, device)
         self._views = [GPUView(spec, self._images.shape[3], device) for spec in specs]
+
+    def with_parameters(self) -> "DeviceBatches":
+        """Return the same, with batches that end with the parameters of their views."""
+        other = copy.copy(self)
+        other._return_parameters = True
+        return other
 
     def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
         """Return what gives the batch of the samples at ``positions``, and the calls that draw its parameters, a view each."""

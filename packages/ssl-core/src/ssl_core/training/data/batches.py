@@ -10,7 +10,7 @@ from ssl_core.batch import Batch, to_device
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError
 from ssl_core.run.progress import Progress
-from ssl_core.training.data.checks import checked_batches, training_batches
+from ssl_core.training.data.checks import checked_batches, loader_with_crops, training_batches
 from ssl_core.training.data.protocol import Loaders
 from ssl_core.training.seeding import seed_step
 from ssl_core.training.step_plan import StepPlan
@@ -26,13 +26,16 @@ class Batches:
     distributed: Distributed
     dtype: torch.dtype | None  # floating-point type of the views; None: unchanged
     seed: int  # hardware.seed
+    crops: bool = False  # whether training batches have the crops of their views
     begin_phase: Callable[[str], Any] = str  # of the profiler: "data" before a batch is loaded, "other" after it
 
     def training(self) -> Iterator[Batch]:
         """Yield the rest of an epoch. Seeds each batch by its epoch and number, so that a resumed run draws the same."""
-        progress = self.progress
-        self.loaders.train.start(progress.epoch, progress.batch)
-        batches = training_batches(self.loaders.train, self.loaders.num_classes)
+        progress, loader = self.progress, self.loaders.train
+        if self.crops:
+            loader = loader_with_crops(loader)
+        loader.start(progress.epoch, progress.batch)
+        batches = training_batches(loader, self.loaders.num_classes)
         while progress.batch < self.plan.batches_per_epoch:  # the loop counts
             self.begin_phase("data")
             batch = self._on_device(next(batches))

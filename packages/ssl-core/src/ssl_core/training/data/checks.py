@@ -30,6 +30,16 @@ def check_loaders(loaders: Any) -> None:
         )
 
 
+def loader_with_crops(loader: Any) -> Any:
+    """Return a loader that also gives the crops of the views; raise a ConfigError if it cannot."""
+    if not hasattr(loader, "with_crops"):
+        raise ConfigError(
+            f"data: this method needs the crops of the views, and the training loader, a {type(loader).__name__}, has no "
+            "with_crops(): see ssl_core/training/data/protocol.py"
+        )
+    return loader.with_crops()
+
+
 def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:
     """Yield the rest of an epoch; raise a ConfigError when the loader ends too early."""
     yield from checked_batches(loader, "training", num_classes)
@@ -50,16 +60,18 @@ def checked_batches(loader: Iterable[Any], name: str, num_classes: int, single_v
 
 def _check(batch: Any, name: str, num_classes: int, single_view: bool) -> None:
     where = f"data: the {name} loader gives"
-    if not isinstance(batch, Sequence) or len(batch) != 3:
+    if not isinstance(batch, Sequence) or not 3 <= len(batch) <= 4:
         count = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
         raise ConfigError(f"{where} a {type(batch).__name__}{count} as a batch: {_BATCH}")
-    views, labels, ids = batch
+    views, labels, ids, *crops = batch
     views = views_of(views)
     if not isinstance(views, Sequence) or not views:
         raise ConfigError(f"{where} {describe(views)} as the views of a batch: {_BATCH}")
     for view in views:
         if not isinstance(view, Tensor) or view.ndim < 2 or not view.is_floating_point():
             raise ConfigError(f"{where} {describe(view)} as a view: {_BATCH}")
+    if crops and [getattr(each, "shape", None) for each in crops[0]] != [(len(view), 5) for view in views]:
+        raise ConfigError(f"{where} crops {describe(crops[0])}: expected a tensor (N, 5) for each view")
     if single_view and len(views) > 1:
         raise ConfigError(f"{where} {len(views)} views of an image: expected one, as it is evaluated")
     for what, values in (("labels", labels), ("ids", ids)):

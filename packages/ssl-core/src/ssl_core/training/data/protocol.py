@@ -19,6 +19,9 @@ class Loader(Protocol):
     # Optional, of the training loader, for methods that start with a pass over all samples (deepcluster_v2, pirl, smog):
     # in_order() returns a loader of every sample once, not shuffled, with the views of the epoch; shared by the ranks as before
 
+    # Optional, for methods that compare places in the image (VICRegL): with_crops() returns a loader of the same batches with
+    # a fourth part, the crops: V tensors (N, 5) float of top, left, height, width in pixels of the stored image, and flip
+
 
 class ReferenceLoader(Protocol):
     """A reference loader that can be restricted to some of its images. Optional, and recommended for large data sets.
