@@ -82,6 +82,7 @@ def shuffled(patches: Tensor, orders: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=2)
+@torch.device("cpu")  # also where modules are built on the device meta, to check a configuration
 def distant_permutations(count: int) -> Tensor:
     """Return permutations of the 9 patches with a large mean Hamming distance: ``(count, 9) int64``, a function of ``count``.
 
