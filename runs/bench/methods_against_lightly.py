@@ -27,7 +27,7 @@ from typing import Any
 from process_timing import Epoch, Result, compare, memory_mib, processors
 from turns import Turns
 
-STEPS, BATCH, SHAPE, LOCAL = 3, 128, (3, 32, 32), 16
+STEPS, BATCH, SHAPE, LOCAL = 2, 64, (3, 32, 32), 16
 HIDDEN, OUTPUT, QUEUE, PROTOTYPES = 256, 64, 4096, 256
 VIT = {"patch_size": 4, "width": 192, "depth": 4, "num_heads": 3}
 DECODER = {"decoder_width": 128, "decoder_depth": 2, "decoder_heads": 4}
