@@ -82,7 +82,6 @@ def shuffled(patches: Tensor, orders: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-@torch.device("cpu")  # also where modules are built on the device meta, to check a configuration
 def distant_permutations(count: int) -> Tensor:
     """Return permutations of the 9 patches with a large mean Hamming distance: ``(count, 9) int64``, a function of ``count``.
 
@@ -94,14 +93,15 @@ def distant_permutations(count: int) -> Tensor:
     ValueError
         For fewer than 2 or more than 362,880.
     """
-    every = torch.tensor(list(itertools.permutations(range(NUM_PATCHES))), dtype=torch.uint8)
-    if not 2 <= count <= len(every):
-        raise ValueError(f"num_permutations={count}: expected 2 to {len(every)}")
-    every = every[splitmix64(torch.arange(len(every))).argsort()]
-    agreement = torch.zeros(len(every), dtype=torch.int32)  # places that agree with the chosen ones, in total
-    chosen = [0]
-    while len(chosen) < count:
-        agreement += (every == every[chosen[-1]]).sum(1, dtype=torch.int32)
-        agreement[chosen[-1]] = torch.iinfo(torch.int32).max // 2  # not again
-        chosen.append(int(agreement.argmin()))
-    return every[chosen].long()
+    with torch.device("cpu"):  # also where modules are built on the device meta, to check a configuration
+        every = torch.tensor(list(itertools.permutations(range(NUM_PATCHES))), dtype=torch.uint8)
+        if not 2 <= count <= len(every):
+            raise ValueError(f"num_permutations={count}: expected 2 to {len(every)}")
+        every = every[splitmix64(torch.arange(len(every))).argsort()]
+        agreement = torch.zeros(len(every), dtype=torch.int32)  # places that agree with the chosen ones, in total
+        chosen = [0]
+        while len(chosen) < count:
+            agreement += (every == every[chosen[-1]]).sum(1, dtype=torch.int32)
+            agreement[chosen[-1]] = torch.iinfo(torch.int32).max // 2  # not again
+            chosen.append(int(agreement.argmin()))
+        return every[chosen].long()
