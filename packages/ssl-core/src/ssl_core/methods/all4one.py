@@ -33,7 +33,7 @@ class All4OneConfig(PredictorConfig, TeacherConfig):
     neighbour_weight: float = option(0.5, low=0.0)  # sigma
     centroid_weight: float = option(0.5, low=0.0)  # kappa
     feature_weight: float = option(5.0, low=0.0)  # eta; 0.5 in the published code, which scales the term by 10
-    num_neighbours: int = option(5, low=2)  # k
+    num_neighbours: int = option(5, low=2)  # k, neighbours of an embedding
     queue_size: int = option(
         98304, low=1
     )  # the teacher's embeddings of earlier batches, among which the neighbours are

@@ -27,7 +27,7 @@ class CAPIConfig(MaskedImageConfig):
 
     mask_ratio: float = option(0.65, low=0.0, below=1.0)  # share of patches that the student does not see
     predicted: float = option(0.05, above=0.0, high=1.0)  # share of the masked patches that are predicted
-    num_clusters: int = option(16384, low=1)  # K
+    num_clusters: int = option(16384, low=1)  # K, clusters of patches
     momentum: float = option(0.999, low=0.0, high=1.0)  # mu of the teacher
     final_momentum: float = option(1.0, low=0.0, high=1.0)  # mu at the end, reached on half a cosine
     student_temperature: float = option(0.12, low=LOWEST_TEMPERATURE)  # of the predictions of student and clustering

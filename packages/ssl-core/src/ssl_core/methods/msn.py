@@ -31,7 +31,7 @@ class MaskedSiameseConfig(MaskedImageConfig, TeacherConfig):
     mask_ratio: float = option(
         0.15, low=0.0, below=1.0
     )  # share of an anchor's patches that are dropped; 0.3 for a ViT-B
-    num_prototypes: int = option(1024, low=1)  # K
+    num_prototypes: int = option(1024, low=1)  # K, prototypes
     temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau
     target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T at the start of the run
     final_target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T at its end, reached linearly

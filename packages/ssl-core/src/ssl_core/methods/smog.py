@@ -30,7 +30,7 @@ class SMoGConfig(PredictorConfig, TeacherConfig):
 
     predictor: list[int] = option([2048], low=1)  # widths of its hidden layers
     final_momentum: float = option(0.99, low=0.0, high=1.0)  # m of the teacher at the end: it is constant
-    num_groups: int = option(3000, low=1)  # K
+    num_groups: int = option(3000, low=1)  # K, groups
     beta: float = option(0.99, low=0.0, high=1.0)  # momentum of the groups
     temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau
     queue_size: int = option(10000, low=1)  # recent embeddings that k-means clusters
