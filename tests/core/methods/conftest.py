@@ -32,6 +32,7 @@ SMALL = {  # keys of small models, for the methods that have them
     "num_clusters": 16,
     "num_heads": 2,
     "num_layers": 1,
+    "dropout": 0.0,
     "freeze_last_layer": 0,
     "patch_size": 8,
     "num_permutations": 5,

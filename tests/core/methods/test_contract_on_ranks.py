@@ -19,7 +19,7 @@ TRAINED = [name for name in METHODS if name != "baseline"]
 pytestmark = pytest.mark.timeout(1500)  # all methods run before the first test
 
 # Methods whose loss compares the samples of a batch, outside of GradCache: the mean over two batches is another loss
-NOT_ADDITIVE = ("moco_v3", "nnclr", "tico")
+NOT_ADDITIVE = ("all4one", "moco_v3", "nnclr", "smog", "swav", "tico")
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ class SMoG(TeacherStudent):
         if begins and progress.step and progress.step % model.reset_every == 0 and len(rows) >= model.num_groups:
             self.regroup(rows)
             self.teacher.restart()
-        if progress.batch % 2:  # the views take turns as the student's
+        if progress.step % 2:  # the views take turns as the student's
             self.data = self.data._replace(views=self.data.views[::-1])
         return super().train_step(batch)
 
