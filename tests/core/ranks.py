@@ -29,6 +29,7 @@ from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import Preempted, RankLostError, RunError
 from ssl_core.evaluation import online_metrics
 from ssl_core.methods import METHODS, method_class
+from ssl_core.modules.ema import teachers_of
 from ssl_losses import DINOLoss, nt_xent
 
 
@@ -291,7 +292,7 @@ def watch_frozen(model: Any, folder: Path) -> None:
     def frozen() -> set[str]:
         module = model.get_submodule(next(iter(model.run.freeze.epochs)))
         same = set(module.parameters())
-        for teacher in model.teachers():
+        for teacher in teachers_of(model):
             copies = dict(teacher.model.named_parameters())
             same |= {copies[name] for name, each in teacher._student[0].named_parameters() if each in same}
         return {name for name, each in model.named_parameters() if each in same}

@@ -1,5 +1,6 @@
 """The recipes of ``runs/configs``: each is valid, has the views that its method takes, and says where its numbers are from."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import ssl_core
 import ssl_launch
 from ssl_core.methods import METHODS, method_class
-from ssl_core.methods.joint_embedding import JointEmbedding
-from ssl_core.methods.masked_image import MaskedImageModel
-from ssl_data import views
+from ssl_launch.cli.catalog import catalog
 from ssl_launch.hydra_app.build_config import build_config
 
+METHOD_PAGES = Path(ssl_core.__file__).parents[2] / "docs" / "methods.rst"
 FOLDER = Path(ssl_launch.__file__).parent / "configs"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "evaluation")
 NOT_TRAINED = {"baseline"}
@@ -27,22 +28,11 @@ def configs():
     return {name: build_config(groups, []) for name, groups in composed.items()}
 
 
-def number_of_views(data) -> int:
-    if isinstance(data.views, str):
-        return len(views(data.views))
-    return sum(
-        len(views(each["preset"], num_local=each.get("num_local"))) if "preset" in each else 1 for each in data.views
-    )
-
-
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_has_the_views_of_its_method(configs, name):
+def test_method_fits_its_recipe(configs, name):
+    """Views, backbone, sizes and queue."""
     config = configs[name]
-    kind, count = method_class(config.model.name), number_of_views(config.data)
-    if issubclass(kind, MaskedImageModel):
-        assert count == 1 or getattr(kind, "num_views", 1) != 1
-    elif issubclass(kind, JointEmbedding):
-        assert count == kind.num_views if kind.num_views else count >= 2
+    method_class(config.model.name).check_config(config)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -62,3 +52,34 @@ def test_header_names_paper_and_command(name):
 def test_every_method_has_a_cifar10_recipe(configs):
     trained = {config.model.name for name, config in configs.items() if "_cifar10" in name}
     assert METHODS.keys() - trained == NOT_TRAINED
+
+
+SECTIONS = dict(
+    re.findall(
+        r"^[^\n]+ \(``(\w+)``\)\n-+\n(.*?)(?=^[^\n]+\n-+\n|\Z)", METHOD_PAGES.read_text(), re.MULTILINE | re.DOTALL
+    )
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_documentation_has_a_section_of_the_method(configs, name):
+    """With the paper, a formula, and commands that train this method."""
+    section = SECTIONS[name]
+    papers = re.findall(r"https://\S+?(?=[,;)])", inspect.getdoc(inspect.getmodule(method_class(name))))
+    assert all(paper in section for paper in papers)
+    assert ".. code-block:: text\n\n   " in section
+    recipes = re.findall(r"^   stable-ssl train (\w+)$", section, re.MULTILINE)
+    assert all(configs[recipe].model.name == name for recipe in recipes)
+    assert recipes or not any(config.model.name == name for config in configs.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("simsiam", "SimSiam (Chen & He 2021): "),
+        ("byol", "BYOL (Grill et al. 2020): "),
+        ("supervised", "A backbone and a linear classifier."),
+    ],
+)
+def test_list_shows_paper_and_year(name, line):
+    assert catalog("methods")[name].startswith(line)

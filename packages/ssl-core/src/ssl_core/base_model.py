@@ -156,6 +156,8 @@ class BaseModel(nn.Module):
         run.distributed.shard(self)
         run.loss = run.distributed.wrap(LossModule.of(self, self.config.hardware.compile))
         run.early_stopping.check(self.metric_names())
+        for teacher in teachers_of(self):
+            teacher.warn_if_slow(run.plan.total_steps)
         self.initialize_optimizer()
         check.check_optimizer(self)
         keep_initial_rates(self.optimizer)  # now, so that the groups of a checkpoint have the same keys

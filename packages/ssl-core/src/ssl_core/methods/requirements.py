@@ -1,6 +1,7 @@
 """What a method requires of the configuration, checked before any data is opened."""
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from ssl_core.backbones.timm_model import FETCHING_OPTIONS
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
+from ssl_core.modules.masks import num_masked
 
 ANY_IMAGE = (3, 224, 224)  # stands for the images where their size is known only when the data is open
 
@@ -15,7 +17,7 @@ ANY_IMAGE = (3, 224, 224)  # stands for the images where their size is known onl
 def view_sizes(data: Any) -> list[int | None]:
     """Return the side in pixels of each view, None where unknown; an empty list if the data does not tell.
 
-    See :mod:`ssl_core.training.data_protocol`.
+    See :mod:`ssl_core.training.data.protocol`.
     """
     return data.view_sizes() if hasattr(data, "view_sizes") else []
 
@@ -87,7 +89,7 @@ def check_labels(method: str, num_classes: int) -> None:
 def check_modules(kind: Any, config: Config) -> None:
     """Build the modules of a method without memory (on torch's device ``meta``), which raises for options that do not fit.
 
-    A ViT is also checked against the sizes of all views.
+    A ViT is also checked against the sizes of all views, and its patches against the share that is masked.
     """
     side = next(iter(view_sizes(config.data)), None)
     options = {name: value for name, value in config.model.backbone_options.items() if name not in FETCHING_OPTIONS}
@@ -95,6 +97,12 @@ def check_modules(kind: Any, config: Config) -> None:
     model.image_shape, model.num_classes = (3, side, side) if side else ANY_IMAGE, 2
     with torch.device("meta"):
         model.initialize_modules()
+    ratio = getattr(config.model, "mask_ratio", None)
+    if side and kind.needs_tokens and ratio is not None and num_masked(model.backbone.grid, ratio) == 0:
+        patches = math.prod(model.backbone.grid)
+        raise ConfigError(
+            key="model.mask_ratio", value=ratio, expected=f"a share that masks at least one of the {patches} patches"
+        )
     patch_size = getattr(model.backbone, "patch_size", None)
     for size in view_sizes(config.data):
         if patch_size and size and size % patch_size:

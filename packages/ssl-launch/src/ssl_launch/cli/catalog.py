@@ -1,6 +1,8 @@
 """``stable-ssl list``: names that a configuration or a program can use, with one line each."""
 
+import inspect
 import json
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -30,7 +32,7 @@ def print_catalog(kinds: Sequence[str], as_json: bool) -> None:
 def catalog(kind: str) -> dict[str, str]:
     """Return name -> one line, of one of :data:`KINDS`."""
     if kind == "methods":
-        return {name: _first_line(method_class(name)) for name in METHODS}
+        return {name: _method_line(method_class(name)) for name in METHODS}
     if kind == "backbones":
         return _backbones()
     if kind == "losses":
@@ -57,6 +59,17 @@ def _backbones() -> dict[str, str]:
         features, parameters = backbone_size(name)
         lines[name] = f"{features} features, {parameters / 1e6:.1f} million parameters"
     return {**lines, "timm/NAME": "any model of timm, e.g. timm/convnext_tiny, if timm is installed"}
+
+
+def _method_line(kind: type) -> str:
+    """Return "Paper (Authors year): what the method does" from the docstrings of its module and class."""
+    paper = re.match(r"(.+?) \(([^\d]+) (\d{4})", (inspect.getdoc(inspect.getmodule(kind)) or "").replace("\n", " "))
+    if paper is None:
+        return _first_line(kind)
+    title, names, year = paper.groups()
+    first, *others = re.split(r", | & ", names)
+    authors = first if not others else f"{first} & {others[0]}" if len(others) == 1 else f"{first} et al."
+    return f"{title} ({authors} {year}): {_first_line(kind)}"
 
 
 def _first_line(described: object) -> str:
