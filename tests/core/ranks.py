@@ -213,15 +213,14 @@ def sharded(folder: Path, optimizer: str, method: type[Normalised] = Normalised,
     method(configuration(folder, optim__optimizer=optimizer, hardware__strategy="fsdp", **changes)).fit()
 
 
-def masked(folder: Path, **changes: Any) -> None:
-    """Train a method that calls tokens of its backbone and intermediate_tokens of its teacher; each block is a unit."""
+def vit(folder: Path, name: str, **changes: Any) -> None:
+    """Train a method that calls other functions of its backbone and of its teacher than forward; each block is a unit."""
     fsdp.BLOCK_PARAMETERS = 10
     config = configuration(folder, optim__epochs=1, **changes)
-    vit = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
-    config.model = method_class("data2vec").config_class(
-        name="data2vec", backbone="vit_tiny", backbone_options=vit, top_blocks=2
-    )
-    method_class("data2vec")(config).fit()
+    options = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3, "pool": "mean"}
+    keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 24}}[name]
+    config.model = method_class(name).config_class(name=name, backbone="vit_tiny", backbone_options=options, **keys)
+    method_class(name)(config).fit()
 
 
 def resharded(folder: Path) -> None:
@@ -371,8 +370,10 @@ CASES = {
     "grouped": lambda folder: Grouped(configuration(folder)).fit(),
     "sharded, grouped": lambda folder: sharded(folder, "SGD", Grouped),
     "sharded, LARS": lambda folder: sharded(folder, "LARS"),
-    "masked": masked,
-    "sharded, masked": lambda folder: masked(folder, hardware__strategy="fsdp"),
+    "masked": lambda folder: vit(folder, "data2vec"),  # tokens, intermediate_tokens
+    "dense": lambda folder: vit(folder, "densecl"),  # forward_dense
+    "sharded, masked": lambda folder: vit(folder, "data2vec", hardware__strategy="fsdp"),
+    "sharded, dense": lambda folder: vit(folder, "densecl", hardware__strategy="fsdp"),
     "LARS": lambda folder: Normalised(configuration(folder, optim__optimizer="LARS")).fit(),
     "resharded": resharded,
     "resumed": resumed,

@@ -17,6 +17,7 @@ SIZES = [2, 4]
 SHARDED = [  # case, oracle, lines, ranks
     ("sharded", "accumulated", 6, 2), ("sharded", "accumulated", 6, 4), ("sharded, LARS", "LARS", 12, 2),
     ("sharded, grouped", "grouped", 12, 2), ("sharded, masked", "masked", 4, 2),
+    ("sharded, dense", "dense", 4, 2),
 ]  # fmt: skip
 COMPARING = ["simclr", "barlow_twins", "vicreg", "w_mse"]  # methods whose loss compares the samples of a batch
 
@@ -36,10 +37,11 @@ def runs(tmp_path_factory):
     whole, halves = ([f"{method}, {n} batches" for method in COMPARING] for n in (1, 2))
     compared, resumed = ["plain", "accumulated", "frozen", "grouped", "uneven"], ["resumed", "resharded"]
     ranks_only = ["layers", "again", "sharded", "unused", "died"]
+    sharded = [f"sharded, {what}" for what in ("LARS", "grouped", "masked", "dense")]
     result = start(
         folder,
-        (1, [*compared, "LARS", "masked", *whole, *halves, *resumed, "unused"]),
-        (2, [*compared, "sharded, LARS", "sharded, grouped", "sharded, masked", *halves, *resumed, *ranks_only]),
+        (1, [*compared, "LARS", "masked", "dense", *whole, *halves, *resumed, "unused"]),
+        (2, [*compared, *sharded, *halves, *resumed, *ranks_only]),
         (4, ["plain", "uneven", *resumed, *ranks_only]),
         (1, resumed),
     )

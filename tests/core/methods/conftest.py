@@ -38,6 +38,12 @@ SMALL = {  # keys of small models, for the methods that have them
     "num_permutations": 5,
     "patch_width": 6,
     "num_negatives": 20,
+    "cells": 1,
+    "head_width": 8,
+    "head_depth": 1,
+    "feature_decoder_depth": 1,
+    "map_projector": [12, 8],
+    "num_matches": [1, 1],
 }
 VIT = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3}
 
@@ -46,7 +52,8 @@ def small_method(name, config):
     """Return a method with a small model, which sees as many views as it takes."""
     kind = method_class(name)
     keys = {each.name for each in dataclasses.fields(kind.config_class)}
-    backbone, options = ("vit_tiny", VIT) if kind.needs_tokens else ("resnet9", {"width": 2})
+    vit = {**kind.config_class().backbone_options, **VIT}
+    backbone, options = ("vit_tiny", vit) if kind.needs_tokens else ("resnet9", {"width": 2})
     model = {key: value for key, value in SMALL.items() if key in keys}
     config.data.views = kind.num_views or max(2, kind.min_views)
     config.model = kind.config_class(name=name, backbone=backbone, backbone_options=options, **model)

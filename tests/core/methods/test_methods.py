@@ -41,9 +41,12 @@ def test_unknown_method_suggests_the_nearest():
 COMPARING = [name for name in METHODS if issubclass(config_class(name), ComparingConfig)]
 VIEWS = torch.arange(16.0)[:, None].sin(), torch.arange(16.0)[:, None].cos()
 # Losses that are not a function of the embeddings alone: the keys as options of the loss
+CELLS = [torch.randn(16, 2, 2, 1), torch.randn(16, 2, 2, 1)], [torch.zeros(16, 2, 2, 2)] * 2  # maps and locations
 LOSSES = {
     "all4one": ssl_losses.NNCLRLoss,
+    "cmae": lambda temperature: ssl_losses.moco_v3(*VIEWS, *VIEWS, temperature=temperature),
     "deepcluster_v2": lambda **options: ssl_losses.DeepClusterV2Loss(num_samples=8, **options),
+    "densecl": ssl_losses.InfoNCELoss,
     "lejepa": lambda **options: ssl_losses.SIGRegLoss(**options)(*VIEWS),
     "dino": ssl_losses.DINOLoss,
     "dinov2": ssl_losses.DINOLoss,
@@ -64,9 +67,10 @@ LOSSES = {
     "supcon": lambda temperature: ssl_losses.supcon(VIEWS, torch.arange(16), temperature=temperature),
     "swav": ssl_losses.SwAVLoss,
     "tico": lambda contrast=1.0, covariance_momentum=0.5: ssl_losses.TiCoLoss(4, covariance_momentum, contrast),
+    "vicregl": lambda **options: ssl_losses.vicregl(VIEWS, *CELLS, **options),
     "visreg": lambda **options: ssl_losses.VISRegLoss(**options)(*VIEWS),
 }
-# Keys of heads, teachers and schedules; a_0 is a cosine, though the loss takes any number
+# Keys of heads, teachers, masks and schedules; a_0 is a cosine, though the loss takes any number
 NO_OPTIONS = (
     "projector",
     "predictor",
@@ -89,13 +93,26 @@ NO_OPTIONS = (
     "patch_size",
     "dropout",
     "reset_every",
+    "map_projector",
+    "decoder_width",
+    "decoder_depth",
+    "decoder_heads",
+    "feature_decoder_depth",
+    "shift_patches",
+    "mask_ratio",
 )
+WEIGHTS = {
+    ("densecl", "dense_weight"),
+    ("cmae", "contrast"),
+    ("vicregl", "num_matches"),
+}  # multiplied by the method; a list
 RANGES = [
     (name, field)
     for name in COMPARING
     for field in dataclasses.fields(config_class(name))
     if "low" in field.metadata
     and field.name not in NO_OPTIONS
+    and (name, field.name) not in WEIGHTS
     # Keys of views, masks and schedules
     and (not isinstance(LOSSES.get(name), type) or field.name in inspect.signature(LOSSES[name]).parameters)
 ]

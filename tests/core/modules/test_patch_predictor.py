@@ -28,8 +28,11 @@ def test_predictions_are_those_of_maes_decoder(prefix):
     x = torch.cat([x[:, :prefix], patches], dim=1)
     for block in module.blocks:
         x = block(x)
-    expected = module.head(module.norm(x))[:, prefix:].gather(1, DROP[..., None].expand(-1, -1, 5))
-    torch.testing.assert_close(module(tokens, KEEP, DROP), expected)
+    expected = module.head(module.norm(x))[:, prefix:]
+    dropped = expected.gather(1, DROP[..., None].expand(-1, -1, 5))
+    torch.testing.assert_close(module(tokens, KEEP, DROP), dropped)
+    kept = expected.gather(1, KEEP[..., None].expand(-1, -1, 5))
+    torch.testing.assert_close(module(tokens, KEEP, DROP, visible=True), torch.cat([kept, dropped], dim=1))
 
 
 def test_cross_attention_predicts_each_patch_alone():

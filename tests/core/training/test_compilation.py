@@ -14,6 +14,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from ssl_core import BaseModel, Teacher
+from ssl_core.backbones.vit import vit
 from ssl_core.methods import METHODS, backbone_method, method_class
 from ssl_core.methods.masked_image import MaskedImageModel
 from ssl_core.modules.heads import mlp
@@ -50,13 +51,25 @@ def train_lines(config):
     ]
 
 
-def tiny_backbone(name, image_shape):
+class TinyBackbone(nn.Module):
     """One convolution: the compiler takes seconds for each layer that a real backbone has more."""
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    )
-    net.num_features = 8
-    return net
+
+    num_features = 8
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+
+    def forward(self, x):
+        return self.forward_dense(x)[0]
+
+    def forward_dense(self, x):
+        feature_map = self.layers(x)
+        return feature_map.mean((2, 3)), feature_map
+
+
+def tiny_backbone(name, image_shape, **options):
+    return vit(name, image_shape, **options) if options else TinyBackbone()
 
 
 class Everything(BaseModel):
@@ -101,12 +114,23 @@ SMALL = {
     "patch_width": 6,
     "num_negatives": 20,
     "dropout": 0.0,
+    "map_projector": [8, 4],
+    "num_matches": [2, 2],
+    "decoder_width": 4,
+    "decoder_depth": 1,
+    "decoder_heads": 1,
+    "predictor_width": 4,
+    "predictor_depth": 1,
+    "predictor_heads": 1,
+    "top_blocks": 1,
+    "head_width": 4,
+    "head_depth": 1,
 }
-# Masked methods need a ViT
+VIT = {"patch_size": 2, "width": 4, "depth": 1, "num_heads": 1}  # of the methods that mask patches
 COMPILED = sorted(
     name for name in METHODS if name != "baseline" and not issubclass(method_class(name), MaskedImageModel)
 )
-TWO_GRAPHS = ("all4one", "dino", "everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
+TWO_GRAPHS = ("all4one", "densecl", "dino", "everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
 
 
 @pytest.fixture
@@ -120,6 +144,8 @@ def small(make_config, monkeypatch):
             return Everything(config)
         kind = method_class(name).config_class
         keys = {field.name: SMALL[field.name] for field in dataclasses.fields(kind) if field.name in SMALL}
+        if issubclass(method_class(name), MaskedImageModel):
+            keys |= {"backbone": "vit_tiny", "backbone_options": {**kind().backbone_options, **VIT}}
         config.model = kind(name=name, **keys)
         return method_class(name)(config)
 

@@ -13,16 +13,16 @@ MODULES = ("timm.models.vision_transformer", "timm.models.deit")  # of the model
 def add_vit_methods(model: Any) -> None:
     """Give a Vision Transformer of timm the interface of :class:`~ssl_core.backbones.vit.VisionTransformer`.
 
-    That is ``tokens``, ``intermediate_tokens``, ``forward_dense``, ``grid`` and ``patch_size``. Other models, and patches that
-    are not square, stay as they are: their attention or positions have no place for a mask. Methods are bound to the model,
-    and not defined on a wrapper, so that its weights keep timm's names.
+    That is ``tokens``, ``intermediate_tokens``, ``patch_embeddings``, ``forward_dense``, ``grid`` and ``patch_size``. Other
+    models, and patches that are not square, stay as they are: their attention or positions have no place for a mask. Methods
+    are bound to the model, and not defined on a wrapper, so that its weights keep timm's names.
     """
     from timm.models.vision_transformer import VisionTransformer
 
     if not isinstance(model, VisionTransformer) or len(set(model.patch_embed.patch_size)) > 1:
         return
     model.patch_size, model.grid = model.patch_embed.patch_size[0], model.patch_embed.grid_size
-    for function in (tokens, intermediate_tokens, forward_dense):
+    for function in (tokens, intermediate_tokens, patch_embeddings, forward_dense):
         setattr(model, function.__name__, MethodType(function, model))
 
 
@@ -55,6 +55,12 @@ def intermediate_tokens(
         x = block(x)
         outputs.append(x)
     return [outputs[block] for block in blocks]
+
+
+def patch_embeddings(model: Any, x: Tensor) -> Tensor:
+    """Return the projected patches of images ``(N, C, H, W)``, without positions: ``(N, L, D)``."""
+    patches = model.patch_embed(x)
+    return patches.view(len(x), -1, patches.shape[-1])
 
 
 def forward_dense(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:

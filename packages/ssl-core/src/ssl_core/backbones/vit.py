@@ -164,17 +164,24 @@ class VisionTransformer(nn.Module):
         numbers = [block % len(self.blocks) for block in blocks]
         return self._run(self.embed(x, keep, mask, mask_token), numbers)
 
-    def embed(
-        self, x: Tensor, keep: Tensor | None = None, mask: Tensor | None = None, mask_token: Tensor | None = None
-    ) -> Tensor:
-        """Return the input of the first block: prefix tokens, and patches with their positions."""
+    def patch_embeddings(self, x: Tensor) -> Tensor:
+        """Return the projected patches of images ``(N, C, H, W)``, without positions: ``(N, L, D)``."""
+        return self._project(x)
+
+    def _project(self, x: Tensor) -> Tensor:
         size = self.patch_size
         if x.shape[1] != self.image_shape[0] or x.shape[2] % size or x.shape[3] % size:
             raise ValueError(
                 f"images {tuple(x.shape[1:])}: expected {self.image_shape[0]} channels and sides that are multiples of "
                 f"patch_size={size}"
             )
-        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.patches(x).flatten(2).transpose(1, 2)
+
+    def embed(
+        self, x: Tensor, keep: Tensor | None = None, mask: Tensor | None = None, mask_token: Tensor | None = None
+    ) -> Tensor:
+        """Return the input of the first block: prefix tokens, and patches with their positions."""
+        size, tokens = self.patch_size, self._project(x)
         if mask is not None:
             if mask_token is None:
                 raise ValueError("mask without mask_token: expected both")

@@ -15,7 +15,7 @@ _message = logging.getLogger(__name__)
 _PREFIX = "backbone."
 
 
-def find_weights(source: str) -> Path:
+def find_weights(source: str, key: str = "model.init_from") -> Path:
     """Return the file of ``model.init_from``; for a run folder, its newest intact checkpoint.
 
     Raises a ConfigError if the file does not exist, or holds no weights (a git-LFS pointer, a web page).
@@ -25,16 +25,16 @@ def find_weights(source: str) -> Path:
         try:
             return CheckpointStore(RunFolder(path).checkpoints).newest()
         except CheckpointError as error:
-            raise _error(source, str(error)) from error
+            raise _error(key, source, str(error)) from error
     if not path.is_file():
-        raise _error(source, "no such file or run folder")
+        raise _error(key, source, "no such file or run folder")
     problem = content_problem(path)
     if problem is not None:
-        raise _error(source, f"{path.name}: {problem}")
+        raise _error(key, source, f"{path.name}: {problem}")
     return path
 
 
-def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
+def load_backbone(backbone: nn.Module | None, source: str, key: str = "model.init_from") -> dict[str, str]:
     """Load pretrained weights into a backbone: all of them, or none.
 
     Parameters
@@ -59,7 +59,7 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
         If the file cannot be read, holds values that are not finite, or does not fit; the first keys that are missing,
         unexpected or of another shape are named. The backbone is unchanged.
     """
-    path, weights, classifier = weights_for(backbone, source)
+    path, weights, classifier = weights_for(backbone, source, key)
     assert backbone is not None
     backbone.load_state_dict(weights)
     left_out = f"; weights of the classifier are skipped: {', '.join(classifier)}" if classifier else ""
@@ -67,17 +67,19 @@ def load_backbone(backbone: nn.Module | None, source: str) -> dict[str, str]:
     return {"file": str(path), "sha256": sha256_of(path)}
 
 
-def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str, Tensor], list[str]]:
+def weights_for(
+    backbone: nn.Module | None, source: str, key: str = "model.init_from"
+) -> tuple[Path, dict[str, Tensor], list[str]]:
     """Return the file, the weights that :func:`load_backbone` would load, and the keys of a classifier that it would skip."""
     if backbone is None:
-        raise _error(source, "the method has no module called backbone to load it into")
-    path = find_weights(source)
+        raise _error(key, source, "the method has no module called backbone to load it into")
+    path = find_weights(source, key)
     expected = backbone.state_dict()
     try:
         found = _below(_PREFIX, read_weights(path))
         prefix = prefix_of(found, expected)
     except (CheckpointError, OSError) as error:
-        raise _error(source, str(error)) from error
+        raise _error(key, source, str(error)) from error
     if prefix:
         below = _below(prefix, found)
         _message.info("%s: names begin with '%s'; %d other tensors are skipped", path, prefix, len(found) - len(below))
@@ -88,11 +90,13 @@ def weights_for(backbone: nn.Module | None, source: str) -> tuple[Path, dict[str
     problems = _misfits(expected, weights)
     if problems:
         raise _error(
+            key,
             source, f"'{path}' does not fit the backbone of this run, and nothing is loaded; {'; '.join(problems)}"
         )
     bad = not_finite(weights)
     if bad:
         raise _error(
+            key,
             source,
             f"'{path}' has values that are not finite, and nothing is loaded: {first(bad)}; take weights from before the "
             "training diverged",
@@ -120,5 +124,5 @@ def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
     return [f"{problem}: {first(names)}" for problem, names in keys.items() if names]
 
 
-def _error(source: str, reason: str) -> ConfigError:
-    return ConfigError(reason, key="model.init_from", value=source)
+def _error(key: str, source: str, reason: str) -> ConfigError:
+    return ConfigError(reason, key=key, value=source)

@@ -20,7 +20,12 @@ from ssl_core.errors import ConfigError
 from ssl_core.modules.ema import Teacher
 
 BLOCK_PARAMETERS = 1_000_000  # smaller blocks are gathered together with the module that contains them
-_FORWARD_METHODS = ("tokens", "intermediate_tokens", "forward_dense")  # of backbones, besides forward
+_FORWARD_METHODS = (
+    "tokens",
+    "intermediate_tokens",
+    "patch_embeddings",
+    "forward_dense",
+)  # of backbones, besides forward
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, Teacher)  # the modules in them are called, not the container
 
 

@@ -9,26 +9,20 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssl_core.config import option
-from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, take
+from ssl_core.methods.block_prediction import BlockPredictionConfig, BlockPredictionModel
 from ssl_core.modules.ema import Teacher
-from ssl_core.modules.masks import multi_block_mask
-from ssl_core.modules.patch_predictor import PatchPredictor
 from ssl_losses import masked_feature_regression
 
 
 @dataclass
-class IJEPAConfig(MaskedImageConfig):
+class IJEPAConfig(BlockPredictionConfig):
     """Keys of I-JEPA."""
 
     momentum: float = option(0.996, low=0.0, high=1.0)  # m of the teacher at the start of the run
     final_momentum: float = option(1.0, low=0.0, high=1.0)  # m at its end, reached linearly
-    predictor_width: int = option(384, low=4)  # width of the predictor's tokens
-    predictor_depth: int = option(6, low=1)  # blocks of the predictor; the paper's 12 for a ViT-L
-    predictor_heads: int = option(6, low=1)  # attention heads of a block
-    num_targets: int = option(4, low=1)  # target blocks of an image
 
 
-class IJEPA(MaskedImageModel):
+class IJEPA(BlockPredictionModel):
     """A predictor predicts the teacher's features of target blocks from a context block."""
 
     config_class = IJEPAConfig
@@ -36,20 +30,12 @@ class IJEPA(MaskedImageModel):
     def initialize_modules(self) -> None:
         """Create the encoder, its teacher and the predictor."""
         super().initialize_modules()
-        model, width = self.config.model, self.backbone.num_features
+        model = self.config.model
         self.teacher = Teacher(self.backbone, model.momentum, model.final_momentum, ramp="linear")
-        sizes = model.predictor_width, model.predictor_depth, model.predictor_heads
-        self.predictor = PatchPredictor(self.backbone.grid, width, width, *sizes)
+        self.predictor = self.build_predictor(self.backbone.num_features)
 
     def compute_loss(self) -> Tensor:
         """Return the smooth L1 distance to the teacher's normalised features."""
-        images, ids = self.data.views[0], self.data.ids
-        context, targets = multi_block_mask(
-            ids, self.backbone.grid, self.config.hardware.seed, self.progress.epoch, self.config.model.num_targets
-        )
-        features = self.patch_tokens(self.teacher.tokens(images))
-        blocks = targets.flatten(0, 1)  # (N T, S): each target block is predicted alone
-        repeats = targets.shape[1]
-        tokens = self.backbone.tokens(images, keep=context).repeat_interleave(repeats, dim=0)
-        prediction = self.predictor(tokens, context.repeat_interleave(repeats, dim=0), blocks)
-        return masked_feature_regression(prediction, take(features.repeat_interleave(repeats, dim=0), blocks))
+        prediction, blocks = self.predict_blocks()
+        features = self.patch_tokens(self.teacher.tokens(self.data.views[0]))
+        return masked_feature_regression(prediction, self.take_blocks(features, blocks))

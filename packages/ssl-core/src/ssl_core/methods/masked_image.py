@@ -13,11 +13,10 @@ from ssl_core.modules.transformer import MaskToken
 
 
 @dataclass
-class MaskedImageConfig(ModelConfig):
-    """Keys of the methods that mask patches."""
+class PatchConfig(ModelConfig):
+    """Keys of the methods that choose the patches that a ViT sees."""
 
     backbone: str = option("vit_tiny")  # a ViT of ours, or one of timm
-    mask_ratio: float = option(0.75, low=0.0, below=1.0)  # share of patches that are masked
 
     def check(self) -> None:
         """Raise a ConfigError for a decoder or predictor whose width its attention heads do not divide."""
@@ -32,10 +31,17 @@ class MaskedImageConfig(ModelConfig):
                 )
 
 
+@dataclass
+class MaskedImageConfig(PatchConfig):
+    """Keys of the methods that mask a share of the patches."""
+
+    mask_ratio: float = option(0.75, low=0.0, below=1.0)  # share of patches that are masked
+
+
 class MaskedImageModel(BackboneMethod):
     """A method that masks patches of the view of each image."""
 
-    config_class = MaskedImageConfig
+    config_class: type[PatchConfig] = PatchConfig
     num_views: ClassVar[int | None] = 1
     needs_tokens = True
 

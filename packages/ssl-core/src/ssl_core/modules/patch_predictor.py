@@ -57,7 +57,7 @@ class PatchPredictor(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Tensor, keep: Tensor, predict: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, keep: Tensor, predict: Tensor, visible: bool = False) -> Tensor:
         """Return a prediction for each patch to predict.
 
         Parameters
@@ -68,21 +68,23 @@ class PatchPredictor(nn.Module):
             Indices of the visible patches, ``(N, K) int64``.
         predict : Tensor
             Indices of the patches to predict, ``(N, M) int64``.
+        visible : bool
+            Also return the outputs of the visible patches, before the others; not with ``cross_attention``.
 
         Returns
         -------
         Tensor
-            ``(N, M, outputs)``.
+            ``(N, M, outputs)``, or ``(N, K + M, outputs)``.
         """
-        visible = self.project(tokens)
+        seen = self.project(tokens)
         prefix = tokens.shape[1] - keep.shape[1]
-        visible = torch.cat([visible[:, :prefix], visible[:, prefix:] + self.positions[keep]], dim=1)
-        masked = (self.mask_token + self.positions[predict]).to(visible.dtype)
+        seen = torch.cat([seen[:, :prefix], seen[:, prefix:] + self.positions[keep]], dim=1)
+        masked = (self.mask_token + self.positions[predict]).to(seen.dtype)
         if self.cross_attention:
             for block in self.blocks:
-                masked = block(masked, visible)
+                masked = block(masked, seen)
             return self.head(self.norm(masked))
-        x = torch.cat([visible, masked], dim=1)
+        x = torch.cat([seen, masked], dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(x[:, visible.shape[1] :]))
+        return self.head(self.norm(x[:, prefix if visible else seen.shape[1] :]))

@@ -1,0 +1,49 @@
+"""AIM (El-Nouby, Klein, Zhai, Bautista, Toshev, Shankar, Susskind & Joulin 2024, https://arxiv.org/abs/2401.08541).
+
+Each patch predicts the normalised pixels of the next one, row by row, from itself and the patches before it. Patches of a
+prefix of random length see each other in both directions, so that the encoder can be used with attention to all patches
+later. A deep head of MLPs does the prediction and is dropped after training.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssl_core.config import option
+from ssl_core.methods.autoregressive_image import AutoregressiveConfig, AutoregressiveModel
+from ssl_core.modules.autoregressive import ResidualMLP, causal_attention, prefix_lengths
+from ssl_losses import masked_reconstruction, patchify
+
+
+@dataclass
+class AIMConfig(AutoregressiveConfig):
+    """Keys of AIM."""
+
+    head_width: int = option(2048, low=1)  # width of the prediction head
+    head_depth: int = option(12, low=1)  # MLPs of the prediction head
+    normalize_target: bool = True  # whether each patch is normalised by its mean and variance
+
+
+class AIM(AutoregressiveModel):
+    """A causal encoder with a random prefix predicts the pixels of the next patch."""
+
+    config_class = AIMConfig
+
+    def initialize_modules(self) -> None:
+        """Create the encoder and the prediction head."""
+        super().initialize_modules()
+        model, encoder = self.config.model, self.backbone
+        pixels = encoder.patch_size**2 * self.image_shape[0]
+        self.head = ResidualMLP(encoder.num_features, pixels, model.head_width, model.head_depth)
+
+    def compute_loss(self) -> Tensor:
+        """Return the squared error of the patches after the prefix: those inside it are seen by their predictors."""
+        images, encoder = self.data.views[0], self.backbone
+        target = patchify(images, encoder.patch_size)
+        length = target.shape[1]
+        prefix = prefix_lengths(self.data.ids, length, self.config.hardware.seed, self.progress.epoch)
+        prediction = self.head(encoder.tokens(images, attend=causal_attention(length, prefix)))
+        after = torch.arange(1, length, device=images.device) >= prefix[:, None]
+        normalize = self.config.model.normalize_target
+        return masked_reconstruction(prediction[:, :-1], target[:, 1:], after, normalize_target=normalize)
