@@ -218,7 +218,8 @@ def vit(folder: Path, name: str, **changes: Any) -> None:
     fsdp.BLOCK_PARAMETERS = 10
     config = configuration(folder, optim__epochs=1, **changes)
     options = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3, "pool": "mean"}
-    keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 24}}[name]
+    # The ranks take every second sample: a queue that drops keys would drop others
+    keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 64}}[name]
     config.model = method_class(name).config_class(name=name, backbone="vit_tiny", backbone_options=options, **keys)
     method_class(name)(config).fit()
 

@@ -16,6 +16,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.methods import METHODS, method_class
 from ssl_core.methods.cmae import shifted
 from ssl_core.methods.dense_method import cell_locations
+from ssl_core.methods.masked_image import MaskedImageModel
 from ssl_core.modules.autoregressive import prefix_lengths
 from ssl_core.modules.hog import hog
 from ssl_core.modules.masks import block_mask, multi_block_mask, random_mask, uniform
@@ -337,6 +338,30 @@ def test_data_without_crops_raises(make_dense, name):
     model.config.data.open = open_without
     with pytest.raises(ConfigError, match=r"needs the crops of the views, and the training loader, a WithoutCrops"):
         model.fit()
+
+
+OTHER_PASSES = [*DENSE, *(name for name in METHODS if issubclass(method_class(name), MaskedImageModel))]
+
+
+@pytest.mark.parametrize("name", OTHER_PASSES)
+def test_online_probe_is_trained_without_a_call_of_the_backbone(make_dense, name):
+    """From the features of ``tokens`` and ``forward_dense``."""
+    model = make_dense(name, optim__max_steps=2)
+    assert math.isfinite(model.fit()["train/probe_backbone_loss"])
+    assert all(state["step"] == 2 for state in model.probes.optimizer.state.values())
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_backbone_without_feature_map_raises(make_dense, name):
+    model = make_dense(name)
+    model.config.model.backbone, model.config.model.backbone_options = (
+        "timm/swin_tiny_patch4_window7_224",
+        {"depths": [1, 1]},
+    )
+    model.image_shape = (3, 64, 64)
+    with pytest.raises(ConfigError, match="compares the cells of feature maps") as caught:
+        model.initialize_modules()
+    assert caught.value.key == "model.backbone"
 
 
 @pytest.mark.parametrize("name", ["maskfeat", "aim", "nepa", "salt"])

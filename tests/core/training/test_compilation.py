@@ -127,8 +127,12 @@ SMALL = {
     "head_depth": 1,
 }
 VIT = {"patch_size": 2, "width": 4, "depth": 1, "num_heads": 1}  # of the methods that mask patches
+# Of the methods that mask patches one of each kind: visible patches, a mask token, attention to earlier patches
+MASKED = ("mae", "data2vec", "aim")
 COMPILED = sorted(
-    name for name in METHODS if name != "baseline" and not issubclass(method_class(name), MaskedImageModel)
+    name
+    for name in METHODS
+    if name in MASKED or not (name == "baseline" or issubclass(method_class(name), MaskedImageModel))
 )
 TWO_GRAPHS = ("all4one", "densecl", "dino", "everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
 

@@ -1,9 +1,10 @@
 """Any model of timm as a backbone. timm is optional: it is imported when one of its names is used."""
 
+from types import MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_core.backbones.timm_vit import MODULES, add_vit_methods
 from ssl_core.errors import ConfigError
@@ -71,6 +72,8 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
         ) from error
     model.num_features = _width(name, model, image_shape)  # timm's own excludes a hidden layer behind the pooling
     add_vit_methods(model)
+    if not hasattr(model, "forward_dense"):
+        _add_feature_map(model, image_shape)
     return model
 
 
@@ -86,3 +89,18 @@ def _width(name: str, model: nn.Module, image_shape: tuple[int, int, int]) -> in
         raise ConfigError(key="model.backbone", value=name, expected="a model with one feature vector for each image")
     model.train()
     return features.shape[1]
+
+
+def _add_feature_map(model: Any, image_shape: tuple[int, int, int]) -> None:
+    """Give a convolutional model of timm ``forward_dense``, if its feature map is ``(N, num_features, h, w)``."""
+    with torch.no_grad():
+        feature_map = model.eval().forward_features(torch.zeros(1, *image_shape))
+    model.train()
+    if isinstance(feature_map, Tensor) and feature_map.ndim == 4 and feature_map.shape[1] == model.num_features:
+        model.forward_dense = MethodType(_forward_dense, model)
+
+
+def _forward_dense(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the features ``(N, D)`` and the feature map ``(N, D, h, w)`` that they are pooled from."""
+    feature_map = model.forward_features(x)
+    return model.forward_head(feature_map), feature_map

@@ -43,7 +43,7 @@ class AIM(AutoregressiveModel):
         target = patchify(images, encoder.patch_size)
         length = target.shape[1]
         prefix = prefix_lengths(self.data.ids, length, self.config.hardware.seed, self.progress.epoch)
-        prediction = self.head(encoder.tokens(images, attend=causal_attention(length, prefix)))
+        prediction = self.head(self.tokens(images, attend=causal_attention(length, prefix)))
         after = torch.arange(1, length, device=images.device) >= prefix[:, None]
         normalize = self.config.model.normalize_target
         return masked_reconstruction(prediction[:, :-1], target[:, 1:], after, normalize_target=normalize)

@@ -45,7 +45,7 @@ class BlockPredictionModel(MaskedImageModel):
             self.config.model.num_targets,
         )
         repeats, blocks = targets.shape[1], targets.flatten(0, 1)
-        tokens = self.backbone.tokens(self.data.views[0], keep=context).repeat_interleave(repeats, dim=0)
+        tokens = self.tokens(self.data.views[0], keep=context).repeat_interleave(repeats, dim=0)
         return self.predictor(tokens, context.repeat_interleave(repeats, dim=0), blocks), blocks
 
     def take_blocks(self, patches: Tensor, blocks: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class CMAE(MaskedImageModel):
         target_images = shifted(self.data.views[0], self.grid, size, *offsets.T)
         mask = random_mask(ids, self.grid, model.mask_ratio, seed, epoch)
         keep, drop, _ = split_mask(mask, num_masked(self.grid, model.mask_ratio))
-        tokens = self.backbone.tokens(images, keep=keep)
+        tokens = self.tokens(images, keep=keep)
         target = take(patchify(images, size), drop)
         pixels = self.decoder(tokens, keep, drop)
         features = self.feature_decoder(tokens, keep, drop, visible=True).mean(1)

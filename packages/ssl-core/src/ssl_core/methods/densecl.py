@@ -51,8 +51,11 @@ class DenseCL(JointEmbedding):
     def compute_loss(self) -> dict[str, Tensor]:
         """Return the InfoNCE losses of whole images and of cells, with the weights 1 - lambda and lambda."""
         model, (first, second) = self.config.model, self.views()
-        query, query_cells, query_map = dense_embeddings(self.backbone, self.projector, self.dense_projector, first)
-        key, key_cells, key_map = self.teacher(second)
+        features, query, query_cells, query_map = dense_embeddings(
+            self.backbone, self.projector, self.dense_projector, first
+        )
+        self.probes.observe("backbone", features)
+        _, key, key_cells, key_map = self.teacher(second)
         with torch.no_grad(), torch.autocast(first.device.type, enabled=False):  # near ties need all digits
             rows, columns = (F.normalize(cells, dim=2) for cells in widened((query_map, key_map)))
             positives = take(key_cells, (rows @ columns.mT).argmax(2)).flatten(0, 1)
@@ -73,15 +76,15 @@ class DenseEncoder(nn.Module):
         super().__init__()
         self.backbone, self.projector, self.dense_projector = backbone, projector, dense_projector
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return :func:`dense_embeddings` of images ``(N, C, H, W)``."""
         return dense_embeddings(self.backbone, self.projector, self.dense_projector, x)
 
 
 def dense_embeddings(
     backbone: Any, projector: nn.Module, dense_projector: nn.Module, x: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the embeddings ``(N, E)``, those of the S cells ``(N, S, E)``, and the cells' features ``(N, S, D)``."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return features ``(N, D)`` and embeddings ``(N, E)``, and those of the S cells: ``(N, S, E)`` and ``(N, S, D)``."""
     features, feature_map = backbone.forward_dense(x)
     cells = feature_map.flatten(2).transpose(1, 2)
-    return projector(features), dense_projector(cells), cells
+    return features, projector(features), dense_projector(cells), cells

@@ -43,6 +43,6 @@ class MAE(MaskedImageModel):
         images, model, grid = self.data.views[0], self.config.model, self.backbone.grid
         mask = random_mask(self.data.ids, grid, model.mask_ratio, self.config.hardware.seed, self.progress.epoch)
         keep, drop, _ = split_mask(mask, num_masked(grid, model.mask_ratio))
-        prediction = self.decoder(self.backbone.tokens(images, keep=keep), keep, drop)
+        prediction = self.decoder(self.tokens(images, keep=keep), keep, drop)
         target = take(patchify(images, self.backbone.patch_size), drop)
         return masked_reconstruction(prediction, target, all_masked(target), model.normalize_target)

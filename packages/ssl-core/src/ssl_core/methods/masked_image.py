@@ -45,6 +45,15 @@ class MaskedImageModel(BackboneMethod):
     num_views: ClassVar[int | None] = 1
     needs_tokens = True
 
+    def tokens(self, images: Tensor, **options: Any) -> Tensor:
+        """Return ``backbone.tokens(images, **options)``, ``(N, P + K, D)``. The online probe learns from their feature.
+
+        It is the feature of an image with masked patches: that of the whole image would cost another forward pass.
+        """
+        tokens = self.backbone.tokens(images, **options)
+        self.probes.observe("backbone", self.backbone.pool(tokens))
+        return tokens
+
     def patch_tokens(self, tokens: Tensor) -> Tensor:
         """Return the tokens of the patches ``(N, L, D)`` among all tokens ``(N, P + L, D)``."""
         return tokens[:, self.backbone.num_prefix_tokens :]
@@ -60,7 +69,7 @@ class MaskTokenModel(MaskedImageModel):
 
     def encode_masked(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the tokens of the patches ``(N, L, D)`` of images whose patches ``mask`` ``(N, L) bool`` are replaced."""
-        return self.patch_tokens(self.backbone.tokens(images, mask=mask, mask_token=self.mask_token()))
+        return self.patch_tokens(self.tokens(images, mask=mask, mask_token=self.mask_token()))
 
 
 def pooled(backbone: Any, tokens: Tensor) -> Tensor:

@@ -32,5 +32,5 @@ class NEPA(AutoregressiveModel):
         """Return the negative cosine similarity of the predicted and the next embedding."""
         images, encoder = self.data.views[0], self.backbone
         target = encoder.patch_embeddings(images)[:, 1:]
-        prediction = encoder.tokens(images, attend=causal_attention(target.shape[1] + 1, device=images.device))[:, :-1]
+        prediction = self.tokens(images, attend=causal_attention(target.shape[1] + 1, device=images.device))[:, :-1]
         return negative_cosine_similarity(prediction.flatten(0, 1), target.flatten(0, 1))

@@ -74,5 +74,6 @@ class VICRegL(JointEmbedding):
     def embed_dense(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings ``(N, D)`` of a view and those of its cells ``(N, h, w, E)``."""
         features, feature_map = self.backbone.forward_dense(view)
+        self.probes.observe("backbone", features)
         cells = feature_map.permute(0, 2, 3, 1)
         return self.projector(features), self.map_projector(cells.flatten(0, 2)).unflatten(0, cells.shape[:3])
