@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ssl_core.backbones import build_backbone, has_tokens
+from ssl_core.backbones import build_backbone
+from ssl_core.backbones.timm_model import is_timm_vit
 from ssl_core.modules.masks import random_mask, split_mask
 
 TIMM = ["timm/vit_tiny_patch16_224", "timm/deit_tiny_distilled_patch16_224", "timm/vit_small_patch14_reg4_dinov2"]
@@ -17,7 +18,7 @@ def vit(request):
 
 
 def test_tokens_equal_forward_features(vit):
-    assert has_tokens(TIMM[0])
+    assert is_timm_vit(TIMM[0])
     expected = vit.forward_features(IMAGES)
     torch.testing.assert_close(vit.tokens(IMAGES), expected)
     torch.testing.assert_close(vit.norm(vit.intermediate_tokens(IMAGES, [-1])[0]), expected)
@@ -74,4 +75,4 @@ def test_positions_of_another_size_are_interpolated():
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "timm/eva02_tiny_patch14_224", "timm/swin_tiny_patch4_window7_224"])
 def test_other_models_of_timm_have_no_tokens(name):
-    assert not has_tokens(name)
+    assert not is_timm_vit(name)

@@ -5,8 +5,7 @@ from ssl_core.backbones.registry import (
     backbone_size,
     build_backbone,
     check_backbone,
-    has_tokens,
     is_of_timm,
 )
 
-__all__ = ["backbone_names", "backbone_size", "build_backbone", "check_backbone", "has_tokens", "is_of_timm"]
+__all__ = ["backbone_names", "backbone_size", "build_backbone", "check_backbone", "is_of_timm"]

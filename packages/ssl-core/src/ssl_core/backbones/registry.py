@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ssl_core.backbones.resnet9 import resnet9
-from ssl_core.backbones.timm_model import is_timm_model, is_timm_vit, timm_model, timm_names
+from ssl_core.backbones.timm_model import is_timm_model, timm_model, timm_names
 from ssl_core.backbones.torchvision_resnet import torchvision_names, torchvision_resnet
 from ssl_core.backbones.vit import SIZES, vit
 from ssl_core.config.suggestion import close_names
@@ -31,11 +31,6 @@ def backbone_names() -> tuple[str, ...]:
 def is_of_timm(name: str) -> bool:
     """Return whether a name can only be a model of timm."""
     return name not in OURS and name not in backbone_names()
-
-
-def has_tokens(name: str) -> bool:
-    """Return whether a backbone is a ViT whose patches can be masked: ours, and those of timm with the same parts."""
-    return is_timm_vit(name) if is_of_timm(name) else name in SIZES
 
 
 def check_backbone(name: str, options: Mapping[str, Any] | None = None) -> None:

@@ -90,8 +90,7 @@ def weights_for(
     problems = _misfits(expected, weights)
     if problems:
         raise _error(
-            key,
-            source, f"'{path}' does not fit the backbone of this run, and nothing is loaded; {'; '.join(problems)}"
+            key, source, f"'{path}' does not fit the backbone of this run, and nothing is loaded; {'; '.join(problems)}"
         )
     bad = not_finite(weights)
     if bad:
