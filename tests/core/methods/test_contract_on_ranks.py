@@ -19,7 +19,9 @@ TRAINED = [name for name in METHODS if name != "baseline"]
 pytestmark = pytest.mark.timeout(1500)  # all methods run before the first test
 
 # Methods whose loss compares the samples of a batch, outside of GradCache: the mean over two batches is another loss
-NOT_ADDITIVE = ("all4one", "moco_v3", "nnclr", "smog", "swav", "tico")
+NOT_ADDITIVE = (
+    "all4one", "capi", "dinov2", "dinov3", "moco_v3", "msn", "nnclr", "pmsn", "smog", "swav", "tico",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

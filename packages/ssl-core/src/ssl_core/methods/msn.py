@@ -51,9 +51,8 @@ class MSN(TeacherStudent, MaskedImageModel):
     config_class: type[MaskedSiameseConfig] = MSNConfig
     num_views: ClassVar[int | None] = None  # the target view and one anchor or more
     min_views = 2
-    projector_options: ClassVar = {"activation": "gelu"}
-    num_views = None  # two or more
     multi_crop = True
+    projector_options: ClassVar = {"activation": "gelu"}
     ramp = "linear"
 
     def initialize_modules(self) -> None:
