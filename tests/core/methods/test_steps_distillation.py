@@ -213,7 +213,7 @@ def make_vit(make_method):
     def make(name, views=4, **changes):
         model = make_method(name, log__eval_every=0, **changes)
         model.config.model.backbone, model.config.model.backbone_options = "vit_tiny", VIT
-        model.config.data.views = views
+        model.config.data.views = 1 if name == "capi" else views
         return model
 
     return make
