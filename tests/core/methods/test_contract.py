@@ -109,7 +109,7 @@ def test_every_key_has_a_comment_and_a_range(name, field):
     source = "".join(inspect.getsource(each) for each in method_class(name).config_class.__mro__[:-1])
     [definition, *_] = re.findall(rf"^    {field.name}: (?:.*\n)(?:     .*\n|    \).*\n)*", source, re.MULTILINE)
     assert re.search(r"#\s+\S+ ?\S+", definition)
-    if field.type in (bool, "bool"):
+    if field.type in (bool, "bool") or (name, field.name) == ("salt", "teacher"):  # the place of a file has no range
         return
     bounds = {"low": -math.inf, "above": -math.inf, "high": math.inf, "below": math.inf, "choices": "no such choice"}
     outside = [value for bound, value in bounds.items() if bound in field.metadata]
