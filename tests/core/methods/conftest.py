@@ -34,6 +34,8 @@ SMALL = {  # keys of small models, for the methods that have them
     "num_layers": 1,
     "dropout": 0.0,
     "freeze_last_layer": 0,
+    "freeze_prototypes_epochs": 0,
+    "dropout": 0.0,  # each rank draws its own
     "patch_size": 8,
     "num_permutations": 5,
     "patch_width": 6,

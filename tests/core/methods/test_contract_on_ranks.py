@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1500)  # all methods run before the first test
 
 # Methods whose loss compares the samples of a batch, outside of GradCache: the mean over two batches is another loss
 NOT_ADDITIVE = (
-    "all4one", "capi", "dinov2", "dinov3", "moco_v3", "msn", "nnclr", "pmsn", "smog", "swav", "tico",
+    "all4one", "capi", "cmae", "dinov2", "dinov3", "moco_v3", "msn", "nnclr", "pmsn", "smog", "swav", "tico", "vicregl",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.masks import block_mask
 from ssl_losses import masked_feature_regression
+from ssl_losses.precision import widened
 
 
 @dataclass
@@ -53,6 +54,6 @@ class Data2Vec(MaskTokenModel):
         seed = self.config.hardware.seed
         mask = block_mask(self.data.ids, backbone.grid, model.mask_ratio, seed, self.progress.epoch)
         blocks = self.teacher.intermediate_tokens(images, range(-model.top_blocks, 0))
-        target = torch.stack([F.layer_norm(block.float(), block.shape[2:]) for block in blocks]).mean(0)
+        target = torch.stack([F.layer_norm(block, block.shape[2:]) for block in widened(blocks)]).mean(0)
         prediction = self.predictor(self.encode_masked(images, mask))
         return masked_feature_regression(prediction, self.patch_tokens(target), mask, model.beta)

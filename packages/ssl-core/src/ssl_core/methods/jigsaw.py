@@ -20,6 +20,7 @@ from ssl_core.modules.jigsaw import (
     standardised,
 )
 from ssl_losses.distributed import mean_over_ranks
+from ssl_losses.precision import widened
 
 
 @dataclass
@@ -58,4 +59,4 @@ class Jigsaw(BackboneMethod):
         # All first patches, then all second ones: so the probes find the labels of the images
         features = self.patch_layer(self.backbone(patches.transpose(0, 1).flatten(0, 1)))
         logits = self.classifier(features.unflatten(0, (NUM_PATCHES, -1)).transpose(0, 1).flatten(1))
-        return mean_over_ranks(F.cross_entropy(logits.float(), labels))
+        return mean_over_ranks(F.cross_entropy(*widened([logits]), labels))

@@ -98,6 +98,8 @@ def check_modules(kind: Any, config: Config) -> None:
     with torch.device("meta"):
         model.initialize_modules()
     ratio = getattr(config.model, "mask_ratio", None)
+    if hasattr(config.model, "mask_ratio_spread"):  # drawn for each image, and images without a mask are allowed
+        ratio = None
     if side and kind.needs_tokens and ratio is not None and num_masked(model.backbone.grid, ratio) == 0:
         patches = math.prod(model.backbone.grid)
         raise ConfigError(
