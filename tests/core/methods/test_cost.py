@@ -23,6 +23,7 @@ def test_mae_step_costs_at_most_045_of_a_full_one(make_config):
     """At a mask ratio of 0.75 the encoder sees a quarter of the patches; a full step encodes and decodes all of them."""
     config = make_config(optim__max_steps=1, optim__epochs=1, log__eval_every=0)
     config.model = MAEConfig(name="mae", backbone="vit_tiny", backbone_options=VIT_B, mask_ratio=0.75, **DECODER)
+    config.data.views = 1
     model = MAE(config)
     counted = {}
 
@@ -46,8 +47,8 @@ def test_multi_crop_takes_one_forward_pass_per_size(make_method, name):
     sizes = []
 
     def count():
-        n = len(model.data.ids)
-        views = [torch.randn(n, 3, size, size) for size in (16, 16, 8, 8, 8)]
+        n, size = len(model.data.ids), 8 if hasattr(model.backbone, "blocks") else 16  # ResNet-9 takes 8 at least
+        views = [torch.randn(n, 3, side, side) for side in [size] * 2 + [size // 2] * 3]
         model.data = Batch(views, model.data.labels, model.data.ids)
         hook = model.backbone.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[-1]))
         model.compute_loss()
@@ -55,4 +56,4 @@ def test_multi_crop_takes_one_forward_pass_per_size(make_method, name):
 
     model.before_train_step = count
     model.fit()
-    assert sizes == [16, 8]
+    assert len(sizes) == len(set(sizes)) == 2
