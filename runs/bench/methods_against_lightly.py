@@ -1,7 +1,7 @@
 """Training steps of our methods against lightly's modules and losses in a Lightning loop, on the same backbone and images.
 
     python3 runs/bench/methods_against_lightly.py
-    python3 runs/bench/methods_against_lightly.py simclr mae --precision bf16 fp32 --seconds 4    # bf16: where the processor has it
+    python3 runs/bench/methods_against_lightly.py simclr mae --precision bf16 fp32 --seconds 4    # bf16 where it is fast
 
 Batches of images are fixed and in memory: data loading does not matter. Both sides train a ResNet-9 of width 16 (MAE: a ViT of
 width 192 and depth 4 with patches of 4 pixels) with heads of the same widths and AdamW, without probes; 32 pixels, local crops
