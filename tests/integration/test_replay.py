@@ -77,7 +77,7 @@ def test_divergence_on_one_rank_ends_both_and_is_replayed(tmp_path):
     script.write_text(TWO_RANKS.format(toy=str(TOY), folder=str(tmp_path)))
     ended = two_ranks(script)
     assert ended.returncode == 1
-    assert ended.stderr.count("DivergedError: cliff is inf at epoch 2, batch 1, step 3, rank 1: ") == 2
+    assert ended.stderr.count("DivergedError: cliff is inf at epoch 2, batch 1, step 3, rank 1; ") == 2
     record = json.loads((tmp_path / "run" / "diverged.json").read_text())
     assert (record["rank"], record["ranks"], record["checkpoint"]) == (1, 2, "step_00000002.pt")
     assert [len(samples) for samples in record["samples"]] == [16, 16]
