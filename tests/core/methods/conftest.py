@@ -35,7 +35,6 @@ SMALL = {  # keys of small models, for the methods that have them
     "dropout": 0.0,
     "freeze_last_layer": 0,
     "freeze_prototypes_epochs": 0,
-    "dropout": 0.0,  # each rank draws its own
     "patch_size": 8,
     "num_permutations": 5,
     "patch_width": 6,

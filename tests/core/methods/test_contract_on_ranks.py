@@ -18,9 +18,10 @@ RANKS = Path(__file__).parents[1] / "ranks.py"
 TRAINED = [name for name in METHODS if name != "baseline"]
 pytestmark = pytest.mark.timeout(1500)  # all methods run before the first test
 
-# Methods whose loss compares the samples of a batch, outside of GradCache: the mean over two batches is another loss
+# Methods whose loss compares the samples of a batch, outside of GradCache: the mean over two batches is another loss. That of
+# AIM is a mean over predicted patches, of which each image has another number.
 NOT_ADDITIVE = (
-    "all4one", "capi", "cmae", "dinov2", "dinov3", "moco_v3", "msn", "nnclr", "pmsn", "smog", "swav", "tico", "vicregl",
+    "aim", "all4one", "capi", "cmae", "dinov2", "dinov3", "moco_v3", "msn", "nnclr", "pmsn", "smog", "swav", "tico", "vicregl",
 )  # fmt: skip
 
 
