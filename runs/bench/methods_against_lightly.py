@@ -237,7 +237,9 @@ def _mae(_: None) -> Any:
 
 
 def _imported() -> None:
-    """Note the memory that this process holds after its imports."""
+    """Note the memory that this process holds after its imports, with those that the first step of an optimizer makes."""
+    import torch._dynamo  # noqa: F401
+
     Path(os.environ["BENCH"], f"{os.getpid()}").write_text(str(memory_mib("VmRSS")))
 
 

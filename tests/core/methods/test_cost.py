@@ -50,7 +50,8 @@ def test_multi_crop_takes_one_forward_pass_per_size(make_method, name):
         n, size = len(model.data.ids), 8 if hasattr(model.backbone, "blocks") else 16  # ResNet-9 takes 8 at least
         views = [torch.randn(n, 3, side, side) for side in [size] * 2 + [size // 2] * 3]
         model.data = Batch(views, model.data.labels, model.data.ids)
-        hook = model.backbone.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[-1]))
+        first = getattr(model.backbone, "patches", model.backbone)  # what every pass through a ViT begins with
+        hook = first.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[-1]))
         model.compute_loss()
         hook.remove()
 
