@@ -59,4 +59,4 @@ class Jigsaw(BackboneMethod):
         # All first patches, then all second ones: so the probes find the labels of the images
         features = self.patch_layer(self.backbone(patches.transpose(0, 1).flatten(0, 1)))
         logits = self.classifier(features.unflatten(0, (NUM_PATCHES, -1)).transpose(0, 1).flatten(1))
-        return mean_over_ranks(F.cross_entropy(*widened([logits]), labels))
+        return mean_over_ranks(F.cross_entropy(widened([logits])[0], labels))
