@@ -100,10 +100,12 @@ def check_modules(kind: Any, config: Config) -> None:
     ratio = getattr(config.model, "mask_ratio", None)
     if hasattr(config.model, "mask_ratio_spread"):  # drawn for each image, and images without a mask are allowed
         ratio = None
-    if side and kind.needs_tokens and ratio is not None and num_masked(model.backbone.grid, ratio) == 0:
-        patches = math.prod(model.backbone.grid)
+    grid = getattr(model, "grid", getattr(model.backbone, "grid", None))  # CMAE masks a smaller one
+    if side and grid and ratio is not None and num_masked(grid, ratio) == 0:
         raise ConfigError(
-            key="model.mask_ratio", value=ratio, expected=f"a share that masks at least one of the {patches} patches"
+            key="model.mask_ratio",
+            value=ratio,
+            expected=f"a share that masks at least one of {math.prod(grid)} patches",
         )
     patch_size = getattr(model.backbone, "patch_size", None)
     for size in view_sizes(config.data):
