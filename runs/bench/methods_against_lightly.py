@@ -194,8 +194,11 @@ def _dino(backbone: Any) -> Any:
     from lightly.models.utils import deactivate_requires_grad, update_momentum
     from torch import nn
 
-    student = nn.Sequential(backbone, heads.DINOProjectionHead(backbone.num_features, HIDDEN, OUTPUT, PROTOTYPES))
-    teacher = copy.deepcopy(student)
+    student, teacher = (
+        nn.Sequential(each, heads.DINOProjectionHead(backbone.num_features, HIDDEN, OUTPUT, PROTOTYPES))
+        for each in (backbone, copy.deepcopy(backbone))
+    )
+    teacher.load_state_dict(student.state_dict())  # torch cannot copy the weight-normed layer
     deactivate_requires_grad(teacher)
     criterion = DINOLoss(PROTOTYPES)
 
