@@ -220,6 +220,7 @@ def vit(folder: Path, name: str, **changes: Any) -> None:
     options = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3, "pool": "mean"}
     # The ranks take every second sample: a queue that drops keys would drop others
     keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 64}}[name]
+    config.data.views = method_class(name).num_views or 2
     config.model = method_class(name).config_class(name=name, backbone="vit_tiny", backbone_options=options, **keys)
     method_class(name)(config).fit()
 

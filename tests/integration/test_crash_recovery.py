@@ -27,12 +27,13 @@ CASES = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_run_equals_uninterrupted_run():
     """All cases in one process, which imports torch once: the runs are forked from it."""
     code = "import sys, crash_recovery; sys.exit(sum(crash_recovery.main(case.split()) for case in sys.argv[1:]))"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)}
     result = subprocess.run(
-        [sys.executable, "-c", code, *CASES], env=environment, capture_output=True, text=True, timeout=280
+        [sys.executable, "-c", code, *CASES], env=environment, capture_output=True, text=True, timeout=1100
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.findall(r"\d+ of \d+ runs equal", result.stdout) == [f"{n} of {n} runs equal" for n in (8, 6, 2, 3, 2, 1)]

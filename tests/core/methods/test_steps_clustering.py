@@ -95,6 +95,7 @@ def test_queue_of_swav_starts_late(make_method):
 
 def test_prototypes_of_swav_are_frozen_then_unit(make_method):
     model = make_method("swav", log__eval_every=0, optim__weight_decay=0.1)
+    model.config.model.freeze_prototypes_epochs = 1
     prototypes = []
     model.before_train_step = lambda: prototypes.append(model.criterion.prototypes.detach().clone())
     model.fit()

@@ -134,7 +134,7 @@ COMPILED = sorted(
     for name in METHODS
     if name in MASKED or not (name == "baseline" or issubclass(method_class(name), MaskedImageModel))
 )
-TWO_GRAPHS = ("all4one", "densecl", "dino", "everything", "moco_v2", "nnbyol", "nnclr", "ressl", "smog")
+TWO_GRAPHS = ("all4one", "densecl", "dino", "everything", "moco_v2", "nnbyol", "nnclr", "pirl", "ressl", "smog")
 
 
 @pytest.fixture
@@ -148,6 +148,7 @@ def small(make_config, monkeypatch):
             return Everything(config)
         kind = method_class(name).config_class
         keys = {field.name: SMALL[field.name] for field in dataclasses.fields(kind) if field.name in SMALL}
+        config.data.views = method_class(name).num_views or 2
         if issubclass(method_class(name), MaskedImageModel):
             keys |= {"backbone": "vit_tiny", "backbone_options": {**kind().backbone_options, **VIT}}
         config.model = kind(name=name, **keys)

@@ -48,6 +48,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
 
     Examples
     --------
+    >>> import torch
     >>> z = torch.eye(4)
     >>> round(nnclr(z, z, z, z, support=2 * z, temperature=1.0).item(), 4)  # neighbours as z: log(1 + 3 / e)
     0.7437

@@ -69,7 +69,7 @@ class CAPI(MaskedImageModel):
         keep, drop, _ = split_mask(inverse_block_mask(ids, grid, model.mask_ratio, seed, epoch), masked)
         predicted = random_subset(drop, ids, max(1, round(model.predicted * masked)), seed, epoch)
         targets, clustering_loss = self.assign(self.patch_tokens(self.teacher.tokens(images)))
-        tokens = self.backbone.tokens(images, keep=keep)
+        tokens = self.tokens(images, keep=keep)
         logits = self.prototypes(self.predictor(tokens, keep, predicted))
         loss = soft_cross_entropy(logits / model.student_temperature, take(targets, predicted))
         return {"prediction_loss": loss, "clustering_loss": clustering_loss}
