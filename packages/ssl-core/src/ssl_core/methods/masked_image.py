@@ -51,7 +51,7 @@ class MaskedImageModel(BackboneMethod):
         It is the feature of an image with masked patches: that of the whole image would cost another forward pass.
         """
         tokens = self.backbone.tokens(images, **options)
-        self.probes.observe("backbone", self.backbone.pool(tokens))
+        self.probes.observe("backbone", pooled(self.backbone, tokens))
         return tokens
 
     def patch_tokens(self, tokens: Tensor) -> Tensor:
