@@ -76,7 +76,10 @@ ANY_WORD = {
     "optim.monitor", "run", "backbone", "weights", "eval.finetune.views",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
-BESIDE_OTHERS = {"optim.batch_size", "optim.clip", "optim.max_steps", "eval.finetune.epochs", "model.whitening_size"}
+BESIDE_OTHERS = {
+    "optim.batch_size", "optim.clip", "optim.max_steps", "eval.finetune.epochs", "model.whitening_size", "model.mask_ratio",
+    "model.mask_ratio_spread", "model.predictor_width", "model.decoder_width", "model.queue_size", "model.num_matches",
+}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -109,9 +112,15 @@ def every_key() -> list[Key]:
     return found
 
 
+def model_group(method: str) -> dict[str, Any]:
+    """Return the group ``model`` of a method with a backbone that is ready at once: ours."""
+    needs_tokens = method in METHODS and getattr(method_class(method), "needs_tokens", False)
+    return {"name": method} | ({} if needs_tokens else {"backbone": "resnet9"})
+
+
 def error_line(method: str, group: str, values: dict[str, Any]) -> str:
     """Return the error of a configuration, or an empty string."""
-    composed: dict[str, Any] = {"model": {"name": method, "backbone": "resnet9", "backbone_options": {}}}
+    composed: dict[str, Any] = {"model": model_group(method)}
     composed[group] = {**composed.get(group, {}), **values}
     try:
         if group in EVALUATION_GROUPS:

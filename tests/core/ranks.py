@@ -216,10 +216,9 @@ def sharded(folder: Path, optimizer: str, method: type[Normalised] = Normalised,
 def vit(folder: Path, name: str, **changes: Any) -> None:
     """Train a method that calls other functions of its backbone and of its teacher than forward; each block is a unit."""
     fsdp.BLOCK_PARAMETERS = 10
-    config = configuration(folder, optim__epochs=1, **changes)
+    config = configuration(folder, OrderedData(), optim__epochs=1, **changes)
     options = {"patch_size": 2, "width": 12, "depth": 2, "num_heads": 3, "pool": "mean"}
-    # The ranks take every second sample: a queue that drops keys would drop others
-    keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 64}}[name]
+    keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 24}}[name]
     config.data.views = method_class(name).num_views or 2
     config.model = method_class(name).config_class(name=name, backbone="vit_tiny", backbone_options=options, **keys)
     method_class(name)(config).fit()

@@ -205,7 +205,7 @@ def test_python_configuration_raises_like_a_command_line(counts):
     for key in counts.every_key():
         if key.group in counts.EVALUATION_GROUPS or str(key) == "model.name":  # from Python a method is a class
             continue
-        config = build_config({"model": {"name": key.method, "backbone": "resnet9", "backbone_options": {}}}, [])
+        config = build_config({"model": counts.model_group(key.method)}, [])
         for value in (*islice(counts.wrong_types(key), 1), *islice(counts.impossible(key), 2)):
             setattr(getattr(config, key.group), key.name, value)
             with pytest.raises(ValueError, match=key.name) as caught:
