@@ -89,7 +89,9 @@ def small_config(name: str, data: Path, runs: Path) -> Config:
         composed = OmegaConf.to_container(compose(RECIPES.get(name, f"{name}_cifar10")), resolve=True)
     config = build_config(composed, [])  # type: ignore[arg-type]
     model: Any = config.model
+    pooling = {key: value for key, value in model.backbone_options.items() if key == "pool"}  # of causal ViTs
     use_backbone(config, VIT if model.backbone.startswith("vit") else RESNET)
+    model.backbone_options = model.backbone_options | pooling
     for key, largest in LARGEST.items():
         value = getattr(model, key, None)
         if value is not None:
