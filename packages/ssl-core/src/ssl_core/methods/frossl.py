@@ -5,6 +5,7 @@ with their mean. The norm needs no eigendecomposition, and any number of views c
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,6 +28,8 @@ class FroSSL(JointEmbedding):
     """Embeddings of large entropy whose views agree."""
 
     config_class = FroSSLConfig
+    # Centred, as in the authors' loss of two views: without it the embeddings can collapse to a constant
+    projector_options: ClassVar = {"last_norm": True, "last_affine": False}
 
     def embedding_loss(self, *embeddings: Tensor) -> Tensor:
         """Return the FroSSL loss."""
