@@ -14,6 +14,7 @@ from torch import Tensor
 from ssl_core.config import option
 from ssl_core.methods.teacher_student import PredictorConfig, TeacherConfig, TeacherStudent, predictor
 from ssl_core.modules.neighbour_summary import NeighbourSummary
+from ssl_core.optimizers import other_parameters
 from ssl_losses.checks import LOWEST_TEMPERATURE
 from ssl_losses.components.queue import Queue
 from ssl_losses.distributed import gather_with_gradient
@@ -59,9 +60,8 @@ class All4One(TeacherStudent):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the transformer as a group with a tenth of the learning rate, as in the published recipe; and the rest."""
-        transformer = set(self.summary.parameters())
-        rest = [parameter for parameter in self.parameters() if parameter not in transformer]
-        return [{"params": rest}, {"params": list(self.summary.parameters()), "lr_scale": 0.1}]
+        transformer = list(self.summary.parameters())
+        return [{"params": other_parameters(self, transformer)}, {"params": transformer, "lr_scale": 0.1}]
 
     def compute_loss(self) -> dict[str, Tensor]:
         """Return the three terms, each the mean over both directions."""

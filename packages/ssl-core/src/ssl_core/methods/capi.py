@@ -17,6 +17,7 @@ from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import Prototypes
 from ssl_core.modules.masks import inverse_block_mask, num_masked, random_subset, split_mask
 from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.optimizers import other_parameters
 from ssl_losses import sinkhorn
 from ssl_losses.checks import LOWEST_TEMPERATURE
 
@@ -58,9 +59,10 @@ class CAPI(MaskedImageModel):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the clusters, which have half the learning rate and AdamW's weight decay of 0.01, and everything else."""
         clusters = list(self.clusters.parameters())
-        known = set(clusters)
-        rest = [parameter for parameter in self.parameters() if parameter not in known]
-        return [{"params": rest}, {"params": clusters, "lr_scale": 0.5, "weight_decay": 0.01}]
+        return [
+            {"params": other_parameters(self, clusters)},
+            {"params": clusters, "lr_scale": 0.5, "weight_decay": 0.01},
+        ]
 
     def compute_loss(self) -> dict[str, Tensor]:
         """Return the loss of the predictions, for the student, and that of the clustering, for the clusters."""

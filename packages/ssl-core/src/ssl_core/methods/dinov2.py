@@ -12,6 +12,7 @@ from torch import Tensor
 from ssl_core.config import option
 from ssl_core.methods.ibot import IBOT, IBOTConfig
 from ssl_core.methods.masked_image import pooled
+from ssl_core.optimizers import other_parameters
 from ssl_losses import koleo
 from ssl_losses.components.center import CENTERINGS
 
@@ -36,12 +37,11 @@ class DINOv2(IBOT):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the patch projection, with its own learning rate, the prototypes, and everything else."""
-        rest, last = super().parameter_groups()
+        _, last = super().parameter_groups()
         names = "patches.", "patch_embed."  # of our ViT, and of timm's
         patches = [parameter for name, parameter in self.backbone.named_parameters() if name.startswith(names)]
-        known = set(patches)
-        rest = {"params": [parameter for parameter in rest["params"] if parameter not in known]}
-        return [rest, {"params": patches, "lr_scale": self.config.model.patch_lr_scale}, last]
+        rest = other_parameters(self, [*patches, *last["params"]])
+        return [{"params": rest}, {"params": patches, "lr_scale": self.config.model.patch_lr_scale}, last]
 
     def losses(self, student: Tensor, teacher: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return the losses of the class tokens, of the masked patches, and KoLeo of the class tokens of each view."""

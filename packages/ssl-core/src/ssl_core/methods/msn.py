@@ -16,6 +16,7 @@ from ssl_core.methods.teacher_student import TeacherConfig, TeacherStudent
 from ssl_core.modules.heads import truncated_normal
 from ssl_core.modules.masks import num_masked, random_mask, split_mask, view_ids
 from ssl_core.modules.multi_crop import forward_by_size
+from ssl_core.optimizers import other_parameters
 from ssl_core.schedules import linear_ramp
 from ssl_losses import MSNLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
@@ -72,8 +73,7 @@ class MSN(TeacherStudent, MaskedImageModel):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the prototypes, which have no weight decay, and everything else."""
         prototypes = self.criterion.prototypes
-        rest = [parameter for parameter in self.parameters() if parameter is not prototypes]
-        return [{"params": rest}, {"params": prototypes, "weight_decay": 0.0}]
+        return [{"params": other_parameters(self, [prototypes])}, {"params": prototypes, "weight_decay": 0.0}]
 
     def compute_loss(self) -> Tensor:
         """Return the loss of the anchors' assignments."""

@@ -13,6 +13,7 @@ from ssl_core.methods.teacher_student import TeacherConfig
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import Prototypes, dino_head
 from ssl_core.modules.multi_crop import forward_by_size
+from ssl_core.optimizers import other_parameters
 from ssl_core.schedules import linear_ramp
 from ssl_losses import DINOLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
@@ -77,9 +78,8 @@ class SelfDistillation(BackboneMethod):
         """Return the prototypes, which are frozen at first, and everything else."""
         layers = [each for each in self.modules() if isinstance(each, Prototypes) and each.weight.requires_grad]
         last = [parameter for layer in layers for parameter in layer.parameters()]
-        known = set(last)
-        rest = [parameter for parameter in self.parameters() if parameter not in known]
-        return [{"params": rest}, {"params": last, "frozen_epochs": self.config.model.freeze_last_layer}]
+        frozen = {"params": last, "frozen_epochs": self.config.model.freeze_last_layer}
+        return [{"params": other_parameters(self, last)}, frozen]
 
     def encode(self, x: Tensor) -> dict[str, Tensor]:
         """Return the features of the student's and of the teacher's backbone, ``(N, D)`` each."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from ssl_core.config import option
 from ssl_core.methods.joint_embedding import JointEmbedding
 from ssl_core.methods.teacher_student import PredictorConfig, predictor
+from ssl_core.optimizers import other_parameters
 from ssl_losses import negative_cosine_similarity
 
 
@@ -39,9 +40,8 @@ class SimSiam(JointEmbedding):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the predictor as a group with a constant learning rate (section 4.2), and everything else."""
-        head = set(self.predictor.parameters())
-        rest = [parameter for parameter in self.parameters() if parameter not in head]
-        return [{"params": rest}, {"params": list(self.predictor.parameters()), "lr_schedule": "constant"}]
+        head = list(self.predictor.parameters())
+        return [{"params": other_parameters(self, head)}, {"params": head, "lr_schedule": "constant"}]
 
     def compute_loss(self) -> Tensor:
         """Return the negative cosine similarity, the mean over both directions."""

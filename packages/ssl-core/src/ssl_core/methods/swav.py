@@ -15,6 +15,7 @@ from ssl_core.batch import Batch
 from ssl_core.config import option
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_core.modules.multi_crop import embed_by_size
+from ssl_core.optimizers import other_parameters
 from ssl_losses import SwAVLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
 from ssl_losses.ops.normalize import unit_rows
@@ -54,9 +55,8 @@ class SwAV(JointEmbedding):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the prototypes as a group that is frozen in the first epochs, and everything else."""
         prototypes = self.criterion.prototypes
-        rest = [parameter for parameter in self.parameters() if parameter is not prototypes]
-        frozen = self.config.model.freeze_prototypes_epochs
-        return [{"params": rest}, {"params": [prototypes], "frozen_epochs": frozen}]
+        frozen = {"params": [prototypes], "frozen_epochs": self.config.model.freeze_prototypes_epochs}
+        return [{"params": other_parameters(self, [prototypes])}, frozen]
 
     def compute_loss(self) -> Tensor:
         """Return the SwAV loss of the two global views, which come first, and any number of local ones."""

@@ -4,7 +4,13 @@ from ssl_core.optimizers.factory import build_optimizer
 from ssl_core.optimizers.lamb import LAMB
 from ssl_core.optimizers.lars import LARS
 from ssl_core.optimizers.muon import Muon
-from ssl_core.optimizers.param_groups import ParameterGroup, check_parameter_groups, group_schedules, split_groups
+from ssl_core.optimizers.param_groups import (
+    ParameterGroup,
+    check_parameter_groups,
+    group_schedules,
+    other_parameters,
+    split_groups,
+)
 
 __all__ = [
     "LAMB",
@@ -14,5 +20,6 @@ __all__ = [
     "build_optimizer",
     "check_parameter_groups",
     "group_schedules",
+    "other_parameters",
     "split_groups",
 ]

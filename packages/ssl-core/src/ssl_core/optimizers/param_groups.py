@@ -1,6 +1,6 @@
 """Parameter groups: validate those of a method, and split them by weight decay and layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,3 +184,9 @@ def _no_weight_decay(module: nn.Module) -> set[str]:
         if hasattr(submodule, "no_weight_decay")
         for name in submodule.no_weight_decay()
     }
+
+
+def other_parameters(model: nn.Module, chosen: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the parameters of a model that are not among ``chosen``, in their order: the rest, for a group of its own."""
+    known = set(chosen)
+    return [parameter for parameter in model.parameters() if parameter not in known]
