@@ -44,6 +44,7 @@ class AIM(AutoregressiveModel):
         length = target.shape[1]
         prefix = prefix_lengths(self.data.ids, length, self.config.hardware.seed, self.progress.epoch)
         prediction = self.head(self.tokens(images, attend=causal_attention(length, prefix)))
+        # The mean over all predicted patches of the batch; each image has another number of them
         after = torch.arange(1, length, device=images.device) >= prefix[:, None]
         normalize = self.config.model.normalize_target
         return masked_reconstruction(prediction[:, :-1], target[:, 1:], after, normalize_target=normalize)

@@ -70,9 +70,7 @@ class IBOT(SelfDistillation, MaskedImageModel):
         low, high = model.mask_ratio - model.mask_ratio_spread, model.mask_ratio + model.mask_ratio_spread
         ratios = masked_ratios(ids, low, high, model.mask_probability, seed, epoch)
         mask = block_mask(ids, self.backbone.grid, ratios, seed, epoch)
-        student = self.backbone.tokens(images, mask=mask, mask_token=self.mask_token)
-        self.probes.observe("backbone", pooled(self.backbone, student))
-        return student, self.teacher.tokens(images), mask
+        return self.tokens(images, mask=mask, mask_token=self.mask_token), self.teacher.tokens(images), mask
 
     def losses(self, student: Tensor, teacher: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return both losses of the tokens of :meth:`global_tokens`."""

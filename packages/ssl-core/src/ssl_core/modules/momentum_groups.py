@@ -39,6 +39,7 @@ class MomentumGroups(AccumulatedState):
         self.beta, self.temperature = beta, temperature
         self.register_buffer("groups", torch.zeros(num_groups, dimensions))
 
+    @without_autocast
     def forward(self, predictions: Tensor, embeddings: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of predictions with the groups of their targets; move the groups in training.
 
@@ -56,10 +57,6 @@ class MomentumGroups(AccumulatedState):
         Tensor
             Scalar: the mean over all ranks.
         """
-        return self._loss(predictions, embeddings, targets)
-
-    @without_autocast
-    def _loss(self, predictions: Tensor, embeddings: Tensor, targets: Tensor) -> Tensor:
         p, z, t = (unit_rows(x) for x in widened((predictions, embeddings, targets.detach())))
         groups = unit_rows(self.groups.to(z.dtype))
         labels = (t @ groups.T).argmax(1)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
+from ssl_core.modules.transformer import sine_cosine
 
 
 class NeighbourSummary(nn.Module):
@@ -36,14 +37,6 @@ class NeighbourSummary(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the summary ``(N, D)`` of embeddings ``(N, k, D)``, the nearest neighbour first."""
-        return self.layers(x + positions(x.shape[1], x.shape[2]).to(x))[:, 0]
-
-
-def positions(length: int, width: int) -> Tensor:
-    """Return sine and cosine of the positions 0 to length - 1, ``(length, width)`` (Vaswani et al. 2017, section 3.5).
-
-    The published code of All4One encodes the dimension of the embedding instead of the rank of the neighbour.
-    """
-    frequencies = 10_000 ** -(torch.arange(0, width, 2) / width)
-    angles = torch.arange(length)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
+        # Of the rank of the neighbour; the published code of All4One encodes the dimension of the embedding instead
+        ranks = torch.arange(x.shape[1], dtype=torch.float64, device=x.device)
+        return self.layers(x + sine_cosine(ranks, x.shape[2]).to(x.dtype))[:, 0]

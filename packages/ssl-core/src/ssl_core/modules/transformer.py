@@ -136,12 +136,21 @@ def sine_cosine_positions(rows: int, columns: int, width: int, within: tuple[int
     within : tuple of int, optional
         Rows and columns of the grid in whose coordinates the places are given. Default: ``(rows, columns)``.
     """
-    frequencies = 10_000 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     row, column = (
         # Centres of the patches coincide: -0.5 is the border of the image in both grids
         (torch.arange(count, dtype=torch.float64) + 0.5) * (reference / count) - 0.5
         for count, reference in zip((rows, columns), within or (rows, columns))
     )
-    row = (row[:, None] * frequencies).repeat_interleave(columns, dim=0)
-    column = (column[:, None] * frequencies).repeat(rows, 1)
-    return torch.cat([column.sin(), column.cos(), row.sin(), row.cos()], dim=1).float()
+    half = width // 4 * 2
+    column, row = sine_cosine(column, half).repeat(rows, 1), sine_cosine(row, half).repeat_interleave(columns, dim=0)
+    return torch.cat([column, row], dim=1).float()
+
+
+def sine_cosine(places: Tensor, width: int) -> Tensor:
+    """Return sine, then cosine, of places ``(L,) float64`` at frequencies from 1 to 1 / 10,000, ``(L, width) float64``.
+
+    Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5.
+    """
+    frequencies = 10_000 ** -(torch.arange(0, width, 2, dtype=torch.float64, device=places.device) / width)
+    angles = places[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
