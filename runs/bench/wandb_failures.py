@@ -29,7 +29,7 @@ from ssl_core import Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig
 
 TESTS = Path(__file__).parents[2] / "tests" / "core"
 FAILURES: dict[str, tuple[str, tuple[str, str] | None]] = {
-    "refuses the connection": ("nobody", None),
+    "connection refused": ("nobody", None),
     "answers 401": ("status 401", None),
     "answers 403": ("status 403", None),
     "answers 500": ("status 500", None),
@@ -38,7 +38,7 @@ FAILURES: dict[str, tuple[str, tuple[str, str] | None]] = {
     "hangs at the start of the run": ("works", ("UpsertBucket", "hangs")),
     "hangs at the first lines": ("works", ("file_stream", "hangs")),
     "is gone at the first lines": ("works", ("file_stream", "gone")),
-    "refuses the lines with 403": ("works", ("file_stream", "status 403")),
+    "403 for the lines": ("works", ("file_stream", "status 403")),
     "works": ("works", None),
 }
 _process = multiprocessing.get_context("fork")

@@ -1,8 +1,8 @@
 """``hardware.compile``. Oracle: the run that is not compiled.
 
-The graph of each method is captured and run as it is (backend ``eager``); a method with every kind of state is traced with
-``aot_eager``, which does all that the compiler does but for the kernels; one run has them. That each loss can be traced is a
-test of ssl-losses.
+The graph of each method is captured and run without a compiler (backend ``eager``). A method with every kind of state is
+traced with ``aot_eager``, which does everything that the compiler does except making kernels; one run makes them. That each
+loss can be traced is a test of ssl-losses.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Whole command lines in separate processes, from ``runs/``. ``submitit_local`` stands in for SLURM: a job is a process."""
+"""Whole command lines in separate processes, from ``runs/``. ``submitit_local`` replaces SLURM: a job is a process."""
 
 import json
 import shutil

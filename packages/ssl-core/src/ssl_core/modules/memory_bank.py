@@ -21,7 +21,7 @@ class MemoryBank(AccumulatedState):
     Parameters
     ----------
     momentum : float
-        m of an update ``row ← m · row + (1 - m) · new``, scaled to length 1 afterwards. 0: the new row as it is.
+        m of an update ``row ← m · row + (1 - m) · new``, scaled to length 1 afterwards. 0: the new row, unscaled.
     dtype : torch.dtype
         Type of the rows.
 

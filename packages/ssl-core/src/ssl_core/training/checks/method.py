@@ -57,7 +57,7 @@ def _reserved_names(base: type) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def check_modules(model: Any) -> None:
-    """Raise an error for a parameter without a shape, or if ``log.export`` asks for a backbone and there is none."""
+    """Raise an error for a parameter without a shape, or for ``log.export`` in a model without a backbone."""
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise MethodError(
