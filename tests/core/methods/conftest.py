@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 
 from ssl_core.methods import method_class
 
@@ -70,3 +71,28 @@ def make_method(make_config):
         return small_method(name, make_config(**defaults | changes))
 
     return make
+
+
+@pytest.fixture
+def losses_of_third_step():
+    """Return a function that trains a model: the loss of its third step as in the paper, and as logged."""
+
+    def losses(model, paper, prepare=lambda: None):
+        expected, found = [], []
+
+        @torch.no_grad()
+        def before():
+            prepare()
+            if model.progress.step == 2:
+                expected.append(float(paper(model)))
+
+        def after():
+            if model.progress.step == 3:
+                found.append(model.run.metrics.last["train/loss"])
+
+        model.before_train_step, model.after_train_step = before, after
+        model.fit()
+        assert len(expected) == len(found) == 1
+        return expected[0], found[0]
+
+    return losses

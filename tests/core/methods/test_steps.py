@@ -207,22 +207,10 @@ PAPERS = {
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_loss_of_a_step_equals_the_paper(make_method, name):
+def test_loss_of_a_step_equals_the_paper(make_method, losses_of_third_step, name):
     model = make_method(name, log__eval_every=0, optim__epochs=1)
-    expected, found = [], []
-
-    @torch.no_grad()
-    def before():
-        if model.progress.step == 2:
-            expected.append(float(PAPERS[name](model)))
-
-    def after():
-        if model.progress.step == 3:
-            found.append(model.run.metrics.last["train/loss"])
-
-    model.before_train_step, model.after_train_step = before, after
-    model.fit()
-    assert found == [pytest.approx(expected[0], rel=1e-4)]
+    expected, found = losses_of_third_step(model, PAPERS[name])
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_learning_rate_of_the_predictor_of_simsiam_is_constant(make_method):

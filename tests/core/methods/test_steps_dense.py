@@ -224,37 +224,19 @@ def make_dense(make_method):
     return make
 
 
-def step_loss(model, paper):
-    """Train; return the loss of the paper before the third step, and that of the step."""
-    expected, found = [], []
-
-    @torch.no_grad()
-    def before():
-        if model.progress.step == 2:
-            expected.append(float(paper(model)))
-
-    def after():
-        if model.progress.step == 3:
-            found.append(model.run.metrics.last["train/loss"])
-
-    model.before_train_step, model.after_train_step = before, after
-    model.fit()
-    return expected[0], found[0]
-
-
 @pytest.mark.parametrize("name", PAPERS)
-def test_loss_of_a_step_equals_the_paper(make_dense, name):
-    expected, found = step_loss(make_dense(name), PAPERS[name])
+def test_loss_of_a_step_equals_the_paper(make_dense, name, losses_of_third_step):
+    expected, found = losses_of_third_step(make_dense(name), PAPERS[name])
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_second_run_of_salt_learns_from_the_frozen_first(make_dense, toy_data):
+def test_second_run_of_salt_learns_from_the_frozen_first(make_dense, toy_data, losses_of_third_step):
     """The loss is the paper's; the teacher never moves, and the run is loaded without the folder of the first."""
     first = make_dense("salt")
     first.fit()
     second = make_dense("salt", log__run="second")
     second.config.model.teacher = str(RunFolder.of(first.config).path)
-    expected, found = step_loss(second, salt)
+    expected, found = losses_of_third_step(second, salt)
     assert found == pytest.approx(expected, rel=1e-4)
     for name, value in first.backbone.state_dict().items():
         assert torch.equal(second.teacher.model.state_dict()[name], value), name
