@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from methods_row import BACKBONES, VIT, evaluate_reference, train_method, unpack_images, warm_up
+from methods_row import BACKBONES, RESNET, evaluate_reference, train_method, unpack_images, warm_up
 from process_timing import processors
 from torch import Tensor
 
@@ -83,7 +83,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return the table of reStructuredText: references first, then the methods of each backbone."""
     header = ("..", "kNN", "z", "linear", "z", "seconds", "thousand views", "loss", "rank, spread", "fine-tuned")
     order = ["raw pixels", *BACKBONES, *sorted(rows.keys() - {"raw pixels", *BACKBONES})]
-    order.sort(key=lambda name: (name not in ("raw pixels", *BACKBONES), rows.get(name, {}).get("backbone") == VIT))
+    order.sort(key=lambda name: (name not in ("raw pixels", *BACKBONES), rows.get(name, {}).get("backbone") != RESNET))
     lines = [header, *(line(name, rows[name], rows) for name in order if name in rows)]
     widths = [max(len(row[column]) for row in lines) for column in range(len(header))]
     rule = "  ".join("=" * width for width in widths)

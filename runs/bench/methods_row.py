@@ -33,11 +33,12 @@ from ssl_launch.hydra_app.build_config import build_config
 
 RUNS = Path(__file__).parent.parent
 IMAGES = {"train": 1000, "test": 500}  # of each class
-BACKBONES: dict[str, tuple[str, dict[str, int], int]] = {  # name -> name and options in ssl_core, pixels of a view
+BACKBONES: dict[str, tuple[str, dict[str, Any], int]] = {  # name -> name and options in ssl_core, pixels of a view
     "untrained ResNet-9": ("resnet9", {"width": 16}, 16),
     "untrained ViT": ("vit_tiny", {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3}, 32),
+    "untrained ViT, mean": ("vit_tiny", {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3, "pool": "mean"}, 32),
 }
-RESNET, VIT = BACKBONES
+RESNET, VIT, MEAN_VIT = BACKBONES
 RECIPES = {"simclr": "simclr_cifar10_sgd", "supervised": "supervised_cifar10_adam", "w_mse": "wmse_cifar10"}
 LARGEST = {  # values of the model above these are reduced to them
     "projector": 512, "predictor": 512, "queue_size": 4096, "num_slices": 256, "num_prototypes": 512, "num_clusters": 512,
@@ -89,9 +90,7 @@ def small_config(name: str, data: Path, runs: Path) -> Config:
         composed = OmegaConf.to_container(compose(RECIPES.get(name, f"{name}_cifar10")), resolve=True)
     config = build_config(composed, [])  # type: ignore[arg-type]
     model: Any = config.model
-    pooling = {key: value for key, value in model.backbone_options.items() if key == "pool"}  # of causal ViTs
-    use_backbone(config, VIT if model.backbone.startswith("vit") else RESNET)
-    model.backbone_options = model.backbone_options | pooling
+    use_backbone(config, untrained(config))
     for key, largest in LARGEST.items():
         value = getattr(model, key, None)
         if value is not None:
@@ -124,6 +123,14 @@ def num_views(data: Any) -> int:
         return len(views(data.views))
     presets = (each for each in data.views if "preset" in each)
     return len(data.views) + sum(len(views(each["preset"], num_local=each.get("num_local"))) - 1 for each in presets)
+
+
+def untrained(config: Config) -> str:
+    """Return the name of the untrained encoder with the architecture of a method."""
+    model: Any = config.model
+    if not model.backbone.startswith("vit"):
+        return RESNET
+    return MEAN_VIT if model.backbone_options.get("pool") == "mean" else VIT
 
 
 def use_backbone(config: Config, name: str) -> None:
@@ -178,8 +185,9 @@ def train_method(name: str, seconds: float, data: Path) -> dict[str, Any]:
             if "train/loss" in line
         ]
         steps = len(times) - 1
+        encoder = untrained(config)
         result = {
-            "backbone": VIT if config.model.backbone.startswith("vit") else RESNET,
+            "backbone": encoder,
             "seconds": times[-1] - times[1] + cost,
             "steps": steps,
             "images_times_views": steps * config.optim.batch_size * num_views(config.data),
@@ -187,7 +195,7 @@ def train_method(name: str, seconds: float, data: Path) -> dict[str, Any]:
             **evaluate(model, lambda x: model.backbone(x)),
         }
         if issubclass(method_class(name), MaskedImageModel):
-            result["fine_tuned"] = fine_tuned(data, Path(runs), str(run.folder.path))
+            result["fine_tuned"] = fine_tuned(data, Path(runs), encoder, str(run.folder.path))
     return result
 
 
@@ -211,11 +219,11 @@ def evaluate(model: BaseModel, features: Any) -> dict[str, Any]:
     return packed | {"rankme": rankme(test), "std": spread(test), "width": test.shape[1]}
 
 
-def fine_tuned(data: Path, runs: Path, init_from: str | None) -> float:
+def fine_tuned(data: Path, runs: Path, encoder: str, init_from: str | None) -> float:
     """Return the test accuracy of the small ViT, trained with 100 labels of each class from given or from new weights."""
     config = small_config("supervised", data, runs)
     config.model = SupervisedConfig("supervised", init_from=init_from)
-    use_backbone(config, VIT)
+    use_backbone(config, encoder)
     config.data.per_class = 100
     optim = config.optim
     optim.lr, optim.weight_decay, optim.batch_size, optim.epochs, optim.warmup_epochs = 1e-3, 0.05, 50, 10, 1.0
@@ -235,6 +243,6 @@ def evaluate_reference(name: str, data: Path) -> dict[str, Any]:
         torch.manual_seed(0)
         backbone = build_backbone(config.model.backbone, model.image_shape, **config.model.backbone_options).eval()
         result = evaluate(model, backbone if name in BACKBONES else lambda x: x.flatten(1))
-        if name == VIT:
-            result["fine_tuned"] = fine_tuned(data, Path(runs), None)
+        if name in (VIT, MEAN_VIT):
+            result["fine_tuned"] = fine_tuned(data, Path(runs), name, None)
     return result
