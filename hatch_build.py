@@ -15,7 +15,7 @@ MEMBERS = {
     "ssl-data": "",
     "ssl-eval": "[report,wandb]",
     "ssl-core": "[tensorboard,timm,wandb]",
-    "ssl-launch": "[optuna]",
+    "ssl-launch": "",
 }
 
 
@@ -27,4 +27,7 @@ class MembersHook(MetadataHookInterface):
             return f"{name}{extra} @ {(Path(self.root) / 'packages' / name).as_uri()}"
 
         metadata["dependencies"] = [requirement(name, extra) for name, extra in MEMBERS.items()]
-        metadata["optional-dependencies"] = {"ffcv": [requirement("ssl-data", "[ffcv]")]}
+        metadata["optional-dependencies"] = {
+            "ffcv": [requirement("ssl-data", "[ffcv]")],
+            "optuna": [requirement("ssl-launch", "[optuna]")],  # not by default: the sweeper needs an optuna below 3
+        }

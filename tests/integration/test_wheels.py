@@ -1,6 +1,7 @@
 """What is published: built as ``hatch build -a`` builds it, and installed where nothing of ours is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.rst").read_text()
 MEMBERS = sorted(path.name for path in (ROOT / "packages").iterdir() if path.is_dir())
 pytestmark = pytest.mark.slow
 
@@ -114,13 +116,34 @@ def test_wheel_of_ssl_losses_needs_only_torch(wheels, tmp_path):
     assert result.stdout.strip() == "True"
 
 
-def test_install_from_the_checkout_needs_no_index(checkout):
-    """Oracle: uv's resolver without any index. What others publish is installed here; ours must come from the checkout."""
+def resolved(*targets):
+    """Return what uv would install from folders or files without any index. What others publish is installed here."""
     environment = {key: value for key, value in os.environ.items() if key != "SSL_RELEASE"}
     resolve = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation"]
-    result = subprocess.run(
-        [*resolve, "--python", sys.executable, str(checkout)], env=environment, capture_output=True, text=True
-    )
+    command = [*resolve, "--python", sys.executable, *map(str, targets)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def test_install_from_the_checkout_needs_no_index(checkout):
+    """Oracle: uv's resolver. Ours must come from the checkout."""
+    found = resolved(checkout)
     for name in MEMBERS:
-        assert f"+ {name} @ {(checkout / 'packages' / name).as_uri()}" in result.stderr, result.stderr
+        assert f"+ {name} @ {(checkout / 'packages' / name).as_uri()}" in found, found
+
+
+def test_ssl_core_is_installed_with_its_siblings_in_one_command(checkout):
+    """Oracle: uv's resolver. The command is that of the README."""
+    names = re.search(r"(?<=``pip install )(\./packages/\S+\s+){2}\./packages/ssl-core(?=``)", README)[0].split()
+    found = resolved(*(checkout / name for name in names))
+    for name in names:
+        assert f"+ {Path(name).name} @ {(checkout / name).as_uri()}" in found, found
+
+
+def test_wheels_are_installed_as_files(wheels):
+    """Oracle: uv's resolver."""
+    assert "pip install dist/*.whl" in README
+    found = resolved(*wheels.values())
+    for name, wheel in wheels.items():
+        assert f"+ {name} @ {wheel.as_uri()}" in found or f"+ {name}==1.0.0 (from {wheel.as_uri()})" in found, found

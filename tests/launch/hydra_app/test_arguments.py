@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException
 from submitit import AutoExecutor
 
 from ssl_core import BaseModel
@@ -164,3 +165,9 @@ def test_sweep_over_keys_that_the_file_does_not_have(configurations, tmp_path):
 def test_key_can_be_removed_from_the_file(configurations):
     [config] = configurations("~model.backbone_options")
     assert config.model.backbone_options == {}
+
+
+def test_missing_optuna_is_named_with_its_package():
+    """Without the sweeper's package Hydra knows its own choice only."""
+    error = MissingConfigException("", "hydra/sweeper/optuna", options=["basic"])
+    assert error_message(error) == "hydra/sweeper=optuna: Optuna is not installed; pip install hydra-optuna-sweeper"

@@ -18,8 +18,7 @@ class TensorBoardSink:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(
-                "log.tensorboard=true: tensorboard is not installed; pip install 'ssl-core[tensorboard]', or "
-                "log.tensorboard=false"
+                "log.tensorboard=true: tensorboard is not installed; pip install tensorboard, or log.tensorboard=false"
             ) from error
         self.folder = folder
         self._writer_class = SummaryWriter

@@ -155,7 +155,7 @@ def _disk(folder: Path) -> Finding:
 
 def _wandb() -> Finding:
     if importlib.util.find_spec("wandb") is None:
-        return Finding("could", "wandb", "not installed", "pip install 'ssl-core[wandb]', for log.wandb=online")
+        return Finding("could", "wandb", "not installed", "pip install wandb, for log.wandb=online")
     try:
         password = netrc.netrc(os.environ.get("NETRC")).authenticators("api.wandb.ai")
     except (OSError, netrc.NetrcParseError):

@@ -89,6 +89,8 @@ def _missing(error: MissingConfigException) -> str:
     name = error.missing_cfg_file.removesuffix(".yaml")
     if error.options is not None and "/" in name:
         group, _, choice = name.rpartition("/")
+        if name == "hydra/sweeper/optuna":
+            return f"{group}={choice}: Optuna is not installed; pip install hydra-optuna-sweeper"
         return f"{group}={choice}: no such choice{suggest_key(choice, error.options)}"
     inner = re.match(r"In '(.+)': Could not", str(error))  # a name in a defaults list
     place = f"{inner[1]}: defaults: {name}" if inner else f"--config-name={name}"

@@ -30,9 +30,7 @@ class WandbSink:
 
     def __init__(self, folder: RunFolder, log: LogConfig) -> None:
         if importlib.util.find_spec("wandb") is None:
-            raise ConfigError(
-                f"log.wandb={log.wandb!r}: wandb is not installed; pip install 'ssl-core[wandb]', or log.wandb=off"
-            )
+            raise ConfigError(f"log.wandb={log.wandb!r}: wandb is not installed; pip install wandb, or log.wandb=off")
         if log.wandb == "online" and "WANDB_API_KEY" not in os.environ and not _has_login():
             raise ConfigError(
                 "log.wandb='online': no wandb login was found; run `wandb login`, or set log.wandb=offline and upload later "

@@ -193,7 +193,7 @@ def sync(patterns: Sequence[str], timeout: float) -> int:
     The exit code is 0 if everything has arrived, 1 if not, and 2 if there is no login or no server.
     """
     if importlib.util.find_spec("wandb") is None:
-        print("sync-wandb: wandb is not installed; pip install 'ssl-core[wandb]'", file=sys.stderr)
+        print("sync-wandb: wandb is not installed; pip install wandb", file=sys.stderr)
         return 2
     worst, ended = 0, threading.Event()
     ended.set()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HINT = "ffcv is not installed: apt-get install pkg-config libopencv-dev libturbojpeg0-dev, then pip install 'ssl-data[ffcv]'"
+HINT = "ffcv is not installed: apt-get install pkg-config libopencv-dev libturbojpeg0-dev, then pip install ffcv"
 SHRINKS = (8, 4, 2, 1)  # the scaled inverse transforms of a block of 8 by 8, which all of its versions have
 
 _RGB, _FAST_DCT = 0, 2048  # TJPF_RGB; TJFLAG_FASTDCT, as FFCV
