@@ -18,7 +18,7 @@ from ssl_core.evaluation.features import extract, representations
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_core.evaluation.run_result import RunResult
 from ssl_core.loggers.sinks import Sink, configured_sinks
-from ssl_core.modules.ema import teachers_of
+from ssl_core.modules.ema import teachers_of, warn_if_slow
 from ssl_core.optimizers import build_optimizer, check_parameter_groups, group_schedules
 from ssl_core.run.progress import Progress
 from ssl_core.schedules import keep_initial_rates, set_rates
@@ -156,8 +156,7 @@ class BaseModel(nn.Module):
         run.distributed.shard(self)
         run.loss = run.distributed.wrap(LossModule.of(self, self.config.hardware.compile))
         run.early_stopping.check(self.metric_names())
-        for teacher in teachers_of(self):
-            teacher.warn_if_slow(run.plan.total_steps)
+        warn_if_slow(teachers_of(self), run.plan.total_steps)
         self.initialize_optimizer()
         check.check_optimizer(self)
         keep_initial_rates(self.optimizer)  # now, so that the groups of a checkpoint have the same keys

@@ -134,18 +134,6 @@ class Teacher(nn.Module):
         momentum = _RAMPS[self.ramp](step, total_steps, self.momentum, self.final_momentum)
         self.update(self._student[0], momentum)
 
-    def warn_if_slow(self, total_steps: int) -> None:
-        """Log a warning if the average forgets its start too slowly for a run of this many optimizer steps.
-
-        It forgets 63 % of it in 1 / (1 - m) steps, which should be a fifth of the run at most: the 0.996 of BYOL is made for
-        runs of 1250 steps and more.
-        """
-        if total_steps and self.momentum < 1.0 and total_steps * (1.0 - self.momentum) < 5:
-            _message.warning(
-                "the teacher averages over %.0f optimizer steps and the run has %d: lower model.momentum=%g to %.3g at most",
-                1 / (1.0 - self.momentum), total_steps, self.momentum, max(0.0, 1.0 - 5 / total_steps),
-            )  # fmt: skip
-
     def restart(self) -> None:
         """Copy the present weights of the student, e.g. after they were loaded from a file."""
         self.update(self._student[0], momentum=0.0)
@@ -181,6 +169,20 @@ class Teacher(nn.Module):
 def teachers_of(model: nn.Module) -> list[Teacher]:
     """Return the teachers among the modules of a model."""
     return [module for module in model.modules() if isinstance(module, Teacher)]
+
+
+def warn_if_slow(teachers: list[Teacher], total_steps: int) -> None:
+    """Log a warning if an average forgets its start too slowly for a run of this many optimizer steps.
+
+    It forgets 63 % of it in 1 / (1 - m) steps, which should be a fifth of the run at most: the 0.996 of BYOL is made for
+    runs of 1250 steps and more. In a run of fewer than 10 steps, nothing is learned whatever m is.
+    """
+    for momentum in sorted({teacher.momentum for teacher in teachers} - {1.0}):
+        if total_steps >= 10 and total_steps * (1.0 - momentum) < 5:
+            _message.warning(
+                "the teacher averages over %.0f optimizer steps and the run has %d: lower model.momentum=%g to %.3g at most",
+                1 / (1.0 - momentum), total_steps, momentum, 1.0 - 5 / total_steps,
+            )  # fmt: skip
 
 
 def _named_tensors(module: nn.Module) -> dict[str, Tensor]:
