@@ -1,0 +1,72 @@
+"""Configuration of Sphinx. ``hatch run docs`` builds docs/_build/html without network; a warning is an error."""
+
+import importlib
+import pydoc
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from docutils import nodes
+from generate import generate
+from latex2mathml.converter import convert
+
+generate(Path(__file__).parent / "generated")
+
+project = "stable-ssl"
+author = "stable-ssl contributors"
+copyright = "2026, stable-ssl contributors"
+release = version = version_of("ssl-core")
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "tutorials/.ipynb_checkpoints"]
+html_theme = "furo"
+html_math_renderer = "mathml"
+html_title = "stable-ssl"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings have types and shapes
+autoclass_content = "class"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!ssl_).*")]  # what other projects document
+
+
+def link_to_public_name(app, env, node, contnode):
+    """Resolve a reference to a module's own name (ssl_losses.msn.msn) by the public one (ssl_losses.msn).
+
+    Names that are on no page stay without a link if they exist; one that does not exist is a warning.
+    """
+    target = node.get("reftarget", "")
+    package, _, rest = target.partition(".")
+    if node.get("refdomain") != "py" or not package.startswith("ssl_") or not rest:
+        return None
+    name = target.rpartition(".")[2]
+    if name in importlib.import_module(package).__all__:
+        domain, kind = env.get_domain("py"), node["reftype"]
+        found = domain.resolve_xref(env, node["refdoc"], app.builder, kind, f"{package}.{name}", node, contnode)
+        if found is not None:
+            return found
+    return contnode if pydoc.locate(target) is not None else None
+
+
+def formula_block(self, node):
+    """Write a formula as MathML, which browsers draw by themselves: no script is loaded, here or from elsewhere."""
+    self.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def formula(self, node):
+    """Write a formula in a line of text."""
+    self.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def setup(app):
+    app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula_block, None))
+    app.connect("missing-reference", link_to_public_name)

@@ -1,0 +1,78 @@
+"""The documentation: its code is executed, its commands are those of the README, and its generated pages are complete.
+
+``.ci/run`` builds the pages (``hatch run docs``), where Sphinx turns each warning into an error.
+"""
+
+import dataclasses
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+import generate  # noqa: E402
+
+from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
+from ssl_core.methods import METHODS  # noqa: E402
+from ssl_data import DataConfig  # noqa: E402
+
+PAGES = sorted(ROOT.glob("docs/*.rst"))
+
+
+def blocks(text, language):
+    found = re.findall(rf"\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text)
+    return [textwrap.dedent(block) for block in found]
+
+
+def plain(command):
+    """Return a command with the script's spelling changed to that of ``stable-ssl``, and without plus signs."""
+    command = re.sub(r"^python3 main.py", "stable-ssl train", command.strip().split("   #")[0])
+    return re.sub(r" \+\+", " ", command.replace("--config-name=", "")).strip()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_python_blocks_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(path.read_text(), "python"):
+        exec(block, {"__name__": "page"})
+
+
+def test_commands_are_those_of_the_readme():
+    """test_readme.py executes each command of the README."""
+    known = {plain(line) for block in blocks((ROOT / "README.rst").read_text(), "bash") for line in block.splitlines()}
+    for path in PAGES:
+        for block in blocks(path.read_text(), "bash"):
+            for line in filter(str.strip, block.splitlines()):
+                assert plain(line) in known, f"{path.name}: {line}"
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig])
+def test_every_key_has_its_comment(kind):
+    found = generate.comments(kind)
+    assert list(found) == [field.name for field in dataclasses.fields(kind)]
+    assert all(len(comment.split()) > 1 for comment in found.values()), found
+
+
+def test_comment_over_several_lines_belongs_to_one_key():
+    assert generate.comments(LogConfig)["every_steps"].endswith("the last step of each epoch has a line too")
+    assert generate.comments(ModelConfig)["init_from"].startswith("initial weights of the backbone")
+    assert generate.comments(ModelConfig)["backbone_options"] == "passed to the backbone, e.g. {width: 32}"
+
+
+def test_every_method_has_a_page_with_keys_recipe_and_source(tmp_path):
+    generate.generate(tmp_path)
+    for name in METHODS:
+        text = (tmp_path / "methods" / f"{name}.rst").read_text()
+        assert "   :language: yaml" in text or name == "baseline", name
+        assert "packages/ssl-core/src/ssl_core/methods/" in text, name
+    assert "``model.temperature``\n   " in (tmp_path / "methods" / "simclr.rst").read_text()
+    assert "Measured with a small backbone" in (tmp_path / "methods" / "simclr.rst").read_text()
+
+
+def test_links_of_a_readme_become_links_to_pages():
+    text = "See `the results <../../runs/bench/RESULTS.rst>`_, `a file <src/a.py>`_ and `a site <https://a.org>`_."
+    expected = "See :doc:`the results </generated/results>`, ``a file`` and `a site <https://a.org>`_."
+    assert generate._with_literal_links(text) == expected
