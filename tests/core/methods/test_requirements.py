@@ -66,6 +66,52 @@ def test_views_of_several_sizes(make_method, error_of, name):
     assert (error.key, error.reason) == ("data.views", "views of 4, 8 pixels")
 
 
+@with_keys("global_views")
+def test_more_global_views_than_views(make_method, error_of, name):
+    model = make_method(name)
+    model.config.model.global_views = model.config.data.views + 1
+    error = error_of(model)
+    assert (error.key, error.value) == ("model.global_views", model.config.data.views + 1)
+    assert error.expected.startswith(f"at most the {model.config.data.views} views")
+
+
+@those(lambda kind: kind.needs_tokens and hasattr(kind.config_class(), "global_views"))
+def test_masked_global_views_of_several_sizes(make_method, error_of, name):
+    model = make_method(name)
+    model.config.model.global_views = 3
+    model.config.data.view_sizes = lambda: [16, 16, 8, 8]
+    error = error_of(model)
+    assert (error.key, error.reason) == ("model.global_views", "views of 16, 8 pixels")
+
+
+def test_local_view_that_is_too_small_for_the_backbone(make_method, error_of):
+    model = make_method("swav")
+    model.config.data.view_sizes = lambda: [16, 16, 4]
+    error = error_of(model)
+    assert error.key == "data.views"
+    assert error.reason.startswith("model.backbone='resnet9' cannot process views of 4 pixels: ")
+
+
+@those(lambda kind: kind.puzzle_share)
+@pytest.mark.parametrize(
+    ("backbone", "options", "patch_size", "edge"),
+    [
+        ("resnet9", {"width": 2}, None, {"jigsaw": 4, "pirl": 3}),  # of cells of 5 pixels
+        ("resnet9", {"width": 2}, 6, {"jigsaw": 6, "pirl": 6}),
+        ("vit_tiny", {"patch_size": 8, "width": 12, "depth": 1, "num_heads": 3}, 12, {"jigsaw": 12, "pirl": 12}),
+    ],
+)
+def test_patches_of_a_puzzle_that_do_not_fit(make_method, error_of, name, backbone, options, patch_size, edge):
+    model = make_method(name)
+    model.config.model.backbone, model.config.model.backbone_options = backbone, options
+    model.config.model.patch_size = patch_size
+    model.config.data.view_sizes = lambda: [16] * model.config.data.views
+    error = error_of(model)
+    assert (error.key, error.value) == ("model.patch_size", patch_size)
+    assert error.reason.startswith(f"model.backbone={backbone!r} cannot process patches of {edge[name]} pixels: ")
+    assert "data.size" in error.expected
+
+
 @those(lambda kind: kind.needs_tokens)
 def test_backbone_without_patch_tokens(make_method, error_of, name):
     model = make_method(name)

@@ -9,7 +9,7 @@ from ssl_core.backbones import build_backbone
 from ssl_core.base_model import BaseModel
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
-from ssl_core.methods.requirements import check_labels, check_modules, check_queue, check_views
+from ssl_core.methods.requirements import check_labels, check_modules, check_num_views, check_queue, check_views
 
 
 class BackboneMethod(BaseModel):
@@ -26,6 +26,7 @@ class BackboneMethod(BaseModel):
     )
     needs_tokens: ClassVar[bool] = False  # of the patches, so that the backbone has to be a ViT
     needs_labels: ClassVar[bool] = False
+    puzzle_share: ClassVar[float | None] = None  # of a third of a view that is cut out as a patch of a puzzle
 
     @classmethod
     def check_config(cls, config: Config) -> None:
@@ -33,7 +34,7 @@ class BackboneMethod(BaseModel):
         if config.optim.epochs == 0:
             return
         multi_crop = cls.num_views is None if cls.multi_crop is None else cls.multi_crop
-        check_views(config, cls.num_views, cls.min_views, multi_crop)
+        check_views(config, cls.num_views, cls.min_views, multi_crop, joins_globals=cls.needs_tokens)
         check_queue(config)
         if cls.needs_labels and hasattr(config.data, "has_labels") and config.data.has_labels() is False:
             check_labels(config.model.name, 0)
@@ -60,6 +61,11 @@ class BackboneMethod(BaseModel):
                 value=model.backbone,
                 expected="a ViT, e.g. 'vit_tiny', 'vit_small' or 'timm/vit_small_patch16_224'",
             )
+
+    def views(self) -> list[Tensor]:
+        """Return the views of the batch; raise a ConfigError if the loss compares another number of views."""
+        check_num_views(self.config, len(self.data.views), self.num_views, self.min_views)
+        return self.data.views
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits ``(N, K)`` of the online probe; the features ``(N, D)`` if there are no labels."""

@@ -38,6 +38,7 @@ class Jigsaw(BackboneMethod):
     """The order of nine patches is classified."""
 
     config_class = JigsawConfig
+    puzzle_share = 64 / 75  # a patch of 64 pixels in a cell of 75
     permutations: Tensor
 
     def initialize_modules(self) -> None:
@@ -53,7 +54,7 @@ class Jigsaw(BackboneMethod):
         """Return the cross-entropy of the permutations of the first view's patches."""
         model, ids, images = self.config.model, self.data.ids, self.data.views[0]
         seed, epoch = self.config.hardware.seed, self.progress.epoch
-        patches = standardised(jigsaw_patches(images, ids, seed, epoch, size=model.patch_size))
+        patches = standardised(jigsaw_patches(images, ids, seed, epoch, self.puzzle_share, model.patch_size))
         labels = random_choices(ids, model.num_permutations, seed, epoch)
         patches = shuffled(patches, self.permutations[labels])
         # All first patches, then all second ones: so the probes find the labels of the images

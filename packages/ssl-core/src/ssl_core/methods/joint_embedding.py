@@ -9,7 +9,6 @@ from ssl_core.batch import Batch, concatenate
 from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
-from ssl_core.methods.requirements import views_error
 from ssl_core.modules.heads import mlp
 from ssl_core.training.checks.method import loss_terms
 from ssl_core.training.loss_module import total_loss
@@ -93,13 +92,6 @@ class JointEmbedding(BackboneMethod):
         grad_cache(self.run.loss, views, criterion, len(views[0]) // divisor, self.run.precision.scale)
         self.probes.join(divisor)
         return terms
-
-    def views(self) -> list[Tensor]:
-        """Return the views of the batch; raise a ConfigError if the loss compares another number of views."""
-        views = self.data.views
-        if len(views) < self.min_views or self.num_views not in (None, len(views)):
-            raise views_error(self.config, len(views), self.num_views, self.min_views)
-        return views
 
     def embedding_loss(self, *embeddings: Tensor) -> Tensor | dict[str, Tensor]:
         """Return the loss of embeddings ``(N, D)``, one for each view."""

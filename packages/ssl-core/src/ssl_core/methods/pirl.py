@@ -41,6 +41,7 @@ class PIRL(JointEmbedding):
     """Image and shuffled patches match what a memory bank keeps of the image."""
 
     config_class = PIRLConfig
+    puzzle_share = 64 / 85  # a patch of 64 pixels in a cell of 85
     num_views = 2  # the image, and a view that is cut into patches
 
     def initialize_modules(self) -> None:
@@ -74,7 +75,7 @@ class PIRL(JointEmbedding):
     def embed_puzzle(self, view: Tensor) -> Tensor:
         """Return g: the embeddings ``(N, D)`` of nine patches in random order."""
         ids, seed, epoch = self.data.ids, self.config.hardware.seed, self.progress.epoch
-        patches = jigsaw_patches(view, ids, seed, epoch, share=64 / 85, size=self.config.model.patch_size)
+        patches = jigsaw_patches(view, ids, seed, epoch, self.puzzle_share, self.config.model.patch_size)
         patches = shuffled(patches, random_orders(ids, seed, epoch)).transpose(0, 1).flatten(0, 1)
         features = self.patch_projector(self.backbone(patches))
         return self.puzzle_projector(features.unflatten(0, (NUM_PATCHES, -1)).transpose(0, 1).flatten(1))

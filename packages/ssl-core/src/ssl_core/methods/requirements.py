@@ -9,6 +9,7 @@ import torch
 from ssl_core.backbones.timm_model import FETCHING_OPTIONS
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError
+from ssl_core.modules.jigsaw import patch_edge
 from ssl_core.modules.masks import num_masked
 
 ANY_IMAGE = (3, 224, 224)  # stands for the images where their size is known only when the data is open
@@ -22,7 +23,9 @@ def view_sizes(data: Any) -> list[int | None]:
     return data.view_sizes() if hasattr(data, "view_sizes") else []
 
 
-def check_views(config: Config, num_views: int | None, min_views: int, multi_crop: bool) -> None:
+def check_views(
+    config: Config, num_views: int | None, min_views: int, multi_crop: bool, joins_globals: bool = False
+) -> None:
     """Raise a ConfigError for views that the method does not take.
 
     Parameters
@@ -35,18 +38,39 @@ def check_views(config: Config, num_views: int | None, min_views: int, multi_cro
         Smallest number of views.
     multi_crop : bool
         Whether the views may have several sizes.
+    joins_globals : bool
+        Whether the first ``model.global_views`` views must have one size.
     """
     sizes = view_sizes(config.data)
     if not sizes:
         return
-    if len(sizes) < min_views or num_views not in (None, len(sizes)):
-        raise views_error(config, len(sizes), num_views, min_views)
+    check_num_views(config, len(sizes), num_views, min_views)
+    first = sizes[: getattr(config.model, "global_views", None) or len(sizes)]
+    if joins_globals and len(set(first)) > 1:
+        raise ConfigError(
+            f"views of {_listed(first)} pixels",
+            key="model.global_views",
+            value=len(first),
+            expected="views of one size",
+        )
     if not multi_crop and len(set(sizes)) > 1:
         raise ConfigError(
             f"views of {_listed(sorted({size for size in sizes if size}))} pixels",
             key="data.views",
             value=getattr(config.data, "views", "?"),
             expected=f"views of one size for model.name={config.model.name!r}",
+        )
+
+
+def check_num_views(config: Config, found: int, num_views: int | None, min_views: int) -> None:
+    """Raise a ConfigError for a wrong number of views of an image, or one below ``model.global_views``."""
+    if found < min_views or num_views not in (None, found):
+        raise views_error(config, found, num_views, min_views)
+    if (getattr(config.model, "global_views", None) or 0) > found:
+        raise ConfigError(
+            key="model.global_views",
+            value=config.model.global_views,  # type: ignore[attr-defined]
+            expected=f"at most the {found} views of an image that data.views gives",
         )
 
 
@@ -89,7 +113,7 @@ def check_labels(method: str, num_classes: int) -> None:
 def check_modules(kind: Any, config: Config) -> None:
     """Build the modules of a method without memory (on torch's device ``meta``), which raises for options that do not fit.
 
-    A ViT is also checked against the sizes of all views, and its patches against the share that is masked.
+    The backbone is also checked against the sizes of all views, and the patches of a ViT against the share that is masked.
     """
     side = next(iter(view_sizes(config.data)), None)
     options = {name: value for name, value in config.model.backbone_options.items() if name not in FETCHING_OPTIONS}
@@ -107,14 +131,49 @@ def check_modules(kind: Any, config: Config) -> None:
             value=ratio,
             expected=f"a share that masks at least one of {math.prod(grid)} patches",
         )
+    check_sizes(model, config)
+
+
+def check_sizes(model: Any, config: Config) -> None:
+    """Raise a ConfigError if the backbone, on torch's device ``meta``, cannot process the views or the patches of a puzzle."""
     patch_size = getattr(model.backbone, "patch_size", None)
-    for size in view_sizes(config.data):
-        if patch_size and size and size % patch_size:
+    sizes = [size for size in dict.fromkeys(view_sizes(config.data)) if size]
+    for size in sizes:
+        if patch_size and size % patch_size:
             raise ConfigError(
                 key="model.backbone_options.patch_size",
                 value=patch_size,
                 expected=f"a number of pixels that divides all views: {_listed(view_sizes(config.data))}",
             )
+        if reason := _forward_error(model.backbone, size):
+            raise ConfigError(
+                f"model.backbone={config.model.backbone!r} cannot process views of {size} pixels: {reason}",
+                key="data.views",
+                value=getattr(config.data, "views", "?"),
+                expected="larger views, e.g. a larger data.size",
+            )
+    if model.puzzle_share and sizes:
+        size = getattr(config.model, "patch_size", None) or patch_edge(sizes[0], model.puzzle_share)
+        if reason := _forward_error(model.backbone, size):
+            raise ConfigError(
+                f"model.backbone={config.model.backbone!r} cannot process patches of {size} pixels: {reason}",
+                key="model.patch_size",
+                value=getattr(config.model, "patch_size", None),
+                expected=f"a larger number of pixels, to which the patches are resized, or views of more than {sizes[0]} "
+                "pixels (data.size)",
+            )
+
+
+def _forward_error(backbone: Any, size: int) -> str:
+    """Return why a backbone cannot process images of this size, the first line; an empty string if it can."""
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.empty(2, 3, size, size, device="meta"))
+    except NotImplementedError:  # an operation that torch has not on this device: unknown
+        return ""
+    except (AssertionError, RuntimeError, ValueError) as error:
+        return str(error).partition("\n")[0]
+    return ""
 
 
 def _listed(numbers: list[Any]) -> str:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ssl_core.config import option
-from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
 from ssl_core.methods.teacher_student import TeacherConfig
 from ssl_core.modules.ema import Teacher
@@ -84,19 +83,6 @@ class SelfDistillation(BackboneMethod):
     def encode(self, x: Tensor) -> dict[str, Tensor]:
         """Return the features of the student's and of the teacher's backbone, ``(N, D)`` each."""
         return super().encode(x) | {"teacher": self.teacher(x)}
-
-    def views(self) -> list[Tensor]:
-        """Return the views of the batch; raise a ConfigError if there are too few."""
-        views, fewest = self.data.views, max(2, self.config.model.global_views)
-        if len(views) < fewest:
-            raise ConfigError(
-                f"{len(views)} view{'s' * (len(views) > 1)} of an image",
-                key="data.views",
-                value=getattr(self.config.data, "views", "?"),
-                expected=f"at least {fewest} views for {type(self).__name__}, the global ones first; data.views=dino has 2 "
-                "global and 8 local views",
-            )
-        return views
 
     def temperature(self) -> float:
         """Return tau_t at this optimizer step."""

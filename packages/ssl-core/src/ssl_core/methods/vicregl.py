@@ -58,12 +58,6 @@ class VICRegL(JointEmbedding):
     def compute_loss(self) -> Tensor:
         """Return the VICRegL loss."""
         model, views = self.config.model, self.views()
-        if model.global_views > len(views):
-            raise ConfigError(
-                key="model.global_views",
-                value=model.global_views,
-                expected=f"at most the {len(views)} views of data.views",
-            )
         embeddings, maps = zip(*map(self.embed_dense, views))
         places = [cell_locations(crops, cells.shape[1:3]) for crops, cells in zip(self.data.crops, maps)]
         return vicregl(

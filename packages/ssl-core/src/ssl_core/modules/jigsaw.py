@@ -35,7 +35,7 @@ def jigsaw_patches(
     seed, epoch : int
         Seed of the run, and the epoch.
     share : float
-        Edge of a patch over that of its cell, rounded down to pixels; the paper's 64 of 75.
+        Edge of a patch over that of its cell, rounded down to pixels; the paper's 64 / 75.
     size : int, optional
         Pixels to which the patches are resized, bilinearly. Default: as they are cut.
 
@@ -45,7 +45,7 @@ def jigsaw_patches(
         ``(N, 9, C, p, q)``, row by row.
     """
     cells = images.shape[2] // GRID, images.shape[3] // GRID
-    edges = [max(1, int(share * cell)) for cell in cells]
+    edges = [patch_edge(side, share) for side in images.shape[2:]]
     draws = uniform(ids, 2 * NUM_PATCHES, seed, epoch, _PLACES).view(len(ids), 2, NUM_PATCHES)
     place = torch.arange(NUM_PATCHES, device=ids.device)
     indices = []
@@ -58,6 +58,11 @@ def jigsaw_patches(
     if size is None:
         return patches
     return F.interpolate(patches.flatten(0, 1), size=(size, size), mode="bilinear").unflatten(0, patches.shape[:2])
+
+
+def patch_edge(side: int, share: float) -> int:
+    """Return the edge in pixels of a patch out of a view of ``side`` pixels; ``share`` as in :func:`jigsaw_patches`."""
+    return max(1, int(share * (side // GRID)))
 
 
 def standardised(patches: Tensor) -> Tensor:
