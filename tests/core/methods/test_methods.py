@@ -32,10 +32,15 @@ def test_class_and_config_are_importable_by_name():
         from ssl_core.methods import Simclr  # noqa: F401
 
 
-def test_unknown_method_suggests_the_nearest():
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("simclrr", "simclr"), ("Byoll", "byol"), ("barlow", "barlow_twins"), ("x", None)]
+)
+def test_unknown_method_suggests_the_nearest(name, nearest):
     with pytest.raises(ConfigError) as caught:
-        method_class("simclrr")
-    assert (caught.value.key, caught.value.value, caught.value.suggestion) == ("model.name", "simclrr", "simclr")
+        method_class(name)
+    assert (caught.value.key, caught.value.value, caught.value.suggestion) == ("model.name", name, nearest)
+    assert "stable-ssl list methods" in str(caught.value)
+    assert len(str(caught.value)) < 120  # the names themselves are many
 
 
 COMPARING = [name for name in METHODS if issubclass(config_class(name), ComparingConfig)]

@@ -44,17 +44,22 @@ def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def unknown_name(key: str, value: str, known: Iterable[str], reason: str = "") -> ConfigError:
+def unknown_name(key: str, value: str, known: Iterable[str], reason: str = "", listed_by: str = "") -> ConfigError:
     """Return the error for a value that is not one of the known names.
+
+    ``listed_by`` is a command that lists the names, for the error to show where they are too many.
 
     Examples
     --------
     >>> print(unknown_name("model.name", "simClr", ["simclr", "vicreg"]))
     model.name='simClr': expected one of 'simclr', 'vicreg'; did you mean 'simclr'?
+    >>> print(unknown_name("model.name", "simClr", ["simclr", "vicreg"], listed_by="stable-ssl list methods"))
+    model.name='simClr': expected a name that 'stable-ssl list methods' shows; did you mean 'simclr'?
     """
     names = list(known)
     near = close_names(value, names, cutoff=0.5)
-    return ConfigError(reason, key=key, value=value, expected=names, suggestion=near[0] if near else None)
+    expected = f"a name that {listed_by!r} shows" if listed_by else names
+    return ConfigError(reason, key=key, value=value, expected=expected, suggestion=near[0] if near else None)
 
 
 def unknown_key(key: str, known: Iterable[str], reason: str = "unknown key") -> ConfigError:

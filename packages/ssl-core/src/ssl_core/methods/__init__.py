@@ -75,7 +75,7 @@ def method_class(name: str) -> "type[BaseModel]":
         If ``name`` is not in :data:`METHODS`.
     """
     if name not in METHODS:
-        raise unknown_name("model.name", name, METHODS)
+        raise unknown_name("model.name", name, METHODS, listed_by="stable-ssl list methods")
     return _load(METHODS[name])
 
 
