@@ -6,9 +6,10 @@
 
 The archive holds ``cifar10/{train,test}/<class>/*.jpg``; 1,000 training and 500 test images of each class are used. A method
 is trained with its recipe ``<method>_cifar10``, its views among them, reduced to what a minute allows: a ResNet-9 of width 16
-at 16 pixels or a ViT of width 96 and depth 4 at 32, narrow heads, short queues, a fast teacher, AdamW (``methods_row.py``). A
-few steps are timed first, then the run is as long as the budget, so that schedules reach their end. The budget counts processor
-seconds of one thread, data loading included: other work on the machine changes it little.
+at 16 pixels (32 for methods that cut a view into nine patches) or a ViT of width 96 and depth 4 at 32, narrow heads, short
+queues, a fast teacher, AdamW (``methods_row.py``). A few steps are timed first, then the run is as long as the budget, so that
+schedules reach their end. The budget counts processor seconds of one thread, data loading included: other work on the machine
+changes it little.
 
 Each row is compared with the same encoder before training on the same test images: z is the difference of the accuracies over
 its standard error (paired). Masked image models are also fine-tuned on 100 labels of each class, the untrained ViT likewise.
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from methods_row import BACKBONES, RESNET, evaluate_reference, train_method, unpack_images, warm_up
+from methods_row import BACKBONES, evaluate_reference, train_method, unpack_images, warm_up
 from process_timing import processors
 from torch import Tensor
 
@@ -82,8 +83,8 @@ def line(name: str, row: dict[str, Any], rows: dict[str, dict[str, Any]]) -> tup
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return the table of reStructuredText: references first, then the methods of each backbone."""
     header = ("..", "kNN", "z", "linear", "z", "seconds", "thousand views", "loss", "rank, spread", "fine-tuned")
-    order = ["raw pixels", *BACKBONES, *sorted(rows.keys() - {"raw pixels", *BACKBONES})]
-    order.sort(key=lambda name: (name not in ("raw pixels", *BACKBONES), rows.get(name, {}).get("backbone") != RESNET))
+    references = ["raw pixels", *BACKBONES]
+    order = references + sorted(rows.keys() - {*references}, key=lambda name: (rows[name].get("backbone", ""), name))
     lines = [header, *(line(name, rows[name], rows) for name in order if name in rows)]
     widths = [max(len(row[column]) for row in lines) for column in range(len(header))]
     rule = "  ".join("=" * width for width in widths)

@@ -37,8 +37,10 @@ BACKBONES: dict[str, tuple[str, dict[str, Any], int]] = {  # name -> name and op
     "untrained ResNet-9": ("resnet9", {"width": 16}, 16),
     "untrained ViT": ("vit_tiny", {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3}, 32),
     "untrained ViT, mean": ("vit_tiny", {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3, "pool": "mean"}, 32),
+    # of the methods that cut views into nine patches
+    "untrained ResNet-9 at 32 pixels": ("resnet9", {"width": 16}, 32),
 }
-RESNET, VIT, MEAN_VIT = BACKBONES
+RESNET, VIT, MEAN_VIT, LARGE_RESNET = BACKBONES
 RECIPES = {"simclr": "simclr_cifar10_sgd", "supervised": "supervised_cifar10_adam", "w_mse": "wmse_cifar10"}
 LARGEST = {  # values of the model above these are reduced to them
     "projector": 512, "predictor": 512, "queue_size": 4096, "num_slices": 256, "num_prototypes": 512, "num_clusters": 512,
@@ -55,6 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "model.momentum": 0.99,
         "model.queue_size": 2048,
     },  # the keys of a fast teacher differ from those in the queue
+    "pirl": {"model.patch_size": 8},  # as large as Jigsaw's: ResNet-9 takes no smaller images
     "ressl": {"model.momentum": 0.99, "model.queue_size": 2048},
     "w_mse": {"model.projector": [512, 32], "model.whitening_size": 64},
 }  # method -> "group.key" -> value, on top of the above
@@ -128,9 +131,10 @@ def num_views(data: Any) -> int:
 def untrained(config: Config) -> str:
     """Return the name of the untrained encoder with the architecture of a method."""
     model: Any = config.model
-    if not model.backbone.startswith("vit"):
-        return RESNET
-    return MEAN_VIT if model.backbone_options.get("pool") == "mean" else VIT
+    if model.backbone.startswith("vit"):
+        return MEAN_VIT if model.backbone_options.get("pool") == "mean" else VIT
+    puzzle: Any = method_class(model.name)
+    return LARGE_RESNET if puzzle.puzzle_share else RESNET
 
 
 def use_backbone(config: Config, name: str) -> None:
