@@ -108,3 +108,19 @@ def test_a_run_that_learns_is_not_warned_and_logs_its_numbers(make_config, tiny_
     found = [line for line in RunFolder.of(config).read_metrics() if "toy/accuracy" in line]
     assert len(found) == 8
     assert all(0.1 < line["toy/std_backbone"] <= 1 and 2 < line["toy/rank_backbone"] <= 16 for line in found)
+
+
+def test_loss_of_uniform_assignments_is_warned_after_100_steps(tmp_path, caplog):
+    detector = alarm(tmp_path)
+    detector.uniform_loss = "train/loss", 6.238
+    for step in range(5, 100, 5):
+        detector.observe(step, {"train/loss": 6.2385})
+    detector.observe(100, {"train/loss": 6.24})  # 2e-3 above it: the steps are counted anew
+    for step in range(105, 205, 5):
+        detector.observe(step, {"train/loss": 6.2375})
+    assert warnings(caplog) == []
+    for step in range(205, 220, 5):
+        detector.observe(step, {"train/loss": 6.2375})
+    [said] = warnings(caplog)
+    assert said.startswith("the assignments to prototypes have collapsed: since step 105 train/loss has been 6.2380, ")
+    assert detector.state_dict() == {"warned": True}

@@ -9,7 +9,7 @@ from ssl_core.methods import METHODS
 from ssl_core.methods.mae import MAE, MAEConfig
 
 VIT_B = {"patch_size": 1, "width": 48, "depth": 12, "num_heads": 3}  # ViT-B and MAE's decoder, a sixteenth as wide
-MULTI_CROP = ("deepcluster_v2", "dino", "dinov2", "ibot", "swav")
+MULTI_CROP = ("deepcluster_v2", "dino", "dinov2", "ibot", "lejepa", "msn", "swav", "visreg")
 DECODER = {"decoder_width": 32, "decoder_depth": 8, "decoder_heads": 4}
 
 

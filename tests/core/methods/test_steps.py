@@ -4,6 +4,7 @@ Oracle: the pseudocode of each paper, written here in float64 from the modules o
 queues, covariances and teachers are in use.
 """
 
+import copy
 import math
 
 import pytest
@@ -186,6 +187,13 @@ def i_jepa(model):
     return torch.stack(losses).mean()
 
 
+def views_together(model):
+    """MINIMAL.md of LeJEPA's authors: all views in one pass of backbone and projector. The losses have their own tests."""
+    views = model.data.views
+    embeddings = model.projector(model.backbone(torch.cat(views))).double().chunk(len(views))
+    return copy.deepcopy(model.criterion)(*embeddings)
+
+
 PAPERS = {
     "simclr": nt_xent,
     "dcl": lambda model: nt_xent(model, without_positive=True),
@@ -198,6 +206,8 @@ PAPERS = {
     "fastsiam": simsiam,  # with two views
     "nnclr": nnclr,
     "ressl": ressl,
+    "lejepa": views_together,
+    "visreg": views_together,
     "tico": tico,
     "mae": mae,
     "simmim": simmim,

@@ -210,3 +210,38 @@ def test_masked_pixels_do_not_leak_through_the_mask_token():
     hidden[:, :, :4, :4] = torch.inf
     expected = vit.tokens(images, mask=mask, mask_token=torch.ones(12))
     assert torch.equal(vit.tokens(hidden, mask=mask, mask_token=torch.ones(12)), expected)
+
+
+# Method -> the module whose output are the directions that the prototypes are compared with
+DIRECTIONS = {
+    "capi": "predictor", "deepcluster_v2": "projector", "dino": "head.0", "ibot": "head.0", "msn": "projector",
+    "smog": "predictor", "swav": "projector",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "collapsed"), [*((name, True) for name in DIRECTIONS), ("swav", False), ("dino", False)]
+)
+def test_collapse_of_the_assignments_is_a_warning(make_method, monkeypatch, caplog, name, collapsed):
+    """The loss is log K where all directions are 0, and so equally similar to all prototypes."""
+    monkeypatch.setattr("ssl_core.diagnostics.collapse.UNIFORM_STEPS", 2)
+    model = make_method(name, optim__epochs=1, log__every_steps=1, log__eval_every=0, log__knn_samples=0)
+
+    def collapse():
+        model.get_submodule(DIRECTIONS[name]).register_forward_hook(lambda module, inputs, output: 0 * output)
+
+    if collapsed:
+        build = model.build
+        model.build = lambda: (build(), collapse())
+    model.fit()
+    found = [record.getMessage() for record in caplog.records if "assignments to prototypes" in record.getMessage()]
+    assert len(found) == collapsed
+
+
+def test_every_method_with_prototypes_names_its_loss():
+    """PMSN's is not log K."""
+    kinds = {name: method_class(name) for name in METHODS}
+    keys = ("num_prototypes", "num_groups", "num_clusters")
+    assigning = {name for name, kind in kinds.items() if any(hasattr(kind.config_class(), key) for key in keys)}
+    assert {name for name in kinds if getattr(kinds[name], "assignment_loss", None)} == assigning - {"pmsn"}
+    assert assigning - {"pmsn", "dinov2", "dinov3"} == {*DIRECTIONS}

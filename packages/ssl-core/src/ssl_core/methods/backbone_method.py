@@ -1,5 +1,6 @@
 """Base class of the methods that train a backbone."""
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +27,8 @@ class BackboneMethod(BaseModel):
     )
     needs_tokens: ClassVar[bool] = False  # of the patches, so that the backbone has to be a ViT
     needs_labels: ClassVar[bool] = False
+    # Term of the loss that is log K where all K prototypes are equally likely, and the key of K
+    assignment_loss: ClassVar[tuple[str, str] | None] = None
     puzzle_share: ClassVar[float | None] = None  # of a third of a view that is cut out as a patch of a puzzle
 
     @classmethod
@@ -42,11 +45,14 @@ class BackboneMethod(BaseModel):
             check_modules(cls, config)
 
     def before_run(self) -> None:
-        """Raise a ConfigError if the data has no classes and the method needs them, before the run folder is created."""
+        """Raise a ConfigError if the data has no classes and the method needs them; name the loss that shows a collapse."""
         if self.needs_labels:
             labels = getattr(self.run.loaders.train, "labels", None)
             unlabeled = labels is not None and len(labels) and (torch.as_tensor(labels) < 0).all()
             check_labels(self.config.model.name, 0 if unlabeled else self.num_classes)
+        if self.assignment_loss:
+            term, key = self.assignment_loss
+            self.run.collapse.uniform_loss = f"train/{term}", math.log(getattr(self.config.model, key))
 
     backbone: Any
 

@@ -42,6 +42,7 @@ class CAPI(MaskedImageModel):
     """A predictor predicts the clusters of masked patches."""
 
     config_class = CAPIConfig
+    assignment_loss = "prediction_loss", "num_clusters"
 
     def initialize_modules(self) -> None:
         """Create the encoder, its teacher, the predictor with its prototypes, and the clusters."""

@@ -14,7 +14,6 @@ from ssl_core.config import option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_core.modules.memory_bank import MemoryBank
-from ssl_core.modules.multi_crop import embed_by_size
 from ssl_core.training.feature_pass import feature_pass
 from ssl_core.training.seeding import mixed_seed
 from ssl_losses import deepcluster_v2
@@ -39,6 +38,8 @@ class DeepClusterV2(JointEmbedding):
     """Views predict the cluster that k-means gave their image before the epoch."""
 
     config_class = DeepClusterV2Config
+    joins_views = True
+    assignment_loss = "loss", "num_prototypes"
     prototypes: Tensor
 
     def initialize_modules(self) -> None:
@@ -76,7 +77,7 @@ class DeepClusterV2(JointEmbedding):
 
     def compute_loss(self) -> Tensor:
         """Return the cross-entropy of all views with the clusters of their images; remember the features of two views."""
-        embeddings = embed_by_size(self.backbone, self.projector, self.views())
+        embeddings = self.embed_views()
         ids = self.data.ids
         loss = deepcluster_v2(
             *embeddings,

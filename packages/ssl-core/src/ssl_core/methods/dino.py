@@ -22,6 +22,7 @@ class DINO(SelfDistillation):
     """Self-distillation without labels, for any backbone."""
 
     config_class = DINOConfig
+    assignment_loss = "loss", "num_prototypes"
 
     def compute_loss(self) -> Tensor:
         """Return the cross-entropy of all pairs of a global view (teacher) and another view (student)."""

@@ -45,6 +45,7 @@ class IBOT(SelfDistillation, MaskedImageModel):
     """DINO's loss of the class tokens, and the same of masked patches."""
 
     config_class: type[IBOTConfig] = IBOTConfig
+    assignment_loss = "class_loss", "num_prototypes"
     centers_all = True  # the centre is the mean of all patches, not of the masked ones
 
     def initialize_modules(self) -> None:

@@ -10,6 +10,7 @@ from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
 from ssl_core.modules.heads import mlp
+from ssl_core.modules.multi_crop import embed_by_size
 from ssl_core.training.checks.method import loss_terms
 from ssl_core.training.loss_module import total_loss
 from ssl_losses import grad_cache
@@ -50,6 +51,7 @@ class JointEmbedding(BackboneMethod):
     min_views = 2
     projector: Any
     projector_options: ClassVar[dict[str, Any]] = {}  # of ssl_core.modules.heads.mlp
+    joins_views: ClassVar[bool] = False  # views of one size in one pass of the backbone, all views in one of the projector
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
 
     def initialize_modules(self) -> None:
@@ -59,7 +61,17 @@ class JointEmbedding(BackboneMethod):
 
     def compute_loss(self) -> Tensor | dict[str, Tensor]:
         """Return the loss of the embeddings of all views of the batch."""
-        return self.embedding_loss(*map(self.embed, self.views()))
+        return self.embedding_loss(*self.embed_views())
+
+    def embed_views(self) -> list[Tensor]:
+        """Return the embeddings ``(N, D)`` of all views of the batch.
+
+        Batch normalisation sees one view at a time; with ``joins_views``, as in the code of methods for many views, the
+        backbone sees all views of one size together, and the projector all views.
+        """
+        if self.joins_views:
+            return embed_by_size(self.backbone, self.projector, self.views())
+        return [self.embed(view) for view in self.views()]
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the embeddings ``(N, D)`` of a view ``(N, C, H, W)``."""
@@ -71,8 +83,8 @@ class JointEmbedding(BackboneMethod):
 
         With ``optim.accumulation_steps`` the batches are kept until the last one; then GradCache (Gao et al. 2021,
         https://arxiv.org/abs/2101.06983) gives the gradient of one large batch in the memory of a small one, at the price of a
-        second forward pass. Batch normalisation still uses the statistics of a small batch. A subclass that overrides
-        ``compute_loss`` gets the mean of the batches' gradients.
+        second forward pass. Batch normalisation still uses the statistics of one view of a small batch. A subclass that
+        overrides ``compute_loss`` gets the mean of the batches' gradients.
         """
         if divisor == 1 or type(self).compute_loss is not JointEmbedding.compute_loss:
             return super().compute_gradients(last, divisor)

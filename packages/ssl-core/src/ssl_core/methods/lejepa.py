@@ -30,6 +30,7 @@ class LeJEPA(JointEmbedding):
     """Views agree with their centroid, and the embeddings are standard normal."""
 
     config_class = LeJEPAConfig
+    joins_views = True  # as in the authors' minimal example
 
     def initialize_modules(self) -> None:
         """Create the backbone, the projector and the loss, which draws new directions in every step."""

@@ -42,5 +42,5 @@ class NNCLR(JointEmbedding):
 
     def compute_loss(self) -> Tensor:
         """Return the NNCLR loss, the mean over both directions."""
-        embeddings = [self.embed(view) for view in self.views()]
+        embeddings = self.embed_views()
         return self.criterion(*(self.predictor(z) for z in embeddings), *embeddings)

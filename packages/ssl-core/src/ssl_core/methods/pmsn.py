@@ -23,6 +23,7 @@ class PMSN(MSN):
     """MSN with a power law as the prior of the prototypes."""
 
     config_class = PMSNConfig
+    assignment_loss = None  # the power law adds to log K
 
     def make_loss(self) -> PMSNLoss:
         """Return the loss."""

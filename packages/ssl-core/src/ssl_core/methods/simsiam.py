@@ -45,5 +45,5 @@ class SimSiam(JointEmbedding):
 
     def compute_loss(self) -> Tensor:
         """Return the negative cosine similarity, the mean over both directions."""
-        embeddings = [self.embed(view) for view in self.views()]
+        embeddings = self.embed_views()
         return negative_cosine_similarity([self.predictor(z) for z in embeddings], embeddings)

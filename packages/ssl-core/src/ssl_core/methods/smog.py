@@ -51,6 +51,7 @@ class SMoG(TeacherStudent):
     """Views are classified among groups that move with every batch."""
 
     config_class = SMoGConfig
+    assignment_loss = "loss", "num_groups"
     num_views = 2
 
     def initialize_modules(self) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor
 from ssl_core.batch import Batch
 from ssl_core.config import option
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
-from ssl_core.modules.multi_crop import embed_by_size
 from ssl_core.optimizers import other_parameters
 from ssl_losses import SwAVLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
@@ -38,6 +37,8 @@ class SwAV(JointEmbedding):
     """Views predict each other's balanced cluster assignments."""
 
     config_class = SwAVConfig
+    joins_views = True
+    assignment_loss = "loss", "num_prototypes"
 
     def initialize_modules(self) -> None:
         """Create the backbone, the projector, and the loss with its prototypes and queues."""
@@ -60,8 +61,8 @@ class SwAV(JointEmbedding):
 
     def compute_loss(self) -> Tensor:
         """Return the SwAV loss of the two global views, which come first, and any number of local ones."""
-        embeddings = embed_by_size(self.backbone, self.projector, self.views())
-        return self.criterion(*embeddings, use_queue=self.progress.epoch >= self.config.model.queue_start_epoch)
+        started = self.progress.epoch >= self.config.model.queue_start_epoch
+        return self.criterion(*self.embed_views(), use_queue=started)
 
     def train_step(self, batch: Batch) -> bool:
         """Train on one batch, then set the prototypes to length 1, which momentum and weight decay have changed."""

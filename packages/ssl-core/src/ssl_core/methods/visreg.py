@@ -34,6 +34,7 @@ class VISReg(JointEmbedding):
     """Views agree with their centroid; scale, centre and shape of the embeddings are regularised."""
 
     config_class = VISRegConfig
+    joins_views = True  # as in stable-pretraining
 
     def initialize_modules(self) -> None:
         """Create the backbone, the projector and the loss, which draws new directions in every step."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssl_core.diagnostics.collapse import CollapseDetector
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.loggers.images import save_image
 from ssl_core.loggers.metrics_logger import MetricsLogger
@@ -31,6 +32,7 @@ class RunLog:
     bar: ProgressBar
     progress: Progress
     early_stopping: EarlyStopping  # checks that the monitored metric is logged
+    collapse: CollapseDetector  # observes the loss
     distributed: Distributed
     logs_weight_decay: bool  # whether train/weight_decay changes
 
@@ -59,6 +61,7 @@ class RunLog:
             line["train/weight_decay"] = max(group.get("weight_decay", 0.0) for group in optimizer.param_groups)
         line["train/images_per_second"] = self.throughput.rate()
         self.early_stopping.check(line, logged=True)
+        self.collapse.observe(self.progress.step, line)
         self.metrics.log(self.progress.step, self.progress.epoch, line)
         self.bar.show(self.progress.epoch, line["train/loss"])
 

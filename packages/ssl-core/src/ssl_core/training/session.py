@@ -181,7 +181,7 @@ class RunSession:
         self.bar = ProgressBar(batches, config.optim.batch_size, config.log.progress and ranks.is_main)
         self.log = RunLog(
             folder=self.folder, metrics=self.metrics, throughput=self.throughput, bar=self.bar, progress=self.progress,
-            early_stopping=self.early_stopping, distributed=ranks,
+            early_stopping=self.early_stopping, collapse=self.collapse, distributed=ranks,
             logs_weight_decay=config.optim.weight_decay_end is not None,
         )  # fmt: skip
         if self.writes:
