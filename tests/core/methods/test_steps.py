@@ -11,7 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssl_core.modules.masks import block_mask, multi_block_mask, random_mask
+from ssl_core.modules.masks import block_mask, random_mask
+from ssl_core.modules.multi_block_mask import multi_block_mask
 
 
 def unit(x):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from lightly.models.modules.heads import SMoGPrototypes
 
 from ssl_core import ConfigError
-from ssl_core.modules.masks import uniform
+from ssl_core.modules.random_numbers import Stream, uniform
 
 
 def unit(x):
@@ -213,8 +213,8 @@ def cut(image, draws, share):
 def jigsaw(model):
     """Noroozi & Favaro 2016: 9 patches, each standardised and encoded by itself, in one of P orders."""
     ids, seed, epoch = model.data.ids, model.config.hardware.seed, model.progress.epoch
-    places = uniform(ids, 18, seed, epoch, 20)
-    labels = (uniform(ids, 1, seed, epoch, 21)[:, 0] * 5).long()
+    places = uniform(ids, 18, seed, epoch, Stream.PATCH_PLACES)
+    labels = (uniform(ids, 1, seed, epoch, Stream.PATCH_ORDER)[:, 0] * 5).long()
     puzzles = []
     for image, draws, label in zip(model.data.views[0], places, labels):
         patches = cut(image, draws, 64 / 75)
@@ -228,14 +228,14 @@ def pirl(model):
     """Misra & van der Maaten 2020, equations 3 to 5, sample by sample."""
     keys, ids, (image, puzzle) = model.config.model, model.data.ids, model.data.views
     seed, epoch = model.config.hardware.seed, model.progress.epoch
-    orders = uniform(ids, 9, seed, epoch, 21).argsort(1)
-    places = uniform(ids, 18, seed, epoch, 20)
+    orders = uniform(ids, 9, seed, epoch, Stream.PATCH_ORDER).argsort(1)
+    places = uniform(ids, 18, seed, epoch, Stream.PATCH_PLACES)
     puzzles = [cut(x, draws, 64 / 85)[order] for x, draws, order in zip(puzzle, places, orders)]
     patches = model.patch_projector(model.backbone(torch.cat(puzzles))).reshape(len(ids), -1)
     f, g = unit(model.projector(model.backbone(image))), unit(model.puzzle_projector(patches))
     memory = model.memory.rows.double()
     torch.testing.assert_close(memory.norm(dim=1), torch.ones(64).double())
-    drawn = (uniform(torch.zeros(1), 20, seed, model.progress.step, 22)[0] * 64).long()
+    drawn = (uniform(torch.zeros(1), 20, seed, model.progress.step, Stream.NEGATIVES)[0] * 64).long()
     loss = 0.0
     for n, sample in enumerate(ids.tolist()):
         negatives = memory[[row for row in drawn.tolist() if row != sample]]

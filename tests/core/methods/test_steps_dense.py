@@ -19,7 +19,9 @@ from ssl_core.methods.dense_method import cell_locations
 from ssl_core.methods.masked_image import MaskedImageModel
 from ssl_core.modules.autoregressive import prefix_lengths
 from ssl_core.modules.hog import hog
-from ssl_core.modules.masks import block_mask, multi_block_mask, random_mask, uniform
+from ssl_core.modules.masks import block_mask, random_mask
+from ssl_core.modules.multi_block_mask import multi_block_mask
+from ssl_core.modules.random_numbers import Stream, uniform
 from ssl_core.run.folder import RunFolder
 
 
@@ -134,7 +136,7 @@ def cmae(model):
     assert encoder.grid == (4, 4)
     grid, size = (3, 3), encoder.patch_size
     masks = random_mask(ids, grid, keys.mask_ratio, *seeds(model))
-    shifts = (uniform(ids, 2, *seeds(model), 100) * size).long().tolist()
+    shifts = (uniform(ids, 2, *seeds(model), Stream.SHIFT) * size).long().tolist()
     reconstruction, queries, keys_of_teacher = [], [], []
     for image, masked, (top, left) in zip(model.data.views[0], masks, shifts):
         source, target = image[None, :, :6, :6], image[None, :, top : top + 6, left : left + 6]

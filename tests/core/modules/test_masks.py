@@ -4,19 +4,19 @@ import pytest
 import torch
 from scipy import stats
 
-from ssl_core.modules import masks
 from ssl_core.modules.masks import (
     block_mask,
     inverse_block_mask,
     masked_ratios,
-    multi_block_mask,
     num_masked,
     random_mask,
     random_subset,
     split_mask,
-    uniform,
     view_ids,
 )
+from ssl_core.modules.multi_block_mask import multi_block_mask
+from ssl_core.modules.random_numbers import Stream, uniform
+from ssl_losses.ops.splitmix64 import splitmix64
 
 GRID = (14, 14)
 IDS = torch.arange(200)
@@ -48,15 +48,15 @@ def test_mask_depends_on_seed_epoch_and_id_alone(draw):
 def test_uniform_is_splitmix64():
     """Oracle: the published outputs of SplitMix64 for the seed 1234567 (Rosetta Code)."""
     states = 1234567 + torch.arange(3) * -0x61C8864680B583EB
-    found = [int(number) % 2**64 for number in masks.splitmix64(states)]
+    found = [int(number) % 2**64 for number in splitmix64(states)]
     assert found == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
 def test_uniform_numbers_are_uniform_and_uncorrelated():
     """Oracle: the Kolmogorov-Smirnov test of scipy."""
-    numbers = uniform(torch.arange(500), 196, seed=3, epoch=5)
+    numbers = uniform(torch.arange(500), 196, 3, 5, Stream.MASK)
     assert stats.kstest(numbers.flatten().numpy(), "uniform").pvalue > 0.001
-    for shifted in (numbers.roll(1, 0), numbers.roll(1, 1), uniform(torch.arange(500), 196, seed=3, epoch=6)):
+    for shifted in (numbers.roll(1, 0), numbers.roll(1, 1), uniform(torch.arange(500), 196, 3, 6, Stream.MASK)):
         assert abs(torch.corrcoef(torch.stack([numbers.flatten(), shifted.flatten()]))[0, 1]) < 0.02
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageModel, PatchConfig, take
-from ssl_core.modules.masks import multi_block_mask
+from ssl_core.modules.multi_block_mask import multi_block_mask
 from ssl_core.modules.patch_predictor import PatchPredictor
 
 

@@ -17,8 +17,9 @@ from ssl_core.methods.mae import MAEConfig
 from ssl_core.methods.masked_image import MaskedImageModel, all_masked, take
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import mlp
-from ssl_core.modules.masks import num_masked, random_mask, split_mask, uniform
+from ssl_core.modules.masks import num_masked, random_mask, split_mask
 from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.random_numbers import Stream, uniform
 from ssl_losses import masked_reconstruction, moco_v3, patchify
 from ssl_losses.checks import LOWEST_TEMPERATURE
 
@@ -69,10 +70,10 @@ class CMAE(MaskedImageModel):
     def compute_loss(self) -> dict[str, Tensor]:
         """Return the squared error of masked patches, and the contrastive loss multiplied by 2 tau as in the authors' code."""
         ids, model, size = self.data.ids, self.config.model, self.backbone.patch_size
-        seed, epoch, shift_stream = self.config.hardware.seed, self.progress.epoch, 100
+        seed, epoch = self.config.hardware.seed, self.progress.epoch
         images = shifted(self.data.views[0], self.grid, size, torch.zeros_like(ids), torch.zeros_like(ids))
         # The authors also change the colours of the teacher's view; here the views are cut out of one view of the data
-        offsets = (uniform(ids, 2, seed, epoch, shift_stream) * model.shift_patches * size).long()
+        offsets = (uniform(ids, 2, seed, epoch, Stream.SHIFT) * model.shift_patches * size).long()
         target_images = shifted(self.data.views[0], self.grid, size, *offsets.T)
         mask = random_mask(ids, self.grid, model.mask_ratio, seed, epoch)
         keep, drop, _ = split_mask(mask, num_masked(self.grid, model.mask_ratio))

@@ -51,7 +51,7 @@ class JointEmbedding(BackboneMethod):
     min_views = 2
     projector: Any
     projector_options: ClassVar[dict[str, Any]] = {}  # of ssl_core.modules.heads.mlp
-    joins_views: ClassVar[bool] = False  # views of one size in one pass of the backbone, all views in one of the projector
+    joins_views: ClassVar[bool] = False  # one pass of the backbone for each size of views, one of the projector
     _waiting: tuple[Batch, ...] = ()  # batches of the next optimizer step, none where a checkpoint is written
 
     def initialize_modules(self) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ssl_core.config import option
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
 from ssl_core.modules.jigsaw import NUM_PATCHES, jigsaw_patches, random_orders, shuffled
-from ssl_core.modules.masks import uniform
 from ssl_core.modules.memory_bank import MemoryBank
+from ssl_core.modules.random_numbers import Stream, uniform
 from ssl_core.training.feature_pass import feature_pass
 from ssl_losses.checks import LOWEST_TEMPERATURE, check_temperature
 from ssl_losses.distributed import mean_over_ranks
@@ -65,7 +65,7 @@ class PIRL(JointEmbedding):
         z, g = self.embed(image), self.embed_puzzle(puzzle)
         # The same negatives for all samples of a step, where the authors draw for each; not the image itself
         one, step = torch.zeros_like(ids[:1]), self.progress.step
-        drawn = uniform(one, model.num_negatives, self.config.hardware.seed, step, stream=22)[0]
+        drawn = uniform(one, model.num_negatives, self.config.hardware.seed, step, Stream.NEGATIVES)[0]
         drawn = (drawn * len(self.memory.ids)).long()
         own = drawn == self.memory.positions(ids)[:, None]
         keys = self.memory.lookup(ids), self.memory.rows[drawn], own, model.temperature

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_core.modules.masks import uniform
+from ssl_core.modules.random_numbers import Stream, uniform
 
 
 def prefix_lengths(ids: Tensor, num_patches: int, seed: int, epoch: int) -> Tensor:
     """Draw the length of each sample's prefix, uniform in 1 to ``num_patches - 1``: ``(N,) int64``.
 
-    A pure function of ``(seed, epoch, sample id)``, as the masks of :mod:`ssl_core.modules.masks`.
+    A pure function of ``(seed, epoch, sample id)``, see :mod:`ssl_core.modules.random_numbers`.
     """
-    return 1 + (uniform(ids, 1, seed, epoch)[:, 0] * (num_patches - 1)).long()
+    return 1 + (uniform(ids, 1, seed, epoch, Stream.MASK)[:, 0] * (num_patches - 1)).long()
 
 
 def causal_attention(num_patches: int, prefix: Tensor | None = None, device: torch.device | None = None) -> Tensor:

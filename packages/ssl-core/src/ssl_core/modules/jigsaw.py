@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_core.modules.masks import uniform
+from ssl_core.modules.random_numbers import Stream, uniform
 from ssl_losses.ops.splitmix64 import splitmix64
 
 GRID = 3  # rows and columns of cells
 NUM_PATCHES = GRID**2
-_PLACES, _ORDER = 20, 21  # streams of random numbers; masks have the lower ones
 
 
 def jigsaw_patches(
@@ -46,7 +45,7 @@ def jigsaw_patches(
     """
     cells = images.shape[2] // GRID, images.shape[3] // GRID
     edges = [patch_edge(side, share) for side in images.shape[2:]]
-    draws = uniform(ids, 2 * NUM_PATCHES, seed, epoch, _PLACES).view(len(ids), 2, NUM_PATCHES)
+    draws = uniform(ids, 2 * NUM_PATCHES, seed, epoch, Stream.PATCH_PLACES).view(len(ids), 2, NUM_PATCHES)
     place = torch.arange(NUM_PATCHES, device=ids.device)
     indices = []
     for axis, cell_number in enumerate((place // GRID, place % GRID)):
@@ -73,12 +72,12 @@ def standardised(patches: Tensor) -> Tensor:
 
 def random_orders(ids: Tensor, seed: int, epoch: int) -> Tensor:
     """Return an order of the patches for each sample: ``(N, 9) int64``."""
-    return uniform(ids, NUM_PATCHES, seed, epoch, _ORDER).argsort(dim=1)
+    return uniform(ids, NUM_PATCHES, seed, epoch, Stream.PATCH_ORDER).argsort(dim=1)
 
 
 def random_choices(ids: Tensor, count: int, seed: int, epoch: int) -> Tensor:
     """Return a number below ``count`` for each sample: ``(N,) int64``."""
-    return (uniform(ids, 1, seed, epoch, _ORDER)[:, 0] * count).long()
+    return (uniform(ids, 1, seed, epoch, Stream.PATCH_ORDER)[:, 0] * count).long()
 
 
 def shuffled(patches: Tensor, orders: Tensor) -> Tensor:
