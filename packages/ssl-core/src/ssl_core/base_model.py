@@ -28,7 +28,7 @@ from ssl_core.training.seeding import seed_everything
 from ssl_core.training.session import RunSession
 from ssl_core.training.trained_run import load_trained_model
 from ssl_losses import accumulate_updates
-from ssl_losses.precision import widened
+from ssl_losses.precision import widen
 
 
 class BaseModel(nn.Module):
@@ -345,7 +345,7 @@ class BaseModel(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Return the first representation of :meth:`encode`, ``(N, D)``, at least float32: used by kNN and the final table."""
         with self.run.precision.autocast():
-            return widened(list(self.encode(x.to(self.run.distributed.device, self.run.precision.dtype)).values()))[0]
+            return widen(next(iter(self.encode(x.to(self.run.distributed.device, self.run.precision.dtype)).values())))
 
     def extract(self, images: Tensor | Iterable[Any], batch_size: int = 256) -> Tensor | tuple[Tensor, Tensor]:
         """Return features ``(N, D)`` in evaluation mode, on the CPU; of a loader, features and labels ``(N,) int64``.

@@ -16,6 +16,11 @@ def widened(embeddings: Sequence[Tensor]) -> list[Tensor]:
     return [z.to(dtype) for z in embeddings]
 
 
+def widen(embeddings: Tensor) -> Tensor:
+    """Return the embeddings in float32 at least."""
+    return widened([embeddings])[0]
+
+
 def without_autocast(function: F) -> F:
     """Disable autocast inside a loss."""
 

@@ -14,7 +14,7 @@ from ssl_core.evaluation.features import collect_features, collect_view_features
 from ssl_core.evaluation.online_probes import OnlineProbes
 from ssl_eval import AccuracyCounter, knn, label_free
 from ssl_eval.metrics.registry import OF_VIEWS
-from ssl_losses.precision import widened
+from ssl_losses.precision import widen
 
 VIEW_SAMPLES = 1000  # training images whose views are compared, as many as LiDAR's paper takes
 
@@ -78,16 +78,16 @@ class OnlineMetrics:
         """Add one batch: the output of ``forward``, what ``encode`` gave, and the labels (-1: not counted)."""
         self.collapse.add(representations)
         if self.label_free:
-            self._features.append(widened([next(iter(representations.values()))])[0])
+            self._features.append(widen(next(iter(representations.values()))))
         known = labels >= 0
         labels = labels[known]
         if prediction.ndim == 2 and prediction.shape[1] == self.num_classes:  # else it is no classification
-            self._count("accuracy", widened([prediction[known]])[0], labels)
+            self._count("accuracy", widen(prediction[known]), labels)
         for name, features in representations.items():
             if name in self.probes:
                 self._count(f"probe_{name}", self.probes.scores(name, features[known]), labels)
         if self._bank is not None:
-            features = widened([next(iter(representations.values()))[known]])[0]
+            features = widen(next(iter(representations.values()))[known])
             votes = features.new_zeros((0, self.num_classes))  # of a rank whose share of a last batch is empty
             if len(features):
                 k = min(20, len(self._bank[0]))

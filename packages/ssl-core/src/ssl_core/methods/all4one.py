@@ -35,9 +35,7 @@ class All4OneConfig(PredictorConfig, TeacherConfig):
     centroid_weight: float = option(0.5, low=0.0)  # kappa
     feature_weight: float = option(5.0, low=0.0)  # eta; 0.5 in the published code, which scales the term by 10
     num_neighbours: int = option(5, low=2)  # k, neighbours of an embedding
-    queue_size: int = option(
-        98304, low=1
-    )  # the teacher's embeddings of earlier batches, among which the neighbours are
+    queue_size: int = option(98304, low=1)  # earlier embeddings of the teacher, among them the neighbours
     num_heads: int = option(8, low=1)  # attention heads of the transformer
     num_layers: int = option(3, low=1)  # its layers
     dropout: float = option(0.1, low=0.0, below=1.0)  # its dropout

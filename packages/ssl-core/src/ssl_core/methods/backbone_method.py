@@ -22,9 +22,8 @@ class BackboneMethod(BaseModel):
 
     num_views: ClassVar[int | None] = None  # views of an image that the loss takes; None: min_views or more
     min_views: ClassVar[int] = 1
-    multi_crop: ClassVar[bool | None] = (
-        None  # whether views may have several sizes; None: if any number of them is taken
-    )
+    # Whether views may have several sizes; None: if any number of them is taken
+    multi_crop: ClassVar[bool | None] = None
     needs_tokens: ClassVar[bool] = False  # of the patches, so that the backbone has to be a ViT
     needs_labels: ClassVar[bool] = False
     # Term of the loss that is log K where all K prototypes are equally likely, and the key of K

@@ -15,6 +15,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.methods.joint_embedding import ComparingConfig
 from ssl_core.methods.mae import MAEConfig
 from ssl_core.methods.masked_image import MaskedImageModel, all_masked, take
+from ssl_core.methods.requirements import check_layers
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import mlp
 from ssl_core.modules.masks import num_masked, random_mask, split_mask
@@ -40,8 +41,7 @@ class CMAEConfig(MAEConfig, ComparingConfig):
     def check(self) -> None:
         """Raise a ConfigError for a projector without layers."""
         super().check()
-        if not self.projector:
-            raise ConfigError(key="model.projector", value=[], expected="at least one width, e.g. [1536, 256]")
+        check_layers("model.projector", self.projector, [1536, 256])
 
 
 class CMAE(MaskedImageModel):

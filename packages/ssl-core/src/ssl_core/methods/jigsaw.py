@@ -20,7 +20,7 @@ from ssl_core.modules.jigsaw import (
     standardised,
 )
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.precision import widened
+from ssl_losses.precision import widen
 
 
 @dataclass
@@ -29,9 +29,7 @@ class JigsawConfig(ModelConfig):
 
     num_permutations: int = option(1000, low=2, high=362880)  # P, of a large mean Hamming distance
     patch_width: int = option(1000, low=1)  # units for each patch before the nine are concatenated
-    patch_size: int | None = option(
-        None, low=1
-    )  # pixels to which patches are resized; null: 64/75 of a third of the view
+    patch_size: int | None = option(None, low=1)  # pixels of a resized patch; null: 64/75 of a third of the view
 
 
 class Jigsaw(BackboneMethod):
@@ -60,4 +58,4 @@ class Jigsaw(BackboneMethod):
         # All first patches, then all second ones: so the probes find the labels of the images
         features = self.patch_layer(self.backbone(patches.transpose(0, 1).flatten(0, 1)))
         logits = self.classifier(features.unflatten(0, (NUM_PATCHES, -1)).transpose(0, 1).flatten(1))
-        return mean_over_ranks(F.cross_entropy(widened([logits])[0], labels))
+        return mean_over_ranks(F.cross_entropy(widen(logits), labels))

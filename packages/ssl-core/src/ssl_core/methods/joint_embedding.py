@@ -9,6 +9,7 @@ from ssl_core.batch import Batch, concatenate
 from ssl_core.config import ModelConfig, OptimConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
+from ssl_core.methods.requirements import check_layers
 from ssl_core.modules.heads import mlp
 from ssl_core.modules.multi_crop import embed_by_size
 from ssl_core.training.checks.method import loss_terms
@@ -40,8 +41,7 @@ class JointEmbeddingConfig(ComparingConfig):
     def check(self) -> None:
         """Raise a ConfigError for a projector without layers."""
         super().check()
-        if not self.projector:
-            raise ConfigError(key="model.projector", value=[], expected="at least one width, e.g. [2048, 128]")
+        check_layers("model.projector", self.projector, [2048, 128])
 
 
 class JointEmbedding(BackboneMethod):

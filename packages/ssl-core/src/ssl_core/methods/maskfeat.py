@@ -22,9 +22,7 @@ class MaskFeatConfig(MaskedImageConfig):
     """Keys of MaskFeat."""
 
     mask_ratio: float = option(0.4, low=0.0, below=1.0)  # share of patches that are masked, in blocks
-    cells: int = option(
-        2, low=1
-    )  # cells of a patch in each direction; the paper's 2: cells of 8 pixels in patches of 16
+    cells: int = option(2, low=1)  # cells of a patch in each direction, of 8 pixels in the paper
     num_bins: int = option(9, low=1)  # bins of the orientation
 
 

@@ -21,9 +21,7 @@ class MoCoV3Config(PredictorConfig, TeacherConfig):
     """Keys of MoCo v3."""
 
     projector: list[int] = option([4096, 256], low=1)  # widths of the projector's layers; a ViT's has three
-    temperature: float = option(
-        0.2, low=LOWEST_TEMPERATURE
-    )  # tau, of the similarities; the authors' 1.0 for a ResNet-50
+    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # tau, of the similarities; 1.0 for a ResNet-50
 
 
 class MoCoV3(TeacherStudent):

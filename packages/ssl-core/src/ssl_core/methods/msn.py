@@ -29,9 +29,7 @@ class MaskedSiameseConfig(MaskedImageConfig, TeacherConfig):
 
     projector: list[int] = option([2048, 2048, 256], low=1)  # widths of the projector's layers, the last is D
     momentum: float = option(0.996, low=0.0, high=1.0)  # m of the teacher; its ramp to final_momentum is linear
-    mask_ratio: float = option(
-        0.15, low=0.0, below=1.0
-    )  # share of an anchor's patches that are dropped; 0.3 for a ViT-B
+    mask_ratio: float = option(0.15, low=0.0, below=1.0)  # share of patches that anchors lack; 0.3 for a ViT-B
     num_prototypes: int = option(1024, low=1)  # K, prototypes
     temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau
     target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T at the start of the run

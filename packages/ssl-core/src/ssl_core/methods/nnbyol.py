@@ -13,7 +13,7 @@ from ssl_core.methods.byol import BYOL, BYOLConfig
 from ssl_losses import negative_cosine_similarity
 from ssl_losses.components.queue import Queue
 from ssl_losses.ops.normalize import unit_rows
-from ssl_losses.precision import widened
+from ssl_losses.precision import widen
 from ssl_losses.similarity.nearest import neighbours
 
 
@@ -21,9 +21,7 @@ from ssl_losses.similarity.nearest import neighbours
 class NNBYOLConfig(BYOLConfig):
     """Keys of NNBYOL."""
 
-    queue_size: int = option(
-        65536, low=1
-    )  # the teacher's embeddings of earlier batches, among which the neighbours are
+    queue_size: int = option(65536, low=1)  # earlier embeddings of the teacher, among them the neighbours
 
 
 class NNBYOL(BYOL):
@@ -40,7 +38,7 @@ class NNBYOL(BYOL):
         """Return the squared distance of predictions and neighbours, 2 - 2 cos, summed over both directions."""
         views = self.views()
         predictions = [self.predictor(self.embed(view)) for view in views]
-        targets = [unit_rows(*widened([self.target(view)])) for view in views]
+        targets = [unit_rows(widen(self.target(view))) for view in views]
         earlier = self.queue.contents(targets[0])
         # The queue starts empty, and the first step is one of BYOL; the published code starts with random rows
         found = [neighbours(z, earlier) for z in targets] if len(earlier) else targets

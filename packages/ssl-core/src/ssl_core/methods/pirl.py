@@ -20,7 +20,7 @@ from ssl_core.training.feature_pass import feature_pass
 from ssl_losses.checks import LOWEST_TEMPERATURE, check_temperature
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
-from ssl_losses.precision import widened, without_autocast
+from ssl_losses.precision import widen, widened, without_autocast
 
 
 @dataclass
@@ -32,9 +32,7 @@ class PIRLConfig(JointEmbeddingConfig):
     num_negatives: int = option(32000, low=1)  # N, rows of the memory
     memory_momentum: float = option(0.5, low=0.0, below=1.0)  # of the memory
     patch_weight: float = option(0.5, low=0.0, high=1.0)  # lambda, of the patches; 1 - lambda of the image
-    patch_size: int | None = option(
-        None, low=1
-    )  # pixels to which patches are resized; null: 64/85 of a third of the view
+    patch_size: int | None = option(None, low=1)  # pixels of a resized patch; null: 64/85 of a third of the view
 
 
 class PIRL(JointEmbedding):
@@ -69,7 +67,7 @@ class PIRL(JointEmbedding):
         drawn = (drawn * len(self.memory.ids)).long()
         own = drawn == self.memory.positions(ids)[:, None]
         keys = self.memory.lookup(ids), self.memory.rows[drawn], own, model.temperature
-        self.memory.update(ids, unit_rows(*widened([z.detach()])))
+        self.memory.update(ids, unit_rows(widen(z.detach())))
         return model.patch_weight * nce(g, *keys) + (1 - model.patch_weight) * nce(z, *keys)
 
     def embed_puzzle(self, view: Tensor) -> Tensor:

@@ -98,6 +98,12 @@ def check_queue(config: Config) -> None:
         )
 
 
+def check_layers(key: str, widths: list[int], example: list[int]) -> None:
+    """Raise a ConfigError for a head without layers."""
+    if not widths:
+        raise ConfigError(key=key, value=[], expected=f"at least one width, e.g. {example}")
+
+
 def check_labels(method: str, num_classes: int) -> None:
     """Raise a ConfigError if the training data of a supervised method has fewer than two classes."""
     if num_classes < 2:

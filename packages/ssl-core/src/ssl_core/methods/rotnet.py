@@ -11,7 +11,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
 from ssl_core.modules.rotation import NUM_ROTATIONS, quarter_turns
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.precision import widened
+from ssl_losses.precision import widen
 
 
 class RotNet(BackboneMethod):
@@ -27,5 +27,5 @@ class RotNet(BackboneMethod):
     def compute_loss(self) -> Tensor:
         """Return the cross-entropy of the rotations of the first view. All four rotations are in one batch, as in the paper."""
         images, turns = quarter_turns(self.data.views[0])
-        [logits] = widened([self.classifier(self.backbone(images))])
+        logits = widen(self.classifier(self.backbone(images)))
         return mean_over_ranks(F.cross_entropy(logits, turns))

@@ -32,9 +32,7 @@ class SelfDistillationConfig(TeacherConfig):
     teacher_temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau_t after the warm-up
     warmup_teacher_temperature: float = option(0.04, low=LOWEST_TEMPERATURE)  # tau_t at the start
     teacher_temperature_warmup_epochs: float = option(30.0, low=0.0)  # reached linearly
-    centering: str = option(
-        "mean", choices=CENTERINGS
-    )  # of the teacher's outputs; sinkhorn: Sinkhorn-Knopp over the batch
+    centering: str = option("mean", choices=CENTERINGS)  # of the teacher's outputs; sinkhorn: over the batch
     center_momentum: float = option(0.9, low=0.0, high=1.0)  # m of the centre C
     global_views: int = option(2, low=1)  # first views, which the teacher sees; the others are local
 

@@ -21,7 +21,7 @@ from ssl_losses.checks import LOWEST_TEMPERATURE
 from ssl_losses.components.queue import Queue
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.ops.spherical_kmeans import spherical_kmeans
-from ssl_losses.precision import widened
+from ssl_losses.precision import widen
 
 
 @dataclass
@@ -96,5 +96,5 @@ class SMoG(TeacherStudent):
         embeddings = self.embed(first)
         loss = self.groups(self.predictor(embeddings), embeddings, self.target(second))
         if self.training:
-            self.recent.update(unit_rows(*widened([embeddings.detach()])))
+            self.recent.update(unit_rows(widen(embeddings.detach())))
         return loss

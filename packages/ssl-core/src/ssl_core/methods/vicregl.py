@@ -14,6 +14,7 @@ from ssl_core.config import option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.dense_method import cell_locations, check_feature_map
 from ssl_core.methods.joint_embedding import JointEmbedding
+from ssl_core.methods.requirements import check_layers
 from ssl_core.methods.vicreg import VICRegConfig
 from ssl_core.modules.heads import mlp
 from ssl_losses import vicregl
@@ -24,17 +25,14 @@ class VICRegLConfig(VICRegConfig):
     """Keys of VICRegL."""
 
     map_projector: list[int] = option([512, 512, 512], low=1)  # widths of the projector of the cells
-    alpha: float = option(
-        0.75, low=0.0, high=1.0
-    )  # share of the loss of the whole images; the authors' 0.9 for ResNet-50
+    alpha: float = option(0.75, low=0.0, high=1.0)  # share of the whole images' loss; 0.9 for a ResNet-50
     num_matches: list[int] = option([20, 4], low=1)  # gamma, pairs of cells of a global and of a local view
     global_views: int = option(2, low=1)  # the first views are global: they are compared with all others
 
     def check(self) -> None:
         """Raise a ConfigError for a projector of the cells without layers, or other than two numbers of pairs."""
         super().check()
-        if not self.map_projector:
-            raise ConfigError(key="model.map_projector", value=[], expected="at least one width, e.g. [512, 512, 512]")
+        check_layers("model.map_projector", self.map_projector, [512, 512, 512])
         if len(self.num_matches) != 2:
             raise ConfigError(key="model.num_matches", value=self.num_matches, expected="two numbers, e.g. [20, 4]")
 
