@@ -1,4 +1,15 @@
-"""ssl-losses: self-supervised losses, exact on one rank and on many. The only dependency is torch."""
+"""ssl-losses: self-supervised losses, exact on one rank and on many. The only dependency is torch.
+
+Errors are the same for all losses: a ``ValueError`` of one line, with the value and the remedy, before anything is computed.
+
+- Embeddings that are not floating point, or shapes that do not fit the docstring or each other.
+- Fewer views than the loss needs, or fewer samples in the global batch (:class:`ssl_losses.checks.BatchSizeError`).
+- An option out of range: a temperature below 1e-6, a weight below 0, a share outside of 0 to 1, a count below 1, or as the
+  docstring says. A module raises in its constructor.
+- Ranks with batches of different shapes. Every rank raises, also where only one has an error, so that none waits for another.
+
+Values are not checked, because that would wait for the device: the loss of embeddings that are not finite is not finite.
+"""
 
 from torch import nn
 
@@ -22,13 +33,12 @@ from ssl_losses.masked_feature_regression import MaskedFeatureRegressionLoss, ma
 from ssl_losses.masked_reconstruction import MaskedReconstructionLoss, masked_reconstruction
 from ssl_losses.mmcr import MMCRLoss, mmcr
 from ssl_losses.moco_v3 import MoCoV3Loss, moco_v3
-from ssl_losses.msn import MSNLoss, msn
+from ssl_losses.msn import MSNLoss, PMSNLoss, msn, pmsn
 from ssl_losses.negative_cosine_similarity import NegativeCosineSimilarityLoss, negative_cosine_similarity
 from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.ops.patches import patchify
 from ssl_losses.ops.sinkhorn import sinkhorn
-from ssl_losses.pmsn import PMSNLoss, pmsn
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.siglip import SigLIPLoss, siglip
 from ssl_losses.sigreg import SIGRegLoss, sigreg

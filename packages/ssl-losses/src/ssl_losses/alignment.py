@@ -3,9 +3,10 @@
 from itertools import combinations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_positive
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -32,11 +33,6 @@ def alignment(*views: Tensor, alpha: float = 2.0) -> Tensor:
     Tensor
         Scalar, float32 at least, between 0 and 2^α: the mean over the world. Views that are equal get no gradient.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two views, shapes that differ, integers, an alpha that is not above 0, or ranks with different batches.
-
     Examples
     --------
     >>> z = torch.tensor([[3.0, 0.0]])
@@ -53,18 +49,13 @@ def alignment(*views: Tensor, alpha: float = 2.0) -> Tensor:
     return mean_over_ranks(distances.mean())
 
 
-class AlignmentLoss(nn.Module):
+class AlignmentLoss(Loss):
     """:func:`alignment` as a module."""
 
     def __init__(self, alpha: float = 2.0) -> None:
-        super().__init__()
         check_positive(alpha=alpha)
-        self.alpha = alpha
+        super().__init__(alpha=alpha)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return alignment(*views, alpha=self.alpha)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"alpha={self.alpha}"
+        return alignment(*views, **self.options)

@@ -30,7 +30,8 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
     Parameters
     ----------
     images, texts : Tensor
-        ``(N, D)`` float, row i of both belongs together; any scale, rows are normalised here.
+        ``(N, D)`` float, row i of both belongs together; any scale, rows are normalised here. At least 2
+        samples in the global batch.
     logit_scale : float or Tensor
         t, above 0, the inverse of a temperature: a number or a scalar tensor, which gets a gradient. The paper learns
         log t, from t = 1 / 0.07. The ``logit_scale`` of open_clip's models can be passed directly.
@@ -39,12 +40,6 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
     -------
     Tensor
         Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a logit_scale (a number) that is not above 0, fewer than 2 samples in the global
-        batch (there is nothing to confuse), or ranks with different batches.
 
     Examples
     --------

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.components.prototypes import problem_with_prototypes
 from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient
 from ssl_losses.ops.normalize import unit_rows
@@ -42,12 +43,6 @@ def deepcluster_v2(*views: Tensor, prototypes: Tensor, assignments: Tensor, temp
     -------
     Tensor
         Scalar, float32 at least, not negative: the mean over the world, 0 if no sample has an assignment.
-
-    Raises
-    ------
-    ValueError
-        For no view, shapes that differ, embeddings of integers, assignments of another shape or type, a temperature below
-        1e-6, or ranks with different batches.
 
     Examples
     --------
@@ -85,7 +80,7 @@ def _problem(views: Sequence[Tensor], prototypes: Tensor, assignments: Tensor) -
     return problem_with_prototypes(prototypes, views)
 
 
-class DeepClusterV2Loss(nn.Module):
+class DeepClusterV2Loss(Loss):
     """:func:`deepcluster_v2` as a module that keeps the memory of features, their clusters and the centroids.
 
     ::
@@ -134,11 +129,11 @@ class DeepClusterV2Loss(nn.Module):
         temperature: float = 0.1,
         global_views: int = 2,
     ) -> None:
-        super().__init__()
         check_temperature(temperature)
         check_counts(num_samples=num_samples, dimensions=dimensions, num_prototypes=num_prototypes)
         check_counts(num_clusterings=num_clusterings, global_views=global_views)
-        self.temperature, self.num_prototypes, self.num_clusterings = temperature, num_prototypes, num_clusterings
+        super().__init__(temperature=temperature)
+        self.num_prototypes, self.num_clusterings = num_prototypes, num_clusterings
         self.register_buffer("memory", torch.zeros(global_views, num_samples, dimensions))
         # no made-up clusters: a loss before the first clustering is an error, which their shape tells without a wait
         self.register_buffer("prototypes", torch.zeros(0, num_prototypes, dimensions))
@@ -152,10 +147,7 @@ class DeepClusterV2Loss(nn.Module):
         """
         self._check(indices, views, None if len(self.prototypes) else "there are no clusters yet; call cluster() first")
         loss = deepcluster_v2(
-            *views,
-            prototypes=self.prototypes,
-            assignments=self.assignments[:, indices],
-            temperature=self.temperature,
+            *views, prototypes=self.prototypes, assignments=self.assignments[:, indices], **self.options
         )
         if self.training:
             self._remember(indices, views)
@@ -214,20 +206,10 @@ class DeepClusterV2Loss(nn.Module):
         return None
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        for name in (
-            "prototypes",
-            "assignments",
-        ):  # empty or not, as stored; a shape that does not fit is then an error
+        # take their length, 0 or H; any other shape is then an error
+        for name in ("prototypes", "assignments"):
             stored = state_dict.get(f"{prefix}{name}")
             if stored is not None and len(stored) in (0, self.num_clusterings):
                 buffer = getattr(self, name)
                 setattr(self, name, buffer.new_empty((len(stored), *buffer.shape[1:])))
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        views, samples, dimensions = self.memory.shape
-        return (
-            f"num_samples={samples}, dimensions={dimensions}, num_prototypes={self.num_prototypes}, "
-            f"num_clusterings={self.num_clusterings}, temperature={self.temperature}, global_views={views}"
-        )

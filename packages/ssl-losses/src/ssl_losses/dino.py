@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
-from ssl_losses.components.center import SelfDistillationLoss, problem_with_center, teacher_targets
+from ssl_losses.components.center import Center, initial_center, problem_with_center, teacher_targets
+from ssl_losses.components.loss import Loss
 from ssl_losses.ops.cross_view_entropy import cross_view_entropy
 from ssl_losses.precision import widened, without_autocast
 
@@ -31,6 +32,7 @@ def dino(
     ----------
     student : sequence of Tensor
         V outputs ``(N, K)`` float of the student's head: the global views first, in the teacher's order, then the local ones.
+        There must be a pair in 𝒫: a view does not learn from itself.
     teacher : sequence of Tensor
         T outputs ``(N, K)`` float of the teacher's head, one for each global view; no gradient flows into them.
     center : Tensor or None
@@ -44,12 +46,6 @@ def dino(
     -------
     Tensor
         Scalar, float32 at least, not negative: the mean over the world.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, no pair of different views, a temperature below 1e-6, a centre of another
-        length, or ranks with different batches.
 
     Examples
     --------
@@ -75,7 +71,7 @@ def _problem(student: Sequence[Tensor], teacher: Sequence[Tensor], center: Tenso
     return problem_with_center(center, teacher[0])
 
 
-class DINOLoss(SelfDistillationLoss):
+class DINOLoss(Loss):
     """:func:`dino` as a module that keeps the centre.
 
     Parameters
@@ -95,6 +91,8 @@ class DINOLoss(SelfDistillationLoss):
         Buffer ``(K,)``, zero at first, the same on all ranks; None with ``centering="sinkhorn"``.
     """
 
+    center: Tensor | None
+
     def __init__(
         self,
         num_prototypes: int = 65536,
@@ -103,23 +101,24 @@ class DINOLoss(SelfDistillationLoss):
         center_momentum: float = 0.9,
         centering: str = "mean",
     ) -> None:
-        super().__init__(num_prototypes, student_temperature, teacher_temperature, center_momentum, centering)
+        check_temperature(student_temperature, "student_temperature")
+        check_temperature(teacher_temperature, "teacher_temperature")
+        super().__init__(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
+        self.register_buffer("center", initial_center(num_prototypes, centering))
+        self.running_mean = Center(center_momentum)
 
     def forward(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor], teacher_temperature: float | None = None
     ) -> Tensor:
-        """Return the loss of the student's views and the teacher's, ``(N, K)`` each.
-
-        The loss is computed with the centre as it was; in training mode, it moves afterwards.
-        """
-        temperature = self.teacher_temperature if teacher_temperature is None else teacher_temperature
-        loss = dino(student, teacher, self.center, self.student_temperature, temperature)
+        """Return the loss of the student's views and the teacher's, ``(N, K)`` each; in training mode, then move the centre."""
+        options = self.options_with(teacher_temperature=teacher_temperature)
+        loss = dino(student, teacher, self.center, **options)
         if self.training:
-            self._move_center(torch.cat(list(teacher)))
+            self.running_mean.update(self.center, torch.cat(list(teacher)))
         return loss
 
     def update(self, teacher: Sequence[Tensor]) -> None:
         """Move the centre towards the mean of all teacher's views ``(N, K)`` of all ranks; ``forward`` does so by itself."""
         problem = problem_with_center(self.center, teacher[0]) if len(teacher) else None
         check_embeddings(*teacher, views=1, problem=problem)
-        self._move_center(torch.cat(list(teacher)))
+        self.running_mean.update(self.center, torch.cat(list(teacher)))

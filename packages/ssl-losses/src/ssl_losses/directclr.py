@@ -1,9 +1,10 @@
 """DirectCLR: a contrastive loss on the first dimensions of the representation, without a projector."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -24,9 +25,10 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
     Parameters
     ----------
     r1, r2 : Tensor
-        ``(N, D)`` float, the two views' representations: what the backbone gives, with no projector on top.
+        ``(N, D)`` float, the two views' representations: the output of the backbone, without a projector. At least 2
+        samples in the global batch, else there is no negative.
     dim : int
-        d₀, the leading dimensions that the loss sees, at most D; the paper's 360 (of a ResNet-50's 2048).
+        d₀, the leading dimensions that the loss sees, from 1 to D; the paper's 360 (of a ResNet-50's 2048).
     temperature : float
         τ, at least 1e-6; the authors' 0.1.
 
@@ -35,19 +37,13 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
     Tensor
         Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, a ``dim`` below 1 or above D, fewer than 2 samples in the
-        global batch (there is no negative), or ranks with different batches.
-
     Examples
     --------
     >>> r = torch.eye(4)
     >>> round(directclr(r, r, dim=4, temperature=1.0).item(), 4)  # log(1 + 3 / e)
     0.7437
     """
-    _check_dim(dim)
+    check_counts(dim=dim)
     check_temperature(temperature)
     check_embeddings(r1, r2, samples=2)
     if dim > r1.shape[1]:
@@ -56,24 +52,14 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
     return mean_over_ranks(torch.stack(matching_both_ways(a, b, 1 / temperature)).mean())
 
 
-def _check_dim(dim: int) -> None:
-    if dim < 1:
-        raise ValueError(f"dim must be at least 1, got {dim}; the paper takes 360 of 2048")
-
-
-class DirectCLRLoss(nn.Module):
+class DirectCLRLoss(Loss):
     """:func:`directclr` as a module."""
 
     def __init__(self, dim: int = 360, temperature: float = 0.1) -> None:
-        super().__init__()
-        _check_dim(dim)
+        check_counts(dim=dim)
         check_temperature(temperature)
-        self.dim, self.temperature = dim, temperature
+        super().__init__(dim=dim, temperature=temperature)
 
     def forward(self, r1: Tensor, r2: Tensor) -> Tensor:
         """Return the loss of two views' representations ``(N, D)``."""
-        return directclr(r1, r2, self.dim, self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"dim={self.dim}, temperature={self.temperature}"
+        return directclr(r1, r2, **self.options)

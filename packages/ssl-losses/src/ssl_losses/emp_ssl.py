@@ -1,9 +1,10 @@
 """EMP-SSL: the total coding rate of each view, and agreement with the mean view."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_positive, check_weights
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.covariance import total_rows
 from ssl_losses.ops.gram import smaller_gram
@@ -38,12 +39,6 @@ def emp_ssl(*views: Tensor, invariance: float = 200.0, distortion: float = 0.2) 
     Tensor
         Scalar, float32 at least: at least −λ − R for the largest rate. A zero row has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two views, shapes that differ, integers, a negative weight, a distortion that is not above 0, or
-        ranks with different batches.
-
     Examples
     --------
     >>> z = torch.eye(4)  # I + 4 / (4 * 0.2) I = 6 I: a rate of 2 log 6
@@ -62,19 +57,14 @@ def emp_ssl(*views: Tensor, invariance: float = 200.0, distortion: float = 0.2) 
     return -rate - invariance * agreement
 
 
-class EMPSSLLoss(nn.Module):
+class EMPSSLLoss(Loss):
     """:func:`emp_ssl` as a module."""
 
     def __init__(self, invariance: float = 200.0, distortion: float = 0.2) -> None:
-        super().__init__()
         check_weights(invariance=invariance)
         check_positive(distortion=distortion)
-        self.invariance, self.distortion = invariance, distortion
+        super().__init__(invariance=invariance, distortion=distortion)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return emp_ssl(*views, invariance=self.invariance, distortion=self.distortion)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"invariance={self.invariance}, distortion={self.distortion}"
+        return emp_ssl(*views, **self.options)

@@ -1,9 +1,10 @@
 """FroSSL: Frobenius norms of the views' covariances, and agreement with the mean view."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import all_reduce_with_gradient
 from ssl_losses.ops.covariance import total_rows
 from ssl_losses.ops.gram import smaller_gram
@@ -37,11 +38,6 @@ def frossl(*views: Tensor, invariance: float = 1.0) -> Tensor:
         Scalar, float32 at least; without the agreement between −V log min(G, D) and 0. A view that is zero counts as
         collapsed, 0.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two views, shapes that differ, integers, a negative weight, or ranks with different batches.
-
     Examples
     --------
     >>> z = torch.eye(4)[:, :2]  # equal eigenvalues: log(1/2) for each of the two views
@@ -59,18 +55,13 @@ def frossl(*views: Tensor, invariance: float = 1.0) -> Tensor:
     return collapse + invariance * disagreement
 
 
-class FroSSLLoss(nn.Module):
+class FroSSLLoss(Loss):
     """:func:`frossl` as a module."""
 
     def __init__(self, invariance: float = 1.0) -> None:
-        super().__init__()
         check_weights(invariance=invariance)
-        self.invariance = invariance
+        super().__init__(invariance=invariance)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return frossl(*views, invariance=self.invariance)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"invariance={self.invariance}"
+        return frossl(*views, **self.options)

@@ -33,11 +33,6 @@ def gram_anchoring(student: Tensor, teacher: Tensor) -> Tensor:
     Tensor
         Scalar, float32 at least, between 0 and 4. A zero feature has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ in more than the width, integers, or ranks with different batches.
-
     Examples
     --------
     >>> import torch

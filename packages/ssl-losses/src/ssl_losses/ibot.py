@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_losses.checks import check_temperature
-from ssl_losses.components.center import SelfDistillationLoss, problem_with_center, teacher_targets
+from ssl_losses.components.center import Center, initial_center, problem_with_center, teacher_targets
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import agree_on, mean_over_ranks
 from ssl_losses.ops.patches import problem_with_mask
 from ssl_losses.precision import widened, without_autocast
@@ -48,12 +49,6 @@ def ibot(
     -------
     Tensor
         Scalar, float32 at least, not negative: the mean over the world, 0 if no patch is masked.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a mask that does not fit, a temperature below 1e-6, a centre of another length, or
-        ranks with different batches.
 
     Examples
     --------
@@ -114,7 +109,7 @@ def _problem_with_rows(patches: Tensor, mask: Tensor) -> str | None:
     return None
 
 
-class IBOTLoss(SelfDistillationLoss):
+class IBOTLoss(Loss):
     """:func:`ibot` as a module that keeps the centre.
 
     Parameters
@@ -134,6 +129,8 @@ class IBOTLoss(SelfDistillationLoss):
         Buffer ``(K,)``, zero at first, the same on all ranks; None with ``centering="sinkhorn"``.
     """
 
+    center: Tensor | None
+
     def __init__(
         self,
         num_prototypes: int = 8192,
@@ -142,30 +139,33 @@ class IBOTLoss(SelfDistillationLoss):
         center_momentum: float = 0.9,
         centering: str = "mean",
     ) -> None:
-        super().__init__(num_prototypes, student_temperature, teacher_temperature, center_momentum, centering)
+        check_temperature(student_temperature, "student_temperature")
+        check_temperature(teacher_temperature, "teacher_temperature")
+        super().__init__(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
+        self.register_buffer("center", initial_center(num_prototypes, centering))
+        self.running_mean = Center(center_momentum)
 
     def forward(
         self, student: Tensor, teacher: Tensor, mask: Tensor, teacher_temperature: float | None = None
     ) -> Tensor:
         """Return the loss of the student's and the teacher's patches, ``(N, P, K)`` or the masked ones' ``(M, K)``.
 
-        The loss is computed with the centre as it was. In training mode the centre then moves towards the mean of the
-        teacher's patches that are given: all, as in the authors' code, or the masked ones, as in DINOv2's.
+        In training mode, the centre then moves towards the mean of the teacher's patches that are given: all, as in the
+        authors' code, or the masked ones, as in DINOv2's.
         """
-        temperature = self.teacher_temperature if teacher_temperature is None else teacher_temperature
-        loss = ibot(student, teacher, mask, self.center, self.student_temperature, temperature)
+        options = self.options_with(teacher_temperature=teacher_temperature)
+        loss = ibot(student, teacher, mask, self.center, **options)
         if self.training:
-            self._move_center(teacher.flatten(0, -2))
+            self.running_mean.update(self.center, teacher.flatten(0, -2))
         return loss
 
     def update(self, teacher: Tensor) -> None:
         """Move the centre towards the mean of all ranks' patches ``(..., K)``; ``forward`` does so by itself.
 
-        It is the mean of the patches that are given: of all (as in the authors' code), or of the masked ones (as in
-        DINOv2's). The ranks may have different numbers of them.
+        The ranks may have different numbers of patches.
         """
         floats = None if teacher.is_floating_point() else f"patches must be floating point, got {teacher.dtype}"
         agree_on(
             [teacher.new_empty(1, 1).expand(1, teacher.shape[-1])], floats or problem_with_center(self.center, teacher)
         )
-        self._move_center(teacher.flatten(0, -2))
+        self.running_mean.update(self.center, teacher.flatten(0, -2))

@@ -1,9 +1,9 @@
 """InfoNCE with a queue: the contrastive loss of MoCo."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
@@ -41,13 +41,9 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
     Tensor
         Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, or ranks with different batches.
-
     Examples
     --------
+    >>> import torch
     >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
     >>> round(info_nce(query, query, queue, temperature=1.0).item(), 4)  # log(1 + 2 / e)
     0.5514
@@ -56,12 +52,12 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
     check_embeddings(query, key, problem=problem_with_queue(queue, query))
     scale = 1 / temperature
     q, k, rows = (unit_rows(z) for z in widened((query, key.detach(), queue.detach())))
-    negatives = logsumexp(q, rows, scale, excluded=torch.empty(len(q), 0, dtype=torch.int64, device=q.device))
+    negatives = logsumexp(q, rows, scale)
     positives = (q * k).sum(1) * scale
     return mean_over_ranks(softplus(negatives - positives).mean())
 
 
-class InfoNCELoss(nn.Module):
+class InfoNCELoss(Loss):
     """:func:`info_nce` as a module that keeps the queue.
 
     ``forward`` computes with the keys of earlier batches and then, in training mode, puts the keys of this batch (of all
@@ -77,26 +73,18 @@ class InfoNCELoss(nn.Module):
     """
 
     def __init__(self, temperature: float = 0.07, queue_size: int = 65536) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature=temperature)
         self.queue = Queue(queue_size)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         """Return the loss of queries and keys ``(N, D)``; in training mode, then put the keys into the queue."""
-        loss = info_nce(query, key, self.queue.contents(query), self.temperature)
+        loss = info_nce(query, key, self.queue.contents(query), **self.options)
         if self.training:
-            self._enqueue(key)
+            self.queue.enqueue(key)
         return loss
 
     def update(self, key: Tensor) -> None:
         """Put keys ``(N, D)``, those of all ranks, into the queue; ``forward`` does so by itself."""
         check_embeddings(key, views=1)
-        self._enqueue(key)
-
-    def _enqueue(self, key: Tensor) -> None:
-        self.queue.update(unit_rows(*widened((key,))))
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}"
+        self.queue.enqueue(key)

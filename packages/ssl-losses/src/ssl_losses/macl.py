@@ -1,9 +1,10 @@
 """MACL: a contrastive loss whose temperature follows the model's alignment."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import LOWEST_TEMPERATURE, check_embeddings, check_shares, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.ops.softplus import softplus
@@ -29,7 +30,8 @@ def macl(z1: Tensor, z2: Tensor, temperature: float = 0.1, alpha: float = 0.5, a
     Parameters
     ----------
     z1, z2 : Tensor
-        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
+        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here. At least 2
+        samples in the global batch, else there is no negative.
     temperature : float
         τ₀, at least 1e-6; the paper's 0.1.
     alpha : float
@@ -42,12 +44,6 @@ def macl(z1: Tensor, z2: Tensor, temperature: float = 0.1, alpha: float = 0.5, a
     -------
     Tensor
         Scalar, float32 at least, at least 1: the mean over the world. A zero row has similarity 0 to all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, options out of range, fewer than 2 samples in the global batch (there is no
-        negative), or ranks with different batches.
 
     Examples
     --------
@@ -80,18 +76,13 @@ def _check_options(temperature: float, alpha: float, a_0: float) -> None:
     check_shares(alpha=alpha, a_0=a_0)
 
 
-class MACLLoss(nn.Module):
+class MACLLoss(Loss):
     """:func:`macl` as a module."""
 
     def __init__(self, temperature: float = 0.1, alpha: float = 0.5, a_0: float = 0.0) -> None:
-        super().__init__()
         _check_options(temperature, alpha, a_0)
-        self.temperature, self.alpha, self.a_0 = temperature, alpha, a_0
+        super().__init__(temperature=temperature, alpha=alpha, a_0=a_0)
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of two views ``(N, D)``."""
-        return macl(z1, z2, self.temperature, self.alpha, self.a_0)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}, alpha={self.alpha}, a_0={self.a_0}"
+        return macl(z1, z2, **self.options)

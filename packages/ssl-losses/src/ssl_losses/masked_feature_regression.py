@@ -4,8 +4,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_losses.components.loss import Loss
 from ssl_losses.ops.masked_mean import masked_mean
 from ssl_losses.ops.patches import check_patches
 from ssl_losses.precision import widened, without_autocast
@@ -41,17 +42,12 @@ def masked_feature_regression(
         Where the parabola becomes a line, at least 0. 1 in the authors' code of I-JEPA (whose paper writes the squared
         distance), 2 for data2vec on images; 0 is the absolute distance.
     normalize_target : bool
-        Whether each target is first brought to mean 0 and variance 1 over its D features, as both do.
+        Whether to normalise each target to mean 0 and variance 1 over its D features, as both do.
 
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the masked patches of the world, 0 if there is none.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a mask of another shape or type, a negative beta, or ranks with different batches.
+        Scalar, float32 at least, not negative: the mean over the masked patches of the world, 0 without one.
 
     Examples
     --------
@@ -73,18 +69,13 @@ def _check_beta(beta: float) -> None:
         raise ValueError(f"beta must be finite and at least 0, got {beta}; 1 for I-JEPA, 2 for data2vec on images")
 
 
-class MaskedFeatureRegressionLoss(nn.Module):
+class MaskedFeatureRegressionLoss(Loss):
     """:func:`masked_feature_regression` as a module."""
 
     def __init__(self, beta: float = 1.0, normalize_target: bool = True) -> None:
-        super().__init__()
         _check_beta(beta)
-        self.beta, self.normalize_target = beta, normalize_target
+        super().__init__(beta=beta, normalize_target=normalize_target)
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the loss of predicted and true features ``(N, P, D)``, where the mask ``(N, P)`` is True if there is one."""
-        return masked_feature_regression(prediction, target, mask, self.beta, self.normalize_target)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"beta={self.beta}, normalize_target={self.normalize_target}"
+        """Return the loss of predicted and true features ``(N, P, D)``, where the mask ``(N, P)``, if given, is True."""
+        return masked_feature_regression(prediction, target, mask, **self.options)

@@ -1,8 +1,9 @@
 """Masked reconstruction: the pixels of masked patches, predicted (MAE, SimMIM)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ssl_losses.components.loss import Loss
 from ssl_losses.ops.masked_mean import masked_mean
 from ssl_losses.ops.patches import check_patches
 from ssl_losses.precision import widened, without_autocast
@@ -28,26 +29,20 @@ def masked_reconstruction(
     prediction : Tensor
         ``(N, P, D)`` float, the decoded pixels of each patch.
     target : Tensor
-        ``(N, P, D)`` float, the pixels that are: :func:`patchify` of the images.
+        ``(N, P, D)`` float, the true pixels: :func:`patchify` of the images.
     mask : Tensor
         ``(N, P)`` or ``(N, H, W)`` bool, True where a patch is masked. Images, and ranks, may have different numbers.
     normalize_target : bool
-        Whether each patch of the target is first brought to mean 0 and (unbiased) variance 1, the better of MAE's two
-        targets. SimMIM predicts the pixels themselves: False.
+        Whether to normalise each patch of the target, which then needs 2 numbers or more, to mean 0 and (unbiased)
+        variance 1: the better of MAE's two targets. SimMIM predicts the pixels themselves: False.
     distance : str
         ``"squared"`` (MAE) or ``"absolute"`` (SimMIM).
 
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the masked patches of the world, 0 if there is none. A
-        constant patch is 0 when normalised.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a mask of another shape or type, an unknown distance, patches of one number that
-        are to be normalised, or ranks with different batches.
+        Scalar, float32 at least, not negative: the mean over the masked patches of the world, 0 without one. A constant
+        patch is 0 when normalised.
 
     Examples
     --------
@@ -78,18 +73,13 @@ def _check_distance(distance: str) -> None:
         raise ValueError(f"distance must be one of {', '.join(map(repr, DISTANCES))}, got {distance!r}")
 
 
-class MaskedReconstructionLoss(nn.Module):
+class MaskedReconstructionLoss(Loss):
     """:func:`masked_reconstruction` as a module."""
 
     def __init__(self, normalize_target: bool = True, distance: str = "squared") -> None:
-        super().__init__()
         _check_distance(distance)
-        self.normalize_target, self.distance = normalize_target, distance
+        super().__init__(normalize_target=normalize_target, distance=distance)
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """Return the loss of predicted and true patches ``(N, P, D)`` where the mask ``(N, P)`` is True."""
-        return masked_reconstruction(prediction, target, mask, self.normalize_target, self.distance)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"normalize_target={self.normalize_target}, distance={self.distance!r}"
+        return masked_reconstruction(prediction, target, mask, **self.options)

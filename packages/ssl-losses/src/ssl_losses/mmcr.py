@@ -1,9 +1,10 @@
 """MMCR: the nuclear norm of the samples' centroids, a measure of manifold capacity."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -32,11 +33,6 @@ def mmcr(*views: Tensor, compression: float = 0.0) -> Tensor:
     -------
     Tensor
         Scalar, float32 at least; without compression between −√(G · min(G, D)) and 0. NaN where an embedding is not finite.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two views, shapes that differ, integers, a negative weight, or ranks with different batches.
 
     Examples
     --------
@@ -67,18 +63,13 @@ def _nuclear_norm(matrices: Tensor) -> Tensor:
     return torch.linalg.svdvals(torch.nan_to_num(matrices, 0.0, 0.0, 0.0)).sum(-1) * known
 
 
-class MMCRLoss(nn.Module):
+class MMCRLoss(Loss):
     """:func:`mmcr` as a module."""
 
     def __init__(self, compression: float = 0.0) -> None:
-        super().__init__()
         check_weights(compression=compression)
-        self.compression = compression
+        super().__init__(compression=compression)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return mmcr(*views, compression=self.compression)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"compression={self.compression}"
+        return mmcr(*views, **self.options)

@@ -1,8 +1,9 @@
 """MoCo v3: a contrastive loss of a predictor's queries and a teacher's keys, in the batch."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -22,7 +23,7 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float =
     Parameters
     ----------
     q1, q2 : Tensor
-        ``(N, D)`` float, the predictor's outputs of each view.
+        ``(N, D)`` float, the predictor's outputs of each view. At least 2 samples in the global batch.
     k1, k2 : Tensor
         ``(N, D)`` float, the teacher's embeddings of each view. They get no gradient.
     temperature : float
@@ -32,12 +33,6 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float =
     -------
     Tensor
         Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, fewer than 2 samples in the global batch, or ranks with
-        different batches.
 
     Examples
     --------
@@ -53,18 +48,13 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float =
     return mean_over_ranks(2 * temperature * losses.mean())
 
 
-class MoCoV3Loss(nn.Module):
+class MoCoV3Loss(Loss):
     """:func:`moco_v3` as a module."""
 
     def __init__(self, temperature: float = 0.2) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature=temperature)
 
     def forward(self, q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
         """Return the loss of two views' queries and keys ``(N, D)``."""
-        return moco_v3(q1, q2, k1, k2, self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}"
+        return moco_v3(q1, q2, k1, k2, **self.options)

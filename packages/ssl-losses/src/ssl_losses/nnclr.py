@@ -1,8 +1,9 @@
 """NNCLR: a contrastive loss whose positives are nearest neighbours from a support set."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
@@ -26,7 +27,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     Parameters
     ----------
     p1, p2 : Tensor
-        ``(N, D)`` float, the prediction of each view's projection.
+        ``(N, D)`` float, the prediction of each view's projection. At least 2 samples in the global batch.
     z1, z2 : Tensor
         ``(N, D)`` float, the projections. They only choose the neighbours, and get no gradient.
     support : Tensor
@@ -39,12 +40,6 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     -------
     Tensor
         Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, fewer than 2 samples in the global batch (there is no
-        negative), or ranks with different batches.
 
     Examples
     --------
@@ -61,7 +56,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     return crossed_matching([neighbours(z, rows) for z in (z1, z2)], (p1, p2), 1 / temperature)
 
 
-class NNCLRLoss(nn.Module):
+class NNCLRLoss(Loss):
     """:func:`nnclr` as a module that keeps the support set.
 
     ``forward`` looks the neighbours up among earlier batches and then, in training mode, puts the first view's projections
@@ -79,26 +74,18 @@ class NNCLRLoss(nn.Module):
     """
 
     def __init__(self, temperature: float = 0.1, queue_size: int = 98304) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature=temperature)
         self.support = Queue(queue_size)
 
     def forward(self, p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of predictions and projections ``(N, D)``; in training mode, then put ``z1`` into the set."""
-        loss = nnclr(p1, p2, z1, z2, self.support.contents(z1), self.temperature)
+        loss = nnclr(p1, p2, z1, z2, self.support.contents(z1), **self.options)
         if self.training:
-            self._enqueue(z1)
+            self.support.enqueue(z1)
         return loss
 
     def update(self, z: Tensor) -> None:
         """Put projections ``(N, D)``, those of all ranks, into the support set; ``forward`` does so by itself."""
         check_embeddings(z, views=1)
-        self._enqueue(z)
-
-    def _enqueue(self, z: Tensor) -> None:
-        self.support.update(unit_rows(*widened((z,))))
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}"
+        self.support.enqueue(z)

@@ -1,8 +1,9 @@
 """NT-Xent: the normalised, temperature-scaled cross-entropy of SimCLR."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.ops.softplus import softplus
@@ -19,12 +20,14 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
         \qquad s_{ik} = \frac{z_i \cdot z_k}{‖z_i‖ ‖z_k‖}
 
     averaged over all 2G embeddings of the global batch; p(i) is the other view of the same sample. The similarities are
-    computed in tiles, in the backward pass again: memory grows with N·D, not with N².
+    computed in tiles, in the backward pass again: memory grows with N·D, not with N². The last
+    example is the dense equivalent on one rank.
 
     Parameters
     ----------
     z1, z2 : Tensor
-        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
+        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here. At least 2
+        samples in the global batch, else there is no negative.
     temperature : float
         τ, at least 1e-6. The paper: 0.5 on CIFAR-10, 0.1 on ImageNet.
 
@@ -33,18 +36,20 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     Tensor
         Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, fewer than 2 samples in the global batch (there is no
-        negative), or ranks with different batches.
-
     Examples
     --------
     >>> import torch
     >>> z = torch.eye(4)
     >>> round(nt_xent(z, z, temperature=1.0).item(), 4)  # log(1 + 6 / e)
     1.1654
+
+    >>> z1, z2 = torch.randn(2, 32, 8)
+    >>> z = torch.nn.functional.normalize(torch.cat([z1, z2]))
+    >>> similarities = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)  # (2N, 2N)
+    >>> other_view = torch.arange(64).roll(32)
+    >>> dense = torch.nn.functional.cross_entropy(similarities, other_view)
+    >>> torch.allclose(nt_xent(z1, z2, temperature=0.1), dense)
+    True
     """
     check_temperature(temperature)
     check_embeddings(z1, z2, samples=2)
@@ -54,18 +59,13 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     return mean_over_ranks(softplus(negatives(a, b, scale) - positives).mean())
 
 
-class NTXentLoss(nn.Module):
+class NTXentLoss(Loss):
     """:func:`nt_xent` as a module."""
 
     def __init__(self, temperature: float = 0.1) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature=temperature)
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of two views ``(N, D)``."""
-        return nt_xent(z1, z2, self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}"
+        return nt_xent(z1, z2, **self.options)

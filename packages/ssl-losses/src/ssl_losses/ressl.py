@@ -1,10 +1,10 @@
 """ReSSL: a student that repeats the teacher's similarities to a queue."""
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import unit_rows
@@ -48,13 +48,9 @@ def ressl(
     Tensor
         Scalar, float32 at least: the mean over the world. A zero row has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, or ranks with different batches.
-
     Examples
     --------
+    >>> import torch
     >>> queue = torch.eye(2)
     >>> sure, unsure = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
     >>> round(ressl(unsure, sure, queue).item(), 4)  # a student that cannot tell two rows apart: log 2
@@ -68,8 +64,7 @@ def ressl(
         return mean_over_ranks(0 * s.sum())  # with a graph, so that the step is like every other one
     scale = 1 / student_temperature
     attended = _attended(t, rows, 1 / teacher_temperature)
-    none_excluded = torch.empty(len(s), 0, dtype=torch.int64, device=s.device)
-    return mean_over_ranks((logsumexp(s, rows, scale, excluded=none_excluded) - (s * attended).sum(1) * scale).mean())
+    return mean_over_ranks((logsumexp(s, rows, scale) - (s * attended).sum(1) * scale).mean())
 
 
 def _attended(queries: Tensor, rows: Tensor, scale: float) -> Tensor:
@@ -78,7 +73,7 @@ def _attended(queries: Tensor, rows: Tensor, scale: float) -> Tensor:
     return F.scaled_dot_product_attention(batched[0], batched[1], batched[1], scale=scale)[0, 0]
 
 
-class ReSSLLoss(nn.Module):
+class ReSSLLoss(Loss):
     """:func:`ressl` as a module that keeps the queue.
 
     ``forward`` computes with the teacher's rows of earlier batches and then, in training mode, puts those of this batch (of
@@ -96,28 +91,19 @@ class ReSSLLoss(nn.Module):
     def __init__(
         self, student_temperature: float = 0.1, teacher_temperature: float = 0.04, queue_size: int = 131072
     ) -> None:
-        super().__init__()
         check_temperature(student_temperature, "student_temperature")
         check_temperature(teacher_temperature, "teacher_temperature")
-        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
+        super().__init__(student_temperature=student_temperature, teacher_temperature=teacher_temperature)
         self.queue = Queue(queue_size)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of rows ``(N, D)``; in training mode, then put the teacher's into the queue."""
-        queue = self.queue.contents(teacher)
-        loss = ressl(student, teacher, queue, self.student_temperature, self.teacher_temperature)
+        loss = ressl(student, teacher, self.queue.contents(teacher), **self.options)
         if self.training:
-            self._enqueue(teacher)
+            self.queue.enqueue(teacher)
         return loss
 
     def update(self, teacher: Tensor) -> None:
         """Put teacher's rows ``(N, D)``, those of all ranks, into the queue; ``forward`` does so by itself."""
         check_embeddings(teacher, views=1)
-        self._enqueue(teacher)
-
-    def _enqueue(self, teacher: Tensor) -> None:
-        self.queue.update(unit_rows(*widened((teacher,))))
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"student_temperature={self.student_temperature}, teacher_temperature={self.teacher_temperature}"
+        self.queue.enqueue(teacher)

@@ -40,11 +40,6 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
         Scalar, float32 at least, not negative: the mean over the world of the *sum* over the other view, so that it grows
         with G. A zero row has similarity 0 to all.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a logit_scale (a number) that is not above 0, or ranks with different batches.
-
     Examples
     --------
     >>> z = torch.eye(2)

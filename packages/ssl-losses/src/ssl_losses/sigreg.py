@@ -1,15 +1,15 @@
 """SIGReg, the regulariser of LeJEPA: embeddings pulled towards an isotropic Gaussian, one direction at a time."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_losses.checks import check_counts, check_embeddings, check_positive, check_shares
-from ssl_losses.components.directions import RandomDirections, problem_with_directions
+from ssl_losses.checks import check_counts, check_positive, check_shares
+from ssl_losses.components.directions import SlicedLoss, checked_views
 from ssl_losses.distributed import all_reduce_with_gradient
 from ssl_losses.ops.covariance import total_rows
 from ssl_losses.ops.fourier import fourier_sums
-from ssl_losses.ops.view_centroid import distance_to_centroid, problem_with_global_views
-from ssl_losses.precision import widened, without_autocast
+from ssl_losses.ops.view_centroid import distance_to_centroid
+from ssl_losses.precision import without_autocast
 
 
 @without_autocast
@@ -37,25 +37,19 @@ def sigreg(
     *views : Tensor
         V >= 1 tensors ``(N, D)`` float, the global ones first.
     directions : Tensor
-        ``(D, K)`` float, columns of length 1, the same on all ranks; new ones for every batch (:class:`SIGRegLoss` draws them).
+        ``(D, K)`` float, columns of length 1, the same on all ranks; new ones for each batch (:class:`SIGRegLoss` draws them).
     regularization : float
         λ, between 0 and 1: the share of SIGReg. With 1 the loss is SIGReg alone.
     global_views : int, optional
-        How many views are global; without it all are.
+        Number of global views, by default all.
     num_knots, t_max : int, float
-        Where the integrand is computed: at so many points from 0 to the largest; it is even.
+        The integrand, which is even, is evaluated at ``num_knots`` (at least 2) points from 0 to ``t_max`` (above 0).
 
     Returns
     -------
     Tensor
         Scalar, float32 at least, not negative. SIGReg itself does not shrink with larger batches: of normal embeddings it is
         about 1.05, of any number.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, directions that are not ``(D, K)``, a share outside of 0 to 1, more global views
-        than views, fewer than 2 knots, or ranks with different batches.
 
     Examples
     --------
@@ -64,10 +58,7 @@ def sigreg(
     1.6357
     """
     _check_options(regularization, num_knots, t_max)
-    problem = problem_with_global_views(global_views, len(views)) or problem_with_directions(directions, views)
-    check_embeddings(*views, views=1, problem=problem)
-    *widened_views, directions = widened((*views, directions))
-    z = torch.stack(widened_views)  # (V, N, D)
+    z, directions = checked_views(views, directions, global_views)
     normality = _epps_pulley(z @ directions, num_knots, t_max).mean()
     return (1 - regularization) * distance_to_centroid(z, global_views) + regularization * normality
 
@@ -90,24 +81,18 @@ def _check_options(regularization: float, num_knots: int, t_max: float) -> None:
     check_positive(t_max=t_max)
 
 
-class SIGRegLoss(nn.Module):
+class SIGRegLoss(SlicedLoss):
     """:func:`sigreg` as a module that draws the directions.
 
     Parameters
     ----------
-    num_slices : int
-        K, the directions of each batch.
-    seed : int
-        Chooses the directions, the same on all ranks.
+    num_slices, seed : int
+        K, the directions of each batch, and which ones are drawn; see :class:`~ssl_losses.components.directions.SlicedLoss`.
     regularization, global_views, num_knots, t_max
         As in :func:`sigreg`.
-
-    Attributes
-    ----------
-    slices : RandomDirections
-        Its buffer ``step`` counts the batches seen in training mode, and is saved with the model: a resumed run draws the
-        directions that it would have drawn. In evaluation the directions stay, so that losses can be compared.
     """
+
+    function = staticmethod(sigreg)
 
     def __init__(
         self,
@@ -118,34 +103,6 @@ class SIGRegLoss(nn.Module):
         t_max: float = 3.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        check_counts(num_slices=num_slices)
         _check_options(regularization, num_knots, t_max)
-        self.slices = RandomDirections(num_slices, seed)
-        self.regularization, self.global_views = regularization, global_views
-        self.num_knots, self.t_max = num_knots, t_max
-
-    def forward(self, *views: Tensor) -> Tensor:
-        """Return the loss of V views ``(N, D)``; in training mode, go on to the next directions after it."""
-        loss = sigreg(
-            *views,
-            directions=self.slices(views),
-            regularization=self.regularization,
-            global_views=self.global_views,
-            num_knots=self.num_knots,
-            t_max=self.t_max,
-        )
-        if self.training:
-            self.update()
-        return loss
-
-    def update(self) -> None:
-        """Go on to the next directions."""
-        self.slices.advance()
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"regularization={self.regularization}, global_views={self.global_views}, "
-            f"num_knots={self.num_knots}, t_max={self.t_max}"
-        )
+        options = {"regularization": regularization, "global_views": global_views}
+        super().__init__(num_slices, seed, **options, num_knots=num_knots, t_max=t_max)

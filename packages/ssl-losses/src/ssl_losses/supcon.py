@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank, sample_numbers, world_size
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -27,7 +28,8 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
     Parameters
     ----------
     views : sequence of Tensor
-        V >= 1 tensors ``(N, D)`` float, the views of this rank's samples; any scale, rows are normalised here.
+        V >= 1 tensors ``(N, D)`` float, the views of this rank's samples; any scale, rows are normalised here. At least 2
+        embeddings in the global batch.
     labels : Tensor
         ``(N,)`` integers, the classes of this rank's samples; any numbers. A label of its own for each sample of the global
         batch makes this SimCLR's NT-Xent, with V views.
@@ -39,12 +41,6 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
     Tensor
         Scalar, float32 at least: the mean over the world. An embedding without a positive (one view, and alone in its class)
         adds 0, as in the authors' code. A zero row has similarity 0 to all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, labels that are not N integers, a temperature below 1e-6, a single embedding in
-        the global batch, or ranks with different batches.
 
     Examples
     --------
@@ -104,18 +100,13 @@ def _problem_with_labels(labels: Tensor, views: Sequence[Tensor]) -> str | None:
     return None
 
 
-class SupConLoss(nn.Module):
+class SupConLoss(Loss):
     """:func:`supcon` as a module."""
 
     def __init__(self, temperature: float = 0.1) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature=temperature)
 
     def forward(self, views: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)`` and labels ``(N,)``."""
-        return supcon(views, labels, self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}"
+        return supcon(views, labels, **self.options)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.components.prototypes import problem_with_prototypes, random_prototypes
 from ssl_losses.components.queue import Queue, problem_with_queue
 from ssl_losses.distributed import rank, world_size
@@ -55,12 +56,6 @@ def swav(
     Tensor
         Scalar, float32 at least, not negative: the mean over the world.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two views, fewer than ``global_views``, shapes that differ, integers, another number of queues, a
-        temperature below 1e-6, or ranks with different batches.
-
     Examples
     --------
     >>> z = torch.eye(2)  # two samples, each on its own prototype: the codes are 1 and 0, the prediction σ(1 / τ)
@@ -93,7 +88,7 @@ def _problem(views: Sequence[Tensor], prototypes: Tensor, queues: Sequence[Tenso
     return next(filter(None, problems), None)
 
 
-class SwAVLoss(nn.Module):
+class SwAVLoss(Loss):
     """:func:`swav` as a module that keeps the prototypes and, if it has them, the queues.
 
     The prototypes are normalised in each forward pass, with gradient, and so their length never matters; the authors set
@@ -119,6 +114,7 @@ class SwAVLoss(nn.Module):
     """
 
     queues: Iterable[Queue]  # a ModuleList, whose elements would be any modules to a type checker
+    global_views: int
 
     def __init__(
         self,
@@ -130,13 +126,13 @@ class SwAVLoss(nn.Module):
         sinkhorn_iterations: int = 3,
         queue_size: int = 0,
     ) -> None:
-        super().__init__()
         check_temperature(temperature)
         check_temperature(epsilon, "epsilon")
         check_counts(num_prototypes=num_prototypes, dimensions=dimensions, global_views=global_views)
         check_counts(0, sinkhorn_iterations=sinkhorn_iterations, queue_size=queue_size)
-        self.global_views, self.temperature, self.epsilon = global_views, temperature, epsilon
-        self.sinkhorn_iterations = sinkhorn_iterations
+        super().__init__(
+            global_views=global_views, temperature=temperature, epsilon=epsilon, sinkhorn_iterations=sinkhorn_iterations
+        )
         self.prototypes = nn.Parameter(random_prototypes(num_prototypes, dimensions))
         self.queues = nn.ModuleList(  # type: ignore[assignment]
             Queue(queue_size) for _ in range(global_views if queue_size else 0)
@@ -149,15 +145,7 @@ class SwAVLoss(nn.Module):
         afterwards. With ``use_queue=False`` neither happens.
         """
         queues = [queue.contents(views[0]) for queue in self.queues] if use_queue and views else []
-        loss = swav(
-            *views,
-            prototypes=self.prototypes,
-            queues=queues,
-            global_views=self.global_views,
-            temperature=self.temperature,
-            epsilon=self.epsilon,
-            sinkhorn_iterations=self.sinkhorn_iterations,
-        )
+        loss = swav(*views, prototypes=self.prototypes, queues=queues, **self.options)
         if self.training and use_queue:
             self._enqueue(views)
         return loss
@@ -169,12 +157,4 @@ class SwAVLoss(nn.Module):
 
     def _enqueue(self, views: Sequence[Tensor]) -> None:
         for queue, z in zip(self.queues, views):
-            queue.update(unit_rows(*widened((z.detach(),))))
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        k, d = self.prototypes.shape
-        return (
-            f"num_prototypes={k}, dimensions={d}, global_views={self.global_views}, temperature={self.temperature}, "
-            f"epsilon={self.epsilon}, sinkhorn_iterations={self.sinkhorn_iterations}"
-        )
+            queue.enqueue(z)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ssl_losses.checks import check_counts, check_embeddings, check_shares, check_weights
 from ssl_losses.components.accumulation import AccumulatedState
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.covariance import sum_of_products, total_rows
 from ssl_losses.ops.normalize import unit_rows
@@ -41,12 +42,6 @@ def tico(z1: Tensor, z2: Tensor, covariance: Tensor, momentum: float = 0.9, cont
     Tensor
         Scalar, float32 at least, at least -1.
 
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a covariance that is not ``(D, D)``, a momentum outside of 0 to 1, a negative
-        weight, or ranks with different batches.
-
     Examples
     --------
     >>> z = torch.eye(4)
@@ -78,7 +73,7 @@ def _problem_with_covariance(covariance: Tensor, z: Tensor) -> str | None:
     return None
 
 
-class TiCoLoss(AccumulatedState):
+class TiCoLoss(Loss, AccumulatedState):
     """:func:`tico` as a module that keeps the covariance.
 
     Parameters
@@ -102,17 +97,17 @@ class TiCoLoss(AccumulatedState):
     """
 
     covariance: Tensor
+    momentum: float
 
     def __init__(self, dimensions: int, momentum: float = 0.9, contrast: float = 8.0) -> None:
-        super().__init__()
         check_counts(dimensions=dimensions)
         _check_options(momentum, contrast)
-        self.momentum, self.contrast = momentum, contrast
+        super().__init__(momentum=momentum, contrast=contrast)
         self.register_buffer("covariance", torch.zeros(dimensions, dimensions))
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of two views ``(N, D)``, the student's first; in training mode, update the covariance after it."""
-        loss = tico(z1, z2, self.covariance.clone(), self.momentum, self.contrast)
+        loss = tico(z1, z2, self.covariance.clone(), **self.options)
         if self.training:
             self.update(z1)
         return loss
@@ -129,7 +124,3 @@ class TiCoLoss(AccumulatedState):
         """Move the covariance towards that of ``count`` rows whose products ``(D, D)`` are summed."""
         # Not in place: a compiled backward pass may read the buffer again
         self.covariance = self.covariance.lerp((products / count).to(self.covariance), 1 - self.momentum)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"{len(self.covariance)}, momentum={self.momentum}, contrast={self.contrast}"

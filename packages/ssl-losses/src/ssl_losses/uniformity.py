@@ -3,9 +3,10 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_positive
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import gather_with_gradient, sample_numbers, world_size
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -25,7 +26,7 @@ def uniformity(*views: Tensor, t: float = 2.0) -> Tensor:
     Parameters
     ----------
     *views : Tensor
-        V >= 1 tensors ``(N, D)`` float; each is a batch of its own, as in the paper.
+        V >= 1 tensors ``(N, D)`` float, each a separate batch, as in the paper. At least 2 samples in the global batch.
     t : float
         The Gaussian's inverse width, above 0; the paper's 2.
 
@@ -33,12 +34,6 @@ def uniformity(*views: Tensor, t: float = 2.0) -> Tensor:
     -------
     Tensor
         Scalar, float32 at least, between -4t and 0 (all rows equal). A zero row counts as orthogonal to all.
-
-    Raises
-    ------
-    ValueError
-        For no view, shapes that differ, integers, a t that is not above 0, fewer than 2 samples in the global batch (there is
-        no pair), or ranks with different batches.
 
     Examples
     --------
@@ -62,18 +57,13 @@ def _log_sum(z: Tensor, scale: float) -> Tensor:
     return gather_with_gradient(logsumexp(z, gather_with_gradient(z), scale, itself)).logsumexp(0)
 
 
-class UniformityLoss(nn.Module):
+class UniformityLoss(Loss):
     """:func:`uniformity` as a module."""
 
     def __init__(self, t: float = 2.0) -> None:
-        super().__init__()
         check_positive(t=t)
-        self.t = t
+        super().__init__(t=t)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return uniformity(*views, t=self.t)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"t={self.t}"
+        return uniformity(*views, **self.options)

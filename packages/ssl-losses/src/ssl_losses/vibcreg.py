@@ -4,9 +4,10 @@ from itertools import combinations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.covariance import centered, mean_square, off_diagonal, sum_of_products, total_rows
 from ssl_losses.ops.normalize import unit_columns
@@ -32,7 +33,7 @@ def vibcreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, co
     Parameters
     ----------
     *views : Tensor
-        V >= 2 tensors ``(N, D)`` float.
+        V >= 2 tensors ``(N, D)`` float; at least 2 samples in the global batch.
     invariance, variance, covariance : float
         λ, μ and ν of the paper.
 
@@ -40,12 +41,6 @@ def vibcreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, co
     -------
     Tensor
         Scalar, float32 at least. A constant dimension counts as uncorrelated with all.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two views, fewer than two samples in the global batch, shapes that differ, integers, a negative
-        weight, or ranks with different batches.
 
     Examples
     --------
@@ -68,18 +63,13 @@ def vibcreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, co
     return invariance * distance + variance * spread + covariance * shared
 
 
-class VIbCRegLoss(nn.Module):
+class VIbCRegLoss(Loss):
     """:func:`vibcreg` as a module."""
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 200.0) -> None:
-        super().__init__()
         check_weights(invariance=invariance, variance=variance, covariance=covariance)
-        self.invariance, self.variance, self.covariance = invariance, variance, covariance
+        super().__init__(invariance=invariance, variance=variance, covariance=covariance)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return vibcreg(*views, invariance=self.invariance, variance=self.variance, covariance=self.covariance)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"invariance={self.invariance}, variance={self.variance}, covariance={self.covariance}"
+        return vibcreg(*views, **self.options)

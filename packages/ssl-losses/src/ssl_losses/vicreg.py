@@ -4,9 +4,10 @@ from itertools import combinations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.covariance import centered, off_diagonal, sum_of_products, total_rows
 from ssl_losses.precision import widened, without_autocast
@@ -30,7 +31,7 @@ def vicreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, cov
     Parameters
     ----------
     *views : Tensor
-        V >= 2 tensors ``(N, D)`` float.
+        V >= 2 tensors ``(N, D)`` float; at least 2 samples in the global batch.
     invariance, variance, covariance : float
         λ, μ and ν of the paper.
 
@@ -38,12 +39,6 @@ def vicreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, cov
     -------
     Tensor
         Scalar, float32 at least.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two views, fewer than two samples in the global batch, shapes that differ, integers, a negative
-        weight, or ranks with different batches.
 
     Examples
     --------
@@ -66,18 +61,13 @@ def variance_and_covariance(z: Tensor) -> tuple[Tensor, Tensor]:
     return F.relu(1 - deviations).mean(1), off_diagonal(covariances).square().sum((1, 2)) / z.shape[2]
 
 
-class VICRegLoss(nn.Module):
+class VICRegLoss(Loss):
     """:func:`vicreg` as a module."""
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
-        super().__init__()
         check_weights(invariance=invariance, variance=variance, covariance=covariance)
-        self.invariance, self.variance, self.covariance = invariance, variance, covariance
+        super().__init__(invariance=invariance, variance=variance, covariance=covariance)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return vicreg(*views, invariance=self.invariance, variance=self.variance, covariance=self.covariance)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"invariance={self.invariance}, variance={self.variance}, covariance={self.covariance}"
+        return vicreg(*views, **self.options)

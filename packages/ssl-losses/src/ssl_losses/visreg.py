@@ -1,14 +1,14 @@
 """VISReg: variance, invariance and a sliced Wasserstein distance to an isotropic Gaussian."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_losses.checks import check_counts, check_embeddings, check_shares, check_weights
-from ssl_losses.components.directions import RandomDirections, problem_with_directions
+from ssl_losses.checks import check_shares, check_weights
+from ssl_losses.components.directions import SlicedLoss, checked_views
 from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient, rank, world_size
 from ssl_losses.ops.covariance import centered, mean_square, total_rows
-from ssl_losses.ops.view_centroid import distance_to_centroid, problem_with_global_views
-from ssl_losses.precision import widened, without_autocast
+from ssl_losses.ops.view_centroid import distance_to_centroid
+from ssl_losses.precision import without_autocast
 
 SMALLEST_VARIANCE = 1e-12  # the authors' code bounds the deviation by 1e-6
 
@@ -39,26 +39,20 @@ def visreg(
     Parameters
     ----------
     *views : Tensor
-        V >= 1 tensors ``(N, D)`` float, the global ones first.
+        V >= 1 tensors ``(N, D)`` float, the global ones first; at least 2 samples in the global batch.
     directions : Tensor
-        ``(D, K)`` float, columns of length 1, the same on all ranks; new ones for every batch (:class:`VISRegLoss` draws them).
+        ``(D, K)`` float, columns of length 1, the same on all ranks; new ones for each batch (:class:`VISRegLoss` draws them).
     regularization : float
         λ, between 0 and 1. The authors' code: 0.9 on ImageNet, 0.6 on a small data set.
     scale, shape, center : float
         The weights w of the three regularisers.
     global_views : int, optional
-        How many views are global; without it all are.
+        Number of global views, by default all.
 
     Returns
     -------
     Tensor
         Scalar, float32 at least, not negative.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, fewer than 2 samples in the global batch, directions that are not ``(D, K)``, a
-        share outside of 0 to 1, a negative weight, more global views than views, or ranks with different batches.
 
     Examples
     --------
@@ -69,10 +63,7 @@ def visreg(
     2.8241
     """
     _check_options(regularization, scale, shape, center)
-    problem = problem_with_global_views(global_views, len(views)) or problem_with_directions(directions, views)
-    check_embeddings(*views, views=1, samples=2, problem=problem)
-    *widened_views, directions = widened((*views, directions))
-    z = torch.stack(widened_views)  # (V, N, D)
+    z, directions = checked_views(views, directions, global_views, samples=2)
     around_mean = centered(z)
     deviations = mean_square(around_mean).clamp_min(SMALLEST_VARIANCE).sqrt()
     off_scale = (1 - deviations).square().mean()
@@ -100,24 +91,19 @@ def _check_options(regularization: float, scale: float, shape: float, center: fl
     check_weights(scale=scale, shape=shape, center=center)
 
 
-class VISRegLoss(nn.Module):
+class VISRegLoss(SlicedLoss):
     """:func:`visreg` as a module that draws the directions.
 
     Parameters
     ----------
-    num_slices : int
-        K, the directions of each batch. The authors' code: 4096 on ImageNet.
-    seed : int
-        Chooses the directions, the same on all ranks.
+    num_slices, seed : int
+        K, the directions of each batch (4096 in the authors' code on ImageNet), and which ones are drawn; see
+        :class:`~ssl_losses.components.directions.SlicedLoss`.
     regularization, scale, shape, center, global_views
         As in :func:`visreg`.
-
-    Attributes
-    ----------
-    slices : RandomDirections
-        Its buffer ``step`` counts the batches seen in training mode, and is saved with the model: a resumed run draws the
-        directions that it would have drawn. In evaluation the directions stay, so that losses can be compared.
     """
+
+    function = staticmethod(visreg)
 
     def __init__(
         self,
@@ -129,35 +115,6 @@ class VISRegLoss(nn.Module):
         global_views: int | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        check_counts(num_slices=num_slices)
         _check_options(regularization, scale, shape, center)
-        self.slices = RandomDirections(num_slices, seed)
-        self.regularization, self.global_views = regularization, global_views
-        self.scale, self.shape, self.center = scale, shape, center
-
-    def forward(self, *views: Tensor) -> Tensor:
-        """Return the loss of V views ``(N, D)``; in training mode, go on to the next directions after it."""
-        loss = visreg(
-            *views,
-            directions=self.slices(views),
-            regularization=self.regularization,
-            scale=self.scale,
-            shape=self.shape,
-            center=self.center,
-            global_views=self.global_views,
-        )
-        if self.training:
-            self.update()
-        return loss
-
-    def update(self) -> None:
-        """Go on to the next directions."""
-        self.slices.advance()
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"regularization={self.regularization}, scale={self.scale}, shape={self.shape}, center={self.center}, "
-            f"global_views={self.global_views}"
-        )
+        weights = {"scale": scale, "shape": shape, "center": center}
+        super().__init__(num_slices, seed, regularization=regularization, **weights, global_views=global_views)

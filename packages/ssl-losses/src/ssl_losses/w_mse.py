@@ -3,9 +3,10 @@
 from itertools import combinations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_losses.checks import BatchSizeError, check_embeddings
+from ssl_losses.checks import BatchSizeError, check_counts, check_embeddings
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import gather_with_gradient
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -34,19 +35,13 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
     *views : Tensor
         V >= 2 tensors ``(N, D)`` float.
     whitening_size : int
-        Samples in a sub-batch, at least (up to twice as many where the batch does not divide): more than D; the authors take
-        2 D. A global batch that is smaller is whitened as a whole.
+        Samples in a sub-batch, at least (up to twice as many where the batch does not divide); the authors take 2 D. A global
+        batch that is smaller is whitened as a whole. A sub-batch needs more than D samples, or its covariance has no inverse.
 
     Returns
     -------
     Tensor
         Scalar, float32 at least, between 0 and 4.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two views, shapes that differ, integers, ranks with different batches, or sub-batches of D samples
-        or fewer: their covariance has no inverse.
 
     Examples
     --------
@@ -54,7 +49,7 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
     >>> round(w_mse(z, 3 * z + 5).item(), 4), round(w_mse(z, -z).item(), 4)  # the same when whitened, and opposite
     (0.0, 4.0)
     """
-    _check_whitening_size(whitening_size)
+    check_counts(2, whitening_size=whitening_size)
     check_embeddings(*views)
     z = torch.stack([gather_with_gradient(z) for z in widened(views)])  # (V, G, D)
     groups = max(1, z.shape[1] // whitening_size)
@@ -84,23 +79,13 @@ def _check_samples(samples: int, dimensions: int) -> None:
         )
 
 
-def _check_whitening_size(whitening_size: int) -> None:
-    if whitening_size < 2:
-        raise ValueError(f"whitening_size must be at least 2, got {whitening_size}; twice the dimensions is usual")
-
-
-class WMSELoss(nn.Module):
+class WMSELoss(Loss):
     """:func:`w_mse` as a module."""
 
     def __init__(self, whitening_size: int = 128) -> None:
-        super().__init__()
-        _check_whitening_size(whitening_size)
-        self.whitening_size = whitening_size
+        check_counts(2, whitening_size=whitening_size)
+        super().__init__(whitening_size=whitening_size)
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""
-        return w_mse(*views, whitening_size=self.whitening_size)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"whitening_size={self.whitening_size}"
+        return w_mse(*views, **self.options)

@@ -20,7 +20,6 @@ from ssl_core.optimizers import other_parameters
 from ssl_core.schedules import linear_ramp
 from ssl_losses import MSNLoss
 from ssl_losses.checks import LOWEST_TEMPERATURE
-from ssl_losses.ops.prototype_matching import PrototypeMatchingLoss
 
 
 @dataclass
@@ -62,7 +61,7 @@ class MSN(TeacherStudent, MaskedImageModel):
         self.teacher.restart()
         self.criterion = self.make_loss()
 
-    def make_loss(self) -> PrototypeMatchingLoss:
+    def make_loss(self) -> MSNLoss:
         """Return the loss."""
         model = self.config.model
         sizes = model.num_prototypes, model.projector[-1]

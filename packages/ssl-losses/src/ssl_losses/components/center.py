@@ -1,10 +1,10 @@
-"""Self-distillation, the common part of DINO and iBOT: a student learns a teacher's outputs, centred and sharpened."""
+"""The centre of self-distillation (DINO, iBOT): the running mean of a teacher's outputs, and the targets made with it."""
 
 import torch
 from torch import Tensor
 
-from ssl_losses.checks import check_counts, check_shares, check_temperature
-from ssl_losses.components.accumulation import AccumulatedState
+from ssl_losses.checks import check_counts, check_shares
+from ssl_losses.components.accumulation import AccumulatedState, Change
 from ssl_losses.distributed import all_reduce_with_gradient
 from ssl_losses.ops.sinkhorn import sinkhorn
 
@@ -15,7 +15,7 @@ CENTERINGS = ("mean", "sinkhorn")
 def teacher_targets(logits: Tensor, center: Tensor | None, temperature: float) -> Tensor:
     """Return the probabilities ``(N, K)`` of a teacher's outputs ``(N, K)``, constants for autograd.
 
-    ``center`` ``(K,)`` is taken off before the softmax (DINO). Without one, Sinkhorn-Knopp over all ranks' rows balances
+    ``center`` ``(K,)`` is subtracted before the softmax (DINO). Without one, Sinkhorn-Knopp over all ranks' rows balances
     the prototypes (DINOv2).
     """
     if center is None:
@@ -33,66 +33,49 @@ def problem_with_center(center: Tensor | None, logits: Tensor) -> str | None:
     )
 
 
-class SelfDistillationLoss(AccumulatedState):
-    """The options and the centre of the losses that distil a teacher.
+def initial_center(num_prototypes: int, centering: str) -> Tensor | None:
+    """Return zeros ``(K,)`` for ``"mean"``, a running mean, and None for ``"sinkhorn"``, which has no state."""
+    check_counts(num_prototypes=num_prototypes)
+    if centering not in CENTERINGS:
+        raise ValueError(f"centering must be one of {', '.join(map(repr, CENTERINGS))}, got {centering!r}")
+    return torch.zeros(num_prototypes) if centering == "mean" else None
+
+
+class Center(AccumulatedState):
+    """Moves the centre of a loss towards the mean of a teacher's outputs, once for each optimizer step.
+
+    The centre itself is a buffer of the loss, so that its key in the ``state_dict`` is ``center``.
 
     Parameters
     ----------
-    num_prototypes : int
-        K, the outputs of the head.
-    student_temperature, teacher_temperature : float
-        τ_s and τ_t.
-    center_momentum : float
+    momentum : float
         Share of the old centre in the new.
-    centering : str
-        ``"mean"`` keeps a running mean, ``"sinkhorn"`` no state.
-
-    Attributes
-    ----------
-    center : Tensor or None
-        Buffer ``(K,)``, zero at first, the same on all ranks; None with ``centering="sinkhorn"``.
     """
 
-    center: Tensor | None
-
-    def __init__(
-        self,
-        num_prototypes: int,
-        student_temperature: float,
-        teacher_temperature: float,
-        center_momentum: float,
-        centering: str,
-    ) -> None:
+    def __init__(self, momentum: float) -> None:
         super().__init__()
-        check_temperature(student_temperature, "student_temperature")
-        check_temperature(teacher_temperature, "teacher_temperature")
-        check_shares(center_momentum=center_momentum)
-        check_counts(num_prototypes=num_prototypes)
-        if centering not in CENTERINGS:
-            raise ValueError(f"centering must be one of {', '.join(map(repr, CENTERINGS))}, got {centering!r}")
-        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
-        self.center_momentum, self.centering = center_momentum, centering
-        self.register_buffer("center", torch.zeros(num_prototypes) if centering == "mean" else None)
+        check_shares(center_momentum=momentum)
+        self.momentum = momentum
 
     @torch.no_grad()
-    def _move_center(self, logits: Tensor) -> None:
+    def update(self, center: Tensor | None, logits: Tensor) -> None:
         """Move the centre towards the mean of all ranks' rows ``(N, K)``, of which each may hold another number."""
-        if self.center is not None:
-            sums = torch.cat([logits.sum(0, dtype=self.center.dtype), self.center.new_full((1,), len(logits))])
-            self.change_state(*all_reduce_with_gradient(sums).split([len(self.center), 1]))
+        if center is not None:
+            sums = torch.cat([logits.sum(0, dtype=center.dtype), center.new_full((1,), len(logits))])
+            self.change_state(center, *all_reduce_with_gradient(sums).split([len(center), 1]))
+
+    def merge_changes(self, first: Change, second: Change) -> Change:
+        """Return the centre, and the sums of both."""
+        return (first[0], *super().merge_changes(first[1:], second[1:]))
 
     @torch.no_grad()
-    def apply_change(self, total: Tensor, count: Tensor) -> None:  # type: ignore[override]
-        """Move the centre towards the mean of ``count`` rows whose sum is ``total``; without a row it stays.
+    def apply_change(self, center: Tensor, total: Tensor, count: Tensor) -> None:  # type: ignore[override]
+        """Move the centre towards the mean of ``count`` rows whose sum is ``total``; without a row it does not move.
 
-        It moves in place: targets are constants, so that nothing that autograd keeps holds the centre.
+        It moves in place: targets are constants, so that autograd keeps no reference to the centre.
         """
-        if self.center is not None:
-            self.center.lerp_(total / count.clamp(min=1), (1 - self.center_momentum) * count.clamp(max=1))
+        center.lerp_(total / count.clamp(min=1), (1 - self.momentum) * count.clamp(max=1))
 
     def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"student_temperature={self.student_temperature}, teacher_temperature={self.teacher_temperature}, "
-            f"center_momentum={self.center_momentum}, centering={self.centering!r}"
-        )
+        """Return the momentum."""
+        return f"momentum={self.momentum}"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ssl_losses.components.accumulation import AccumulatedState, Change
 from ssl_losses.distributed import gather_with_gradient
+from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened
 
 
@@ -45,6 +46,10 @@ class Queue(AccumulatedState):
     def update(self, rows: Tensor) -> None:
         """Put in the rows ``(N, D)`` of all ranks, in the order of the ranks; each must call with the same shape."""
         self.change_state(gather_with_gradient(rows)[-self.size :])
+
+    def enqueue(self, embeddings: Tensor) -> None:
+        """Normalise the embeddings ``(N, D)`` of all ranks and put them in."""
+        self.update(unit_rows(*widened((embeddings.detach(),))))
 
     def merge_changes(self, first: Change, second: Change) -> Change:
         """Return the rows of both, of which a queue of this size keeps the last ones."""

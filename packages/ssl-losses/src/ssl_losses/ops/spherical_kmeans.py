@@ -46,15 +46,14 @@ def spherical_kmeans(
         raise ValueError(f"{num_clusters} clusters need at least as many rows, got {len(rows)}; lower num_prototypes")
     mine = torch.arange(rank(), len(rows), world_size(), device=rows.device)
     share = rows[mine]
-    nothing_excluded = mine.new_empty(len(mine), 0)
     centroids = rows[_drawn(len(rows), generator).to(rows.device)[:num_clusters]]
     for _ in range(iterations):
-        labels = nearest(share, centroids, nothing_excluded)
+        labels = nearest(share, centroids)
         sums = all_reduce_with_gradient(torch.zeros_like(centroids).index_add_(0, labels, share))
         moved = torch.linalg.vector_norm(sums, dim=1, keepdim=True) >= SHORTEST
         centroids = torch.where(moved, unit_rows(sums), centroids)
     assignments = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    assignments[mine] = nearest(share, centroids, nothing_excluded)
+    assignments[mine] = nearest(share, centroids)
     return centroids, all_reduce_with_gradient(assignments)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ssl_losses.similarity.operators import differentiate, operator, refuse_to_differentiate
-from ssl_losses.similarity.tiles import blocks, products
+from ssl_losses.similarity.tiles import blocks, no_keys, products
 
 LOG2_E = 1 / math.log(2)  # exp(x) is exp2(x / log 2), and torch's exp2 takes a third of exp's time on the CPU
 
@@ -29,7 +29,7 @@ LOG2_E = 1 / math.log(2)  # exp(x) is exp2(x / log 2), and torch's exp2 takes a 
 MOST_BITS = {torch.float32: 60.0, torch.float64: 500.0}
 
 
-def logsumexp(queries: Tensor, keys: Tensor, scale: float, excluded: Tensor) -> Tensor:
+def logsumexp(queries: Tensor, keys: Tensor, scale: float, excluded: Tensor | None = None) -> Tensor:
     """Return the log-sum-exp of each query's products with the keys.
 
     Parameters
@@ -38,7 +38,7 @@ def logsumexp(queries: Tensor, keys: Tensor, scale: float, excluded: Tensor) -> 
         ``(M, D)`` and ``(K, D)`` of one type, float32 or float64.
     scale : float
         Factor of the products, a temperature's inverse.
-    excluded : Tensor
+    excluded : Tensor, optional
         ``(M, E)`` int64, the keys that a query leaves out; every query keeps at least one.
 
     Returns
@@ -46,7 +46,7 @@ def logsumexp(queries: Tensor, keys: Tensor, scale: float, excluded: Tensor) -> 
     Tensor
         ``(M,)``, differentiable once in queries and keys.
     """
-    return _forward(queries, keys, excluded, scale)
+    return _forward(queries, keys, no_keys(queries) if excluded is None else excluded, scale)
 
 
 def self_logsumexp(z: Tensor, scale: float, excluded: Tensor) -> Tensor:

@@ -4,17 +4,17 @@ import torch
 from torch import Tensor
 
 from ssl_losses.similarity.operators import operator
-from ssl_losses.similarity.tiles import blocks, products
+from ssl_losses.similarity.tiles import blocks, no_keys, products
 
 
-def nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:
+def nearest(queries: Tensor, keys: Tensor, excluded: Tensor | None = None) -> Tensor:
     """Return for each query the index of the key with the largest product, of equal ones the first.
 
     Parameters
     ----------
     queries, keys : Tensor
         ``(M, D)`` and ``(K, D)`` of one type, float32 or float64; K > 0.
-    excluded : Tensor
+    excluded : Tensor, optional
         ``(M, E)`` int64, the keys that a query leaves out; every query keeps at least one.
 
     Returns
@@ -22,12 +22,12 @@ def nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:
     Tensor
         ``(M,)`` int64.
     """
-    return _nearest(queries.detach(), keys.detach(), excluded)
+    return _nearest(queries.detach(), keys.detach(), no_keys(queries) if excluded is None else excluded)
 
 
 def neighbours(queries: Tensor, keys: Tensor) -> Tensor:
     """Return for each query ``(M, D)`` the row of ``keys`` ``(K, D)`` with the largest product, ``(M, D)``; K > 0."""
-    return keys[nearest(queries, keys, excluded=torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device))]
+    return keys[nearest(queries, keys)]
 
 
 @operator(

@@ -15,6 +15,11 @@ def blocks(z: Tensor, first: int = 0) -> Iterator[slice]:
     return (slice(start, min(start + size, len(z))) for start in range(first, len(z), size))
 
 
+def no_keys(queries: Tensor) -> Tensor:
+    """Return what ``excluded`` is where no query leaves out a key, ``(M, 0)`` int64."""
+    return torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+
+
 def products(queries: Tensor, keys: Tensor, rows: slice, columns: slice, excluded: Tensor, scale: float) -> Tensor:
     """Return one tile of scaled products, ``-inf`` where a row leaves the column out."""
     tile = (queries[rows] * scale) @ keys[columns].T
