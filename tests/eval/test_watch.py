@@ -53,7 +53,7 @@ def test_last_line_may_grow_in_place(run):
     live.update()
     (run / "metrics.jsonl").write_text(line(1, epoch=1, **{"digits/knn": 0.5}))
     live.update()
-    assert (live.epoch, live.accuracy, len(live.losses)) == (1, 0.5, 1)
+    assert (live.epoch, live.values[live.accuracy], len(live.losses)) == (1, 0.5, 1)
 
 
 def test_resumed_run_cuts_its_file(run):

@@ -13,6 +13,7 @@ from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.methods import SimCLR, Supervised
 from ssl_core.methods.simclr import SimCLRConfig
 from ssl_eval import Protocol
+from ssl_eval.metrics.registry import metric_of
 
 NOTHING = Protocol("finetune", knn=[], linear=True, few=[], label_free=False, map_samples=0)
 QUICK = {"fractions": [1.0], "epochs": 12, "warmup_epochs": 1, "batch_size": 16, "lr": 0.01}
@@ -52,6 +53,7 @@ def test_it_begins_with_the_backbone_is_trained_and_leaves_the_run_alone(run, to
     assert len(rates) > 2  # each layer its own
     document = json.loads(path.read_text())
     found = document["metrics"]["fine_tuning_100_percent"]
+    assert {metric_of(name).kind for name in document["metrics"]} == {"accuracy"}
     assert found["n"] == 2
     assert found["mean"] > 0.6  # of four classes; above the probe on real images, see tests/launch/test_evaluate.py
     assert document["settings"]["finetune"]["layer_decay"] == 0.75

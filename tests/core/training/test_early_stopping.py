@@ -9,6 +9,7 @@ from ssl_core.distributed.ranks import Distributed
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.early_stopping import EarlyStopping
 from ssl_core.training.fit_and_report import fit_and_report
+from ssl_eval.metrics.registry import metric_of
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def make(tmp_path):
         ("train/loss", 0.0, [3.0, 2.0, 1.0, 1.5, 1.0], 5),
         ("train/probe_backbone_loss", 0.0, [1.0, 2.0, 3.0], 3),
         ("lossless/accuracy", 0.0, [0.1, 0.2, 0.3], None),  # the data set's name is not the metric's
+        ("toy/uniformity", 0.0, [-1.0, -2.0, -3.0], None),  # lower is better
         ("toy/knn", 0.0, [math.nan, math.nan], 2),
     ],
 )
@@ -80,13 +82,14 @@ def test_unknown_monitor_is_refused_before_training(make_config, tiny_model, mon
 
 
 def test_every_metric_of_a_run_may_be_monitored(make_config, tiny_model):
-    """Names known before training are those that are logged in the end."""
+    """Names known before training are those that are logged in the end, and the registry has all of them."""
     logged = tiny_model(make_config(log__run="all", optim__epochs=1, log__label_free=["rankme", "alignment"])).fit()
     model = tiny_model(
         make_config(optim__monitor="toy/rankme", optim__epochs=1, log__label_free=["rankme", "alignment"])
     )
     model.fit()
     assert model.metric_names() - {"train/loss"} == {name for name in logged if not name.startswith("train/")}
+    assert {metric_of(name).kind for name in model.metric_names()} == {"accuracy", "label-free", "collapse", "loss"}
     for name in logged:
         model.run.early_stopping.monitor = name
         model.run.early_stopping.check(model.metric_names())

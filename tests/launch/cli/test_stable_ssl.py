@@ -21,7 +21,7 @@ from ssl_core import RunFolder
 from ssl_core.errors import RunFolderError
 from ssl_core.methods import METHODS
 from ssl_core.run.lock import RunLock
-from ssl_launch.cli.ls import best_value, listed
+from ssl_launch.cli.ls import listed
 from ssl_launch.cli.main import cli, main
 from ssl_launch.run_path import find_run
 
@@ -425,7 +425,9 @@ def test_ls_shows_status_and_sorts(tmp_path):
         name: make(name, *rest)
         for name, *rest in (("a", "finished", rising), ("b", "running", falling), ("c", "failed", []))
     }
-    assert best_value(runs["b"].metrics, "digits/loss") == 2.0  # of a loss the lowest
+    falls = make("d", "finished", falling, monitor="digits/loss")
+    assert listed(falls.path).best == 2.0  # of a loss the lowest
+    shutil.rmtree(falls.path)
     with RunLock(runs["b"].lock):
         assert listed(runs["b"].path).status == "running"
         found = json.loads(command("ls", "--json", "--sort", "best", cwd=tmp_path))

@@ -50,7 +50,7 @@ def test_all_checkpoints_are_one_job_each(trained):
     assert 0.2 < document["metrics"]["linear"] <= 1
     assert document["per_class"]["names"][3] == "3"
     again = run("eval.py", f"run={trained}", "++eval.few=[2]", "++eval.map_samples=0", "view_samples=20")
-    assert re.search(r"knn 20 +\d+\.\d", again.stdout)
+    assert re.search(r"kNN \(k=20\) +\d+\.\d", again.stdout)
     assert json.loads((trained / "eval" / "standard.json").read_text())["metrics"] == document["metrics"]
 
 

@@ -13,14 +13,7 @@ from ssl_eval.metrics.accuracy import accuracy, balanced_accuracy, per_class_acc
 from ssl_eval.metrics.calibration import reliability
 from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
 from ssl_eval.metrics.confusion import confusion_matrix
-from ssl_eval.metrics.registry import (
-    CLUSTER_ACCURACY,
-    CLUSTER_ARI,
-    CLUSTER_NMI,
-    ECE,
-    LABEL_FREE,
-    MEAN_AVERAGE_PRECISION,
-)
+from ssl_eval.metrics.registry import LABEL_FREE
 from ssl_eval.metrics.retrieval import retrieval
 from ssl_eval.probes.knn import knn
 from ssl_eval.probes.linear import linear_probe
@@ -232,7 +225,7 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
     if scores.shape[1] > 5:
         metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
     metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
-    metrics[ECE] = diagram.expected_error
+    metrics["ece"] = diagram.expected_error
     return {
         "metrics": metrics,
         "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
@@ -250,15 +243,15 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
 def _retrieval(features: Features, protocol: Protocol) -> dict[str, Any]:
     found = retrieval(features.test, features.test_labels, ks=protocol.retrieval)
     metrics = {f"recall_{k}": share for k, share in found.recall.items()}
-    return {"metrics": metrics | {MEAN_AVERAGE_PRECISION: found.mean_average_precision}}
+    return {"metrics": metrics | {"mean_average_precision": found.mean_average_precision}}
 
 
 def _clustering(features: Features, num_classes: int, seed: int) -> dict[str, Any]:
     clusters = kmeans(features.test, num_classes, seed=seed).assignments
     metrics = {
-        CLUSTER_NMI: normalized_mutual_information(clusters, features.test_labels),
-        CLUSTER_ARI: adjusted_rand_index(clusters, features.test_labels),
-        CLUSTER_ACCURACY: cluster_accuracy(clusters, features.test_labels),
+        "cluster_nmi": normalized_mutual_information(clusters, features.test_labels),
+        "cluster_ari": adjusted_rand_index(clusters, features.test_labels),
+        "cluster_accuracy": cluster_accuracy(clusters, features.test_labels),
     }
     return {"metrics": metrics}
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from ssl_eval.report.metric_cell import metric_cell
+from ssl_eval.report.table import NOTHING, shown
 from ssl_eval.runs.live_run import LiveRun
 from ssl_eval.runs.run_record import find_runs, find_runs_among
 from ssl_eval.runs.wandb_import import as_folders, fetch_again
@@ -39,7 +41,6 @@ BARS = "▁▂▃▄▅▆▇█"
 SPARK = 20  # characters
 WANDB_SECONDS = 30  # between two questions to a server
 LEAST_NAME = 12  # characters of a name before a column is given up
-NOTHING = "–"
 
 
 class Watch:
@@ -189,7 +190,7 @@ def _cells(run: LiveRun) -> dict[str, str]:
         "status": silent,
         "epoch": f"{run.epoch}" + (f"/{run.epochs}" if run.epochs is not None else ""),
         "loss": NOTHING if loss is None else f"{loss:.4g}",
-        "accuracy": NOTHING if accuracy is None else f"{100 * accuracy:.1f}",
+        "accuracy": NOTHING if accuracy is None else shown(metric_cell(accuracy, [run.values[accuracy]])),
         "images/s": NOTHING if rate is None else f"{rate:,.0f}",
         "left": NOTHING if left is None else duration(left),
         "loss so far": _spark(list(run.losses)),

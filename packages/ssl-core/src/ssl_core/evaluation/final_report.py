@@ -16,13 +16,14 @@ from torch import Tensor
 from ssl_core.evaluation.features import collect_features
 from ssl_core.run.atomic_file import write_atomically
 from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
+from ssl_eval.metrics.registry import readable
 from ssl_eval.report.table import NOTHING
 
 _message = logging.getLogger(__name__)
 
 LABELS_PER_CLASS = 10
 DRAWS = 5  # random choices of the labels
-COLUMNS = ("kNN (k=20)", "linear probe", f"linear probe, {LABELS_PER_CLASS} labels a class")
+COLUMNS = tuple(map(readable, ("knn_20", "linear", f"linear_{LABELS_PER_CLASS}_labels")))
 PIXELS = 32  # raw pixels are compared at this edge length at most
 Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
 

@@ -9,6 +9,7 @@ from typing import Any
 from ssl_core.config.suggestion import close_names
 from ssl_core.distributed.ranks import Distributed
 from ssl_core.errors import ConfigError
+from ssl_eval.metrics.registry import metric_of
 
 _message = logging.getLogger(__name__)
 
@@ -17,8 +18,8 @@ _message = logging.getLogger(__name__)
 class EarlyStopping:
     """Counts the evaluations without an improvement; ``reason`` is not empty when the run should end.
 
-    Higher is better, unless the word after the last ``/`` of the metric has ``loss`` in it. A value that is not finite is not
-    an improvement.
+    Whether higher is better is in the registry of metrics; lower is for every name with ``loss`` after its last ``/``. A value
+    that is not finite is not an improvement.
     """
 
     monitor: str | None  # a name in metrics.jsonl
@@ -70,8 +71,7 @@ class EarlyStopping:
     def _is_better(self, value: float) -> bool:
         if not math.isfinite(value):
             return False
-        sign = -1 if "loss" in str(self.monitor).rpartition("/")[2] else 1
-        return self.best is None or sign * (value - self.best) > self.min_delta
+        return self.best is None or metric_of(str(self.monitor)).is_better(value, self.best, self.min_delta)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value, the count, and the reason."""

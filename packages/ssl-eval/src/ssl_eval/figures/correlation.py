@@ -18,9 +18,9 @@ def correlation_figure(measures: Mapping[str, tuple[Tensor, Tensor]], accuracy: 
     Parameters
     ----------
     measures : mapping of str to tuple of Tensor
-        Name -> ``(n,)`` values and ``(n,)`` accuracies as fractions, one a setting.
+        Name -> ``(n,)`` values and ``(n,)`` accuracies as the axis shows them, one a setting.
     accuracy : str
-        The name at the ordinate.
+        The label of the ordinate, with its unit.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -30,14 +30,12 @@ def correlation_figure(measures: Mapping[str, tuple[Tensor, Tensor]], accuracy: 
     figure = Figure((COLUMN_INCHES, 0.25 + (1.45 if columns == 2 else 2.0) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for ax, (name, (values, accuracies)) in zip(axes.flatten(), measures.items()):
-        ax.plot(
-            values.tolist(), (100 * accuracies).tolist(), "o", color=COLORS[0], markeredgecolor="white", markersize=4
-        )
+        ax.plot(values.tolist(), accuracies.tolist(), "o", color=COLORS[0], markeredgecolor="white", markersize=4)
         rho, tau = spearman(values, accuracies), kendall(values, accuracies)
         ax.set_title(f"ρ = {rho:.2f}, τ = {tau:.2f}, n = {len(values)}".replace("-", "−"), fontsize=6.5)
         ax.set_xlabel(name)
         ax.xaxis.set_major_locator(MaxNLocator(4))
     for ax in axes.flatten()[len(measures) :]:
         ax.remove()
-    figure.supylabel(f"{accuracy} (%)", fontsize=8)
+    figure.supylabel(accuracy, fontsize=8)
     return figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssl_eval.figures.style import COLUMN_INCHES, GREY, STYLE, SUFFIXES, NothingToDraw, legend_above, look, paper, save
-from ssl_eval.metrics.registry import in_order, is_accuracy, readable
+from ssl_eval.metrics.registry import accuracies, metric_of, readable, with_unit
 from ssl_eval.runs.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -121,27 +121,25 @@ def _record(run: RunRecord | str | Path) -> RunRecord:
 
 def _accuracy_panels(groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool, minutes: bool = False) -> list[Panel]:
     records = [record for group in groups.values() for record in group]
-    accuracies = in_order({name for record in records for name in record.metrics if is_accuracy(name)})
-    datasets = len({name.rpartition("/")[0] for name in accuracies})
+    names = accuracies(name for record in records for name in record.metrics)
+    datasets = len({name.rpartition("/")[0] for name in names})
     if len(groups) == 1:
         (group,) = groups.values()
-        lines = {readable(name, datasets): _points(group, name, in_epochs, 100, minutes) for name in accuracies}
+        lines = {readable(name, datasets): _points(group, name, in_epochs, minutes) for name in names}
         return [Panel("top-1 accuracy (%)", lines)]
     return [
         Panel(
-            f"{readable(name, datasets)} (%)".replace(", ", ",\n"),
-            {label: _points(group, name, in_epochs, 100, minutes) for label, group in groups.items()},
+            with_unit(name, datasets),
+            {label: _points(group, name, in_epochs, minutes) for label, group in groups.items()},
         )
-        for name in accuracies
+        for name in names
     ]
 
 
-def _points(
-    group: Sequence[RunRecord], name: str, in_epochs: bool, factor: float = 1.0, minutes: bool = False
-) -> list[Point]:
+def _points(group: Sequence[RunRecord], name: str, in_epochs: bool, minutes: bool = False) -> list[Point]:
     """Return the mean and the deviation over the runs that log ``name``, where all of them have a value."""
     values: dict[float, list[tuple[float, float]]] = {}
-    curves = 0
+    curves, factor = 0, metric_of(name).factor
     for record in group:
         steps, ys = record.series(name)
         curves += bool(steps)
@@ -173,7 +171,7 @@ def _colours(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, int] | None
         return None
     labels = list(groups)
     if len(labels) > MOST_NAMED:
-        names = in_order({name for group in groups.values() for r in group for name in r.metrics if is_accuracy(name)})
+        names = accuracies(name for group in groups.values() for record in group for name in record.metrics)
 
         def last(label: str) -> float:
             values = [float(r.metrics[name]) for name in names[-1:] for r in groups[label] if name in r.metrics]

@@ -24,7 +24,7 @@ def sweep_figure(
     parameter : str
         The name at the axis.
     panels : mapping
-        Accuracy -> label of a line (what else differs; empty for a line alone) -> its points.
+        Label of the accuracy's axis -> label of a line (what else differs; empty for a line alone) -> its points.
     unfinished : sequence of float
         Values of runs that have not finished: a cross at the bottom of each panel, if it is within a factor of ten of the
         others (on a linear axis: within their range and half of it on either side).
@@ -55,7 +55,7 @@ def sweep_figure(
             crosses.set_in_layout(False)  # without a cross its box would be a corner of the figure, and the layout fail
             handles[crosses_label] = crosses
         ax.set_xlabel(parameter)
-        ax.set_ylabel(f"{accuracy} (%)".replace(", ", ",\n"))
+        ax.set_ylabel(accuracy)
         _scale(ax, sorted({*finished, *near}))
     for ax in axes[len(panels) :]:
         ax.remove()

@@ -1,80 +1,116 @@
-"""Names of metrics: those that evaluations write, ``<dataset>/<metric>`` or the metric alone, and how they are printed.
+"""The registry of metrics: kind, printed form, percent and direction of each name that an evaluation writes. Imports no torch.
 
-:mod:`ssl_eval.evaluate` takes its names from here, so that tables and figures know them.
+A name is ``<dataset>/<metric>``, or the metric alone. What follows the registered name is a variant: ``knn_20``,
+``linear_1_percent``, ``probe_backbone``. Evaluations write these names; tables, figures and searches read them here.
 """
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 
-MEAN_AVERAGE_PRECISION = "mean_average_precision"
-CLUSTER_NMI, CLUSTER_ARI, CLUSTER_ACCURACY = "cluster_nmi", "cluster_ari", "cluster_accuracy"
-ECE = "ece"
-# What a name begins with whose value is a fraction in 0..1 of hits, the higher the better; in the order of a table.
-ACCURACIES = (
-    "accuracy",
-    "knn",
-    "linear",
-    "probe",
-    "sgd",
-    "ridge",
-    "nearest_class_mean",
-    "class_means",
-    "few_shot",
-    "fine_tuning",
-    "balanced_accuracy",
-    "top",
-    "recall",
-    MEAN_AVERAGE_PRECISION,
-    "map",
-    CLUSTER_ACCURACY,
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name : str
+        As evaluations write it, without data set and variant.
+    label : str
+        As tables and figures print it.
+    kind : {"accuracy", "agreement", "error", "label-free", "collapse", "loss", "training", "other"}
+        ``accuracy``: a fraction in 0..1 of hits among samples. ``agreement``: of clusters and classes, at most 1. ``error``: of
+        the calibration, in 0..1. ``label-free``: of features without their labels. ``collapse``: of the first images of an
+        evaluation set. ``training``: a name ``train/...``. ``other``: a name that the registry lacks.
+    percent : bool
+        Whether the value is printed in percent.
+    higher_is_better : bool
+        The direction of early stopping, of a search and of the best value; True where neither direction is better.
+    number : str
+        How a number after the name is printed.
+    """
+
+    name: str
+    label: str
+    kind: str
+    percent: bool = False
+    higher_is_better: bool = True
+    number: str = "-{}"
+
+    @property
+    def factor(self) -> int:
+        """What values are multiplied by for printing: 100 for percent."""
+        return 100 if self.percent else 1
+
+    def is_better(self, value: float, other: float, margin: float = 0.0) -> bool:
+        """Return whether a value is better than another by more than a margin."""
+        return (value - other if self.higher_is_better else other - value) > margin
+
+
+# In the order of a table. Names that this package does not write are those of other programs.
+METRICS = (
+    Metric("accuracy", "prediction", "accuracy", percent=True),
+    Metric("knn", "kNN", "accuracy", percent=True, number=" (k={})"),
+    Metric("linear", "linear probe", "accuracy", percent=True),
+    Metric("probe", "linear probe", "accuracy", percent=True),
+    Metric("sgd", "SGD probe", "accuracy", percent=True),
+    Metric("ridge", "ridge probe", "accuracy", percent=True),
+    Metric("nearest_class_mean", "nearest class mean", "accuracy", percent=True),
+    Metric("class_means", "nearest class mean", "accuracy", percent=True),
+    Metric("few_shot", "few labels", "accuracy", percent=True),
+    Metric("fine_tuning", "fine-tuning", "accuracy", percent=True),
+    Metric("balanced_accuracy", "balanced accuracy", "accuracy", percent=True),
+    Metric("top", "top", "accuracy", percent=True),
+    Metric("recall", "recall", "accuracy", percent=True, number="@{}"),
+    Metric("mean_average_precision", "mAP", "accuracy", percent=True),
+    Metric("map", "mAP", "accuracy", percent=True),
+    Metric("cluster_accuracy", "cluster accuracy", "accuracy", percent=True),
+    Metric("cluster_nmi", "NMI", "agreement", percent=True),
+    Metric("nmi", "NMI", "agreement", percent=True),
+    Metric("cluster_ari", "ARI", "agreement", percent=True),
+    Metric("ari", "ARI", "agreement", percent=True),
+    Metric("ece", "ECE", "error", percent=True, higher_is_better=False),
+    Metric("mce", "MCE", "error", percent=True, higher_is_better=False),
+    Metric("rankme", "RankMe", "label-free"),
+    Metric("lidar", "LiDAR", "label-free"),
+    Metric("alpha_req", "α-ReQ", "label-free"),  # best near 1
+    Metric("nesum", "NESum", "label-free"),
+    Metric("stable_rank", "stable rank", "label-free"),
+    Metric("alignment", "alignment", "label-free", higher_is_better=False),
+    Metric("uniformity", "uniformity", "label-free", higher_is_better=False),
+    Metric("rank", "effective rank", "collapse"),
+    Metric("std", "std", "collapse"),
 )
-# Other names whose values are printed in percent.
-PERCENTAGES = (CLUSTER_NMI, "nmi", CLUSTER_ARI, "ari", ECE, "mce")
-LABEL_FREE = ("rankme", "lidar", "alpha_req", "nesum", "stable_rank", "alignment", "uniformity")
+LABEL_FREE = tuple(metric.name for metric in METRICS if metric.kind == "label-free")
 OF_VIEWS = ("lidar", "alignment")  # of these the ones that compare the views of an image
-_WORDS = {
-    "accuracy": "prediction",
-    "knn": "kNN",
-    "linear": "linear probe",
-    "probe": "linear probe",
-    "sgd": "SGD probe",
-    "ridge": "ridge probe",
-    "nearest_class_mean": "nearest class mean",
-    "class_means": "nearest class mean",
-    "few_shot": "few labels",
-    "fine_tuning": "fine-tuning",
-    MEAN_AVERAGE_PRECISION: "mAP",
-    "map": "mAP",
-    ECE: "ECE",
-    "mce": "MCE",
-    CLUSTER_NMI: "NMI",
-    "nmi": "NMI",
-    CLUSTER_ARI: "ARI",
-    "ari": "ARI",
-    "rankme": "RankMe",
-    "lidar": "LiDAR",
-    "alpha_req": "α-ReQ",
-    "nesum": "NESum",
-}
-# Of a name behind its kind; in this order, so that none meets what another has written.
+# Of a variant; in this order, so that none meets what another has written.
 _PARTS = ((" labels", " labels a class"), (" percent", " % of labels"), ("top", "top-"), ("sgd", "SGD"))
+
+
+@cache
+def metric_of(name: str) -> Metric:
+    """Return the metric of a name, the longest that it begins with; of kind ``other`` if the registry lacks it.
+
+    A name with ``loss`` after its last slash is a loss: lower is better.
+
+    Examples
+    --------
+    >>> metric_of("digits/knn_20").kind, metric_of("ece").higher_is_better, metric_of("digits/probe_loss").kind
+    ('accuracy', False, 'loss')
+    """
+    dataset, _, metric = name.rpartition("/")
+    if "loss" in metric or dataset == "train":
+        is_loss = "loss" in metric
+        return Metric(metric, metric.replace("_", " "), "loss" if is_loss else "training", higher_is_better=not is_loss)
+    found = [each for each in METRICS if re.fullmatch(rf"{each.name}([_\d@].*)?", metric)]
+    return max(found, key=lambda each: len(each.name), default=Metric(metric, metric.replace("_", " "), "other"))
 
 
 def is_accuracy(name: str) -> bool:
     """Return whether the value is a fraction in 0..1, of hits among samples."""
-    dataset, _, metric = name.rpartition("/")
-    return dataset != "train" and _kind(metric) in ACCURACIES and not metric.endswith("loss")
-
-
-def is_percentage(name: str) -> bool:
-    """Return whether the value is printed in percent: an accuracy, or another fraction such as ECE, NMI and ARI."""
-    dataset, _, metric = name.rpartition("/")
-    return is_accuracy(name) or (dataset != "train" and _kind(metric) in PERCENTAGES)
-
-
-def is_label_free(name: str) -> bool:
-    """Return whether the value measures the features without their labels."""
-    dataset, _, metric = name.rpartition("/")
-    return dataset != "train" and _kind(metric) in LABEL_FREE
+    return metric_of(name).kind == "accuracy"
 
 
 def readable(name: str, datasets: int = 1) -> str:
@@ -87,33 +123,43 @@ def readable(name: str, datasets: int = 1) -> str:
     >>> readable("linear_top5"), readable("linear_5_labels"), readable("linear_sgd"), readable("class_means")
     ('linear probe, top-5', 'linear probe, 5 labels a class', 'linear probe, SGD', 'nearest class mean')
     """
-    dataset, _, metric = name.rpartition("/")
-    kind = _kind(metric)
-    rest = metric.removeprefix(kind).strip("_").replace("_", " ")
-    words = _WORDS.get(kind, kind.replace("_", " "))
-    if rest.isdigit():
-        words = f"{words} (k={rest})" if kind == "knn" else f"{words}@{rest}" if kind == "recall" else f"{words}-{rest}"
-    elif rest:
-        for written, meant in _PARTS:
-            rest = rest.replace(written, meant)
-        words += f", {rest}"
+    dataset, _, written = name.rpartition("/")
+    metric = metric_of(name)
+    variant = written.removeprefix(metric.name).strip("_").replace("_", " ")
+    words = metric.label
+    if variant.isdigit():
+        words += metric.number.format(variant)
+    elif variant:
+        for part, meant in _PARTS:
+            variant = variant.replace(part, meant)
+        words += f", {variant}"
     return f"{dataset}: {words}" if datasets > 1 else words
 
 
-def in_order(names: set[str]) -> list[str]:
-    """Return names by data set: accuracies in their order, other percentages, what needs no labels, then all others."""
-    kinds = (*ACCURACIES, *PERCENTAGES, *LABEL_FREE)
+def with_unit(name: str, datasets: int = 1) -> str:
+    """Return the label of an axis: the printed form, with ``(%)`` for a metric in percent, in two lines if it has a variant."""
+    return (readable(name, datasets) + " (%)" * metric_of(name).percent).replace(", ", ",\n")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names by data set, each set in the order of the registry, names that it lacks last."""
+    places = {metric: place for place, metric in enumerate(METRICS)}
 
     def key(name: str) -> tuple[str, int, list[tuple[int, str]]]:
         dataset, _, metric = name.rpartition("/")
-        kind = _kind(metric)
         numbers = [(int(part), "") if part.isdigit() else (-1, part) for part in metric.split("_")]
-        return dataset, kinds.index(kind) if kind in kinds else len(kinds), numbers
+        return dataset, places.get(metric_of(name), len(places)), numbers
 
-    return sorted(names, key=key)
+    return sorted(set(names), key=key)
 
 
-def _kind(metric: str) -> str:
-    """Return the longest known name that ``metric`` is or begins with, before an underscore or a digit; or itself."""
-    known = (*ACCURACIES, *PERCENTAGES, *LABEL_FREE, *_WORDS)
-    return max((k for k in known if re.fullmatch(rf"{k}([_\d@].*)?", metric)), key=len, default=metric)
+def accuracies(names: Iterable[str]) -> list[str]:
+    """Return the accuracies among names, in order. Lists, searches and ``watch`` take the first."""
+    return in_order(filter(is_accuracy, names))
+
+
+def main_accuracy(names: Iterable[str]) -> str | None:
+    """Return the accuracy that a report compares by: of a linear probe, else of kNN, else the first; None without one."""
+    found = accuracies(names)
+    main = [name for kind in ("linear", "probe", "knn") for name in found if metric_of(name).name == kind]
+    return next(iter([*main, *found]), None)

@@ -3,7 +3,7 @@
 import torch
 
 from ssl_eval.figures.curves import MOST_NAMED, Point, curves_figure
-from ssl_eval.metrics.registry import in_order, readable
+from ssl_eval.metrics.registry import in_order, metric_of, readable, with_unit
 from ssl_eval.report.drawing import Drawing, counted
 from ssl_eval.report.evaluation_tables import OfflineProtocol, values_of
 from ssl_eval.runs.evaluation_record import EvaluationRecord
@@ -37,7 +37,7 @@ def checkpoint_curves(named: dict[str, RunGroup], protocol: OfflineProtocol, suf
         (label,) = steps
         panels = {"top-1 accuracy (%)": {readable(name): lines[label] for name, lines in points.items()}}
     else:
-        panels = {f"{readable(name)} (%)".replace(", ", ",\n"): lines for name, lines in points.items()}
+        panels = {with_unit(name): lines for name, lines in points.items()}
     caption = f"Accuracy of frozen features against the {x_label} of the checkpoint."
     if any(len(each) > 1 for found in steps.values() for each in found.values()):
         caption += (
@@ -52,10 +52,12 @@ def checkpoint_curves(named: dict[str, RunGroup], protocol: OfflineProtocol, suf
 def _accuracies(steps: dict[str, Steps]) -> list[str]:
     """Return the names that are drawn: of kNN the first, the linear probe and that of few labels, fine-tuning."""
     known = {name for found in steps.values() for each in found.values() for e in each for name in e.metrics}
-    ordered = in_order(
-        {name for name in known if name.startswith(("knn", "linear", "fine_tuning")) and "_top" not in name}
-    )
-    neighbours = [name for name in ordered if name.startswith("knn")]
+    ordered = [
+        name
+        for name in in_order(known)
+        if metric_of(name).name in ("knn", "linear", "fine_tuning") and "_top" not in name
+    ]
+    neighbours = [name for name in ordered if metric_of(name).name == "knn"]
     return [name for name in ordered if name not in neighbours[1:]][:MOST_PANELS]
 
 
@@ -72,7 +74,7 @@ def _points(found: Steps, name: str, in_epochs: bool) -> list[Point]:
     points = []
     for step, numbers in values.items():
         if numbers and len(numbers) == most:
-            percent = 100 * torch.tensor(numbers, dtype=torch.float64)
+            printed = metric_of(name).factor * torch.tensor(numbers, dtype=torch.float64)
             x = found[step][0].epoch if in_epochs else step
-            points.append((float(x or 0), float(percent.mean()), float(percent.std()) if len(numbers) > 1 else 0.0))
+            points.append((float(x or 0), float(printed.mean()), float(printed.std()) if len(numbers) > 1 else 0.0))
     return points

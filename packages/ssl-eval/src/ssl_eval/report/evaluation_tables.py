@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_eval.metrics.registry import in_order, is_accuracy, readable
+from ssl_eval.metrics.registry import accuracies, in_order, metric_of, readable
 from ssl_eval.report.metric_cell import metric_cell
 from ssl_eval.report.table import Table
 from ssl_eval.runs.evaluation_record import EvaluationRecord
@@ -69,13 +69,12 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
         rows.append([group.label, *group.settings.values(), group.records[0].status, len(found), _epochs(found)])
         rows[-1] += [_cell(name, found) for name in metrics]
     best = []
-    accuracies = [name for name in metrics if is_accuracy(name)]
-    for name in accuracies:
+    for name in accuracies(metrics):
         top = best_row([_contestant(group, found, name) for group, found in rows_of])
         if top is not None:
             best.append((top, len(columns) - len(metrics) + metrics.index(name)))
-    notes = [_protocol_note([found for _, found in rows_of]), *_coverage_notes(protocol, groups)]
-    if len(rows) > 1 and accuracies:
+    notes = [_protocol_note([found for _, found in rows_of], metrics), *_coverage_notes(protocol, groups)]
+    if len(rows) > 1 and accuracies(metrics):
         notes.append(RULE if best else f"{RULE} Here none does.")
     return Table(f"Evaluated offline: {protocol.name}", columns, rows, notes, best)
 
@@ -119,13 +118,7 @@ def values_of(found: Sequence[EvaluationRecord], name: str) -> list[float]:
 
 
 def _cell(name: str, found: Sequence[EvaluationRecord]) -> Any:
-    values = values_of(found, name)
-    cell = metric_cell(name, values)
-    if len(values) == 1 and isinstance(cell, float):
-        (stored,) = (evaluation.metrics[name] for evaluation in found if evaluation.value(name) is not None)
-        if isinstance(stored, dict) and isinstance(stored.get("std"), float) and isinstance(stored.get("n"), int):
-            return {key: stored[key] for key in ("mean", "std", "n")}  # over draws
-    return cell
+    return metric_cell(name, [evaluation.metrics[name] for evaluation in found if evaluation.value(name) is not None])
 
 
 def _epochs(found: Sequence[EvaluationRecord]) -> str:
@@ -133,10 +126,11 @@ def _epochs(found: Sequence[EvaluationRecord]) -> str:
     return str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}" if epochs else "–"
 
 
-def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]]) -> str:
+def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]], metrics: Sequence[str]) -> str:
+    others = [readable(name) for name in metrics if metric_of(name).kind in ("agreement", "error")]
     note = (
         f"Protocol '{rows[0][0].protocol}': offline, on frozen features of each run's last checkpoint that was evaluated; "
-        "accuracies, mAP, NMI, ARI and ECE in percent."
+        f"{', '.join(['accuracies', *others])} in percent."
     )
     tuned = [e.values.get("settings") for found in rows for e in found if "fine_tuning" in e.values]
     if tuned:

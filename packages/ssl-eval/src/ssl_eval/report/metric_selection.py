@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ssl_eval.metrics.registry import in_order, is_accuracy, readable
+from ssl_eval.metrics.registry import accuracies, in_order
 from ssl_eval.report.evaluation_tables import OfflineProtocol, values_of
 from ssl_eval.runs.seed_groups import RunGroup
 
 ONLINE = "Protocol: online, kNN and probes as evaluated in training, last evaluation of each run."
-MAIN = ("linear", "probe", "knn")  # the main accuracy is the first of these
 
 
 @dataclass
@@ -31,24 +30,16 @@ class Measures:
 
     @property
     def accuracies(self) -> list[str]:
-        return [name for name in self.names if is_accuracy(name)]
-
-    @property
-    def main_accuracy(self) -> str | None:
-        """The main accuracy; None if there is no accuracy."""
-        for kind in MAIN:
-            for name in self.accuracies:
-                if name.rpartition("/")[2].startswith(kind):
-                    return name
-        return self.accuracies[0] if self.accuracies else None
+        return accuracies(self.names)
 
     def values(self, group: RunGroup, name: str) -> list[float]:
         """Return a metric of each run of a group that has it."""
         return group.values(name) if self.protocol is None else values_of(self.protocol.of(group), name)
 
-    def readable(self, name: str) -> str:
-        """Return the printed form of a name."""
-        return readable(name, len({each.rpartition("/")[0] for each in self.names}))
+    @property
+    def datasets(self) -> int:
+        """The number of data sets; with several their names are printed."""
+        return len({each.rpartition("/")[0] for each in self.names})
 
 
 def measures_of(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> Measures:

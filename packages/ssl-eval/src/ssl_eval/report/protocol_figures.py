@@ -12,6 +12,7 @@ from ssl_eval.figures.curves import MOST_NAMED
 from ssl_eval.figures.embedding import map_figure
 from ssl_eval.figures.spectrum import spectrum_figure
 from ssl_eval.metrics.calibration import Reliability
+from ssl_eval.metrics.registry import main_accuracy
 from ssl_eval.report.drawing import Drawing, counted, slug
 from ssl_eval.runs.evaluation_record import EvaluationRecord
 
@@ -95,7 +96,7 @@ def _top(
     having = {label: found for label, found in having.items() if found}
 
     def accuracy(label: str) -> float:
-        values = [max((e.value(name) or 0.0 for name in ("linear", "knn_20")), default=0.0) for e in having[label]]
+        values = [e.value(main_accuracy(e.metrics) or "") or 0.0 for e in having[label]]
         return sum(values) / len(values)
 
     best = sorted(having, key=accuracy, reverse=True)[:most]

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_eval.figures.correlation import correlation_figure
 from ssl_eval.figures.curves import MOST_NAMED, epoch_figure, time_figure
 from ssl_eval.figures.sweep import sweep_figure
-from ssl_eval.metrics.registry import is_label_free
+from ssl_eval.metrics.registry import main_accuracy, metric_of, readable, with_unit
 from ssl_eval.report.checkpoint_curves import checkpoint_curves
 from ssl_eval.report.drawing import Drawing, counted, slug
 from ssl_eval.report.evaluation_tables import OfflineProtocol
@@ -104,14 +104,16 @@ def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]
         for accuracy in accuracies:
             lines: dict[str, list[tuple[float, float, float]]] = {}
             for value, group in zip(values, groups):
-                numbers = 100 * torch.tensor(measures.values(group, accuracy), dtype=torch.float64)
+                numbers = metric_of(accuracy).factor * torch.tensor(
+                    measures.values(group, accuracy), dtype=torch.float64
+                )
                 if not group.finished or len(numbers) == 0 or value is None:
                     continue
                 label = ", ".join(_setting(group, name, short) for name in others)
                 spread = float(numbers.std()) if len(numbers) > 1 else 0.0
                 lines.setdefault(label, []).append((value, float(numbers.mean()), spread))
             if lines:
-                panels[measures.readable(accuracy)] = lines
+                panels[with_unit(accuracy, measures.datasets)] = lines
         unfinished = [value for value, group in zip(values, groups) if not group.finished and value is not None]
         runs = sum(len(group.records) for group in groups if group.finished)
         caption = f"Accuracy against {short[key]}: mean and sample deviation; {runs} finished runs"
@@ -126,28 +128,32 @@ def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]
 
 def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]:
     """Yield label-free measures against the accuracy, if there are enough settings."""
-    accuracy = measures.main_accuracy
+    accuracy = main_accuracy(measures.names)
     if accuracy is None:
         return
     panels: dict[str, tuple[Tensor, Tensor]] = {}
-    for name in filter(is_label_free, measures.names):
+    for name in measures.names:
+        if metric_of(name).kind != "label-free":
+            continue
         pairs = []
         for group in groups:
             both = [measures.values(group, each) for each in (name, accuracy)]
             if group.finished and all(both):
-                pairs.append([sum(values) / len(values) for values in both])
+                pairs.append([metric_of(each).factor * sum(v) / len(v) for each, v in zip((name, accuracy), both)])
         points = torch.tensor(pairs, dtype=torch.float64).view(-1, 2)
         # Equal means of several runs differ in the last digit: that is no order.
         points = points[torch.isfinite(points).all(1)].round(decimals=9)
         if len(points) >= LEAST_SETTINGS and len(points[:, 0].unique()) > 1 and len(points[:, 1].unique()) > 1:
-            panels[measures.readable(name)] = (points[:, 0], points[:, 1])
+            panels[readable(name, measures.datasets)] = (points[:, 0], points[:, 1])
     if panels:
         caption = (
             "Measures without labels against accuracy, a point for each setting (the mean of its runs); Spearman's ρ and "
             f"Kendall's τ over n settings. {measures.caption}"
         )
         yield Drawing(
-            "label_free_correlation", caption, lambda: correlation_figure(panels, measures.readable(accuracy))
+            "label_free_correlation",
+            caption,
+            lambda: correlation_figure(panels, with_unit(accuracy, measures.datasets)),
         )
 
 

@@ -25,7 +25,7 @@ def summary_table(groups: Sequence[RunGroup], left_out: Sequence[str] = ()) -> T
         Keys that differ and have no column; they are named in a note.
     """
     names = {name for group in groups for record in group.records for name in record.metrics}
-    metrics = in_order({name for name in names if not name.startswith("train/")})
+    metrics = in_order(name for name in names if not name.startswith("train/"))
     datasets = sorted({name.rpartition("/")[0] for name in metrics})
     keys = list(groups[0].settings)
     settings = short_names(keys)

@@ -1,13 +1,16 @@
-"""Reader of a run in progress: reads only new parts of its files, and accepts damaged ones."""
+"""The present state of a run, also of one in progress: only new lines are read, and damaged files are accepted."""
 
 import math
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ssl_eval.metrics.registry import in_order, is_accuracy
-from ssl_eval.runs.run_summary import is_count, is_number, parse_line, parse_object, wrong_types
+from ssl_eval.metrics.registry import accuracies, metric_of
+from ssl_eval.runs.metrics_file import MetricsFile
+from ssl_eval.runs.run_record import read_config
+from ssl_eval.runs.run_summary import is_count, is_number, parse_object, wrong_types
 
 STALE_MINUTES = 10  # after which a run with status running that writes nothing is reported
 SHOWN_LOSSES = 200
@@ -27,8 +30,8 @@ class LiveRun:
     Attributes
     ----------
     path : Path
-    values : dict
-        The last value of each name.
+    values, best : dict
+        The last value of each name, and the best finite one.
     step, epoch : int
         Of the last line; epochs are counted when they are over.
     losses : deque of float
@@ -40,43 +43,41 @@ class LiveRun:
         self.path = path
         self.summary: dict[str, Any] = {}
         self._config: dict[str, Any] | None = None
+        self._metrics = MetricsFile(path / "metrics.jsonl")
         self._begin()
 
     def _begin(self) -> None:
         self.values: dict[str, float] = {}
+        self.best: dict[str, float] = {}
         self.step = self.epoch = 0
         self.losses: deque[float] = deque(maxlen=SHOWN_LOSSES)
         self._steps_per_epoch: float | None = None
-        self._offset = 0  # where the last whole line begins: it may have grown since
 
     def update(self) -> None:
         """Read what is new."""
         self.summary = _object(self.path / "summary.json") or self.summary
         try:
-            with open(self.path / "metrics.jsonl", "rb") as file:
-                if file.seek(0, 2) < self._offset:  # cut: by a resumed run
-                    self._begin()
-                file.seek(self._offset)
-                new = file.read()
+            cut, lines = self._metrics.read(tolerate="damaged")
         except OSError:
             return
-        lines = new.split(b"\n")[:-1]
+        if cut:
+            self._begin()
         for line in lines:
             self._take(line)
-        self._offset += sum(len(line) + 1 for line in lines[:-1])
 
-    def _take(self, raw: bytes) -> None:
-        try:
-            line = parse_line(raw)
-        except ValueError:
-            return
+    def _take(self, line: dict[str, Any]) -> None:
         loss = line.get("train/loss")
         if loss is not None and line["step"] > self.step:
             self.losses.append(float(loss))
         self.step, self.epoch = line["step"], line["epoch"]
         if self.epoch > 0 and self.step > 0:
             self._steps_per_epoch = min(self.step / self.epoch, self._steps_per_epoch or float("inf"))
-        self.values.update({name: float(value) for name, value in line.items() if "/" in name and value is not None})
+        for name, value in line.items():
+            if "/" in name and value is not None:
+                self.values[name] = value = float(value)
+                best = self.best.get(name)
+                if math.isfinite(value) and (best is None or metric_of(name).is_better(value, best)):
+                    self.best[name] = value
 
     @property
     def status(self) -> str:
@@ -96,10 +97,9 @@ class LiveRun:
         return (time.time() - max(times)) / 60 if times else 0.0
 
     @property
-    def accuracy(self) -> float | None:
-        """The last value of the first accuracy there is."""
-        names = in_order({name for name in self.values if is_accuracy(name)})
-        return self.values[names[0]] if names else None
+    def accuracy(self) -> str | None:
+        """The name of the first accuracy there is."""
+        return next(iter(accuracies(self.values)), None)
 
     @property
     def images_per_second(self) -> float | None:
@@ -134,16 +134,9 @@ class LiveRun:
     def config(self) -> dict[str, Any]:
         """``config.yaml``; empty as long as it cannot be read, or without PyYAML."""
         if self._config is None:
-            try:
-                import yaml
-            except ImportError:
-                return {}
-            try:
-                read = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError, yaml.YAMLError):  # ValueError: no UTF-8, or no date
-                return {}
-            self._config = read if isinstance(read, dict) else {}
-        return self._config
+            with suppress(ImportError, OSError, ValueError):
+                self._config = read_config(self.path)
+        return self._config or {}
 
 
 def _group(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ssl_eval.report.table import Table
 from ssl_eval.runs.evaluation_record import EvaluationRecord
-from ssl_eval.runs.run_summary import parse_line, parse_object, wrong_types
+from ssl_eval.runs.metrics_file import MetricsFile
+from ssl_eval.runs.run_summary import parse_object, wrong_types
 from ssl_eval.suggestion import close_name
 
 STATUSES = ("running", "finished", "failed", "preempted", "baseline")
@@ -59,7 +60,10 @@ class RunRecord:
         self.summary: dict[str, Any] = self._read_json("summary.json") or {}
         for problem in wrong_types(self.summary).values():
             raise ValueError(f"'{self.path / 'summary.json'}': {problem}")
-        self.lines = list(self._read_lines())
+        self.lines: list[dict[str, Any]] = []
+        if (self.path / "metrics.jsonl").exists():
+            tolerate = "nothing" if self.status in ENDED_WELL else "torn"
+            self.lines = MetricsFile(self.path / "metrics.jsonl").read(tolerate)[1]
 
     @property
     def status(self) -> str:
@@ -101,31 +105,8 @@ class RunRecord:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.yaml``: dicts, lists, strings and numbers.
-
-        Raises
-        ------
-        ImportError
-            Without PyYAML.
-        ValueError
-            If it is not YAML, or not a mapping.
-        """
-        try:
-            import yaml
-        except ImportError as error:
-            raise ImportError(
-                "reading config.yaml needs PyYAML: pip install pyyaml (or the extra 'report' of ssl-eval, from the "
-                "checkout: pip install './packages/ssl-eval[report]')"
-            ) from error
-        path = self.path / "config.yaml"
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-            repr(config)  # an alias may hold itself: then nesting never ends
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no date
-            raise ValueError(f"'{path}' is not valid YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(config, dict):
-            raise ValueError(f"'{path}' must hold a mapping of keys to values, got {type(config).__name__}")
-        return config
+        """``config.yaml``, as :func:`read_config` returns it."""
+        return read_config(self.path)
 
     @cached_property
     def table(self) -> Table | None:
@@ -158,22 +139,33 @@ class RunRecord:
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
             raise ValueError(f"'{path}' is damaged: {error}") from error
 
-    def _read_lines(self) -> Iterator[dict[str, Any]]:
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return
-        lines = path.read_bytes().split(b"\n")
-        torn = len(lines) if self.status not in ENDED_WELL else None  # what follows the last newline, if anything does
-        for number, raw in enumerate(lines, start=1):
-            if not raw.strip():
-                continue
-            try:
-                line = parse_line(raw)
-            except ValueError as error:
-                if number == torn:
-                    return
-                raise ValueError(f"'{path}', line {number} is damaged: {error}") from error
-            yield line
+
+def read_config(run: Path) -> dict[str, Any]:
+    """Return ``config.yaml`` of a run folder: dicts, lists, strings and numbers.
+
+    Raises
+    ------
+    ImportError
+        Without PyYAML.
+    ValueError
+        If it is not YAML, or not a mapping.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(
+            "reading config.yaml needs PyYAML: pip install pyyaml (or the extra 'report' of ssl-eval, from the "
+            "checkout: pip install './packages/ssl-eval[report]')"
+        ) from error
+    path = run / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        repr(config)  # an alias may hold itself: then nesting never ends
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or no date
+        raise ValueError(f"'{path}' is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"'{path}' must hold a mapping of keys to values, got {type(config).__name__}")
+    return config
 
 
 def is_run(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The types of the values in ``summary.json`` and ``metrics.jsonl``, used by every reader of a run folder. Imports no torch."""
+"""The types of the values in ``summary.json``, and the parser of JSON objects. Imports no torch."""
 
 import json
 from collections.abc import Callable
@@ -76,20 +76,3 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected one JSON object, got {type(values).__name__}")
     return values
-
-
-def parse_line(text: str | bytes) -> dict[str, Any]:
-    """Return a line of ``metrics.jsonl``: ``step`` and ``epoch``, then numbers by name; null where there is no value.
-
-    Raises
-    ------
-    ValueError
-        If it is not an object, or a value has a wrong type. Names without a slash may hold anything.
-    """
-    line = parse_object(text)
-    if not is_count(line.get("step")) or not is_count(line.get("epoch")):
-        raise ValueError("expected integers 'step' and 'epoch' of 0 or more")
-    for name, value in line.items():
-        if "/" in name and value is not None and not is_number(value):
-            raise ValueError(f"{name!r} must be a number, got {value!r:.80}")
-    return line

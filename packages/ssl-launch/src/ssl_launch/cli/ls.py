@@ -13,12 +13,11 @@ from typing import Any
 from ssl_core.errors import ConfigError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import is_worked_in
-from ssl_eval.metrics.registry import in_order, is_accuracy
+from ssl_eval.metrics.registry import metric_of
 from ssl_eval.report.metric_cell import metric_cell
 from ssl_eval.report.table import Table
 from ssl_eval.runs.live_run import LiveRun
 from ssl_eval.runs.run_record import find_runs_among
-from ssl_eval.runs.run_summary import is_number, parse_object
 from ssl_eval.watch import duration
 from ssl_launch.run_path import OUTPUTS
 
@@ -40,7 +39,9 @@ class Listed:
 SORTS: dict[str, Callable[[Listed], Any]] = {
     "folder": lambda run: 0,  # in the order in which they were found
     "status": lambda run: run.status,
-    "best": lambda run: math.inf if run.best is None else -run.best,
+    "best": lambda run: (
+        math.inf if run.best is None else (1 - 2 * metric_of(run.metric or "").higher_is_better) * run.best
+    ),
     "age": lambda run: run.age_seconds,
     "step": lambda run: -run.step,
 }
@@ -73,30 +74,10 @@ def listed(path: Path) -> Listed:
         status = {True: "running", False: "killed", None: status}[is_worked_in(files.lock)]
     monitor = run.config.get("optim", {}).get("monitor") if isinstance(run.config.get("optim"), dict) else None
     metric = monitor if monitor and isinstance(monitor, str) else None
-    metric = metric or next(iter(in_order({name for name in run.values if is_accuracy(name)})), None)
+    metric = metric or run.accuracy
     step, epoch = max(run.step, run.summary.get("step") or 0), max(run.epoch, run.summary.get("epoch") or 0)
-    best = best_value(files.metrics, metric) if metric else None
+    best = run.best.get(metric or "")
     return Listed(str(path), status, epoch, run.epochs, step, metric, best, round(60 * run.silent_minutes, 1))
-
-
-def best_value(metrics: Path, name: str) -> float | None:
-    """Return the best value of a metric in ``metrics.jsonl``: the highest, or the lowest of a loss."""
-    found = []
-    spellings = json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode(errors="replace")
-    try:
-        lines = metrics.read_bytes().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        try:
-            value = parse_object(line).get(name) if any(each in line for each in spellings) else None
-        except ValueError:  # torn, or damaged
-            continue
-        if is_number(value) and math.isfinite(value):
-            found.append(float(value))
-    if not found:
-        return None
-    return min(found) if "loss" in name.rpartition("/")[2] else max(found)
 
 
 def as_table(runs: Sequence[Listed]) -> Table:

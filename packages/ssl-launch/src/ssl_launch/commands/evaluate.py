@@ -22,6 +22,7 @@ from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.source_location import changed_code, class_of_run, load_class
 from ssl_eval import Protocol, Table
+from ssl_eval.metrics.registry import readable
 from ssl_eval.report.metric_cell import metric_cell
 from ssl_launch.commands.help_texts import EVALUATE
 from ssl_launch.hydra_app.app import run_command
@@ -152,15 +153,15 @@ def _whole(composed: DictConfig) -> dict[str, Any]:
 
 
 def _table(document: dict[str, Any]) -> Table:
-    """Return a file of ``eval/`` as a table: fractions in percent, other numbers with four digits."""
+    """Return a file of ``eval/`` as a table."""
     rows = [
-        [name.replace("_", " "), value if isinstance(value, dict | None) else metric_cell(name, [value])]
+        [readable(name), None if value is None else metric_cell(name, [value])]
         for name, value in document["metrics"].items()
     ]
     title = f"{document['dataset']}: {document['protocol']} protocol, step {document['step']}"
     reasons: dict[str, list[str]] = {}
     for name, reason in document.get("omitted", {}).items():
-        reasons.setdefault(reason, []).append(name.replace("_", " "))
+        reasons.setdefault(reason, []).append(readable(name))
     omitted = [f"not computed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return Table(title, ["", document["backbone"]], rows, notes=omitted)
 

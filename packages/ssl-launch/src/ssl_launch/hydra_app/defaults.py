@@ -8,6 +8,7 @@ from hydra.core.plugins import Plugins
 from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf
 from omegaconf import OmegaConf
 
+from ssl_eval.metrics.registry import metric_of
 from ssl_launch.hydra_app.target_allowlist import check_every_configuration
 from ssl_launch.slurm.config import SlurmConf
 
@@ -60,8 +61,8 @@ def _register_optuna(store: ConfigStore) -> None:
 
 
 def _direction_of_monitor(*, _root_: Any) -> str:
-    monitor = OmegaConf.select(_root_, "optim.monitor")
-    return "minimize" if "loss" in str(monitor).rpartition("/")[2] else "maximize"
+    monitor = str(OmegaConf.select(_root_, "optim.monitor"))
+    return "maximize" if metric_of(monitor).higher_is_better else "minimize"
 
 
 def _replaced(entry: Any, launcher: str) -> Any:

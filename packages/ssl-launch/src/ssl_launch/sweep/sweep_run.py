@@ -14,7 +14,7 @@ from omegaconf import open_dict
 from ssl_core.config import Config
 from ssl_core.errors import ConfigError, DiskError, Preempted, RunFolderError
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
-from ssl_eval.metrics.registry import in_order, is_accuracy
+from ssl_eval.metrics.registry import accuracies
 
 _message = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class SweepRun:
     def metric(self) -> tuple[str, float | None]:
         """Return name and last value of ``optim.monitor``, or else of the first accuracy."""
         metrics = self.folder.read_summary().get("metrics", {})
-        name = self.config.optim.monitor or next(iter(in_order(set(filter(is_accuracy, metrics)))), "")
+        name = self.config.optim.monitor or next(iter(accuracies(metrics)), "")
         return name, metrics.get(name)
 
     def job_return(self, error: Exception | None) -> SweepRunReturn:
