@@ -1,6 +1,7 @@
 """A protocol's numbers are those of the functions it names, and no more are taken than asked for."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,34 +22,35 @@ def features(make_features):
 def test_standard_protocol(features):
     data = features.train, features.train_labels, features.test, features.test_labels
     result = evaluate_features(features, Protocol())
-    metrics = result["metrics"]
+    metrics = result.metrics
     assert set(metrics) == {
         "knn_20", "knn_200", "linear", "linear_top5", "balanced_accuracy", "ece", "linear_1_percent", "linear_10_percent",
         "rankme", "alpha_req", "nesum", "stable_rank", "uniformity",
     }  # fmt: skip
     assert metrics["knn_20"] == accuracy(knn(*data[:3], k=20), features.test_labels, topk=(1,))[0]
-    assert metrics["linear"] == linear_probe(*data).accuracy == float(result["hits"].double().mean())
+    assert metrics["linear"] == linear_probe(*data).accuracy == float(result.hits.double().mean())
     assert metrics["linear_10_percent"]["mean"] == few_shot(*data, labels_per_class=0.1).mean
     assert metrics["rankme"] == rankme(features.train)
-    assert result["interval"][0] <= metrics["linear"] <= result["interval"][1]
-    assert result["per_class"]["names"] == list("abcdef")
-    assert sum(map(sum, result["confusion"])) == 90
-    assert sum(result["reliability"]["count"]) == 90
-    assert len(result["spectrum"]) == 12
-    assert [len(result["map"][part]) for part in ("pca", "tsne", "labels")] == [90, 90, 90]
-    del result["hits"]
-    json.loads(json.dumps(result, allow_nan=False))
+    assert result.interval[0] <= metrics["linear"] <= result.interval[1]
+    assert result.per_class["names"] == list("abcdef")
+    assert sum(map(sum, result.confusion)) == 90
+    assert sum(result.reliability["count"]) == 90
+    assert len(result.spectrum) == 12
+    assert [len(result.map[part]) for part in ("pca", "tsne", "labels")] == [90, 90, 90]
+    assert list(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == [
+        "settings", "metrics", "interval", "per_class", "confusion", "reliability", "map", "spectrum",
+    ]  # fmt: skip
 
 
 def test_everything_and_nothing(features):
     nothing = Protocol(knn=[], linear=False, few=[], label_free=False, map_samples=0)
-    assert evaluate_features(features, nothing)["metrics"] == {}
-    features.views = torch.stack([features.train[:50], features.train[:50] + 0.1], 1)
+    assert evaluate_features(features, nothing).metrics == {}
+    features = replace(features, views=torch.stack([features.train[:50], features.train[:50] + 0.1], 1))
     everything = Protocol(
         knn=[1000], sgd=True, ridge=True, class_means=True, few=[2, 0.5], draws=1, retrieval=[1, 5], clustering=True,
         map_samples=20,
     )  # fmt: skip
-    metrics = evaluate_features(features, everything)["metrics"]
+    metrics = evaluate_features(features, everything).metrics
     assert {
         "knn_240", "linear_sgd", "ridge", "class_means", "linear_2_labels", "linear_50_percent", "recall_1", "recall_5",
         "mean_average_precision", "cluster_nmi", "cluster_ari", "cluster_accuracy", "lidar", "alignment",
@@ -59,7 +61,7 @@ def test_everything_and_nothing(features):
 
 
 def test_registry_has_every_name_that_an_evaluation_writes(features):
-    features.views = torch.stack([features.train[:50], features.train[:50] + 0.1], 1)
+    features = replace(features, views=torch.stack([features.train[:50], features.train[:50] + 0.1], 1))
     everything = Protocol(
         knn=[1],
         sgd=True,
@@ -71,7 +73,7 @@ def test_registry_has_every_name_that_an_evaluation_writes(features):
         clustering=True,
         map_samples=0,
     )
-    metrics = evaluate_features(features, everything)["metrics"]
+    metrics = evaluate_features(features, everything).metrics
     kinds = {name: metric_of(name).kind for name in metrics}
     assert set(kinds.values()) == {"accuracy", "agreement", "error", "label-free"}
     for name, value in metrics.items():
@@ -97,8 +99,8 @@ def _columns_and_row(table):
 
 
 def test_collapsed_encoder_is_evaluated(features):
-    features.train, features.test = torch.ones_like(features.train), torch.ones_like(features.test)
-    metrics = evaluate_features(features, Protocol())["metrics"]
+    features = replace(features, train=torch.ones_like(features.train), test=torch.ones_like(features.test))
+    metrics = evaluate_features(features, Protocol()).metrics
     assert metrics["rankme"] == pytest.approx(1, abs=1e-4)
     assert "alpha_req" not in metrics
 
@@ -113,8 +115,7 @@ def test_collapsed_encoder_is_evaluated(features):
     ],
 )
 def test_bad_features_raise(features, change, message):
-    for name, value in change.items():
-        setattr(features, name, value)
+    features = replace(features, **change)
     with pytest.raises(ValueError, match=message):
         evaluate_features(features, Protocol())
 
@@ -138,25 +139,24 @@ PROBES = {"linear", "linear_sgd", "ridge", "class_means", "linear_10_percent", "
     ],
 )
 def test_metrics_follow_from_the_labels(features, change, omitted, reason):
-    expected = evaluate_features(features, EVERYTHING)["metrics"]
-    for name, value in change.items():
-        setattr(features, name, value)
+    expected = evaluate_features(features, EVERYTHING).metrics
+    features = replace(features, **change)
     result = evaluate_features(features, EVERYTHING)
-    assert omitted <= set(result["omitted"])
-    assert reason in result["omitted"][max(omitted)]
-    assert result["metrics"]["rankme"] == expected["rankme"]
-    assert not set(result["omitted"]) & set(result["metrics"])
+    assert omitted <= set(result.omitted)
+    assert reason in result.omitted[max(omitted)]
+    assert result.metrics["rankme"] == expected["rankme"]
+    assert not set(result.omitted) & set(result.metrics)
     if "knn_20" not in omitted:
-        assert 0 <= result["metrics"]["knn_20"] <= 1
-        assert {"map", "spectrum"} <= set(result)
+        assert 0 <= result.metrics["knn_20"] <= 1
+        assert {"map", "spectrum"} <= set(result.to_dict())
 
 
 def test_samples_without_a_label_are_left_out(features):
     expected = evaluate_features(features, EVERYTHING)
     blank = torch.full((7,), -1)
-    features.train_labels = torch.cat([features.train_labels, blank])
-    features.test_labels = torch.cat([features.test_labels, blank])
-    features.train, features.test = (torch.cat([rows, rows[:7]]) for rows in (features.train, features.test))
+    labels = {name: torch.cat([getattr(features, name), blank]) for name in ("train_labels", "test_labels")}
+    rows = {name: torch.cat([getattr(features, name), getattr(features, name)[:7]]) for name in ("train", "test")}
+    features = replace(features, **labels, **rows)
     found = evaluate_features(features, EVERYTHING)
-    assert found["metrics"]["ridge"] == expected["metrics"]["ridge"]
-    assert torch.equal(found["hits"], expected["hits"])
+    assert found.metrics["ridge"] == expected.metrics["ridge"]
+    assert torch.equal(found.hits, expected.hits)

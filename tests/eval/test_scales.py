@@ -24,9 +24,9 @@ PROTOCOL = ssl_eval.Protocol(
 
 def linear_of(result):
     """The accuracy of the linear probe; raises the reason where it was omitted."""
-    if "linear" in result.get("omitted", {}):
-        raise ValueError(result["omitted"]["linear"])
-    return result["metrics"]["linear"]
+    if "linear" in result.omitted:
+        raise ValueError(result.omitted["linear"])
+    return result.metrics["linear"]
 
 
 FUNCTIONS = {

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_eval.evaluate import Features, evaluate_features, label_free
+    from ssl_eval.evaluate import EvaluationResult, evaluate_features, label_free
+    from ssl_eval.features import Features
     from ssl_eval.figures.curves import learning_curves
     from ssl_eval.figures.style import NothingToDraw
     from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ssl_eval.representation.kmeans import Clusters, kmeans
     from ssl_eval.representation.projection_2d import principal_components, tsne
     from ssl_eval.representation.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
+    from ssl_eval.results import ProbeResult
     from ssl_eval.runs.evaluation_record import EvaluationRecord
     from ssl_eval.runs.run_record import RunRecord, find_runs
     from ssl_eval.statistics.intervals import PairedTest, bootstrap_interval, mean_interval, paired_test
@@ -45,11 +47,13 @@ _HOME = {
     "AccuracyCounter": "metrics.accuracy",
     "Clusters": "representation.kmeans",
     "EvaluationRecord": "runs.evaluation_record",
-    "Features": "evaluate",
+    "EvaluationResult": "evaluate",
+    "Features": "features",
     "FewShotResult": "probes.low_shot",
     "LinearProbeResult": "probes.linear",
     "NothingToDraw": "figures.style",
     "PairedTest": "statistics.intervals",
+    "ProbeResult": "results",
     "Protocol": "protocol",
     "Reliability": "metrics.calibration",
     "Report": "report.report",
@@ -104,11 +108,13 @@ __all__ = [
     "AccuracyCounter",
     "Clusters",
     "EvaluationRecord",
+    "EvaluationResult",
     "Features",
     "FewShotResult",
     "LinearProbeResult",
     "NothingToDraw",
     "PairedTest",
+    "ProbeResult",
     "Protocol",
     "Reliability",
     "Report",

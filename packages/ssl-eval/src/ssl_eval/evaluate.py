@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ssl_eval.features import Features
 from ssl_eval.metrics.accuracy import accuracy, balanced_accuracy, per_class_accuracy
 from ssl_eval.metrics.calibration import reliability
 from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
@@ -26,64 +27,78 @@ from ssl_eval.representation.alignment_uniformity import alignment, uniformity
 from ssl_eval.representation.kmeans import kmeans
 from ssl_eval.representation.projection_2d import principal_components, tsne
 from ssl_eval.representation.spectrum import SPECTRAL, eigenvalues, lidar
+from ssl_eval.results import Result
 from ssl_eval.statistics.intervals import bootstrap_interval
-from ssl_eval.validation import check_features, check_labels, check_pair
+from ssl_eval.validation import check_features
 
 SPECTRUM = 2048  # eigenvalues that are kept
 
 
-@dataclass
-class Features:
-    """Frozen features of one encoder.
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluationResult(Result):
+    """Result of :func:`evaluate_features`. What the protocol omits, or the data do not allow, is None.
 
     Attributes
     ----------
-    train, test : Tensor
-        ``(N, D)`` and ``(M, D)``.
-    train_labels, test_labels : Tensor
-        ``(N,)`` and ``(M,)`` integer in ``0..K-1``, or -1 for a sample without a label.
-    class_names : sequence of str
-        K words; numbers where there are none.
-    views : Tensor, optional
-        ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
+    settings : dict
+        The protocol.
+    metrics : dict
+        Name (of :mod:`ssl_eval.metrics.registry`) -> fraction in 0..1, label-free number, or mean, std, n and interval of
+        repeated draws.
+    interval : list of float
+        95 % bootstrap interval of the linear probe's accuracy, over test images; so are ``per_class`` (names and accuracy),
+        ``confusion`` (K lists of K counts) and ``reliability`` (confidence, accuracy and count of each bin) its own.
+    map : dict
+        ``pca`` and ``tsne``, the coordinates of a sample of the test images, and their ``labels``.
+    spectrum : list of float
+        The largest eigenvalues of the training features' covariance.
+    omitted : dict
+        Name -> why it cannot be computed of these data: no labels, too few samples of a class, a class without training
+        samples.
+    hits : Tensor
+        ``(M,) bool``: which test images the linear probe got right.
     """
 
-    train: Tensor
-    train_labels: Tensor
-    test: Tensor
-    test_labels: Tensor
-    class_names: Sequence[str] = ()
-    views: Tensor | None = None
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    interval: list[float] | None = None
+    per_class: dict[str, list[Any]] | None = None
+    confusion: list[list[int]] | None = None
+    reliability: dict[str, list[Any]] | None = None
+    map: dict[str, list[Any]] | None = None
+    spectrum: list[float] | None = None
+    omitted: dict[str, str] = field(default_factory=dict)
+    hits: Tensor | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``eval/<name>.json`` holds of it: plain values, without ``hits`` and what is missing."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "hits"}
+        return {name: value for name, value in values.items() if value is not None and (value or name != "omitted")}
 
 
 @torch.no_grad()
-def evaluate_features(features: Features, protocol: Protocol) -> dict[str, Any]:
-    """Evaluate features by a protocol. Return values for JSON; only ``hits`` is a tensor.
+def evaluate_features(features: Features, protocol: Protocol) -> EvaluationResult:
+    """Evaluate features by a protocol.
 
     Parameters
     ----------
     features : Features
-        Of the encoder to evaluate.
+        Of the encoder to evaluate. Samples without a label count for the label-free metrics only.
     protocol : Protocol
         What to take.
 
     Returns
     -------
-    dict
-        ``settings``: the protocol. ``metrics``: name -> fraction in 0..1, label-free number, or mean, std, n and interval of
-        repeated draws. Where the linear probe is asked for: ``interval`` (95 % bootstrap over test images), ``per_class``,
-        ``confusion``, ``reliability`` and ``hits`` ``(M,) bool``. ``spectrum``: eigenvalues of the training features'
-        covariance. ``map``: coordinates of a sample of the test images. ``omitted``, only where something cannot be computed of
-        these data (no labels, too few samples of a class, a class without training samples): name -> reason.
+    EvaluationResult
 
     Raises
     ------
     ValueError
         If features hold NaN, or shapes or types disagree.
     """
-    check_pair(features.train, features.test)
-    labelled = _labelled(features)
-    result: dict[str, Any] = {"settings": asdict(protocol), "metrics": {}}
+    labelled = features.labelled()
+    metrics: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     omitted: dict[str, str] = {}
     for name, compute in _parts(labelled, protocol):
         part = next(
@@ -96,12 +111,12 @@ def evaluate_features(features: Features, protocol: Protocol) -> dict[str, Any]:
         except ValueError as error:
             omitted[name] = " ".join(str(error).split())
             continue
-        result["metrics"] |= found.pop("metrics", {})
-        result |= found
+        metrics |= found.pop("metrics", {})
+        parts |= found
     if protocol.label_free:
-        result["metrics"] |= label_free(features.train, features.views, protocol.uniformity_samples, protocol.seed)
-        result["spectrum"] = eigenvalues(features.train)[:SPECTRUM].tolist()
-    return result | ({"omitted": omitted} if omitted else {})
+        metrics |= label_free(features.train, features.views, protocol.uniformity_samples, protocol.seed)
+        parts["spectrum"] = eigenvalues(features.train)[:SPECTRUM].tolist()
+    return EvaluationResult(asdict(protocol), metrics, **parts, omitted=omitted)
 
 
 def label_free(
@@ -152,22 +167,6 @@ def label_free(
     if "alignment" in measures and views is not None:
         values["alignment"] = alignment(views[:, 0], views[:, 1])
     return {name: value for name, value in values.items() if math.isfinite(value)}
-
-
-def _labelled(features: Features) -> Features:
-    """Return the samples that have a label."""
-    train, test = features.train_labels, features.test_labels
-    for name, labels, rows in (("train_labels", train, features.train), ("test_labels", test, features.test)):
-        if isinstance(labels, Tensor):
-            labels = labels.where(labels != -1, torch.zeros_like(labels))
-        check_labels(name, labels, len(rows))
-    return replace(
-        features,
-        train=features.train[train >= 0],
-        train_labels=train[train >= 0],
-        test=features.test[test >= 0],
-        test_labels=test[test >= 0],
-    )
 
 
 def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:

@@ -69,8 +69,8 @@ def evaluate_checkpoint(
         tuned = fine_tune(run, config, source, extraction.facts["sha256"], fine_tuning, device)
     written = []
     for name, features in extraction.features.items():
-        result = evaluate_features(features, protocol)
-        hits = result.pop("hits", None)
+        found = evaluate_features(features, protocol)
+        result = found.to_dict()
         if fine_tuning is not None:
             result["settings"]["finetune"] = asdict(fine_tuning)
             result["metrics"] |= tuned["metrics"][name]
@@ -91,7 +91,7 @@ def evaluate_checkpoint(
         with translate_disk_errors(path, 0):
             path.parent.mkdir(exist_ok=True)
             _keep_earlier(run, path, document["step"])
-            _write(run, path, document, hits)
+            _write(run, path, document, found.hits)
         _note(run, label, document)
         written.append(path)
     return written

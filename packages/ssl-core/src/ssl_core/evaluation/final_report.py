@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_core.evaluation.features import collect_features
 from ssl_core.run.atomic_file import write_atomically
-from ssl_eval import NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
+from ssl_eval import Features, NothingToDraw, Table, accuracy, few_shot, knn, learning_curves, linear_probe
 from ssl_eval.metrics.registry import readable
 from ssl_eval.report.table import NOTHING
 
@@ -25,7 +25,6 @@ LABELS_PER_CLASS = 10
 DRAWS = 5  # random choices of the labels
 COLUMNS = tuple(map(readable, ("knn_20", "linear", f"linear_{LABELS_PER_CLASS}_labels")))
 PIXELS = 32  # raw pixels are compared at this edge length at most
-Features = tuple[Tensor, Tensor, Tensor, Tensor]  # train features, train labels, test features, test labels
 
 
 @torch.no_grad()
@@ -65,7 +64,7 @@ def _table(model: Any) -> list[str]:
         prefix = f"{name}: " if len(model.run.loaders.evaluation) > 1 else ""
         for label, encoder in encoders.items():
             train = collect_features(model.run.reference_sample.batches(), encoder, model.run.distributed)
-            features = (*train, *collect_features(loader, encoder, model.run.distributed))
+            features = Features(*train, *collect_features(loader, encoder, model.run.distributed))
             cells, reasons = _evaluate(features, model.num_classes, model.config.hardware.seed)
             rows.append([prefix + label, *cells])
             missing |= {prefix + reason: None for reason in reasons}
@@ -105,22 +104,21 @@ def _untrained(model: Any) -> Callable[[Tensor], Tensor]:
 
 def _evaluate(features: Features, num_classes: int, seed: int) -> tuple[list[object], list[str]]:
     """Return the table's cells for one encoder, None where one cannot be computed, and the reasons."""
-    train, train_labels, test, test_labels = features
-    for part, labels in (("training", train_labels), ("test", test_labels)):
+    for part, labels in (("training", features.train_labels), ("test", features.test_labels)):
         if len(labels) == 0:
             return [None] * len(COLUMNS), [f"no {part} image has a label"]
 
     def nearest() -> object:
-        scores = knn(train, train_labels, test, k=min(20, len(train)), num_classes=num_classes)
-        return accuracy(scores, test_labels, topk=(1,))[0]
+        scores = knn(features, k=min(20, len(features.train)), num_classes=num_classes)
+        return accuracy(scores, features.test_labels, topk=(1,))[0]
 
     def few_labels() -> object:
-        few = few_shot(*features, labels_per_class=LABELS_PER_CLASS, draws=DRAWS, seed=seed)
+        few = few_shot(features, labels_per_class=LABELS_PER_CLASS, draws=DRAWS, seed=seed)
         return {"mean": few.mean, "std": few.std, "n": DRAWS}
 
     cells: list[object] = []
     reasons = []
-    for column, compute in zip(COLUMNS, (nearest, lambda: linear_probe(*features).accuracy, few_labels)):
+    for column, compute in zip(COLUMNS, (nearest, lambda: linear_probe(features).accuracy, few_labels)):
         try:
             cells.append(compute())
         except (ValueError, RuntimeError) as error:  # of the data, or out of memory

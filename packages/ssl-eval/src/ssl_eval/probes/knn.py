@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ssl_eval.features import Features, split_of
 from ssl_eval.probes.knn_search import nearest
 from ssl_eval.validation import check_labels, check_pair, returned_in
 
@@ -11,9 +12,9 @@ METRICS = ("cosine", "euclidean")
 
 @torch.no_grad()
 def knn(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
+    train_features: Tensor | Features,
+    train_labels: Tensor | None = None,
+    test_features: Tensor | None = None,
     k: int = 20,
     temperature: float = 0.07,
     metric: str = "cosine",
@@ -29,7 +30,7 @@ def knn(
     Parameters
     ----------
     train_features : Tensor
-        ``(N, D)``, the references.
+        ``(N, D)``, the references; or all three arguments as one :class:`ssl_eval.Features`.
     train_labels : Tensor
         ``(N,)`` integer, 0 or more.
     test_features : Tensor
@@ -82,6 +83,7 @@ def knn(
     >>> knn(references, torch.tensor([0, 0, 1]), torch.tensor([[2.0, 0.1]]), k=2)
     tensor([[1., 0.]])
     """
+    train_features, train_labels, test_features = split_of(train_features, train_labels, test_features)
     check_pair(train_features, test_features)
     check_labels("train_labels", train_labels, len(train_features), num_classes)
     if not 1 <= k <= len(train_features):

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_eval.features import Features, split_of
 from ssl_eval.metrics.accuracy import accuracy
 from ssl_eval.probes.lbfgs import Fit, LogisticRegression
+from ssl_eval.results import ProbeResult
 from ssl_eval.validation import check_even, check_split, chosen_from, computed_in
 
 # From strong to weak, since each solution is the start of the next; half decades, for the accuracy is flat between.
@@ -18,16 +20,12 @@ REGULARIZATIONS = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5
 CHUNK_ROWS = 1024
 
 
-@dataclass
-class LinearProbeResult:
-    """Result of :func:`linear_probe`.
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearProbeResult(ProbeResult):
+    """Result of :func:`linear_probe`: ``accuracy``, ``scores`` (``test_features @ weight.T + bias``) and the classifier.
 
     Attributes
     ----------
-    accuracy : float
-        Top-1 on the test set, a fraction in 0..1.
-    scores : Tensor
-        ``(M, K)`` logits of the test samples: ``test_features @ weight.T + bias``.
     regularization : float
         The one used, chosen or given.
     weight, bias : Tensor
@@ -42,8 +40,6 @@ class LinearProbeResult:
         Regularisation -> mean cross-entropy of the held-out samples; empty where the regularisation was given.
     """
 
-    accuracy: float
-    scores: Tensor
     regularization: float
     weight: Tensor
     bias: Tensor
@@ -55,10 +51,10 @@ class LinearProbeResult:
 
 @torch.no_grad()
 def linear_probe(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
+    train_features: Tensor | Features,
+    train_labels: Tensor | None = None,
+    test_features: Tensor | None = None,
+    test_labels: Tensor | None = None,
     regularization: float | None = None,
     candidates: Sequence[float] = REGULARIZATIONS,
     validation_fraction: float = 0.2,
@@ -76,8 +72,8 @@ def linear_probe(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64 or their squares do not fit
-        into float32, else in float32.
+        ``(N, D)`` and ``(M, D)``, on one device; or all four as one :class:`ssl_eval.Features`. Computed in float64 if they are
+        float64 or their squares do not fit into float32, else in float32.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     regularization : float, optional
@@ -122,6 +118,9 @@ def linear_probe(
     >>> result.accuracy, result.scores.shape
     (1.0, torch.Size([4, 2]))
     """
+    train_features, train_labels, test_features, test_labels = split_of(
+        train_features, train_labels, test_features, test_labels
+    )
     num_classes = check_split(train_features, train_labels, test_features, test_labels)
     candidates = chosen_from(regularization, candidates)
     if not 0 < validation_fraction < 1:
@@ -195,19 +194,25 @@ def scale_of(deviation: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
 
 def hold_out(labels: Tensor, fraction: float, seed: int, instead: str) -> tuple[Tensor, Tensor]:
     """Return the indices to fit and to hold out, drawn class by class; ``instead``: the argument that makes it needless."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
-    order = order[labels[order].argsort(stable=True)]  # by class, in random order within
     counts = torch.bincount(labels)
     kept_out = (counts * fraction).round().long().clamp(min=1)
     kept_out = torch.minimum(kept_out, counts - 1)  # the only sample of a class is fitted
-    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
-    held_out = place < kept_out[labels[order]]
+    order, held_out = draw_by_class(labels, kept_out, seed)
     if not held_out.any():
         raise ValueError(
             "a held-out part needs a class with two training samples or more, got one of each class; "
             f"pass {instead}, so that nothing is to be chosen"
         )
     return order[~held_out], order[held_out]
+
+
+def draw_by_class(labels: Tensor, per_class: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return all indices by class, in random order within, and which are among the first ``per_class (K,)`` of their class."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
+    order = order[labels[order].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
+    return order, place < per_class[labels[order]]
 
 
 def _select(

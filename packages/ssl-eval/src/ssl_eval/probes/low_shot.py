@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.probes.linear import linear_probe, standardization
+from ssl_eval.features import Features, split_of
+from ssl_eval.probes.linear import draw_by_class, linear_probe, standardization
+from ssl_eval.results import Result
 from ssl_eval.statistics.intervals import mean_interval
 from ssl_eval.validation import check_even, check_split, computed_in
 
 SINGLE_LABEL_REGULARIZATION = 0.01  # with one label a class nothing can be held out to choose by
 
 
-@dataclass
-class FewShotResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FewShotResult(Result):
     """Result of :func:`few_shot`.
 
     Attributes
@@ -36,10 +38,10 @@ class FewShotResult:
 
 @torch.no_grad()
 def few_shot(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
+    train_features: Tensor | Features,
+    train_labels: Tensor | None = None,
+    test_features: Tensor | None = None,
+    test_labels: Tensor | None = None,
     labels_per_class: int | float = 10,
     draws: int = 5,
     seed: int = 0,
@@ -53,7 +55,7 @@ def few_shot(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device.
+        ``(N, D)`` and ``(M, D)``, on one device; or all four arguments as one :class:`ssl_eval.Features`.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has ``labels_per_class`` training samples.
     labels_per_class : int or float
@@ -85,6 +87,9 @@ def few_shot(
     >>> few_shot(features, labels, features, labels, labels_per_class=2).mean
     1.0
     """
+    train_features, train_labels, test_features, test_labels = split_of(
+        train_features, train_labels, test_features, test_labels
+    )
     check_split(train_features, train_labels, test_features, test_labels)
     train_labels = train_labels.to(train_features.device).long()  # uint8 as an index would be a mask
     counts = torch.bincount(train_labels)
@@ -100,7 +105,8 @@ def few_shot(
     test = test_features.to(dtype).sub(mean).div_(scale)
     accuracies = []
     for draw in range(draws):
-        chosen = _draw(train_labels, per_class, seed, draw)
+        order, drawn = draw_by_class(train_labels, per_class, seed * 1_000_003 + draw)
+        chosen = order[drawn]
         train = (train_features[chosen].to(dtype) - mean) / scale
         result = linear_probe(
             train, train_labels[chosen], test, test_labels, regularization, seed=seed, standardize=False
@@ -123,13 +129,3 @@ def _per_class(labels_per_class: int | float, counts: Tensor) -> Tensor:
             "samples; ask for fewer labels, or give more samples"
         )
     return torch.full_like(counts, int(labels_per_class))
-
-
-def _draw(labels: Tensor, per_class: Tensor, seed: int, draw: int) -> Tensor:
-    """Return the indices of ``per_class (K,)`` samples of each class."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + draw)
-    order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    order = order[labels[order].argsort(stable=True)]  # by class, in random order within
-    counts = torch.bincount(labels)
-    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[order]]
-    return order[place < per_class[labels[order]]]

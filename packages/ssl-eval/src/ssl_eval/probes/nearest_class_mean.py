@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ssl_eval.features import Features, split_of
 from ssl_eval.probes.knn import METRICS
 from ssl_eval.probes.vectors import unit_rows
 from ssl_eval.validation import check_every_class, check_labels, check_pair, computed_in
@@ -10,15 +11,18 @@ from ssl_eval.validation import check_every_class, check_labels, check_pair, com
 
 @torch.no_grad()
 def nearest_class_mean(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, metric: str = "cosine"
+    train_features: Tensor | Features,
+    train_labels: Tensor | None = None,
+    test_features: Tensor | None = None,
+    metric: str = "cosine",
 ) -> Tensor:
     """Score each class by the similarity of its mean feature.
 
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64 or their squares do not fit
-        into float32, else in float32.
+        ``(N, D)`` and ``(M, D)``, on one device; or all three as one :class:`ssl_eval.Features`. Computed in float64 if they
+        are float64 or their squares do not fit into float32, else in float32.
     train_labels : Tensor
         ``(N,)`` integer; every class 0..K-1 has a training sample.
     metric : {"cosine", "euclidean"}
@@ -45,6 +49,7 @@ def nearest_class_mean(
     >>> nearest_class_mean(features, torch.tensor([0, 0, 1]), torch.tensor([[3.0, 4.0]]))
     tensor([[0.8000, 0.6000]])
     """
+    train_features, train_labels, test_features = split_of(train_features, train_labels, test_features)
     check_pair(train_features, test_features)
     check_labels("train_labels", train_labels, len(train_features))
     num_classes = check_every_class(train_labels)

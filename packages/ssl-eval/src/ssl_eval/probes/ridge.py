@@ -7,24 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_eval.features import Features, split_of
 from ssl_eval.metrics.accuracy import accuracy
 from ssl_eval.probes.linear import scale_of
+from ssl_eval.results import ProbeResult
 from ssl_eval.validation import check_even, check_split, chosen_from
 
 REGULARIZATIONS = tuple(10.0**power for power in range(-6, 3))
 CHUNK_ROWS = 8192  # converted to float64 at a time
 
 
-@dataclass
-class RidgeProbeResult:
-    """Result of :func:`ridge_probe`.
+@dataclass(frozen=True, eq=False, repr=False)
+class RidgeProbeResult(ProbeResult):
+    """Result of :func:`ridge_probe`: ``accuracy``, ``scores`` (float64, near 1 for the class, else near -1), the classifier.
 
     Attributes
     ----------
-    accuracy : float
-        Top-1 on the test set, a fraction in 0..1.
-    scores : Tensor
-        ``(M, K) float64``, near 1 for the class and -1 for the others.
     regularization : float
         The one used, chosen or given.
     weight, bias : Tensor
@@ -33,8 +31,6 @@ class RidgeProbeResult:
         Regularisation -> mean squared error of the training samples, each predicted without itself.
     """
 
-    accuracy: float
-    scores: Tensor
     regularization: float
     weight: Tensor
     bias: Tensor
@@ -43,10 +39,10 @@ class RidgeProbeResult:
 
 @torch.no_grad()
 def ridge_probe(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
+    train_features: Tensor | Features,
+    train_labels: Tensor | None = None,
+    test_features: Tensor | None = None,
+    test_labels: Tensor | None = None,
     regularization: float | None = None,
     candidates: Sequence[float] = REGULARIZATIONS,
 ) -> RidgeProbeResult:
@@ -60,8 +56,8 @@ def ridge_probe(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64, by chunks of rows; beside them, memory is
-        ``3 * D * D`` numbers.
+        ``(N, D)`` and ``(M, D)``, on one device; or all four as one :class:`ssl_eval.Features`. Computed in float64, by chunks
+        of rows; beside them, memory is ``3 * D * D`` numbers.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     regularization : float, optional
@@ -89,6 +85,9 @@ def ridge_probe(
     >>> ridge_probe(features, labels, features, labels).accuracy
     1.0
     """
+    train_features, train_labels, test_features, test_labels = split_of(
+        train_features, train_labels, test_features, test_labels
+    )
     num_classes = check_split(train_features, train_labels, test_features, test_labels)
     candidates = chosen_from(regularization, candidates)
     check_even("train_features", train_features)

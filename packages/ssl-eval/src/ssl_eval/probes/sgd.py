@@ -7,42 +7,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_eval.features import Features, split_of
 from ssl_eval.metrics.accuracy import accuracy
 from ssl_eval.probes.linear import hold_out, standardization
+from ssl_eval.results import ProbeResult
 from ssl_eval.validation import check_even, check_split, computed_in
 
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MOMENTUM = 0.9
 
 
-@dataclass
-class SGDProbeResult:
-    """Result of :func:`sgd_probe`.
+@dataclass(frozen=True, eq=False, repr=False)
+class SGDProbeResult(ProbeResult):
+    """Result of :func:`sgd_probe`: ``accuracy`` and ``scores``, which are logits.
 
     Attributes
     ----------
-    accuracy : float
-        Top-1 on the test set, a fraction in 0..1.
-    scores : Tensor
-        ``(M, K)`` logits of the test samples.
     lr : float
         The learning rate used.
     validation_accuracies : dict
         Learning rate -> top-1 on the held-out training samples; empty where there was nothing to choose.
     """
 
-    accuracy: float
-    scores: Tensor
     lr: float
     validation_accuracies: dict[float, float]
 
 
 @torch.no_grad()
 def sgd_probe(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
+    train_features: Tensor | Features,
+    train_labels: Tensor | None = None,
+    test_features: Tensor | None = None,
+    test_labels: Tensor | None = None,
     lrs: Sequence[float] = LEARNING_RATES,
     epochs: int = 100,
     batch_size: int = 256,
@@ -61,8 +57,8 @@ def sgd_probe(
     Parameters
     ----------
     train_features, test_features : Tensor
-        ``(N, D)`` and ``(M, D)``, on one device. Computed in float64 if they are float64 or their squares do not fit
-        into float32, else in float32.
+        ``(N, D)`` and ``(M, D)``, on one device; or all four as one :class:`ssl_eval.Features`. Computed in float64 if they are
+        float64 or their squares do not fit into float32, else in float32.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     lrs : sequence of float
@@ -100,6 +96,9 @@ def sgd_probe(
     >>> sgd_probe(features, labels, features, labels, epochs=10).accuracy
     1.0
     """
+    train_features, train_labels, test_features, test_labels = split_of(
+        train_features, train_labels, test_features, test_labels
+    )
     num_classes = check_split(train_features, train_labels, test_features, test_labels)
     if not lrs or not min(lrs) > 0:
         raise ValueError(f"lrs={tuple(lrs)}: expected learning rates above 0")

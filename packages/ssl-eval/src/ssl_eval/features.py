@@ -1,0 +1,86 @@
+"""The frozen features of one encoder, as probes and evaluations take them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ssl_eval.results import Result
+from ssl_eval.validation import check_labels, check_pair, check_tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Features(Result):
+    """Frozen features of one encoder, with their labels.
+
+    Every probe takes it as the only argument in place of four tensors: ``linear_probe(features)``.
+
+    Attributes
+    ----------
+    train, test : Tensor
+        ``(N, D)`` and ``(M, D)``, of any real dtype, on one device.
+    train_labels, test_labels : Tensor
+        ``(N,)`` and ``(M,)`` integer in ``0..K-1``, or -1 for a sample without a label.
+    class_names : sequence of str
+        K words; numbers where there are none.
+    views : Tensor, optional
+        ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Features(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), torch.zeros(2, 2), torch.tensor([0, 1]))
+    ... # doctest: +NORMALIZE_WHITESPACE
+    Features(train=float32 (4, 2), train_labels=int64 (4,), test=float32 (2, 2), test_labels=int64 (2,), class_names=(),
+             views=None)
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    class_names: Sequence[str] = ()
+    views: Tensor | None = None
+
+    def labelled(self) -> "Features":
+        """Return the samples that have a label.
+
+        Raises
+        ------
+        ValueError
+            If features hold NaN, or shapes, types or devices disagree.
+        """
+        check_pair(self.train, self.test)
+        kept: dict[str, Tensor] = {}
+        for part, rows, labels in (("train", self.train, self.train_labels), ("test", self.test, self.test_labels)):
+            check_tensor(f"{part}_labels", labels)
+            check_labels(f"{part}_labels", labels.where(labels != -1, labels.new_zeros(())), len(rows))
+            known = labels >= 0
+            if not bool(known.all()):
+                kept |= {part: rows[known.to(rows.device)], f"{part}_labels": labels[known]}
+        return replace(self, **kept)  # type: ignore[arg-type]
+
+
+def split_of(train: Tensor | Features, *rest: Tensor | None) -> tuple[Tensor, ...]:
+    """Return what a probe is fitted to and tested on, of :class:`Features` or of tensors, which are returned as given.
+
+    ``rest`` is ``train_labels, test_features``, and ``test_labels`` for a probe that counts its hits. Of :class:`Features`
+    samples without a label are left out, but for the test samples of a probe that only scores them.
+
+    Raises
+    ------
+    TypeError
+        If tensors are missing, or given together with :class:`Features`.
+    """
+    if isinstance(train, Features):
+        if any(each is not None for each in rest):
+            raise TypeError("Features hold labels and test features: pass options by keyword, e.g. knn(features, k=20)")
+        known = train.labelled()
+        if len(rest) == 2:
+            return known.train, known.train_labels, train.test
+        return known.train, known.train_labels, known.test, known.test_labels
+    tensors = tuple(each for each in rest if each is not None)
+    if len(tensors) < len(rest):
+        names = ", ".join(("train_features", "train_labels", "test_features", "test_labels")[: len(rest) + 1])
+        raise TypeError(f"expected {names}, or one ssl_eval.Features")
+    return train, *tensors
