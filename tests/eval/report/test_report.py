@@ -97,10 +97,10 @@ def test_metric_that_some_runs_lack_is_noted(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=2)
     text = (folder / "metrics.jsonl").read_text()
-    (folder / "metrics.jsonl").write_text(text.replace("digits/knn", "digits/rank"))
+    (folder / "metrics.jsonl").write_text(text.replace("digits/knn", "digits/rank_backbone"))
     table = write_report([folder.parent]).tables[0]
     assert any("digits/knn is known of 1 of the 2 runs" in note for note in table.notes)
-    assert table.columns[-3] == "rank"
+    assert table.columns[-3] == "effective rank, backbone"
     assert table.rows[0][-3] == "0.88"  # no accuracy: a number as it is, not percent
 
 
@@ -348,7 +348,7 @@ def test_curves_are_means_where_all_runs_of_a_group_have_a_value(make_run):
         RunRecord(make_run(f"s{seed}", seed=seed, final=final, done=done, status="running"))
         for seed, (final, done) in enumerate(((0.6, 6), (0.9, 4)))
     ]
-    points = _points(records, "digits/accuracy", in_epochs=True, factor=100)
+    points = _points(records, "digits/accuracy", in_epochs=True)
     assert [x for x, _, _ in points] == [2.0, 4.0]
     assert points[0][1:] == pytest.approx((25.0, 7.0710678))
     loss = _points(records[:1], "train/loss", in_epochs=True)

@@ -18,25 +18,9 @@ from ssl_eval.runs.run_record import find_runs, find_runs_among
 from ssl_eval.runs.wandb_import import as_folders, fetch_again
 
 ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished", "baseline")  # from what is looked for first
-COLOURS = {
-    "running": "36",
-    "silent": "33",
-    "failed": "31",
-    "preempted": "33",
-    "finished": "32",
-    "baseline": "2",
-    "unknown": "2",
-}
+COLOURS = {"running": "36", "silent": "33", "failed": "31", "preempted": "33", "finished": "32"}  # others: dim
 COLUMNS = ("run", "status", "epoch", "loss", "accuracy", "images/s", "left", "loss so far")
-GIVEN_UP = (
-    "loss so far",
-    "images/s",
-    "status",
-    "loss",
-    "epoch",
-    "left",
-    "accuracy",
-)  # in a narrow terminal, in this order
+GIVEN_UP = ("loss so far", "images/s", "status", "loss", "epoch", "left", "accuracy")  # in this order, if it is narrow
 BARS = "▁▂▃▄▅▆▇█"
 SPARK = 20  # characters
 WANDB_SECONDS = 30  # between two questions to a server

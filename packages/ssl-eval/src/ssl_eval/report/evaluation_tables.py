@@ -9,7 +9,7 @@ from ssl_eval.report.metric_cell import metric_cell
 from ssl_eval.report.table import Table
 from ssl_eval.runs.evaluation_record import EvaluationRecord
 from ssl_eval.runs.run_record import RunRecord
-from ssl_eval.runs.seed_groups import RunGroup, short_names
+from ssl_eval.runs.seed_groups import RunGroup, setting_names
 from ssl_eval.statistics.best import RULE, Contestant, best_row
 
 
@@ -61,9 +61,7 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
     """Return settings, number of runs and metrics of each group that has been evaluated by a protocol."""
     rows_of = [(group, found) for group in groups if (found := protocol.of(group))]
     metrics = in_order({name for _, found in rows_of for evaluation in found for name in evaluation.metrics})
-    keys = list(groups[0].settings)
-    settings = short_names(keys)
-    columns = ["run", *(settings[key] for key in keys), "status", "n", "epoch", *map(readable, metrics)]
+    settings = ["run", *setting_names(groups).values(), "status", "n", "epoch"]
     rows: list[list[Any]] = []
     for group, found in rows_of:
         rows.append([group.label, *group.settings.values(), group.records[0].status, len(found), _epochs(found)])
@@ -72,11 +70,11 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
     for name in accuracies(metrics):
         top = best_row([_contestant(group, found, name) for group, found in rows_of])
         if top is not None:
-            best.append((top, len(columns) - len(metrics) + metrics.index(name)))
+            best.append((top, len(settings) + metrics.index(name)))
     notes = [_protocol_note([found for _, found in rows_of], metrics), *_coverage_notes(protocol, groups)]
     if len(rows) > 1 and accuracies(metrics):
         notes.append(RULE if best else f"{RULE} Here none does.")
-    return Table(f"Evaluated offline: {protocol.name}", columns, rows, notes, best)
+    return Table(f"Evaluated offline: {protocol.name}", [*settings, *map(readable, metrics)], rows, notes, best)
 
 
 def checkpoint_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> Table | None:
@@ -85,22 +83,13 @@ def checkpoint_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
     if not steps:
         return None
     metrics = in_order({name for _, found in steps for each in found.values() for e in each for name in e.metrics})
-    settings = short_names(list(groups[0].settings))
-    columns = ["run", *settings.values(), "step", "epoch", "n", *map(readable, metrics)]
-    rows = [
-        [
-            group.label,
-            *group.settings.values(),
-            step,
-            _epochs(each),
-            len(each),
-            *(_cell(name, each) for name in metrics),
-        ]
-        for group, found in steps
-        for step, each in found.items()
-    ]
+    columns = ["run", *setting_names(groups).values(), "step", "epoch", "n", *map(readable, metrics)]
+    rows: list[list[Any]] = []
+    for group, step, each in ((group, step, each) for group, found in steps for step, each in found.items()):
+        rows.append([group.label, *group.settings.values(), step, _epochs(each), len(each)])
+        rows[-1] += [_cell(name, each) for name in metrics]
     note = f"Protocol '{protocol.name}': offline, on frozen features of each checkpoint that was evaluated."
-    if any(row[len(settings) + 3] > 1 for row in rows):
+    if any(len(each) > 1 for _, found in steps for each in found.values()):
         note += " n runs that differ in the seed alone: mean ± sample deviation."
     return Table(f"Every checkpoint: {protocol.name}", columns, rows, [note])
 

@@ -15,7 +15,7 @@ from ssl_eval.report.evaluation_tables import OfflineProtocol
 from ssl_eval.report.metric_selection import ONLINE, Measures, measures_of, offline
 from ssl_eval.report.protocol_figures import protocol_figures
 from ssl_eval.runs.run_record import RunRecord
-from ssl_eval.runs.seed_groups import FIRST_KEYS, RunGroup, short_names
+from ssl_eval.runs.seed_groups import FIRST_KEYS, RunGroup, setting_names
 
 MOST_PANELS = 4
 LEAST_SETTINGS = 5  # of a correlation: four orders can agree by chance too easily (p = 1/12)
@@ -56,7 +56,7 @@ def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -
 
 def group_labels(groups: Sequence[RunGroup]) -> list[str]:
     """Return a label of each group: the values that differ, and its name where these are empty or ambiguous."""
-    short = short_names(list(groups[0].settings))
+    short = setting_names(groups)
     labels = []
     for group in groups:
         parts = [_setting(group, key, short) for key in group.settings] or [group.label]
@@ -91,7 +91,7 @@ def _band(groups: Sequence[RunGroup]) -> str:
 def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]:
     """Yield accuracy against each parameter that takes three values or more."""
     accuracies = measures.accuracies[:MOST_PANELS]
-    short = short_names(list(groups[0].settings))
+    short = setting_names(groups)
     for key in groups[0].settings:
         values = [group.number(key) for group in groups]
         if any(value is None for value in values) or not accuracies:

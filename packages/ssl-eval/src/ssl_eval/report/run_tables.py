@@ -2,15 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_eval.metrics.registry import in_order, is_accuracy, readable
 from ssl_eval.report.metric_cell import metric_cell
-from ssl_eval.report.table import NOTHING, Table, mean_and_std
+from ssl_eval.report.table import Table, mean_and_std
 from ssl_eval.runs.live_run import STALE_MINUTES
 from ssl_eval.runs.run_record import RunRecord
-from ssl_eval.runs.seed_groups import RunGroup, flatten, seed_of, short_names
+from ssl_eval.runs.seed_groups import RunGroup, flatten, seed_of, setting_names
 from ssl_eval.statistics.best import RULE, Contestant, best_row
 
 
@@ -27,20 +27,16 @@ def summary_table(groups: Sequence[RunGroup], left_out: Sequence[str] = ()) -> T
     names = {name for group in groups for record in group.records for name in record.metrics}
     metrics = in_order(name for name in names if not name.startswith("train/"))
     datasets = sorted({name.rpartition("/")[0] for name in metrics})
-    keys = list(groups[0].settings)
-    settings = short_names(keys)
-    columns = ["run", *(settings[key] for key in keys), "status", "n"]
-    columns += [readable(name, len(datasets)) for name in metrics] + ["minutes", "images/s"]
+    settings = ["run", *setting_names(groups).values(), "status", "n"]
+    columns = [*settings, *(readable(name, len(datasets)) for name in metrics), "minutes", "images/s"]
     rows = []
     for group in groups:
         cells = [metric_cell(name, group.values(name)) for name in metrics]
-        cost = [
-            _mean_of(group, "wall_seconds", lambda s: f"{s / 60:.1f}"),
-            _mean_of(group, "images_per_second", _whole),
-        ]
+        cost = [_mean_of(group, "wall_seconds", "{:.1f}", 60), _mean_of(group, "images_per_second", "{:.0f}")]
         rows.append([group.label, *group.settings.values(), _status(group), len(group.records), *cells, *cost])
-    first = len(keys) + 3
-    best = [(row, first + i) for i, name in enumerate(metrics) if (row := _best(groups, name)) is not None]
+    best = [
+        (row, place) for place, name in enumerate(metrics, len(settings)) if (row := _best(groups, name)) is not None
+    ]
     notes = _notes(groups, left_out, metrics) + [RULE] * bool(best)
     runs = sum(len(group.records) for group in groups)
     title = f"{runs} run{'s' * (runs > 1)}" + (f" on {', '.join(datasets)}" if datasets else "")
@@ -59,33 +55,17 @@ def final_tables(groups: Sequence[RunGroup]) -> list[Table]:
 
 def every_run(groups: Sequence[RunGroup]) -> Table:
     """Return one row for each run: path, settings, seed, status and error."""
-    keys = list(groups[0].settings)
-    settings = short_names(keys)
-    columns = ["folder", *(settings[key] for key in keys), "seed", "status", "epoch", "minutes", "error"]
-    rows = []
-    for group in groups:
-        for record in group.records:
-            seconds = record.summary.get("wall_seconds")
-            minutes = NOTHING if seconds is None else f"{seconds / 60:.1f}"
-            error = record.summary.get("error")
-            seed = seed_of(record)
-            rows.append(
-                [
-                    str(record.path),
-                    *group.settings.values(),
-                    None if seed is None else str(seed),
-                    record.status,
-                    str(record.epoch),
-                    minutes,
-                    None if error is None else " ".join(str(error).split()),
-                ]
-            )
+    columns = ["folder", *setting_names(groups).values(), "seed", "status", "epoch", "minutes", "error"]
+    rows: list[list[Any]] = []
+    for record, settings in [(record, group.settings) for group in groups for record in group.records]:
+        seconds, error, seed = record.summary.get("wall_seconds"), record.summary.get("error"), seed_of(record)
+        rows.append([str(record.path), *settings.values(), None if seed is None else str(seed), record.status])
+        rows[-1] += [str(record.epoch), None if seconds is None else f"{seconds / 60:.1f}"]
+        rows[-1] += [None if error is None else " ".join(str(error).split())]
     return Table("Every run", columns, rows)
 
 
 def _final_table(columns: Sequence[str], groups: Sequence[RunGroup]) -> Table:
-    keys = list(groups[0].settings)
-    settings = short_names(keys)
     rows: list[list[Any]] = []
     notes: dict[str, None] = {}
     for group in groups:
@@ -95,10 +75,9 @@ def _final_table(columns: Sequence[str], groups: Sequence[RunGroup]) -> Table:
             cells = [_average(cell) for cell in zip(*(row[1:] for row in same))]
             rows.append([group.label, *group.settings.values(), same[0][0], len(tables), *cells])
     if any(len(group.records) > 1 for group in groups):
-        notes[
-            "Where n is above 1: mean ± sample deviation over n runs (of the means, where a run has several draws)."
-        ] = None
-    heading = ["run", *(settings[key] for key in keys), columns[0] or "features", "n", *columns[1:]]
+        note = "Where n is above 1: mean ± sample deviation over n runs (of the means, where a run has several draws)."
+        notes[note] = None
+    heading = ["run", *setting_names(groups).values(), columns[0] or "features", "n", *columns[1:]]
     return Table("At the end of the runs", heading, rows, list(notes))
 
 
@@ -112,15 +91,9 @@ def _average(cells: Sequence[Any]) -> Any:
         return cells[0]
     values = [cell["mean"] if isinstance(cell, Mapping) else cell for cell in cells]
     if all(isinstance(value, float) for value in values):
-        return _spread(values)
+        mean, std = mean_and_std(values)
+        return {"mean": mean, "std": std, "n": len(values)}
     return values[0] if len(set(values)) == 1 else None
-
-
-def _spread(values: Sequence[float]) -> float | dict[str, float] | None:
-    if len(values) < 2:
-        return values[0] if values else None
-    mean, std = mean_and_std(values)
-    return {"mean": mean, "std": std, "n": len(values)}
 
 
 def _best(groups: Sequence[RunGroup], name: str) -> int | None:
@@ -129,13 +102,9 @@ def _best(groups: Sequence[RunGroup], name: str) -> int | None:
     return best_row([Contestant(group.values(name)) if group.finished else None for group in groups])
 
 
-def _mean_of(group: RunGroup, key: str, show: Callable[[float], str]) -> str:
+def _mean_of(group: RunGroup, key: str, form: str, unit: float = 1) -> str | None:
     values = [record.summary[key] for record in group.records if record.summary.get(key) is not None]
-    return show(statistics.fmean(values)) if values else NOTHING
-
-
-def _whole(value: float) -> str:
-    return f"{value:.0f}"
+    return form.format(statistics.fmean(values) / unit) if values else None
 
 
 def _status(group: RunGroup) -> str:

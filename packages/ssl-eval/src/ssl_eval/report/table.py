@@ -7,7 +7,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,38 +71,21 @@ class Table:
 
     def to_markdown(self) -> str:
         """Return GitHub's Markdown: the title in bold, the table, the notes."""
-        header, *rows = ([_markdown(cell) for cell in row] for row in self._cells())
-        for row, column in self.best:
-            rows[row][column] = f"**{rows[row][column]}**"
+        header, *rows = self._marked(_markdown, "**{}**")
         alignment = [":---", *["---:"] * (len(header) - 1)]
         lines = [f"| {' | '.join(row)} |" for row in (header, alignment, *rows)]
-        return (
-            "\n".join([f"**{_markdown(self.title)}**", "", *lines, *(f"\n{_markdown(n)}" for n in self.notes)]) + "\n"
-        )
+        notes = (f"\n{_markdown(note)}" for note in self.notes)
+        return "\n".join([f"**{_markdown(self.title)}**", "", *lines, *notes]) + "\n"
 
     def to_latex(self) -> str:
         """Return a float with the table, ``booktabs`` lines and title and notes as its caption; it needs no other package."""
-        header, *rows = ([escape(cell) for cell in row] for row in self._cells())
-        for row, column in self.best:
-            rows[row][column] = rf"\textbf{{{rows[row][column]}}}"
+        header, *rows = self._marked(escape, r"\textbf{{{}}}")
         columns = "".join("r" if self.is_numeric(column) else "l" for column in range(len(self.columns)))
-        lines = [rf"    {' & '.join(row)} \\" for row in rows]
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"  \centering",
-                rf"  \caption{{{escape('. '.join([self.title, ' '.join(self.notes)]).rstrip(' .'))}.}}",
-                rf"  \begin{{tabular}}{{{columns}}}",
-                r"    \toprule",
-                rf"    {' & '.join(header)} \\",
-                r"    \midrule",
-                *lines,
-                r"    \bottomrule",
-                r"  \end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
+        head, *lines = (rf"    {' & '.join(row)} \\" for row in (header, *rows))
+        caption = escape(". ".join([self.title, " ".join(self.notes)]).rstrip(" ."))
+        above = [r"\begin{table}", r"  \centering", rf"  \caption{{{caption}.}}", rf"  \begin{{tabular}}{{{columns}}}"]
+        below = [r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""]
+        return "\n".join([*above, r"    \toprule", head, r"    \midrule", *lines, *below])
 
     def is_numeric(self, column: int) -> bool:
         """Return whether all cells of a column are numbers or nothing, and at least one is a number."""
@@ -127,9 +110,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, for notebooks."""
-        header, *rows = ([html.escape(cell) for cell in row] for row in self._cells())
-        for row, column in self.best:
-            rows[row][column] = f"<strong>{rows[row][column]}</strong>"
+        header, *rows = self._marked(html.escape, "<strong>{}</strong>")
         head = "".join(f"<th>{cell}</th>" for cell in header)
         body = "\n".join(f"<tr><th>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
         notes = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in self.notes)
@@ -184,6 +165,13 @@ class Table:
 
     def _cells(self) -> list[list[str]]:
         return [list(self.columns), *([shown(value) for value in row] for row in self.rows)]
+
+    def _marked(self, escape: Callable[[str], str], best: str) -> list[list[str]]:
+        """Return heading and rows, escaped, with the best cells in a format."""
+        header, *rows = ([escape(cell) for cell in row] for row in self._cells())
+        for row, column in self.best:
+            rows[row][column] = best.format(rows[row][column])
+        return [header, *rows]
 
 
 def shown(value: Any) -> str:

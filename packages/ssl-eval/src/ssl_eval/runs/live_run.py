@@ -30,8 +30,8 @@ class LiveRun:
     Attributes
     ----------
     path : Path
-    values, best : dict
-        The last value of each name, and the best finite one.
+    values : dict
+        The last value of each name.
     step, epoch : int
         Of the last line; epochs are counted when they are over.
     losses : deque of float
@@ -48,7 +48,7 @@ class LiveRun:
 
     def _begin(self) -> None:
         self.values: dict[str, float] = {}
-        self.best: dict[str, float] = {}
+        self._extremes: dict[str, tuple[float, float]] = {}  # the lowest and the highest finite value of each name
         self.step = self.epoch = 0
         self.losses: deque[float] = deque(maxlen=SHOWN_LOSSES)
         self._steps_per_epoch: float | None = None
@@ -75,9 +75,9 @@ class LiveRun:
         for name, value in line.items():
             if "/" in name and value is not None:
                 self.values[name] = value = float(value)
-                best = self.best.get(name)
-                if math.isfinite(value) and (best is None or metric_of(name).is_better(value, best)):
-                    self.best[name] = value
+                low, high = self._extremes.get(name, (math.inf, -math.inf))
+                if not low <= value <= high and math.isfinite(value):
+                    self._extremes[name] = min(low, value), max(high, value)
 
     @property
     def status(self) -> str:
@@ -100,6 +100,11 @@ class LiveRun:
     def accuracy(self) -> str | None:
         """The name of the first accuracy there is."""
         return next(iter(accuracies(self.values)), None)
+
+    def best(self, name: str) -> float | None:
+        """Return the best finite value of a metric; None without one."""
+        low, high = self._extremes.get(name, (None, None))
+        return high if metric_of(name).higher_is_better else low
 
     @property
     def images_per_second(self) -> float | None:

@@ -17,36 +17,20 @@ def is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_amount(value: Any) -> bool:
-    return is_number(value) and 0 <= value < 1e100
-
-
 def _are_metrics(value: Any) -> bool:
     return isinstance(value, dict) and all(each is None or is_number(each) for each in value.values())
 
 
 # Key -> its type in words and as a test. Other keys may hold anything, and any key may be null or missing.
 TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "status": ("text", _is_text),
-    "epoch": ("an integer of 0 or more", is_count),
-    "step": ("an integer of 0 or more", is_count),
     "metrics": ("an object of names and numbers", _are_metrics),
-    "wall_seconds": ("a finite number of 0 or more", _is_amount),
-    "images_per_second": ("a finite number of 0 or more", _is_amount),
-    "threads": ("an integer of 0 or more", is_count),
-    "command": ("text", _is_text),
-    "directory": ("text", _is_text),
-    "versions": ("an object", _is_object),
-    "git": ("an object", _is_object),
-    "method": ("an object", _is_object),
+    **dict.fromkeys(("epoch", "step", "threads"), ("an integer of 0 or more", is_count)),
+    **dict.fromkeys(
+        ("wall_seconds", "images_per_second"),
+        ("a finite number of 0 or more", lambda value: is_number(value) and 0 <= value < 1e100),
+    ),
+    **dict.fromkeys(("status", "command", "directory"), ("text", lambda value: isinstance(value, str))),
+    **dict.fromkeys(("versions", "git", "method"), ("an object", lambda value: isinstance(value, dict))),
 }
 
 

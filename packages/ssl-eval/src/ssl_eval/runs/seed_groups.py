@@ -132,8 +132,12 @@ def as_text(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return ``optim.lr`` -> ``lr`` where no other key ends so; ``name`` alone is ambiguous: ``model``."""
+def setting_names(groups: Sequence[RunGroup]) -> dict[str, str]:
+    """Return the keys of the settings and their names in a heading.
+
+    ``lr`` for ``optim.lr`` where no other key ends so; ``name`` alone is ambiguous: ``model``.
+    """
+    keys = groups[0].settings
     last = [key.split(".")[-1] for key in keys]
     short = {}
     for key, name in zip(keys, last):

@@ -76,7 +76,7 @@ def listed(path: Path) -> Listed:
     metric = monitor if monitor and isinstance(monitor, str) else None
     metric = metric or run.accuracy
     step, epoch = max(run.step, run.summary.get("step") or 0), max(run.epoch, run.summary.get("epoch") or 0)
-    best = run.best.get(metric or "")
+    best = run.best(metric) if metric else None
     return Listed(str(path), status, epoch, run.epochs, step, metric, best, round(60 * run.silent_minutes, 1))
 
 
