@@ -211,8 +211,9 @@ def test_images_of_different_sizes_give_views_as_from_memory(tmp_path, source):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 51}, r"optim.batch_size=51.*50 samples"),
-        ({"batch_size": 9, "world_size": 2}, r"optim.batch_size=9: 2 ranks cannot share it evenly"),
+        ({"batch_size": 51}, r"^batch_size=51: larger.*50 samples"),
+        ({"batch_size": 9, "world_size": 2}, r"^batch_size=9: 2 ranks cannot share it evenly"),
+        ({"seed": -1}, r"^seed=-1: expected 0 to"),
         ({"batch_size": 0}, "batch_size >= 1"),
         ({"rank": 2, "world_size": 2}, "rank < world_size"),
     ],

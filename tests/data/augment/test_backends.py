@@ -34,6 +34,7 @@ OPERATIONS = {
     "contrast": ViewSpec(size=32, jitter=1.0, contrast=0.8),
     "saturation": ViewSpec(size=32, jitter=1.0, saturation=0.8),
     "hue": ViewSpec(size=32, jitter=1.0, hue=0.5),
+    "strong_jitter": ViewSpec(size=32, jitter=1.0, brightness=1.3, contrast=2.0, saturation=1.5),
     "jitter": ViewSpec(size=32, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
     "grayscale": ViewSpec(size=32, grayscale=0.5),
     "blur": ViewSpec(size=64, blur=0.5, blur_sigma=(0.1, 2.0)),

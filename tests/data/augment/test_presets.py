@@ -69,9 +69,9 @@ def test_views_of_any_preset_take_size_mean_and_std():
 
 
 def test_unknown_preset_and_operation_name_the_nearest():
-    with pytest.raises(ValueError, match=r"data.views='simclf'.*did you mean 'simclr'"):
+    with pytest.raises(ValueError, match=r"^name='simclf'.*did you mean 'simclr'"):
         views("simclf")
-    with pytest.raises(ValueError, match=r"unknown operation 'rotaton'; did you mean 'rotation'"):
+    with pytest.raises(ValueError, match=r"^rotaton=3: unknown operation; did you mean 'rotation'"):
         ViewSpec().changed({"rotaton": 3})
 
 
@@ -79,10 +79,10 @@ def test_unknown_preset_and_operation_name_the_nearest():
     "wrong",
     [
         {"flip": 1.5}, {"size": 0}, {"crop_scale": (0.5, 0.2)}, {"crop_scale": (0.5, 2.0)}, {"hue": 0.7}, {"std": (0.0,)},
-        {"contrast": 2.0}, {"resize": 20}, {"resize": 40, "crop_scale": (0.5, 1.0)}, {"interpolation": "nearest"},
-        {"blur": 0.5, "size": 1},
+        {"contrast": -0.1}, {"shear": 90.0}, {"zoom": (1.0, float("inf"))}, {"resize": 20}, {"blur": 0.5, "size": 1},
+        {"resize": 40, "crop_scale": (0.5, 1.0)}, {"interpolation": "nearest"},
     ],
 )  # fmt: skip
 def test_impossible_numbers_raise(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}=.*: expected"):
         ViewSpec(**wrong)

@@ -108,3 +108,33 @@ def test_crops_follow_the_distribution_of_torchvision():
         error = theirs.std() / np.sqrt(len(theirs))
         assert abs(drawn[name].mean() - theirs.mean()) < 4 * error, name
         assert abs(drawn[name].std() / theirs.std() - 1) < 0.05, name
+
+
+@pytest.mark.parametrize("change", [0.4, 1.0, 1.3, 3.0])
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+def test_jitter_has_the_range_of_torchvision(name, change):
+    """Oracle: torchvision's ColorJitter, which accepts more than 1; uniform within its range (Kolmogorov and Smirnov)."""
+    from scipy.stats import kstest
+    from torchvision.transforms.v2 import ColorJitter
+
+    low, high = getattr(ColorJitter(**{name: change}), name)
+    drawn = sample_parameters(ViewSpec(jitter=1.0, **{name: change}), 0, 0, np.arange(4000), 0, 32, 32)[name]
+    assert low <= drawn.min() <= drawn.max() <= high
+    assert kstest(drawn, "uniform", (low, high - low)).pvalue > 1e-3
+
+
+def test_shifts_are_those_of_torchvision_before_it_rounds():
+    """Oracle: torchvision's RandomAffine, which draws a shift from the same range and rounds it to a whole pixel."""
+    import torch
+    from torchvision.transforms.v2 import RandomAffine
+
+    size, translate = 32, 0.11  # up to 3.52 pixels
+    torch.manual_seed(0)
+    affine, image = RandomAffine(0, translate=(translate, translate)), torch.empty(3, size, size)
+    theirs = np.array([affine.make_params([image])["translate"] for _ in range(4000)])
+    drawn = sample_parameters(ViewSpec(size=size, translate=translate), 0, 0, np.arange(4000), 0, size, size)
+    for ours, other in ((drawn["shift_x"], theirs[:, 0]), (drawn["shift_y"], theirs[:, 1])):
+        assert not np.array_equal(ours, ours.round())
+        assert 0.99 * translate * size < np.abs(ours).max() <= translate * size
+        shares = [np.bincount(np.asarray(each).round().astype(int) + 4, minlength=9) / 4000 for each in (ours, other)]
+        assert np.abs(shares[0] - shares[1]).max() < 0.03  # four standard errors

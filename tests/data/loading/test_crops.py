@@ -60,5 +60,5 @@ def test_crops_of_files_are_in_pixels_of_the_file(tmp_path):
 
 
 def test_rotated_views_have_no_crops(source):
-    with pytest.raises(ValueError, match=r"^data\.views: view 0 is rotated"):
+    with pytest.raises(ValueError, match=r"^view 0 is rotated"):
         Loader(source, views("digits", size=16), 8).with_crops()

@@ -82,7 +82,7 @@ def test_folder_without_classes_has_no_labels(folder):
 
 
 def test_missing_and_empty_folders_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"data.root=.*nowhere.*no such folder"):
+    with pytest.raises(FileNotFoundError, match=r"^root=.*nowhere.*no such folder"):
         FolderSource(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no class folder and no image"):
@@ -141,7 +141,7 @@ def test_folders_that_cannot_be_listed_are_named(folder, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(ValueError, match=r"data.root=.*'.*dog' cannot be listed: Permission denied"):
+    with pytest.raises(ValueError, match=r"^root=.*'.*dog' cannot be listed: Permission denied"):
         FolderSource(folder)
 
 
@@ -200,7 +200,7 @@ def test_replacement_does_not_depend_on_the_order_of_reads(folder):
 def test_skipping_is_counted_reported_once_and_has_a_limit(folder, caplog):
     for number in range(3):
         (folder / "cat" / f"{number}.png").write_bytes(b"")
-    source = FolderSource(folder, on_error="skip", memory=0, skip_limit=0.25)
+    source = FolderSource(folder, on_error="skip", memory=0, skip_limit=0.25, key="data.root")
     for _ in range(3):
         source.image(1)  # is replaced by 3, beyond 2
     assert source.skipped == {1, 2}
@@ -220,7 +220,7 @@ def test_class_that_cannot_be_read_at_all_is_an_error(folder):
 
 
 def test_on_error_must_be_one_of_two(folder):
-    with pytest.raises(ValueError, match=r"data.on_error='ignore': expected 'raise' or 'skip'"):
+    with pytest.raises(ValueError, match=r"^on_error='ignore': expected 'raise' or 'skip'"):
         FolderSource(folder, on_error="ignore")
 
 

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ssl-data", command
 def _write_beton(options: argparse.Namespace) -> None:
     from ssl_data.loading.threads import bounded_threads
     from ssl_data.sources import write_beton
+    from ssl_data.sources.lazy import StoredSource
 
     threads = bounded_threads(options.num_workers)
     source = open_source(
@@ -58,7 +59,7 @@ def _write_beton(options: argparse.Namespace) -> None:
     )
     mode = options.mode or ("jpg" if source.images is None else "raw")
     write_beton(source, options.file, mode, options.quality, threads, options.page_size, progress=not options.quiet)
-    skipped = len(getattr(source, "skipped", ()))
+    skipped = len(source.skipped) if isinstance(source, StoredSource) else 0
     size = Path(options.file).stat().st_size
     print(
         f"{options.file}: {len(source):,} images as {mode}, {size / 1e6:,.1f} MB"

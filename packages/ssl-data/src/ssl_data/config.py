@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_data.augment.presets import view_names, views
 from ssl_data.augment.view_spec import ViewSpec
+from ssl_data.errors import configuration_keys
 from ssl_data.suggestion import did_you_mean
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class DataConfig:
     label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of training labels made wrong
     download: bool = field(default=True, metadata={"resume": "free"})  # fetch what is missing, if there is a network
 
+    @configuration_keys()
     def open(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> DataLoaders:
         """Return the loaders of one rank.
 
@@ -126,7 +128,7 @@ class DataConfig:
         from ssl_data.sources import BetonSource, FolderSource, Relabelled, Source, Subset
         from ssl_data.sources.subset import subset_indices
 
-        threads = bounded_threads(self.num_workers)
+        threads = bounded_threads(self.num_workers, "data.num_workers")
         reading = {"on_error": self.on_error, "skip_limit": self.skip_limit, "scaled_decoding": self.scaled_decoding}
         parts = open_dataset(self.dataset, self.root, self.split, self.download, **reading)
         class_names = parts.train.class_names or (parts.reference or parts.test).class_names
@@ -163,6 +165,7 @@ class DataConfig:
             std=std,
         )
 
+    @configuration_keys()
     def view_sizes(self) -> list[int | None]:
         """Return the side in pixels of each view of an image, None where it depends on the images. No data is opened.
 
@@ -187,6 +190,7 @@ class DataConfig:
         )
         return self.dataset in ("ImageFolder", "Beton") or extracted
 
+    @configuration_keys()
     def labelled_part(self, fraction: float, seed: int, views: str | list = "") -> "tuple[DataConfig, int]":
         """Return the configuration that trains with labels on a share of the images of each class, and how many these are.
 
@@ -249,6 +253,7 @@ class DataConfig:
         fits = source.images is not None and source.images.nbytes <= self.device_memory_gb * 1e9
         return "cuda" if gpu and fits else None
 
+    @configuration_keys()
     def check(self) -> None:
         """Raise a ValueError that begins with the key, for anything that the fields' metadata or the views do not allow.
 

@@ -98,7 +98,7 @@ def _own_files(root: Path, split: str, suffix: str, options: dict[str, Any]) -> 
 
     def opened(path: Path) -> Source:
         scaled_decoding = options.get("scaled_decoding", False)
-        reading = {name: value for name, value in options.items() if name != "scaled_decoding"}
+        reading = {name: value for name, value in options.items() if name != "scaled_decoding"} | {"key": "data.root"}
         if suffix:
             return BetonSource(path, memory=0, scaled_decoding=scaled_decoding, **reading)
         return FolderSource(path, memory=0, **reading)

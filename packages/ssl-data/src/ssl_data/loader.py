@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ssl_data.augment.columns import crops
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
+from ssl_data.errors import ArgumentError
 from ssl_data.loading.cpu_batches import HostBatches
 from ssl_data.loading.gpu_batches import DeviceBatches
 from ssl_data.loading.prefetch import Job, prefetched
@@ -108,9 +109,9 @@ class Loader:
                 f"expected batch_size >= 1 and 0 <= rank < world_size, got {batch_size}, {rank}, {world_size}"
             )
         if not 0 <= seed < 2**64:
-            raise ValueError(f"hardware.seed={seed}: expected 0 to 2**64 - 1")
+            raise ArgumentError("seed", seed, "expected 0 to 2**64 - 1")
         if dtype not in (torch.float32, torch.bfloat16):
-            raise ValueError(f"dtype={dtype}: expected torch.float32 or torch.bfloat16")
+            raise ArgumentError("dtype", dtype, "expected torch.float32 or torch.bfloat16")
         if drop_last:
             check_batch_size(batch_size, len(source), world_size)
         self.source = source
@@ -185,8 +186,8 @@ class Loader:
         moved = next((number for number, spec in enumerate(self.views) if spec.affine), None)
         if moved is not None:
             raise ValueError(
-                f"data.views: view {moved} is rotated, sheared, shifted or zoomed, and so has no box in the image; expected "
-                "views that are crops, e.g. data.views=vicreg"
+                f"view {moved} is rotated, sheared, shifted or zoomed, and so has no box in the image; expected views that are "
+                "crops, such as the preset 'vicreg'"
             )
         part = copy.copy(self)
         part._batches = self._batches.with_parameters()
@@ -235,6 +236,6 @@ def _cropped(batch: Callable[[], Batch]) -> Batch:
 def check_batch_size(batch_size: int, samples: int, world_size: int) -> None:
     """Raise a ValueError for a batch that ``samples`` do not fill, or that the ranks cannot share evenly."""
     if batch_size > samples:
-        raise ValueError(f"optim.batch_size={batch_size}: larger than the data set, which has {samples} samples")
+        raise ArgumentError("batch_size", batch_size, f"larger than the data set, which has {samples} samples")
     if batch_size % world_size:
-        raise ValueError(f"optim.batch_size={batch_size}: {world_size} ranks cannot share it evenly; take a multiple")
+        raise ArgumentError("batch_size", batch_size, f"{world_size} ranks cannot share it evenly; take a multiple")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ssl_data.augment.view_spec import ViewSpec
+from ssl_data.errors import ArgumentError
 from ssl_data.suggestion import did_you_mean
 
 SMALL = 64  # pixels: views below are made as those of CIFAR
@@ -54,14 +55,14 @@ def views(
     """
     if not isinstance(name, str) or name not in _PRESETS:
         hint = did_you_mean(str(name), _PRESETS)
-        raise ValueError(f"data.views={name!r}: expected one of {', '.join(map(repr, _PRESETS))}{hint}")
+        raise ArgumentError("name", name, f"expected one of {', '.join(map(repr, _PRESETS))}{hint}")
     if num_local is not None and name not in _MULTI_CROP:
-        raise ValueError(
-            f"data.views: num_local={num_local!r}: only {' and '.join(map(repr, _MULTI_CROP))} have local views, {name!r} has "
-            "none; remove num_local"
+        presets = " and ".join(map(repr, _MULTI_CROP))
+        raise ArgumentError(
+            "num_local", num_local, f"only {presets} have local views, {name!r} has none; remove num_local"
         )
     if num_local is not None and (type(num_local) is not int or num_local < 0):
-        raise ValueError(f"data.views: num_local={num_local!r}: expected a whole number of local views, at least 0")
+        raise ArgumentError("num_local", num_local, "expected a whole number of local views, at least 0")
     specs = [replace(spec, mean=tuple(mean), std=tuple(std)) for spec in _PRESETS[name](size, num_local)]
     return [replace(spec, blur=0.0) for spec in specs] if size < SMALL else specs
 

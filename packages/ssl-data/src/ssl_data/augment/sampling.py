@@ -149,6 +149,12 @@ def _centre(spec, p):
 
 
 @compiled
+def _factor(change, u):
+    """Return the number at ``u`` of the range from 1 - change, at least 0, to 1 + change, as in torchvision's ColorJitter."""
+    return 1.0 + change * (2.0 * u - 1.0) if change <= 1.0 else (1.0 + change) * u
+
+
+@compiled
 def _sample(specs, seed, epoch, ids, view, heights, widths, out):
     """Fill ``out (n,)``."""
     spec = specs[0]
@@ -171,9 +177,9 @@ def _sample(specs, seed, epoch, ids, view, heights, widths, out):
         p.zoom = spec.zoom_low + (spec.zoom_high - spec.zoom_low) * u[4]
         p.shear = spec.shear * (2.0 * u[5] - 1.0)
         jitter = 1.0 if u[6] < spec.jitter else 0.0
-        p.brightness = 1.0 + jitter * spec.brightness * (2.0 * u[7] - 1.0)
-        p.contrast = 1.0 + jitter * spec.contrast * (2.0 * u[8] - 1.0)
-        p.saturation = 1.0 + jitter * spec.saturation * (2.0 * u[9] - 1.0)
+        p.brightness = _factor(jitter * spec.brightness, u[7])
+        p.contrast = _factor(jitter * spec.contrast, u[8])
+        p.saturation = _factor(jitter * spec.saturation, u[9])
         p.hue = jitter * spec.hue * (2.0 * u[10] - 1.0)
         p.order = math.floor(u[11] * 24.0)
         p.grayscale = u[12] < spec.grayscale

@@ -4,7 +4,11 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ssl_data.errors import ArgumentError
 from ssl_data.suggestion import did_you_mean
+
+_PROBABILITIES = ("flip", "jitter", "grayscale", "blur", "solarize")
+_FACTORS = ("brightness", "contrast", "saturation")
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,12 @@ class ViewSpec:
     interpolation: str = "bilinear"  # or "bicubic": of the resizing, antialiased
     flip: float = 0.0  # probability of a horizontal flip
     rotation: float = 0.0  # degrees: drawn from [-rotation, rotation]
-    translate: float = 0.0  # share of the edge: shift in x and in y drawn from [-translate, translate]
+    translate: float = 0.0  # share of the edge: shift in x and in y drawn from [-translate, translate],
+    # in fractions of a pixel (torchvision's RandomAffine rounds to pixels)
     zoom: tuple[float, float] = (1.0, 1.0)  # factor of the affine map
     shear: float = 0.0  # degrees: drawn from [-shear, shear], in x
     jitter: float = 0.0  # probability of the colour jitter (brightness, contrast, saturation, hue, in random order)
-    brightness: float = 0.0  # factor drawn from [1 - brightness, 1 + brightness]
+    brightness: float = 0.0  # factor drawn from [max(0, 1 - brightness), 1 + brightness]
     contrast: float = 0.0  # likewise
     saturation: float = 0.0  # likewise
     hue: float = 0.0  # turn of the colour circle drawn from [-hue, hue], at most 0.5
@@ -39,44 +44,32 @@ class ViewSpec:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            numbers = getattr(self, field.name)
-            for number in numbers if isinstance(numbers, tuple) else (numbers,):
-                if isinstance(number, float) and not math.isfinite(number):
-                    raise ValueError(f"data.views: {field.name}={numbers}: expected finite numbers")
-        for name in ("rotation", "translate", "shear", "noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"data.views: {name}={getattr(self, name)}: expected at least 0")
-        if self.shear >= 90:
-            raise ValueError(f"data.views: shear={self.shear}: expected less than 90 degrees")
-        for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"data.views: {name}={value}: expected a probability from 0 to 1")
-        if self.size < 1:
-            raise ValueError(f"data.views: size={self.size}: expected at least 1 pixel")
-        if self.resize and (self.cropped or self.resize < self.size):
-            raise ValueError(
-                f"data.views: resize={self.resize}: expected at least size={self.size}, and no random crop"
-            )
-        if self.interpolation not in ("bilinear", "bicubic"):
-            raise ValueError(f"data.views: interpolation={self.interpolation!r}: expected 'bilinear' or 'bicubic'")
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+                raise ArgumentError(field.name, value, "expected finite numbers")
+        allowed = {
+            **dict.fromkeys(("rotation", "translate", "shear", "noise", *_FACTORS), (0, math.inf, "at least 0")),
+            **dict.fromkeys(_PROBABILITIES, (0, 1, "a probability from 0 to 1")),
+            "size": (1, math.inf, "at least 1 pixel"),
+            "hue": (0, 0.5, "0 to 0.5 of the colour circle"),
+        }
+        for name, (low, high, expected) in allowed.items():
+            self._check(name, low <= getattr(self, name) <= high, expected)
         for name in ("crop_scale", "crop_ratio", "zoom", "blur_sigma"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(
-                    f"data.views: {name}={(low, high)}: expected two numbers above 0, the smaller one first"
-                )
-        if self.blur and self.size < 2:
-            raise ValueError(f"data.views: blur={self.blur}: expected a view of at least 2 pixels")
-        if self.crop_scale[1] > 1:
-            raise ValueError(f"data.views: crop_scale={self.crop_scale}: expected shares of the area, at most 1")
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"data.views: hue={self.hue}: expected 0 to 0.5 of the colour circle")
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"data.views: {name}={getattr(self, name)}: expected 0 to 1")
-        if min(self.std) <= 0:
-            raise ValueError(f"data.views: std={self.std}: expected numbers above 0")
+            self._check(name, 0 < low <= high, "two numbers above 0, the smaller one first")
+        self._check("shear", self.shear < 90, "less than 90 degrees")
+        fits = not self.resize or (not self.cropped and self.resize >= self.size)
+        self._check("resize", fits, f"at least size={self.size}, and no random crop")
+        self._check("interpolation", self.interpolation in ("bilinear", "bicubic"), "'bilinear' or 'bicubic'")
+        self._check("blur", not self.blur or self.size >= 2, "a view of at least 2 pixels")
+        self._check("crop_scale", self.crop_scale[1] <= 1, "shares of the area, at most 1")
+        self._check("std", min(self.std) > 0, "numbers above 0")
+
+    def _check(self, name: str, is_allowed: bool, expected: str) -> None:
+        if not is_allowed:
+            raise ArgumentError(name, getattr(self, name), f"expected {expected}")
 
     @property
     def cropped(self) -> bool:
@@ -95,11 +88,10 @@ class ViewSpec:
 
     def statistics(self, channels: int) -> tuple[list[float], list[float]]:
         """Return the mean and one over the deviation of each of ``channels``; raise for another number of them."""
-        for name, numbers in (("mean", self.mean), ("std", self.std)):
-            if len(numbers) not in (1, channels):
-                raise ValueError(
-                    f"data.views: {name}={numbers}: expected one number, or one for each of {channels} channels"
-                )
+        for name in ("mean", "std"):
+            self._check(
+                name, len(getattr(self, name)) in (1, channels), f"one number, or one for each of {channels} channels"
+            )
         each = channels if len(self.mean) == 1 else 1, channels if len(self.std) == 1 else 1
         return list(self.mean) * each[0], [1 / deviation for deviation in self.std] * each[1]
 
@@ -109,10 +101,10 @@ class ViewSpec:
         for name, value in values.items():
             if name not in known:
                 hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
-                raise ValueError(f"data.views: unknown operation {name!r}{hint}")
+                raise ArgumentError(str(name), value, f"unknown operation{hint}")
             expected = _expected(name)
             if not _is(expected, value):
-                raise ValueError(f"data.views: {name}={value!r}: expected {expected}")
+                raise ArgumentError(name, value, f"expected {expected}")
         numbers: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return replace(self, **numbers)
 

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from ssl_data.batch import Batch
 from ssl_data.loading.buffer_pool import Memory
 from ssl_data.loading.prefetch import Job
 from ssl_data.sources.beton.turbojpeg import SHRINKS
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import ScaledSource, Source
 
 AT_LEAST = 128  # samples of a call: fewer, and the interpreter shows; threads that are done go on with the next batch
 _FIRST = np.zeros(1, np.int64)
@@ -55,6 +54,7 @@ class HostBatches:
     ) -> None:
         self._source, self._seed, self._dtype = source, seed, dtype
         self._num_workers, self._return_parameters = num_workers, return_parameters
+        self._scaled = source if isinstance(source, ScaledSource) and source.scaled_decoding else None
         self._channels = source.image(0).shape[2]
         self._views = [CPUView(spec, self._channels) for spec in specs]
         self._memory = Memory()
@@ -123,14 +123,13 @@ class HostBatches:
             for number, view in enumerate(self._views):
                 rows[number] = sample_parameters(view.spec, self._seed, epoch, sample, number, height, width)[0]
 
-        if getattr(self._source, "scaled_decoding", False):
-            source: Any = self._source
-            height, width = source.size(position)
+        if self._scaled is not None:
+            height, width = self._scaled.size(position)
             draw(height, width)
             allowed = min(min(row["height"], row["width"]) / view.spec.size for row, view in zip(rows, self._views))
             shrink = next((shrink for shrink in SHRINKS if shrink <= allowed), 1)
             if shrink > 1:
-                image = source.shrunk(position, shrink)
+                image = self._scaled.shrunk(position, shrink)
                 expected = -(-height // shrink), -(-width // shrink)
                 if image.shape[:2] == expected:  # else it is a replacement, or raw
                     return image, scaled_boxes(rows, shrink)

@@ -8,10 +8,11 @@ THREADS_PER_PROCESSOR = 8  # more only cost memory and time, whatever the storag
 _message = logging.getLogger(__name__)
 
 
-def bounded_threads(wanted: int | None) -> int:
+def bounded_threads(wanted: int | None, name: str = "num_workers") -> int:
     """Return a number of threads: ``wanted``, at most 8 for each available processor, or one each for None, 0 or less.
 
-    It changes speed only, so that a larger number is reduced with a warning: the run may come from a larger machine.
+    It changes speed only, so that a larger number is reduced with a warning, which calls it ``name``: the run may come from
+    a larger machine.
     """
     available = available_threads()
     if wanted is None or wanted < 1:
@@ -19,8 +20,8 @@ def bounded_threads(wanted: int | None) -> int:
     most = THREADS_PER_PROCESSOR * available
     if wanted > most:
         _message.warning(
-            "data.num_workers=%d: more than %d threads for each of %d available processors; using %d",
-            wanted, THREADS_PER_PROCESSOR, available, most,
+            "%s=%d: more than %d threads for each of %d available processors; using %d",
+            name, wanted, THREADS_PER_PROCESSOR, available, most,
         )  # fmt: skip
     return min(wanted, most)
 

@@ -1,22 +1,22 @@
 """A source with some samples of another one."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.fingerprint import images_fingerprint
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import JPEGSource, ScaledSource, Source
 
 
 class Derived:
-    """The samples at ``positions`` of another source, with their ids; what that source can do beyond images, it can too."""
+    """The samples at ``positions`` of another source, with their ids. They are scaled and copied as JPEG where it can do so."""
 
     def __init__(self, source: Source, positions: NDArray[np.int64]) -> None:
         positions = np.asarray(positions)
         if positions.dtype.kind not in "iu":
             raise ValueError(f"positions must be integers, got {positions.dtype}; for a mask use np.flatnonzero(mask)")
-        self._source: Any = source
+        self._source = source
+        self._scaled = source if isinstance(source, ScaledSource) and source.scaled_decoding else None
+        self._jpegs = source if isinstance(source, JPEGSource) else None
         self._positions = positions
         self.labels: NDArray[np.int64] = source.labels[positions]
         self.ids: NDArray[np.int64] = source.ids[positions]
@@ -35,19 +35,19 @@ class Derived:
 
     @property
     def scaled_decoding(self) -> bool:
-        """Whether the source decodes smaller images where they are enough; else the next two are not asked."""
-        return getattr(self._source, "scaled_decoding", False)
+        """Whether the source decodes smaller images; else the next two functions are not called."""
+        return self._scaled is not None
 
     def size(self, position: int) -> tuple[int, int]:
-        """Return height and width of an image that need not be decoded for it."""
-        return self._source.size(int(self._positions[position]))
+        """Return height and width of an image without decoding it."""
+        assert self._scaled is not None
+        return self._scaled.size(int(self._positions[position]))
 
     def shrunk(self, position: int, shrink: int) -> NDArray[np.uint8]:
         """Return one image at ``1 / shrink`` of its size."""
-        return self._source.shrunk(int(self._positions[position]), shrink)
+        assert self._scaled is not None
+        return self._scaled.shrunk(int(self._positions[position]), shrink)
 
-    @property
-    def jpeg(self) -> Any:
-        """The method of a source of files that returns a JPEG file's bytes; None if the source has none."""
-        own = getattr(self._source, "jpeg", None)
-        return own and (lambda position: own(int(self._positions[position])))
+    def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
+        """Return the bytes of a JPEG file with its height and width, or None if the source has none."""
+        return None if self._jpegs is None else self._jpegs.jpeg(int(self._positions[position]))

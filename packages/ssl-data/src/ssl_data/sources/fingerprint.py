@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import FingerprintedSource, Source
 
 MOST_BYTES = 2**30  # of an array that are hashed; of a larger one every second, third, ... image
 SAMPLED = 64  # samples, spread evenly, whose contents are hashed where they are not in memory
@@ -38,9 +38,8 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
 def images_fingerprint(source: Source) -> str:
     """Return the fingerprint of the images of a source, or an empty string where nothing is known of them."""
-    own = getattr(source, "fingerprint", None)
-    if callable(own):
-        return str(own())
+    if isinstance(source, FingerprintedSource):
+        return str(source.fingerprint())
     return "" if source.images is None else array_fingerprint(source.images)
 
 

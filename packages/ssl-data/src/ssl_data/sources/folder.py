@@ -43,6 +43,8 @@ class FolderSource(StoredSource):
         Threads that decode.
     skip_limit : float
         Share of the samples that ``skip`` may replace.
+    key : str
+        The name of ``root`` in messages; a configuration passes its own, such as ``"data.root"``.
 
     Raises
     ------
@@ -60,13 +62,14 @@ class FolderSource(StoredSource):
         memory: int = MEMORY,
         num_workers: int = 1,
         skip_limit: float = SKIP_LIMIT,
+        key: str = "root",
     ) -> None:
-        self.root = Path(root)
+        self.root, where = Path(root), f"{key}={str(root)!r}"
         if not self.root.is_dir():
-            raise FileNotFoundError(f"data.root={str(root)!r}: there is no such folder")
-        where = f"data.root={str(root)!r}"
+            raise FileNotFoundError(f"{where}: there is no such folder")
         self.paths, labels, classes = _listed(self.root, where)
-        super().__init__(where, labels, classes, on_error, skip_limit)
+        group = f"{key.partition('.')[0]}." if "." in key else ""
+        super().__init__(where, labels, classes, on_error, skip_limit, group)
         if memory:
             self.load_into_memory(memory, num_workers)
 

@@ -16,16 +16,23 @@ _STRETCH = 64  # samples that a thread decodes in a row
 class StoredSource:
     """Samples that are read on demand or all at once into memory; unreadable ones can be replaced.
 
-    A subclass defines how a sample is read and how it is named in messages.
+    A subclass defines how a sample is read and how it is named in messages. ``where`` begins messages, ``group`` stands before
+    the names of options in them.
     """
 
     def __init__(
-        self, where: str, labels: NDArray[np.int64], class_names: list[str], on_error: str, skip_limit: float
+        self,
+        where: str,
+        labels: NDArray[np.int64],
+        class_names: list[str],
+        on_error: str,
+        skip_limit: float,
+        group: str = "",
     ) -> None:
         self.labels, self.class_names = labels, class_names
         self.ids: NDArray[np.int64] = np.arange(len(labels), dtype=np.int64)
         self.images: NDArray[np.uint8] | None = None
-        self._readable = Substitutes(where, labels, self._describe, on_error, skip_limit)
+        self._readable = Substitutes(where, labels, self._describe, on_error, skip_limit, group)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,19 +1,13 @@
-"""The protocol of a source."""
+"""The protocol of a source, and of what a source may offer beyond it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 class Source(Protocol):
-    """Stored samples by position.
-
-    A source may do more: say ``scaled_decoding``, and then give the ``size`` of an image before it is decoded and the image
-    ``shrunk`` (:class:`ssl_data.BetonSource`); or give the bytes of a file by ``jpeg`` (:class:`ssl_data.FolderSource`).
-
-    A source may have ``fingerprint()``, a string that changes when the images do: a run that is resumed compares it. Without
-    it, images in memory are compared, or else only the labels, the ids and the names of the classes.
+    """Stored samples by position. A source may also be a ScaledSource, a JPEGSource or a FingerprintedSource.
 
     Attributes
     ----------
@@ -37,6 +31,40 @@ class Source(Protocol):
 
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, C) uint8``."""
+
+
+@runtime_checkable
+class ScaledSource(Protocol):
+    """A source that can decode an image at a fraction of its size, such as :class:`ssl_data.BetonSource`."""
+
+    @property
+    def scaled_decoding(self) -> bool:
+        """Whether the loader uses the two functions below, where every view is still no larger than its part of the image."""
+
+    def size(self, position: int) -> tuple[int, int]:
+        """Return height and width of an image without decoding it."""
+
+    def shrunk(self, position: int, shrink: int) -> NDArray[np.uint8]:
+        """Return one image at ``1 / shrink`` of its size (1, 2, 4 or 8; rounded up), or whole if it is not compressed."""
+
+
+@runtime_checkable
+class JPEGSource(Protocol):
+    """A source that knows its JPEG files, such as :class:`ssl_data.FolderSource`: ``write_beton`` copies them."""
+
+    def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
+        """Return the bytes of a JPEG file with its height and width, or None if it is not an upright JPEG in colour."""
+
+
+@runtime_checkable
+class FingerprintedSource(Protocol):
+    """A source that identifies its images: compared when a run is resumed.
+
+    Of another source the images in memory are compared, or else only the labels, the ids and the names of the classes.
+    """
+
+    def fingerprint(self) -> str:
+        """Return a string that changes when the images do."""
 
 
 MOST_CLASSES = 2**20

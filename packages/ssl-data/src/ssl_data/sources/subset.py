@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.errors import ArgumentError
 from ssl_data.sources.derived import Derived
 from ssl_data.sources.source import Source
 
@@ -46,7 +47,7 @@ def subset_indices(
     classes, available = np.unique(labels, return_counts=True)
     if per_class and available.min() < per_class:
         short = int(classes[available.argmin()])
-        raise ValueError(f"data.per_class={per_class}: class {short} has {available.min()} training images")
+        raise ArgumentError("per_class", per_class, f"class {short} has {available.min()} training images")
     wanted = np.full(len(classes), per_class, float) if per_class else available.astype(float)
     if imbalance < 1:
         tail = imbalance ** (np.arange(len(classes)) / max(1, len(classes) - 1))

@@ -8,9 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.errors import ArgumentError
 from ssl_data.sources.decode import UNREADABLE
 
-SKIP_LIMIT = 0.01  # share of the samples that data.on_error=skip may replace
+SKIP_LIMIT = 0.01  # share of the samples that on_error="skip" may replace
 
 Sample = TypeVar("Sample")
 
@@ -26,7 +27,7 @@ class Substitutes:
     Parameters
     ----------
     where : str
-        Begins each message, such as ``data.root='photographs'``.
+        Begins each message, such as ``root='photographs'``.
     labels : array
         ``(M,) int64``.
     describe : callable
@@ -35,6 +36,8 @@ class Substitutes:
         ``raise`` lets the first unreadable sample be an error; ``skip`` puts another in its place, and logs it once.
     limit : float
         Share of the samples that ``skip`` may replace (one is always allowed).
+    group : str
+        Stands before ``on_error`` in messages, such as ``"data."``.
     """
 
     def __init__(
@@ -44,11 +47,13 @@ class Substitutes:
         describe: Callable[[int], str],
         on_error: str = "raise",
         limit: float = SKIP_LIMIT,
+        group: str = "",
     ) -> None:
         if on_error not in ("raise", "skip"):
-            raise ValueError(f"data.on_error={on_error!r}: expected 'raise' or 'skip'")
+            raise ArgumentError(f"{group}on_error", on_error, "expected 'raise' or 'skip'")
         self.skipped: set[int] = set()
         self._where, self._labels, self._describe, self._on_error = where, labels, describe, on_error
+        self._skip_option = f"{group}on_error=skip"
         self._at_most = max(1, int(limit * len(labels)))
         self._lock = threading.Lock()  # several threads read
 
@@ -80,7 +85,7 @@ class Substitutes:
     def _skip(self, at: int, error: BaseException) -> None:
         why = f"sample {at}, {self._describe(at)}, cannot be read: {error or type(error).__name__}"
         if self._on_error != "skip":
-            raise ValueError(f"{self._where}: {why}; repair or remove it, or set data.on_error=skip") from error
+            raise ValueError(f"{self._where}: {why}; repair or remove it, or set {self._skip_option}") from error
         with self._lock:
             if at in self.skipped:
                 return
@@ -88,7 +93,7 @@ class Substitutes:
             count = len(self.skipped)
         if count > self._at_most:
             raise ValueError(
-                f"{self._where}: {count} of {len(self._labels)} samples cannot be read, more than data.on_error=skip "
+                f"{self._where}: {count} of {len(self._labels)} samples cannot be read, more than {self._skip_option} "
                 f"replaces ({self._at_most}); the last: {why}"
             ) from error
-        _message.warning("data.on_error=skip: %s (%d of at most %d)", why, count, self._at_most)
+        _message.warning("%s: %s (%d of at most %d)", self._skip_option, why, count, self._at_most)

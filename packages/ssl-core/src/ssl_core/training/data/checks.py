@@ -37,7 +37,10 @@ def loader_with_crops(loader: Any) -> Any:
             f"data: this method needs the crops of the views, and the training loader, a {type(loader).__name__}, has no "
             "with_crops(): see ssl_core/training/data/protocol.py"
         )
-    return loader.with_crops()
+    try:
+        return loader.with_crops()
+    except ValueError as error:  # the views are not boxes of the image
+        raise ConfigError(str(error), key="data.views") from error
 
 
 def training_batches(loader: Any, num_classes: int) -> Iterator[Any]:

@@ -27,6 +27,8 @@ class BetonSource(StoredSource):
         Written by :func:`write_beton`, or by FFCV with one ``RGBImageField`` and at most one ``IntField``.
     on_error, memory, num_workers, skip_limit
         As for :class:`FolderSource`.
+    key : str
+        The name of ``path`` in messages; a configuration passes its own, such as ``"data.root"``.
     scaled_decoding : bool
         Decode JPEG at a half, a quarter or an eighth where every view of the sample is still no larger than its piece of
         the image. Large photographs take less time, and their views are others, since to transform fewer frequencies is
@@ -50,10 +52,10 @@ class BetonSource(StoredSource):
         num_workers: int = 1,
         skip_limit: float = SKIP_LIMIT,
         scaled_decoding: bool = False,
+        key: str = "path",
     ) -> None:
         self.scaled_decoding = scaled_decoding
-        self.path = Path(path)
-        self._where = f"data.root={str(path)!r}"
+        self.path, self._where = Path(path), f"{key}={str(path)!r}"
         if not self.path.is_file():
             raise FileNotFoundError(f"{self._where}: there is no such file")
         try:
@@ -66,8 +68,9 @@ class BetonSource(StoredSource):
             turbojpeg()  # is there, or the error comes now
         self._bytes = np.asarray(np.memmap(self.path, np.uint8, mode="r"))  # the system's cache holds what it can
         self._sizes = self._lengths(allocations)
+        group = f"{key.partition('.')[0]}." if "." in key else ""
         labels = np.full(len(images), -1, np.int64) if labels is None else integer_labels(self._where, labels)
-        super().__init__(self._where, labels, numbered_classes(self._where, labels), on_error, skip_limit)
+        super().__init__(self._where, labels, numbered_classes(self._where, labels), on_error, skip_limit, group)
         if memory:
             self.load_into_memory(memory, num_workers)
 

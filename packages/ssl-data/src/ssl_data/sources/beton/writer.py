@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssl_data.errors import ArgumentError
 from ssl_data.loading.threads import bounded_threads
 from ssl_data.sources.beton.atomic_file import atomic_file
 from ssl_data.sources.beton.format import (
@@ -31,7 +32,7 @@ from ssl_data.sources.beton.format import (
     VERSION,
     sample_type,
 )  # fmt: skip
-from ssl_data.sources.source import Source, integer_labels
+from ssl_data.sources.source import JPEGSource, Source, integer_labels
 
 PAGE = 2**23  # bytes that FFCV's loader reads at once; a sample lies within one
 _STRETCH = 32  # samples a thread that are made before they are written
@@ -77,11 +78,11 @@ def write_beton(
     """
     num_workers = bounded_threads(num_workers)
     if mode not in ("raw", "jpg"):
-        raise ValueError(f"mode={mode!r}: expected 'raw' or 'jpg'")
+        raise ArgumentError("mode", mode, "expected 'raw' or 'jpg'")
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality={quality}: expected 1 to 100")
+        raise ArgumentError("quality", quality, "expected 1 to 100")
     if page_size < 2**21 or page_size & (page_size - 1):
-        raise ValueError(f"page_size={page_size}: expected a power of two, at least {2**21}")
+        raise ArgumentError("page_size", page_size, f"expected a power of two, at least {2**21}")
     labels = integer_labels("labels", source.labels)
     fields = np.array([(IMAGE_KIND, b"image", b""), (INTEGER_KIND, b"label", b"")], FIELD)
     described, allocations = np.zeros(len(source), sample_type([IMAGE, INTEGER])), np.zeros(len(source), ALLOCATION)
@@ -127,10 +128,10 @@ def _explained(error: OSError, path: Path, written: int, total: int, end: int) -
 
 
 def _encoder(source: Source, mode: str, quality: int) -> Callable[[int], Stored]:
-    jpeg = getattr(source, "jpeg", None) if mode == "jpg" else None
+    jpegs = source if mode == "jpg" and isinstance(source, JPEGSource) else None
 
     def encode(position: int) -> Stored:
-        stored = jpeg(position) if jpeg is not None else None
+        stored = None if jpegs is None else jpegs.jpeg(position)
         if stored is not None:
             return stored[0], JPEG, stored[2], stored[1]
         image = source.image(position)
