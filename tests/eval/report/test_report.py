@@ -57,7 +57,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(make_run):
     assert low[:4] == ["low_*", "0.5", "finished", 3]
     assert low[4] == pytest.approx({"mean": 0.92, "std": 0.02, "n": 3})
     assert low[5] == pytest.approx({"mean": 0.90, "std": 0.02, "n": 3})
-    assert low[7:] == ["1.5", "–"]
+    assert low[7:] == ["1.5", None]  # printed as a dash
     assert high[:5] == ["high", "2", "finished", 1, pytest.approx(0.8)]
 
 

@@ -47,7 +47,7 @@ class MSN(TeacherStudent, MaskedImageModel):
     """The first view is the target. The others are anchors: those of the same size lack patches, smaller ones are focal."""
 
     config_class: type[MaskedSiameseConfig] = MSNConfig
-    assignment_loss = "loss", "num_prototypes"
+    assignment_loss: ClassVar[tuple[str, str] | None] = "loss", "num_prototypes"
     num_views: ClassVar[int | None] = None  # the target view and one anchor or more
     min_views = 2
     multi_crop = True

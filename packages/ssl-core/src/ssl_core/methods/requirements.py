@@ -69,7 +69,7 @@ def check_num_views(config: Config, found: int, num_views: int | None, min_views
     if (getattr(config.model, "global_views", None) or 0) > found:
         raise ConfigError(
             key="model.global_views",
-            value=config.model.global_views,  # type: ignore[attr-defined]
+            value=config.model.global_views,
             expected=f"at most the {found} views of an image that data.views gives",
         )
 
