@@ -1,6 +1,6 @@
-"""The documentation: its code is executed, its commands are those of the README, and its generated pages are complete.
+"""The documentation: its code is executed, and its generated pages are complete.
 
-``.ci/run`` builds the pages (``hatch run docs``), where Sphinx turns each warning into an error.
+test_readme.py executes its commands, and ``.ci/run`` builds the pages, where Sphinx turns each warning into an error (``hatch run docs``).
 """
 
 import dataclasses
@@ -27,26 +27,11 @@ def blocks(text, language):
     return [textwrap.dedent(block) for block in found]
 
 
-def plain(command):
-    """Return a command with the script's spelling changed to that of ``stable-ssl``, and without plus signs."""
-    command = re.sub(r"^python3 main.py", "stable-ssl train", command.strip().split("   #")[0])
-    return re.sub(r" \+\+", " ", command.replace("--config-name=", "")).strip()
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_python_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for block in blocks(path.read_text(), "python"):
         exec(block, {"__name__": "page"})
-
-
-def test_commands_are_those_of_the_readme():
-    """test_readme.py executes each command of the README."""
-    known = {plain(line) for block in blocks((ROOT / "README.rst").read_text(), "bash") for line in block.splitlines()}
-    for path in PAGES:
-        for block in blocks(path.read_text(), "bash"):
-            for line in filter(str.strip, block.splitlines()):
-                assert plain(line) in known, f"{path.name}: {line}"
 
 
 @pytest.mark.parametrize("kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig])

@@ -1,4 +1,4 @@
-"""Every command of the README is executed; a command that this test does not know fails it.
+"""Every command of the README and of the pages in docs/ is executed; a command that this test does not know fails it.
 
 Overrides at the end make training commands small. The local launcher replaces that of SLURM, and the keys that only SLURM
 has are left out. The two lines for set-up and tests are those of CI: running them here would run this test again.
@@ -20,6 +20,7 @@ import forked
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.rst").read_text()
+PAGES = [ROOT / "README.rst", *sorted(ROOT.glob("docs/*.rst"))]
 SLURM_ONLY = ("hydra.launcher.partition", "hydra.launcher.gpus_per_task")
 # What a command about runs prints, and overrides that make it small
 EXPECTED = {
@@ -33,14 +34,14 @@ CHANGES = {
 pytestmark = pytest.mark.slow
 
 
-def blocks(language):
-    found = re.findall(rf"\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", TEXT)
+def blocks(language, text=TEXT):
+    found = re.findall(rf"\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text)
     return ["\n".join(line[3:] for line in block.splitlines()) for block in found]
 
 
 def commands():
-    """Return ``(folder, command)`` for every command of the bash blocks."""
-    for block in blocks("bash"):
+    """Return ``(folder, command)`` for every command of the bash blocks; some are on several pages."""
+    for block in (block for page in PAGES for block in blocks("bash", page.read_text())):
         folder = ROOT
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("cd "):
@@ -49,7 +50,7 @@ def commands():
                 yield folder, line.strip()
 
 
-COMMANDS = list(commands())
+COMMANDS = list(dict.fromkeys(commands()))
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,6 @@ def test_every_python_block_is_known():
 
 
 def test_files_linked_in_the_readme_exist():
-    for target in re.findall(r"<((?:packages|runs)/[^>]+)>`_|image:: (\S+)|\.\. _[\w-]+: (packages/\S+)", TEXT):
+    for target in re.findall(r"<([\w/.-]+\.\w+)>`_|image:: (\S+)|\.\. _[\w-]+: (packages/\S+)", TEXT):
         path = next(part for part in target if part)
         assert (ROOT / path).exists(), path
