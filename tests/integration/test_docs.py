@@ -1,6 +1,6 @@
 """The documentation: its code is executed, and its generated pages are complete.
 
-test_readme.py executes its commands, and ``.ci/run`` builds the pages, where Sphinx turns each warning into an error (``hatch run docs``).
+test_readme.py executes its commands. ``.ci/run`` builds the pages (``hatch run docs``); there a warning of Sphinx is an error.
 """
 
 import dataclasses
