@@ -9,7 +9,10 @@ computes half of the tiles; :func:`two_way_logsumexp` reads each tile both by ro
 Where all exponents are known to be small (the rows are short, the temperature moderate) the exponentials are summed as they
 are, and one serves both directions. Elsewhere each sum has a maximum that grows with the tiles (an online log-sum-exp).
 
-All are operators, so that ``torch.compile`` sees one node each and does not unroll the tiles.
+Written by hand because torch has no log-sum-exp of products without the matrix that can be trained on a CPU: FlexAttention
+returns it on other devices only.
+
+All three are one operator, so that ``torch.compile`` sees a single node and does not unroll the tiles.
 """
 
 import math
@@ -19,14 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_losses.similarity.operators import differentiate, operator, refuse_to_differentiate
+from ssl_losses.similarity.operators import differentiate, not_differentiable, operator
 from ssl_losses.similarity.tiles import blocks, no_keys, products
 
 LOG2_E = 1 / math.log(2)  # exp(x) is exp2(x / log 2), and torch's exp2 takes a third of exp's time on the CPU
 
 # bits of the largest power, and of the smallest, that may be summed as it is: what remains to the ends of the type is room
 # for the number of summands and for the gradient divided by their sum
-MOST_BITS = {torch.float32: 60.0, torch.float64: 500.0}
+MAX_BITS = {torch.float32: 60.0, torch.float64: 500.0}
 
 
 def logsumexp(queries: Tensor, keys: Tensor, scale: float, excluded: Tensor | None = None) -> Tensor:
@@ -46,7 +49,7 @@ def logsumexp(queries: Tensor, keys: Tensor, scale: float, excluded: Tensor | No
     Tensor
         ``(M,)``, differentiable once in queries and keys.
     """
-    return _forward(queries, keys, no_keys(queries) if excluded is None else excluded, scale)
+    return _sum_up(queries, keys, no_keys(queries) if excluded is None else excluded, scale, False, False)[0]
 
 
 def self_logsumexp(z: Tensor, scale: float, excluded: Tensor) -> Tensor:
@@ -54,7 +57,7 @@ def self_logsumexp(z: Tensor, scale: float, excluded: Tensor) -> Tensor:
 
     ``excluded`` must be symmetric: where row i leaves out k, row k leaves out i.
     """
-    return _self_forward(z, excluded, scale)
+    return _sum_up(z, z, excluded, scale, True, True)[0]
 
 
 def two_way_logsumexp(a: Tensor, b: Tensor, scale: float, excluded: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +65,7 @@ def two_way_logsumexp(a: Tensor, b: Tensor, scale: float, excluded: Tensor) -> t
 
     A row of b leaves out the rows of a that leave it out.
     """
-    return _two_way_forward(a, b, excluded, scale)
+    return _sum_up(a, b, excluded, scale, True, False)
 
 
 class _Sums:
@@ -101,11 +104,11 @@ class _RunningSums(_Sums):
 
 
 def _all_small(queries: Tensor, keys: Tensor, scale: float) -> bool:
-    """Return whether no product has more bits than ``MOST_BITS``; asked on the CPU only, where an answer costs no wait."""
+    """Return whether no product has more bits than ``MAX_BITS``; asked on the CPU only, where an answer costs no wait."""
     if queries.device.type != "cpu" or not len(queries) or not len(keys):
         return False
     longest = torch.linalg.vector_norm(queries, dim=1).max() * torch.linalg.vector_norm(keys, dim=1).max()
-    return bool(longest * (scale * LOG2_E) <= MOST_BITS[queries.dtype])
+    return bool(longest * (scale * LOG2_E) <= MAX_BITS[queries.dtype])
 
 
 def _pairs(queries: Tensor, keys: Tensor, symmetric: bool) -> Iterator[tuple[slice, slice]]:
@@ -113,12 +116,19 @@ def _pairs(queries: Tensor, keys: Tensor, symmetric: bool) -> Iterator[tuple[sli
     return ((rows, columns) for rows in blocks(queries) for columns in blocks(keys, rows.start if symmetric else 0))
 
 
+@operator(
+    "logsumexp(Tensor queries, Tensor keys, Tensor excluded, float scale, bool two_way, bool symmetric) -> (Tensor, Tensor)",
+    fake=lambda queries, keys, excluded, scale, two_way, symmetric: (
+        queries.new_empty(queries.shape[0]),
+        keys.new_empty(keys.shape[0] if two_way and not symmetric else 0),
+    ),
+)
 def _sum_up(
-    queries: Tensor, keys: Tensor, excluded: Tensor, scale: float, two_way: bool = False, symmetric: bool = False
+    queries: Tensor, keys: Tensor, excluded: Tensor, scale: float, two_way: bool, symmetric: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the log-sum-exp of the queries and, where it is asked for both ways, of the keys.
+    """Return the log-sum-exp of the queries and, if ``two_way``, of the keys.
 
-    Of a symmetric matrix half of the tiles are enough, and the two results are one.
+    Of a symmetric matrix half of the tiles are enough; the two results are the same, and the second is left out.
     """
     small = _all_small(queries, keys, scale)
     sums = _Sums if small else _RunningSums
@@ -132,28 +142,41 @@ def _sum_up(
         of_queries.add(rows, tile, dim=1)
         if two_way and not (symmetric and rows == columns):
             of_keys.add(columns, tile, dim=0)
-    return of_queries.result(), of_keys.result()
+    return of_queries.result(), of_keys.result() if two_way and not symmetric else queries.new_empty(0)
 
 
+@operator(
+    "logsumexp_backward(Tensor of_queries, Tensor to_queries, Tensor of_keys, Tensor to_keys, Tensor queries, Tensor keys, "
+    "Tensor excluded, float scale, bool two_way, bool symmetric, bool for_queries, bool for_keys) -> (Tensor, Tensor)",
+    fake=lambda *arguments: (
+        torch.empty_like(arguments[4]),
+        arguments[5].new_empty(0 if arguments[9] else arguments[5].shape),
+    ),
+)
 def _go_back(
+    result: Tensor,
+    gradient: Tensor,
+    key_result: Tensor,
+    key_gradient: Tensor,
     queries: Tensor,
     keys: Tensor,
     excluded: Tensor,
     scale: float,
-    of_queries: tuple[Tensor, Tensor],
-    of_keys: tuple[Tensor, Tensor] | None = None,
-    to: tuple[bool, bool] = (True, True),
-    symmetric: bool = False,
+    two_way: bool,
+    symmetric: bool,
+    for_queries: bool,
+    for_keys: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of queries and keys, given result and gradient of the log-sum-exp of each.
 
-    ``to`` says which are wanted: a queue, for one, wants none, which is a third of the work. Of a symmetric matrix the two
-    gradients are one.
+    The last two say which are needed: a queue, for one, needs none, which saves a third of the work. Of a symmetric matrix
+    the two gradients are one, and the second is left out.
     """
     small = _all_small(queries, keys, scale)
     to_queries = torch.zeros_like(queries)
     to_keys = to_queries if symmetric else torch.zeros_like(keys)
-    sides = [(result, gradient * scale) for result, gradient in (of_queries, of_keys or of_queries)]
+    sides = [(result, gradient * scale)]
+    sides.append((key_result, key_gradient * scale) if two_way and not symmetric else sides[0])
     if small:
         sides = [(result, weight / result.exp()) for result, weight in sides]
     (row_result, row_weight), (column_result, column_weight) = sides
@@ -161,100 +184,31 @@ def _go_back(
         if small:
             tile = products(queries, keys, rows, columns, excluded, scale * LOG2_E).exp2_()
             factor = row_weight[rows, None]
-            tile.mul_(factor + column_weight[columns] if of_keys else factor)
+            tile.mul_(factor + column_weight[columns] if two_way else factor)
         else:
             tile = products(queries, keys, rows, columns, excluded, scale)
-            over_rows = (tile - column_result[columns]).exp_().mul_(column_weight[columns]) if of_keys else None
+            over_rows = (tile - column_result[columns]).exp_().mul_(column_weight[columns]) if two_way else None
             tile.sub_(row_result[rows, None]).exp_().mul_(row_weight[rows, None])
             if over_rows is not None:
                 tile.add_(over_rows)
-        if to[0]:
+        if for_queries:
             to_queries[rows].addmm_(tile, keys[columns])
-        if to[1] and not (symmetric and rows == columns):
+        if for_keys and not (symmetric and rows == columns):
             to_keys[columns].addmm_(tile.T, queries[rows])
-    return to_queries, to_keys
+    return to_queries, queries.new_empty(0) if symmetric else to_keys
 
 
-@operator(
-    "logsumexp(Tensor queries, Tensor keys, Tensor excluded, float scale) -> Tensor",
-    fake=lambda queries, keys, excluded, scale: queries.new_empty(queries.shape[0]),
-)
-def _forward(queries: Tensor, keys: Tensor, excluded: Tensor, scale: float) -> Tensor:
-    return _sum_up(queries, keys, excluded, scale)[0]
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale, ctx.two_way, ctx.symmetric = inputs
+    ctx.save_for_backward(*output, *tensors)
 
 
-@operator(
-    "self_logsumexp(Tensor z, Tensor excluded, float scale) -> Tensor",
-    fake=lambda z, excluded, scale: z.new_empty(z.shape[0]),
-)
-def _self_forward(z: Tensor, excluded: Tensor, scale: float) -> Tensor:
-    return _sum_up(z, z, excluded, scale, two_way=True, symmetric=True)[0]
-
-
-@operator(
-    "two_way_logsumexp(Tensor a, Tensor b, Tensor excluded, float scale) -> (Tensor, Tensor)",
-    fake=lambda a, b, excluded, scale: (a.new_empty(a.shape[0]), b.new_empty(b.shape[0])),
-)
-def _two_way_forward(a: Tensor, b: Tensor, excluded: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    return _sum_up(a, b, excluded, scale, two_way=True)
-
-
-@operator(
-    "logsumexp_backward(Tensor gradient, Tensor result, Tensor queries, Tensor keys, Tensor excluded, float scale, "
-    "bool for_queries, bool for_keys) -> (Tensor, Tensor)",
-    fake=lambda gradient, result, queries, keys, *rest: (torch.empty_like(queries), torch.empty_like(keys)),
-)
-def _backward(
-    gradient: Tensor,
-    result: Tensor,
-    queries: Tensor,
-    keys: Tensor,
-    excluded: Tensor,
-    scale: float,
-    for_queries: bool,
-    for_keys: bool,
-) -> tuple[Tensor, Tensor]:
-    return _go_back(queries, keys, excluded, scale, (result, gradient), to=(for_queries, for_keys))
-
-
-@operator(
-    "self_logsumexp_backward(Tensor gradient, Tensor result, Tensor z, Tensor excluded, float scale) -> Tensor",
-    fake=lambda gradient, result, z, excluded, scale: torch.empty_like(z),
-)
-def _self_backward(gradient: Tensor, result: Tensor, z: Tensor, excluded: Tensor, scale: float) -> Tensor:
-    return _go_back(z, z, excluded, scale, (result, gradient), (result, gradient), symmetric=True)[0]
-
-
-@operator(
-    "two_way_logsumexp_backward(Tensor to_a, Tensor to_b, Tensor of_a, Tensor of_b, Tensor a, Tensor b, "
-    "Tensor excluded, float scale) -> (Tensor, Tensor)",
-    fake=lambda to_a, to_b, of_a, of_b, a, b, excluded, scale: (torch.empty_like(a), torch.empty_like(b)),
-)
-def _two_way_backward(
-    to_a: Tensor, to_b: Tensor, of_a: Tensor, of_b: Tensor, a: Tensor, b: Tensor, excluded: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
-    return _go_back(a, b, excluded, scale, (of_a, to_a), (of_b, to_b))
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, ctx.scale = inputs
-    ctx.save_for_backward(*(output if isinstance(output, tuple) else (output,)), *tensors)
-
-
-def _gradients(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    return *_backward(gradient, *ctx.saved_tensors, ctx.scale, *ctx.needs_input_grad[:2]), None, None
-
-
-def _self_gradients(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    return _self_backward(gradient, *ctx.saved_tensors, ctx.scale), None, None
-
-
-def _two_way_gradients(ctx: Any, to_a: Tensor, to_b: Tensor) -> tuple[Any, ...]:
-    return *_two_way_backward(to_a, to_b, *ctx.saved_tensors, ctx.scale), None, None
+def _gradients(ctx: Any, to_queries: Tensor, to_keys: Tensor) -> tuple[Tensor | None, ...]:
+    of_queries, of_keys, *tensors = ctx.saved_tensors
+    options = ctx.scale, ctx.two_way, ctx.symmetric, *ctx.needs_input_grad[:2]
+    gradients = _go_back(of_queries, to_queries, of_keys, to_keys, *tensors, *options)
+    return gradients[0], None if ctx.symmetric else gradients[1], None, None, None, None
 
 
 differentiate("logsumexp", _gradients, _keep)
-differentiate("self_logsumexp", _self_gradients, _keep)
-differentiate("two_way_logsumexp", _two_way_gradients, _keep)
-for _name in ("logsumexp_backward", "self_logsumexp_backward", "two_way_logsumexp_backward"):
-    refuse_to_differentiate(_name)
+not_differentiable("logsumexp_backward")

@@ -1,4 +1,7 @@
-"""Nearest-neighbour search in tiles, with memory linear in the number of rows."""
+"""Nearest-neighbour search in tiles, with memory linear in the number of rows.
+
+Written by hand because ``torch.cdist`` and ``topk`` need the whole matrix, and faiss would be a dependency.
+"""
 
 import torch
 from torch import Tensor

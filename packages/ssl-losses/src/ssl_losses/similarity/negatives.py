@@ -29,5 +29,5 @@ def negatives(a: Tensor, b: Tensor, scale: float) -> Tensor:
     same_sample = torch.stack([sample, sample + total], dim=1)  # itself and its other view, as rows of the global batch
     if world_size() == 1:
         return self_logsumexp(rows, scale, same_sample)
-    everybody = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
-    return logsumexp(rows, everybody, scale, same_sample)
+    rows_of_all_ranks = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
+    return logsumexp(rows, rows_of_all_ranks, scale, same_sample)

@@ -39,10 +39,10 @@ def differentiate(name: str, gradient: Callable[..., Any], keep: Callable[..., N
     torch.library.register_autograd(f"ssl_losses::{name}", gradient, setup_context=keep, lib=LIBRARY)
 
 
-def refuse_to_differentiate(name: str) -> None:
+def not_differentiable(name: str) -> None:
     """Let a backward pass through this operator fail, where torch would warn and leave the gradient out."""
 
-    def refuse(ctx: Any, *gradients: Any) -> None:
+    def fail(ctx: Any, *gradients: Any) -> None:
         raise RuntimeError(f"ssl_losses::{name} has no derivative: losses in tiles are differentiable once")
 
-    differentiate(name, refuse)
+    differentiate(name, fail)

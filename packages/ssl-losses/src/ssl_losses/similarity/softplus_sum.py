@@ -2,7 +2,8 @@ r"""Sums of softplus over the products of rows, in tiles: the sums of a sigmoid 
 
 .. math:: \ell_i = \sum_{k \notin E_i} \log(1 + \exp(q_i \cdot k_k))
 
-The backward pass computes each tile again: exact, in memory that grows with the rows and not with their square.
+The backward pass computes each tile again: exact, in memory that grows with the rows and not with their square. Written by hand
+because torch has no such reduction without the matrix.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_losses.ops.softplus import softplus
-from ssl_losses.similarity.operators import differentiate, operator, refuse_to_differentiate
+from ssl_losses.similarity.operators import differentiate, not_differentiable, operator
 from ssl_losses.similarity.tiles import blocks, products
 
 
@@ -69,4 +70,4 @@ def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 
 differentiate("softplus_sum", _gradients, _keep)
-refuse_to_differentiate("softplus_sum_backward")
+not_differentiable("softplus_sum_backward")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# rows of a tile by device: 1 MiB of float32 stays in a core's cache; a GPU wants larger matrices, 64 MiB
+# rows of a tile by device: 1 MiB of float32 stays in a core's cache; a GPU needs larger matrices, 64 MiB
 TILE_ROWS = {"cpu": 512, "other": 4096}
 
 
