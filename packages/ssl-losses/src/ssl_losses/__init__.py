@@ -4,8 +4,8 @@ Errors are the same for all losses: a ``ValueError`` of one line, with the value
 
 - Embeddings that are not floating point, or shapes that do not fit the docstring or each other.
 - Fewer views than the loss needs, or fewer samples in the global batch (:class:`ssl_losses.checks.BatchSizeError`).
-- An option out of range: a temperature below 1e-6, a weight below 0, a share outside of 0 to 1, a count below 1, or as the
-  docstring says. A module raises in its constructor.
+- An option out of range: a temperature below 1e-6, a weight below 0, a share outside of 0 to 1, a count below 1, or as in
+  its docstring. A module raises in its constructor.
 - Ranks with batches of different shapes. Every rank raises, also where only one has an error, so that none waits for another.
 
 Values are not checked, because that would wait for the device: the loss of embeddings that are not finite is not finite.

@@ -56,13 +56,13 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
 class CLIPLoss(nn.Module):
     """:func:`clip` as a module that learns the scale (as its logarithm): give the optimizer its parameter.
 
-    In training mode the scale is first put back to 100, the paper's limit, if it is above. Where the model has a scale of
-    its own, as open_clip's have, call :func:`clip`.
+    In training mode the scale is first clamped to at most 100, the paper's limit. If the model has its own scale, as those
+    of open_clip, call :func:`clip`.
 
     Parameters
     ----------
     logit_scale : float
-        Where it starts; the paper's 1 / 0.07.
+        Initial value; the paper's 1 / 0.07.
     """
 
     def __init__(self, logit_scale: float = 1 / 0.07) -> None:

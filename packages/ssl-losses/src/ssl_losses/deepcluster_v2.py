@@ -135,7 +135,7 @@ class DeepClusterV2Loss(Loss):
         super().__init__(temperature=temperature)
         self.num_prototypes, self.num_clusterings = num_prototypes, num_clusterings
         self.register_buffer("memory", torch.zeros(global_views, num_samples, dimensions))
-        # no made-up clusters: a loss before the first clustering is an error, which their shape tells without a wait
+        # empty before the first clustering: forward() finds the error from the shape, without a wait for the device
         self.register_buffer("prototypes", torch.zeros(0, num_prototypes, dimensions))
         self.register_buffer("assignments", torch.zeros(0, num_samples, dtype=torch.int64))
 
@@ -143,7 +143,7 @@ class DeepClusterV2Loss(Loss):
         """Return the loss of V views ``(N, D)`` of the samples with these indices ``(N,)`` int64 in the data set.
 
         The assignments are those of the last :meth:`cluster`; in training mode, :meth:`update` remembers the features
-        afterwards. Indices on the CPU spare a wait for the device.
+        afterwards. Indices on the CPU avoid a wait for the device.
         """
         self._check(indices, views, None if len(self.prototypes) else "there are no clusters yet; call cluster() first")
         loss = deepcluster_v2(
@@ -175,12 +175,12 @@ class DeepClusterV2Loss(Loss):
         # new tensors: a loss that is still to be differentiated keeps the old ones
         self.prototypes, self.assignments = prototypes, assignments
 
-    # Not accumulated: a sample has rows of its own, and the loss reads only what cluster() has made of them
+    # Not accumulated: each sample has its own rows, and the loss reads only the result of cluster()
     @torch.no_grad()
     def _remember(self, indices: Tensor, views: Sequence[Tensor]) -> None:
-        everybody = gather_with_gradient(indices.to(self.memory.device))
+        samples = gather_with_gradient(indices.to(self.memory.device))
         for memory, z in zip(self.memory, views):
-            memory[everybody] = gather_with_gradient(unit_rows(z.to(memory.dtype)))
+            memory[samples] = gather_with_gradient(unit_rows(z.to(memory.dtype)))
 
     def _check(self, indices: Tensor, views: Sequence[Tensor], problem: str | None = None) -> None:
         """Raise ``ValueError`` on every rank if one has views or indices that do not fit the memory."""

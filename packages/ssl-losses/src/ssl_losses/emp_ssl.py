@@ -22,8 +22,8 @@ def emp_ssl(*views: Tensor, invariance: float = 200.0, distortion: float = 0.2) 
         R(\hat Z) = \frac12 \log\det\left(I + \frac{D}{G \epsilon^2} \hat Z^\top \hat Z\right)
 
     over the global batch, with rows of length 1 and the mean view :math:`\bar z_i = \frac1V \sum_v \hat z_{v,i}`. R is the
-    total coding rate: the nats that it takes to write the rows down up to a squared error of ε²; it grows with the volume
-    that they span. Made for many views (the paper's patches, 20 to 200) and few epochs.
+    total coding rate: the number of nats that encode the rows up to a squared error of ε². It grows with the
+    volume that they span. Made for many views (the paper's patches, 20 to 200) and few epochs.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def frossl(*views: Tensor, invariance: float = 1.0) -> Tensor:
         + \lambda \, \frac{V}{G} \sum_v ‖\hat Z_v - \bar Z‖_F^2
 
     where each dimension of Ẑ has length 1 over the global batch, and the mean view is :math:`\bar Z = \frac1V \sum_v \hat Z_v`.
-    The first term is a view's negative entropy: it is least where the eigenvalues of its covariance are equal, and takes no
+    The first term is a view's negative entropy: it is least where the eigenvalues of its covariance are equal, and needs no
     eigendecomposition. Embeddings are not centred, as in the authors' code for V views; a projector that ends in a batch
     normalisation centres them.
 

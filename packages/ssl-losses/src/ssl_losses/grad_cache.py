@@ -1,4 +1,8 @@
-"""GradCache: the gradient of a contrastive batch that is larger than memory, in two passes over its chunks."""
+"""GradCache: the gradient of a contrastive batch that is larger than memory, in two passes over its chunks.
+
+Written by hand because ``torch.utils.checkpoint`` would update running statistics twice, and call ``DistributedDataParallel``
+inside of its own backward pass.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,7 +43,7 @@ def grad_cache(
         One ``(N, ...)`` for each view.
     criterion : Callable
         Takes one ``(N, D)`` for each view and returns a scalar: a loss of this package (across ranks it is that of the
-        global batch) or a function that calls it with what else it wants. Its own parameters get gradients too.
+        global batch) or a function that calls it with further arguments. Its own parameters get gradients too.
     chunk_size : int
         Samples to embed at a time.
     scale : Callable, optional
@@ -87,7 +91,7 @@ def grad_cache(
 
     gradients = [z.grad for z in embeddings]
     pieces = [iter(()) if gradient is None else iter(gradient.split(chunk_size)) for gradient in gradients]
-    chunks = [chunk for chunk in chunks if gradients[chunk.view] is not None]  # a target wants none
+    chunks = [chunk for chunk in chunks if gradients[chunk.view] is not None]  # a target has none
     last = {chunk.encoder: chunk for chunk in chunks}  # of each encoder
     with _random_numbers_put_back(views):
         for chunk in chunks:

@@ -16,8 +16,8 @@ def gram_anchoring(student: Tensor, teacher: Tensor) -> Tensor:
         \frac1G \sum_i \frac{1}{P^2} \left‖ \hat S_i \hat S_i^\top - \hat T_i \hat T_i^\top \right‖_F^2
 
     over the images of the global batch: the cosine similarities of all pairs of patches of one image, of the student and of
-    the Gram teacher, an early state of the training with good local features. The patches may move, as long as their
-    similarities stay. The mean over the P² pairs is that of the authors' code; the paper writes the sum. It is added to
+    the Gram teacher, an early state of the training with good local features. The patches may change, as long as their
+    similarities do not. The mean over the P² pairs is that of the authors' code; the paper writes the sum. It is added to
     other losses, with weight 2 in the paper.
 
     Parameters

@@ -34,9 +34,9 @@ def ibot(
     ----------
     student : Tensor
         ``(N, P, K)`` float, the outputs of the student's head for the patches of masked images; or ``(M, K)``, of the masked
-        patches only, in the order of ``student[mask]``, which spares the head the others.
+        patches only, in the order of ``student[mask]``, so that the head need not compute others.
     teacher : Tensor
-        ``(N, P, K)`` or ``(M, K)`` of the teacher, which sees the images whole. No gradient flows into it.
+        ``(N, P, K)`` or ``(M, K)`` of the teacher, which sees the images without a mask. No gradient flows into it.
     mask : Tensor
         ``(N, P)`` or ``(N, H, W)`` bool, True where a patch is masked. Images, and ranks, may have different numbers.
     center : Tensor or None

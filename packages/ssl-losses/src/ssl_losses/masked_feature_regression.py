@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_losses.components.loss import Loss
-from ssl_losses.ops.masked_mean import masked_mean
-from ssl_losses.ops.patches import check_patches
+from ssl_losses.ops.patches import check_patches, masked_mean
 from ssl_losses.precision import widened, without_autocast
 
 

@@ -18,8 +18,8 @@ def mmcr(*views: Tensor, compression: float = 0.0) -> Tensor:
         -‖C‖_* + \frac{\lambda}{G} \sum_i ‖Z_i‖_*, \qquad C_i = \frac1V \sum_v \hat z_{v,i}
 
     with rows of length 1: C ``(G, D)`` holds the centroid of each sample's views in the global batch, Z_i ``(V, D)`` the
-    views of sample i, and the nuclear norm is the sum of the singular values. A large norm wants long centroids, so views
-    that agree, in many directions. The authors' momentum variant is the same loss, with the teacher's views, without gradient,
+    views of sample i, and the nuclear norm is the sum of the singular values. A large norm needs long centroids (views
+    that agree) in many directions. The authors' momentum variant is the same loss, with the teacher's views, without gradient,
     among the views (its compression takes the student's alone).
 
     Parameters

@@ -29,7 +29,7 @@ def ressl(
 
     with student, teacher and the rows n of the queue normalised. As Σₖ tᵢₖ = 1, the sum is
     ``logsumexp_k(s·n_k / τ_s) - s·m / τ_s``, where m = Σₖ tᵢₖ nₖ is what the teacher's row attends to in the queue: neither
-    matrix of similarities is ever held, memory grows with (N + K)·D.
+    matrix of similarities is stored, and memory grows with (N + K)·D.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def ressl(
         ``(N, D)`` float, the weakly augmented view through the teacher. It counts as a constant.
     queue : Tensor
         ``(K, D)`` float, the same on all ranks: teacher's rows of earlier batches, none of this one (a row's own similarity
-        of 1 would drown the others). Without rows, ``(0, D)``, there is no relation and the loss is 0.
+        of 1 would dominate the others). Without rows, ``(0, D)``, there is no relation and the loss is 0.
     student_temperature, teacher_temperature : float
         τ_s and τ_t, at least 1e-6. The authors' code: 0.1 and 0.04; the teacher's should be the lower one.
 
@@ -69,7 +69,7 @@ def ressl(
 
 def _attended(queries: Tensor, rows: Tensor, scale: float) -> Tensor:
     """Return the mean of the rows that each query sees, weighted by the softmax of the scaled products, ``(N, D)``."""
-    batched = queries[None, None], rows[None, None]  # torch's kernels without the matrix want (batch, heads, N, D)
+    batched = queries[None, None], rows[None, None]  # torch's kernels without the matrix expect (batch, heads, N, D)
     return F.scaled_dot_product_attention(batched[0], batched[1], batched[1], scale=scale)[0, 0]
 
 

@@ -32,7 +32,7 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
     logit_scale : float or Tensor
         t, above 0: a number or a scalar tensor, which gets a gradient. The paper learns log t, from t = 10.
     logit_bias : float or Tensor
-        b, likewise. The paper learns it, from -10: at first all pairs are told apart, as nearly all should be.
+        b, likewise. The paper learns it, from -10: at first all pairs count as negatives, as nearly all are.
 
     Returns
     -------
@@ -71,7 +71,7 @@ class SigLIPLoss(nn.Module):
     Parameters
     ----------
     logit_scale, logit_bias : float
-        Where they start; the paper's 10 and -10.
+        Initial values; the paper's 10 and -10.
     """
 
     def __init__(self, logit_scale: float = 10.0, logit_bias: float = -10.0) -> None:

@@ -31,8 +31,8 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
         V >= 1 tensors ``(N, D)`` float, the views of this rank's samples; any scale, rows are normalised here. At least 2
         embeddings in the global batch.
     labels : Tensor
-        ``(N,)`` integers, the classes of this rank's samples; any numbers. A label of its own for each sample of the global
-        batch makes this SimCLR's NT-Xent, with V views.
+        ``(N,)`` integers, the classes of this rank's samples; any numbers. With a different label for each sample of
+        the global batch this is SimCLR's NT-Xent, with V views.
     temperature : float
         τ, at least 1e-6; the paper's 0.1.
 

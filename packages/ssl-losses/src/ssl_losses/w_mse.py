@@ -28,7 +28,7 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
     where W_v is the Cholesky whitening of view v's embeddings in a sub-batch of samples, the same samples for all views.
     The sub-batches are made of every k-th sample of the global batch, so that the loss is a function of the batch alone;
     the paper draws them at random, which the shuffling of the loader does as well. The ridge is 1e-3 of the mean variance,
-    where the authors' code has an absolute one: whitening forgets the scale of the embeddings, and so does this loss.
+    where the authors' code has an absolute one: whitening, and so this loss, does not depend on the scale of the embeddings.
 
     Parameters
     ----------

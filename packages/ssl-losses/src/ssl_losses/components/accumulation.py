@@ -1,4 +1,7 @@
-"""Gradient accumulation: several micro-batches update the state of a loss as one large batch does."""
+"""Gradient accumulation: several micro-batches update the state of a loss as one large batch does.
+
+Written by hand because libraries accumulate gradients only: a queue or a centre would move with each micro-batch.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ Change = tuple[Tensor, ...]
 class AccumulatedState(nn.Module):
     """Base class of a module with a state that each batch updates: a queue, a centre, a covariance.
 
-    In training mode, ``forward`` computes with the state as it is and then calls :meth:`change_state`, which moves it. Inside
+    In training mode, ``forward`` computes with the present state and then calls :meth:`change_state`, which updates it. Inside
     of :func:`accumulate_updates` the changes of the micro-batches are merged first, and applied once. A subclass implements
     :meth:`apply_change`, and :meth:`merge_changes` where the sum is not what it needs.
     """

@@ -1,4 +1,7 @@
-"""Random directions that are a pure function of two integers: the same on every rank and device, and after a resumption."""
+"""Random directions that are a pure function of two integers: the same on every rank and device, and after a resumption.
+
+Written by hand because torch's generators take their seed from the host and give other numbers on other devices.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,8 +21,7 @@ from ssl_losses.precision import widened
 def random_directions(dimensions: int, num_directions: int, seed: int, step: Tensor) -> Tensor:
     """Return directions drawn uniformly from the sphere, one set for each seed and step.
 
-    torch's generators take their seed from the host, and give other numbers on other devices. Here the numbers are
-    hashed from counters where ``step`` is: nothing waits for a GPU, and no rank needs to ask another.
+    The numbers are hashed from counters on the device of ``step``: nothing waits for a GPU, and no rank needs to ask another.
 
     Parameters
     ----------

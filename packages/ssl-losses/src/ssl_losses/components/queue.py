@@ -15,9 +15,9 @@ from ssl_losses.precision import widened
 class Queue(AccumulatedState):
     """The last ``size`` rows: first in, first out.
 
-    It starts empty and grows; it never holds made-up rows. Its one buffer ``rows``, ``(K, D)`` with K at most ``size``, the
-    oldest row first, is in the ``state_dict`` and the same on all ranks. Every update makes a new tensor (one copy of the
-    queue), because a loss may still need the old one in its backward pass.
+    It starts empty and grows; it never holds rows that are not embeddings. Its one buffer ``rows``, ``(K, D)`` with K at most
+    ``size``, the oldest row first, is in the ``state_dict`` and the same on all ranks. Every update makes a new tensor (one
+    copy of the queue), because a loss may still need the old one in its backward pass.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Sums of cosines and sines at evenly spaced frequencies: the empirical characteristic function, in O(N) memory."""
+"""Sums of cosines and sines at evenly spaced frequencies: the empirical characteristic function, in O(N) memory.
+
+Written by hand because autograd would keep the cosine and sine of each frequency for the backward pass.
+"""
 
 from typing import Any
 

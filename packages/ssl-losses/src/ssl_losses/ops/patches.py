@@ -1,10 +1,13 @@
-"""Patches of images, and checks for losses over masked patches."""
+"""Patches of images; checks and the mean of losses over masked patches.
+
+``patchify`` is written by hand because ``torch.nn.functional.unfold`` orders the values of a patch by channel.
+"""
 
 import torch
 from torch import Tensor
 
 from ssl_losses.checks import problem_with_layout
-from ssl_losses.distributed import agree_on
+from ssl_losses.distributed import agree_on, all_reduce_with_gradient
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
@@ -60,3 +63,13 @@ def problem_with_mask(mask: Tensor, patches: Tensor) -> str | None:
             f"{tuple(mask.shape)}; it has one entry for each patch"
         )
     return None
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ``values`` ``(N, P)`` where ``mask`` is True, over all ranks; 0 if it is True nowhere.
+
+    A mean of the ranks' means would weigh a patch by how few others its rank has masked.
+    """
+    mask = mask.flatten(1)
+    total, count = all_reduce_with_gradient(torch.stack([values.masked_fill(~mask, 0).sum(), mask.sum().to(values)]))
+    return total / count.clamp(min=1)

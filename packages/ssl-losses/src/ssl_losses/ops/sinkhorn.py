@@ -1,4 +1,7 @@
-"""Sinkhorn-Knopp: soft assignments that use all prototypes alike, over the global batch."""
+"""Sinkhorn-Knopp: soft assignments that use all prototypes equally, over the global batch.
+
+Written by hand because libraries of optimal transport (POT, OTT) balance the samples of one process, here all ranks' count.
+"""
 
 import torch
 from torch import Tensor

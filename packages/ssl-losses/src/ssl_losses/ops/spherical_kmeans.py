@@ -1,4 +1,7 @@
-"""Spherical k-means, its work shared by the ranks."""
+"""Spherical k-means, its work shared by the ranks.
+
+Written by hand because scikit-learn's k-means is Euclidean, on the CPU and in one process.
+"""
 
 import torch
 import torch.distributed as dist
@@ -43,7 +46,9 @@ def spherical_kmeans(
     ([0.8944, 0.4472], [0, 0, 0])
     """
     if not 1 <= num_clusters <= len(rows):
-        raise ValueError(f"{num_clusters} clusters need at least as many rows, got {len(rows)}; lower num_prototypes")
+        raise ValueError(
+            f"{num_clusters} clusters need at least as many rows, got {len(rows)}; lower num_clusters (num_prototypes)"
+        )
     mine = torch.arange(rank(), len(rows), world_size(), device=rows.device)
     share = rows[mine]
     centroids = rows[_drawn(len(rows), generator).to(rows.device)[:num_clusters]]
