@@ -57,3 +57,34 @@ def test_illegal_sigma_raises():
 
 def test_smallest_sigma_is_finite():
     assert dclw(*pair(), sigma=1e-6).isfinite()
+
+
+def float32_errors(loss, temperature):
+    """Mean relative errors of value and gradient in float32, over batches. Oracle: the plain formula in float64."""
+    errors = []
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        a = torch.randn(64, 32, generator=generator)
+        rows = torch.cat([a, a + torch.randn(64, 32, generator=generator)]).requires_grad_()
+        exact = rows.detach().double().requires_grad_()
+        z = exact / exact.norm(dim=1, keepdim=True)
+        other = torch.arange(128).roll(64)
+        logits = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
+        positives = logits[torch.arange(128), other]
+        negatives = logits.masked_fill(torch.nn.functional.one_hot(other, 128).bool(), -torch.inf)
+        expected, value = (negatives.logsumexp(1) - positives).mean(), loss(*rows.chunk(2))
+        (true_gradient,), (gradient,) = torch.autograd.grad(expected, exact), torch.autograd.grad(value, rows)
+        of_gradient = (gradient - true_gradient).norm() / true_gradient.norm()
+        errors.append([((value - expected) / expected).abs().item(), of_gradient.item()])
+    return torch.tensor(errors).mean(0).tolist()
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.01, 0.001])
+def test_float32_keeps_the_digits_at_small_temperatures(temperature):
+    """Errors of the value and the gradient are at most twice lightly's, which computes them row by row from the matrix."""
+    from lightly.loss import DCLLoss as LightlyDCLLoss
+
+    ours = float32_errors(lambda a, b: dcl(a, b, temperature), temperature)
+    theirs = float32_errors(LightlyDCLLoss(temperature), temperature)
+    assert ours[0] < 2 * theirs[0] + 6e-8
+    assert ours[1] < 2 * theirs[1]

@@ -1,8 +1,10 @@
 """Barlow Twins: the cross-correlation of two views' embeddings, pulled towards the identity."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.distributed import world_size
 from ssl_losses.ops.covariance import centered, mean_square, off_diagonal, sum_of_products, total_rows
 from ssl_losses.precision import widened, without_autocast
 
@@ -47,12 +49,18 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float = 0.0051) -> Tensor:
     """
     check_weights(redundancy=redundancy)
     check_embeddings(z1, z2, samples=2)
-    a, b = (centered(z) for z in widened((z1, z2)))
-    deviations = [(mean_square(z) + EPSILON).sqrt() for z in (a, b)]  # (1, D)
-    # dividing the (D, D) products instead of the (N, D) rows spares two copies of the batch
-    correlation = sum_of_products(a, b) / (total_rows(a) * deviations[0].mT * deviations[1])
-    agreement = (1 - correlation.diagonal()).square().sum()
-    return agreement + redundancy * off_diagonal(correlation).square().sum()
+    a, b = (_standardized(z) for z in widened((z1, z2)))
+    products, total = sum_of_products(a, b), total_rows(a)  # G C
+    agreement = (1 - products.diagonal() / total).square().sum()
+    return agreement + redundancy / total**2 * off_diagonal(products).square().sum()
+
+
+def _standardized(z: Tensor) -> Tensor:
+    """Return ``(N, D)`` less its mean, divided by its standard deviation, over all ranks' rows."""
+    if world_size() == 1:  # the same in one pass, with one copy of the batch
+        return F.batch_norm(z, None, None, training=True, eps=EPSILON)
+    z = centered(z)
+    return z / (mean_square(z) + EPSILON).sqrt()
 
 
 class BarlowTwinsLoss(nn.Module):

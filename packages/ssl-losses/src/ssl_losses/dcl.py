@@ -47,8 +47,7 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     0.7918
     """
     a, b = _checked(z1, z2, temperature)
-    positives = (a * b).sum(1) / temperature
-    return mean_over_ranks(negatives(a, b, 1 / temperature).mean() - positives.mean())
+    return _decoupled(a, b, (a * b).sum(1), temperature)
 
 
 @without_autocast
@@ -95,7 +94,13 @@ def dclw(z1: Tensor, z2: Tensor, temperature: float = 0.1, sigma: float = 0.5) -
     everybody = gather_with_gradient(similarities.detach())
     shares = (everybody / sigma).softmax(0)[rank() * len(a) :][: len(a)]
     weights = 2 - len(everybody) * shares
-    return mean_over_ranks(negatives(a, b, 1 / temperature).mean() - (weights * similarities).mean() / temperature)
+    return _decoupled(a, b, weights * similarities, temperature)
+
+
+def _decoupled(a: Tensor, b: Tensor, positives: Tensor, temperature: float) -> Tensor:
+    """Return the mean over the ranks of the log-sum-exp of the negatives less the positives' similarities ``(N,)``."""
+    # row by row: the difference of two means of 1 / temperature would lose digits that the rows' differences keep
+    return mean_over_ranks((negatives(a, b, 1 / temperature) - (positives / temperature).repeat(2)).mean())
 
 
 def _checked(z1: Tensor, z2: Tensor, temperature: float) -> list[Tensor]:

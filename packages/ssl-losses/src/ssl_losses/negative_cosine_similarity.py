@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ssl_losses.checks import check_embeddings
 from ssl_losses.distributed import mean_over_ranks
-from ssl_losses.ops.normalize import unit_rows
+from ssl_losses.ops.normalize import SHORTEST
 from ssl_losses.precision import widened, without_autocast
 
 
@@ -57,15 +57,23 @@ def negative_cosine_similarity(
     """
     predictions, targets = ([z] if isinstance(z, Tensor) else list(z) for z in (prediction, target))
     check_embeddings(*predictions, *targets, problem=_problem(len(predictions), len(targets)))
-    rows = widened([*predictions, *targets])
-    p, z = torch.stack(rows[: len(predictions)]), torch.stack(rows[len(predictions) :])  # (V, N, D)
-    if stop_gradient:
-        z = z.detach()
-    views = len(z)
-    if views > 1:
-        others = (1 - torch.eye(views, dtype=z.dtype, device=z.device)) / (views - 1)
-        z = torch.einsum("uv,vnd->und", others, z)
-    return mean_over_ranks(-(unit_rows(p.flatten(0, 1)) * unit_rows(z.flatten(0, 1))).sum(1).mean())
+    rows = widened([*predictions, *(z.detach() if stop_gradient else z for z in targets)])
+    p, z = rows[: len(predictions)], rows[len(predictions) :]
+    if len(z) > 1:
+        z = [_mean([*z[:view], *z[view + 1 :]]) for view in range(len(z))]
+    return mean_over_ranks(-_mean([_cosines(*pair).mean() for pair in zip(p, z)]))
+
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(0)
+
+
+def _cosines(p: Tensor, z: Tensor) -> Tensor:
+    """Return the cosine of each row of ``p`` with the row of ``z``, ``(N,)``; 0 without a gradient where one is zero."""
+    # dividing the products by the lengths, and not the rows, spares two copies of the batch and their gradients; the price is
+    # that rows longer than 1e19 overflow
+    of_p, of_z = (torch.linalg.vector_norm(x, dim=1) for x in (p, z))
+    return (p * z).sum(1) / (of_p * of_z).masked_fill(torch.minimum(of_p, of_z) < SHORTEST, torch.inf)
 
 
 def _problem(predictions: int, targets: int) -> str | None:

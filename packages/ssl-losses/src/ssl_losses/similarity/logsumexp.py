@@ -116,6 +116,16 @@ def _pairs(queries: Tensor, keys: Tensor, symmetric: bool) -> Iterator[tuple[sli
     return ((rows, columns) for rows in blocks(queries) for columns in blocks(keys, rows.start if symmetric else 0))
 
 
+def _exponents(queries: Tensor, keys: Tensor, rows: slice, columns: slice, excluded: Tensor, scale: float) -> Tensor:
+    """Return one tile of exponents, scaled after the product.
+
+    Rows that are scaled before it give gradients with four times the error at a temperature of 0.001. Small exponents have
+    no digits to lose, and skip this pass.
+    """
+    tile = products(queries, keys, rows, columns, excluded, 1.0)
+    return tile if scale == 1 else tile.mul_(scale)
+
+
 @operator(
     "logsumexp(Tensor queries, Tensor keys, Tensor excluded, float scale, bool two_way, bool symmetric) -> (Tensor, Tensor)",
     fake=lambda queries, keys, excluded, scale, two_way, symmetric: (
@@ -138,7 +148,7 @@ def _sum_up(
         if small:
             tile = products(queries, keys, rows, columns, excluded, scale * LOG2_E).exp2_()
         else:
-            tile = products(queries, keys, rows, columns, excluded, scale)
+            tile = _exponents(queries, keys, rows, columns, excluded, scale)
         of_queries.add(rows, tile, dim=1)
         if two_way and not (symmetric and rows == columns):
             of_keys.add(columns, tile, dim=0)
@@ -186,7 +196,7 @@ def _go_back(
             factor = row_weight[rows, None]
             tile.mul_(factor + column_weight[columns] if two_way else factor)
         else:
-            tile = products(queries, keys, rows, columns, excluded, scale)
+            tile = _exponents(queries, keys, rows, columns, excluded, scale)
             over_rows = (tile - column_result[columns]).exp_().mul_(column_weight[columns]) if two_way else None
             tile.sub_(row_result[rows, None]).exp_().mul_(row_weight[rows, None])
             if over_rows is not None:

@@ -9,6 +9,8 @@ from torch import Tensor
 from ssl_losses.similarity.operators import operator
 from ssl_losses.similarity.tiles import blocks, no_keys, products
 
+MAX_COLUMNS = 4096  # keys of a tile: a row is searched in as few parts as memory allows
+
 
 def nearest(queries: Tensor, keys: Tensor, excluded: Tensor | None = None) -> Tensor:
     """Return for each query the index of the key with the largest product, of equal ones the first.
@@ -38,10 +40,14 @@ def neighbours(queries: Tensor, keys: Tensor) -> Tensor:
     fake=lambda queries, keys, excluded: queries.new_empty(queries.shape[0], dtype=torch.int64),
 )
 def _nearest(queries: Tensor, keys: Tensor, excluded: Tensor) -> Tensor:
+    index = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
+    if len(keys) <= MAX_COLUMNS:
+        for rows in blocks(queries):
+            index[rows] = products(queries, keys, rows, slice(0, len(keys)), excluded, 1.0).argmax(1)
+        return index
     largest = queries.new_full((len(queries),), -torch.inf)
-    index = torch.zeros_like(largest, dtype=torch.int64)
     for rows in blocks(queries):
-        for columns in blocks(keys):
+        for columns in blocks(keys, size=MAX_COLUMNS):
             value, column = products(queries, keys, rows, columns, excluded, 1.0).max(1)
             better = value > largest[rows]
             index[rows] = torch.where(better, column + columns.start, index[rows])

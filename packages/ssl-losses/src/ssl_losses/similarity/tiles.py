@@ -9,9 +9,9 @@ from torch import Tensor
 TILE_ROWS = {"cpu": 512, "other": 4096}
 
 
-def blocks(z: Tensor, first: int = 0) -> Iterator[slice]:
-    """Return the slices of the rows of ``z``, one tile long each."""
-    size = TILE_ROWS.get(z.device.type, TILE_ROWS["other"])
+def blocks(z: Tensor, first: int = 0, size: int | None = None) -> Iterator[slice]:
+    """Return the slices of the rows of ``z``, one tile long each, or ``size``."""
+    size = size or TILE_ROWS.get(z.device.type, TILE_ROWS["other"])
     return (slice(start, min(start + size, len(z))) for start in range(first, len(z), size))
 
 
@@ -22,7 +22,9 @@ def no_keys(queries: Tensor) -> Tensor:
 
 def products(queries: Tensor, keys: Tensor, rows: slice, columns: slice, excluded: Tensor, scale: float) -> Tensor:
     """Return one tile of scaled products, ``-inf`` where a row leaves the column out."""
-    tile = (queries[rows] * scale) @ keys[columns].T
+    tile = (queries[rows] if scale == 1 else queries[rows] * scale) @ keys[columns].T
+    if tile.shape[1] == len(keys):  # all that a row leaves out is in this tile
+        return tile.scatter_(1, excluded[rows], -torch.inf)
     places = excluded[rows] - columns.start
     inside = (places >= 0) & (places < tile.shape[1])
     if tile.device.type == "cpu":
