@@ -1,6 +1,7 @@
 """Checks of the arguments of losses. Errors are one line with the value and the remedy."""
 
 import math
+from typing import Any
 
 from torch import Tensor
 
@@ -32,6 +33,9 @@ def problem_with_embeddings(embeddings: tuple[Tensor, ...], views: int = 2) -> s
         return f"expected at least {views} views, got {len(embeddings)}: pass one (N, D) tensor for each"
     first = embeddings[0]
     for z in embeddings:
+        if not isinstance(z, Tensor):
+            stack = f"embeddings: expected tensors, got {type(z).__name__}; torch.stack joins a list of tensors"
+            return problem_with_type("embeddings", z) or stack
         if z.ndim != 2 or z.shape[1] == 0:
             return f"embeddings must be (N, D), got shape {tuple(z.shape)}; z.flatten(1) makes rows of feature maps"
         if not z.is_floating_point():
@@ -43,6 +47,23 @@ def problem_with_embeddings(embeddings: tuple[Tensor, ...], views: int = 2) -> s
             )
     if len(first) == 0:
         return f"the batch must hold samples, got shape {tuple(first.shape)}; skip empty batches"
+    return None
+
+
+def problem_with_type(name: str, value: Any) -> str | None:
+    """Return what is wrong with an argument that is an array or a list of numbers, or a list of these, if anything."""
+    if isinstance(value, Tensor):
+        return None
+    if isinstance(value, (list, tuple)):  # torch 2.4 cannot compile list | tuple
+        for part in value:
+            if isinstance(part, (int, float)):
+                return f"{name}: expected tensors, got a list of numbers; torch.as_tensor converts"
+            problem = problem_with_type(name, part)
+            if problem is not None:
+                return problem
+    elif hasattr(value, "__array__") and value.ndim:
+        kind = type(value)
+        return f"{name}: expected tensors, got {kind.__module__}.{kind.__name__}; torch.as_tensor converts"
     return None
 
 
@@ -84,6 +105,9 @@ def check_positive(**values: float) -> None:
 
 def problem_with_layout(name: str, tensor: Tensor, layout: str) -> str | None:
     """Return what is wrong with a float tensor that should have the dimensions of a layout, if anything."""
+    if not isinstance(tensor, Tensor):
+        stack = f"{name}: expected a tensor, got {type(tensor).__name__}; torch.stack joins a list of tensors"
+        return problem_with_type(name, tensor) or stack
     if tensor.ndim != layout.count(",") + 1 or 0 in tensor.shape:
         return f"{name} must be {layout} and not empty, got shape {tuple(tensor.shape)}"
     if not tensor.is_floating_point():

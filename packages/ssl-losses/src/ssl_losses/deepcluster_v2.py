@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_losses.checks import check_counts, check_embeddings, check_temperature
+from ssl_losses.checks import check_counts, check_embeddings, check_temperature, problem_with_type
 from ssl_losses.components.loss import Loss
 from ssl_losses.components.prototypes import problem_with_prototypes
 from ssl_losses.distributed import all_reduce_with_gradient, gather_with_gradient
@@ -184,6 +184,7 @@ class DeepClusterV2Loss(Loss):
 
     def _check(self, indices: Tensor, views: Sequence[Tensor], problem: str | None = None) -> None:
         """Raise ``ValueError`` on every rank if one has views or indices that do not fit the memory."""
+        problem = problem or problem_with_type("indices", indices) or problem_with_type("views", views)
         check_embeddings(*views, views=len(self.memory), problem=problem or self._problem(indices, views))
 
     def _problem(self, indices: Tensor, views: Sequence[Tensor]) -> str | None:

@@ -1,11 +1,15 @@
 """The precision a loss computes in: float32 at least, also inside of autocast."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from ssl_losses.checks import problem_with_type
+from ssl_losses.distributed import agree_on
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,10 +26,19 @@ def widen(embeddings: Tensor) -> Tensor:
 
 
 def without_autocast(function: F) -> F:
-    """Disable autocast inside a loss."""
+    """Disable autocast inside a loss, and raise ``ValueError`` for an array or a list of numbers in place of a tensor."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+    of_tensors = frozenset(parameter.name for parameter in parameters if "Tensor" in str(parameter.annotation))
 
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
+        last = len(positional) - 1  # all of *views have one name
+        named = [(positional[min(i, last)], value) for i, value in enumerate(arguments)]
+        for name, value in (*named, *options.items()):
+            problem = problem_with_type(name, value) if name in of_tensors else None
+            if problem is not None:
+                agree_on((), problem)  # the other ranks do not wait for this one
         with torch.autocast(_device_type((*arguments, *options.values())) or "cpu", enabled=False):
             return function(*arguments, **options)
 

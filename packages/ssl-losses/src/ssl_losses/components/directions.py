@@ -106,7 +106,8 @@ class RandomDirections(AccumulatedState):
     @torch.no_grad()
     def forward(self, views: Sequence[Tensor]) -> Tensor:
         """Return this step's directions for embeddings ``(N, D)``, ``(D, K)`` float32."""
-        dimensions = views[0].shape[-1:].numel() if views else 1  # the loss reports other inputs
+        known = bool(views) and isinstance(views[0], Tensor)
+        dimensions = views[0].shape[-1:].numel() if known else 1  # the loss reports other inputs
         return random_directions(dimensions, self.num_directions, self.seed, self.step)
 
     def advance(self) -> None:

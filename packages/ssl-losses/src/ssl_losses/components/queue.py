@@ -65,7 +65,9 @@ class Queue(AccumulatedState):
 
     def contents(self, like: Tensor) -> Tensor:
         """Return the rows, ``(0, D)`` like the embeddings ``(N, D)`` if there are none yet."""
-        return self.rows if len(self.rows) else like.detach()[:0]
+        return (
+            self.rows if len(self.rows) or not isinstance(like, Tensor) else like.detach()[:0]
+        )  # the loss reports the type
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}rows")

@@ -6,7 +6,7 @@
 import torch
 from torch import Tensor
 
-from ssl_losses.checks import problem_with_layout
+from ssl_losses.checks import problem_with_layout, problem_with_type
 from ssl_losses.distributed import agree_on, all_reduce_with_gradient
 
 
@@ -22,6 +22,8 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
     >>> patchify(torch.arange(8.0).view(1, 1, 2, 4), patch_size=2).tolist()
     [[[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]]
     """
+    if problem := problem_with_type("images", images):
+        raise ValueError(problem)
     if images.ndim != 4 or patch_size < 1 or images.shape[2] % patch_size or images.shape[3] % patch_size:
         raise ValueError(
             f"images must be (N, C, H, W) with H and W divisible by patch_size={patch_size}, got shape "
