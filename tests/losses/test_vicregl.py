@@ -1,5 +1,6 @@
 """VICRegL beyond the contract."""
 
+import cases.vicregl
 import pytest
 import torch
 
@@ -61,6 +62,17 @@ def test_cells_are_matched_where_they_lie_in_the_original_image():
     expected = vicregl(embeddings, maps, locations, num_matches=(5, 5)).item()
     assert vicregl(embeddings, *flipped, num_matches=(5, 5)).item() == pytest.approx(expected, rel=1e-12)
     assert vicregl(embeddings, flipped[0], locations, num_matches=(5, 5)).item() != pytest.approx(expected, rel=1e-3)
+
+
+def test_authors_order_of_the_pairs_is_that_of_the_map():
+    """Oracle: the plain formula with the pairs of each image in the order of the cells, as in the authors' code."""
+    embeddings, maps, locations = views([(3, 3), (3, 3), (2, 2)])
+    options = {"alpha": 0.6, "num_matches": (4, 2), "invariance": 20.0, "variance": 30.0, "covariance": 2.0}
+    found = vicregl(embeddings, maps, locations, **options, map_order=True).item()
+    plain = {map_order: cases.vicregl.plain(embeddings, maps, locations, **options, global_views=2, map_order=map_order)
+             for map_order in (False, True)}  # fmt: skip
+    assert found == pytest.approx(float(plain[True]), rel=1e-10)
+    assert found != pytest.approx(float(plain[False]), rel=1e-6)
 
 
 def test_alpha_leaves_the_cells_out_or_the_whole_images():

@@ -33,8 +33,8 @@ def of_matches(a, b, weights):
     return sum(w * x for w, x in zip(weights, (distance, *(sum(x) / len(places) for x in zip(*places)))))
 
 
-def matched(cells, others, features, other_features, kept):
-    """For each image, cell by cell, the nearest in the other map; of these the closest pairs."""
+def matched(cells, others, features, other_features, kept, map_order):
+    """For each image, cell by cell, the nearest in the other map; of these the closest pairs, or these in the map's order."""
     ours, theirs = [], []
     for image in range(len(cells)):
         nearest = []
@@ -42,12 +42,16 @@ def matched(cells, others, features, other_features, kept):
             distances = [float((feature - other).norm()) for other in other_features[image]]
             nearest.append((min(distances), i, distances.index(min(distances))))
         closest = sorted(nearest)[:kept]
+        if map_order:
+            closest.sort(key=lambda pair: pair[1])
         ours.append(torch.stack([cells[image, i] for _, i, _ in closest]))
         theirs.append(torch.stack([others[image, j] for _, _, j in closest]))
     return torch.stack(ours), torch.stack(theirs)
 
 
-def plain(embeddings, maps, locations, alpha, num_matches, invariance, variance, covariance, global_views):
+def plain(
+    embeddings, maps, locations, alpha, num_matches, invariance, variance, covariance, global_views, map_order=False
+):
     weights, views = (invariance, variance, covariance), len(embeddings)
     pairs = [(u, v) for u in range(global_views) for v in range(views) if v != u]
     distance = sum(float(((embeddings[u] - embeddings[v]) ** 2).mean()) for u, v in pairs) / len(pairs)
@@ -60,7 +64,7 @@ def plain(embeddings, maps, locations, alpha, num_matches, invariance, variance,
         for by in (cells, places):
             for a, b in ((u, v), (v, u)):
                 kept = num_matches[0] if a < global_views else num_matches[1]
-                local += of_matches(*matched(cells[a], cells[b], by[a], by[b], kept), weights) / 2
+                local += of_matches(*matched(cells[a], cells[b], by[a], by[b], kept, map_order), weights) / 2
     return alpha * whole + (1 - alpha) * local / len(pairs)
 
 
