@@ -6,6 +6,7 @@ For 2, 3 and 4 ranks, each rank takes its share of the batches through the losse
 writes the results to ``FOLDER/WORLD_SIZE/out.RANK``.
 """
 
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map
 
 from ssl_losses import CLIPLoss, IBOTLoss, SigLIPLoss, grad_cache, sinkhorn
+from ssl_losses.distributed import _cpu_group, agree_on
 
 WORLD_SIZES = (2, 3, 4)
 BATCHES = 2  # the second one meets the state that the first one has left
@@ -112,6 +114,40 @@ def siglip_gradients(part: slice) -> Tensor:
     return torch.stack([loss.log_scale.grad, loss.logit_bias.grad])
 
 
+# ---- 2 ranks: the README's recipe for DistributedDataParallel ----
+
+README = Path(__file__).parents[2] / "packages" / "ssl-losses" / "README.rst"
+
+
+def readme_examples() -> list[str]:
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", README.read_text())
+    return ["\n".join(line[3:] for line in block.splitlines()) for block in blocks]
+
+
+def recipe() -> dict[str, Any]:
+    """Return what a rank has after the recipe, with the process group that is there."""
+    (code,) = (code for code in readme_examples() if "init_process_group" in code)
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(code.replace('dist.init_process_group("gloo")', "assert dist.is_initialized()"), names)
+    return {"loss": names["loss"].detach(), "weights": [p.detach() for p in names["module"].parameters()]}
+
+
+# ---- 2 ranks: the shape check where the process group has no CPU backend ----
+
+
+def checks_without_a_cpu_backend(rank: int) -> dict[str, Any]:
+    """Return what the check says of equal and of uneven shapes; its tensors have no values that it could read."""
+    groups, messages = set(), []
+    for rows in (4, 4, 4 - rank, 4):
+        try:
+            agree_on([torch.empty(rows, 3, device="meta")])
+            messages.append("")
+        except ValueError as error:
+            messages.append(str(error))
+        groups.add(id(_cpu_group()))
+    return {"messages": messages, "groups": len(groups)}
+
+
 # ---- 3 ranks: rows that are not a rank's samples, but a part of them that differs from rank to rank ----
 
 PARTS = [slice(0, 5), slice(5, 5), slice(5, 12)]
@@ -145,14 +181,20 @@ def uneven_rows(part: slice, images: slice) -> dict[str, Any]:
 def rank_main(rank: int, world_size: int, folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     store, timeout = f"file://{folder / 'store'}", timedelta(seconds=60)
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size, timeout=timeout)
+    options: dict[str, Any] = {"rank": rank, "world_size": world_size, "timeout": timeout}
+    dist.init_process_group("gloo", init_method=store, **options)
     results: dict[str, Any] = {"losses": losses(rank, world_size, names)}
     if world_size == 2:
         results |= {"grad_cache": cached(rank), "siglip": siglip_gradients(slice(3 * rank, 3 * rank + 3))}
+        results["recipe"] = recipe()
     if world_size == 3:
         results["uneven_rows"] = uneven_rows(PARTS[rank], slice(2 * rank, 2 * rank + 2))
-    torch.save(results, folder / f"out.{rank}")
     dist.destroy_process_group()
+    if world_size == 2:
+        dist.init_process_group("cuda:gloo", init_method=f"{store}.cuda", **options)  # as "nccl": nothing for the CPU
+        results["no cpu backend"] = checks_without_a_cpu_backend(rank)
+        dist.destroy_process_group()
+    torch.save(results, folder / f"out.{rank}")
 
 
 def main() -> None:

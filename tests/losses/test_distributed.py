@@ -5,6 +5,7 @@ processes (gloo), see ``ranks.py``.
 """
 
 import functools
+import math
 import subprocess
 import sys
 
@@ -98,6 +99,22 @@ def test_siglip_parameters_get_the_same_gradient_on_every_rank(results):
     """Without an average over the ranks, as where the loss is not part of what DDP wraps."""
     for rank in results[2]:
         torch.testing.assert_close(rank["siglip"], ranks.siglip_gradients(slice(None)), rtol=1e-10, atol=0)
+
+
+def test_readme_recipe_keeps_the_ranks_alike(results):
+    first, second = (rank["recipe"] for rank in results[2])
+    assert torch.equal(first["loss"], second["loss"])
+    assert all(torch.equal(a, b) for a, b in zip(first["weights"], second["weights"]))
+    assert 0 < first["loss"] < math.log(2 * 32 - 1) + 5  # 32 images on both ranks
+
+
+def test_shape_check_reads_no_device_and_still_raises_on_every_rank(results):
+    """Where the process group has no CPU backend, as ``nccl``, one group on the CPU is made and kept."""
+    for rank in results[2]:
+        found = rank["no cpu backend"]
+        assert found["groups"] == 1
+        assert [bool(message) for message in found["messages"]] == [False, False, True, False]
+        assert "they hold from 1 of (3, 3) to 1 of (4, 3)" in found["messages"][2]
 
 
 @pytest.mark.parametrize("part", ["sinkhorn", "sinkhorn of a stack"])

@@ -11,8 +11,6 @@ Errors are the same for all losses: a ``ValueError`` of one line, with the value
 Values are not checked, because that would wait for the device: the loss of embeddings that are not finite is not finite.
 """
 
-from torch import nn
-
 from ssl_losses.alignment import AlignmentLoss, alignment
 from ssl_losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from ssl_losses.clip import CLIPLoss, clip
@@ -39,6 +37,7 @@ from ssl_losses.nnclr import NNCLRLoss, nnclr
 from ssl_losses.nt_xent import NTXentLoss, nt_xent
 from ssl_losses.ops.patches import patchify
 from ssl_losses.ops.sinkhorn import sinkhorn
+from ssl_losses.registry import LossRegistry
 from ssl_losses.ressl import ReSSLLoss, ressl
 from ssl_losses.siglip import SigLIPLoss, siglip
 from ssl_losses.sigreg import SIGRegLoss, sigreg
@@ -53,44 +52,46 @@ from ssl_losses.visreg import VISRegLoss, visreg
 from ssl_losses.w_mse import WMSELoss, w_mse
 
 # name of the function -> its module
-LOSSES: dict[str, type[nn.Module]] = {
-    "alignment": AlignmentLoss,
-    "barlow_twins": BarlowTwinsLoss,
-    "clip": CLIPLoss,
-    "dcl": DCLLoss,
-    "dclw": DCLWLoss,
-    "deepcluster_v2": DeepClusterV2Loss,
-    "dino": DINOLoss,
-    "directclr": DirectCLRLoss,
-    "emp_ssl": EMPSSLLoss,
-    "frossl": FroSSLLoss,
-    "gram_anchoring": GramAnchoringLoss,
-    "ibot": IBOTLoss,
-    "info_nce": InfoNCELoss,
-    "koleo": KoLeoLoss,
-    "macl": MACLLoss,
-    "masked_feature_regression": MaskedFeatureRegressionLoss,
-    "masked_reconstruction": MaskedReconstructionLoss,
-    "mmcr": MMCRLoss,
-    "moco_v3": MoCoV3Loss,
-    "msn": MSNLoss,
-    "negative_cosine_similarity": NegativeCosineSimilarityLoss,
-    "nnclr": NNCLRLoss,
-    "nt_xent": NTXentLoss,
-    "pmsn": PMSNLoss,
-    "ressl": ReSSLLoss,
-    "siglip": SigLIPLoss,
-    "sigreg": SIGRegLoss,
-    "supcon": SupConLoss,
-    "swav": SwAVLoss,
-    "tico": TiCoLoss,
-    "uniformity": UniformityLoss,
-    "vibcreg": VIbCRegLoss,
-    "vicreg": VICRegLoss,
-    "vicregl": VICRegLLoss,
-    "visreg": VISRegLoss,
-    "w_mse": WMSELoss,
-}
+LOSSES = LossRegistry(
+    {
+        "alignment": AlignmentLoss,
+        "barlow_twins": BarlowTwinsLoss,
+        "clip": CLIPLoss,
+        "dcl": DCLLoss,
+        "dclw": DCLWLoss,
+        "deepcluster_v2": DeepClusterV2Loss,
+        "dino": DINOLoss,
+        "directclr": DirectCLRLoss,
+        "emp_ssl": EMPSSLLoss,
+        "frossl": FroSSLLoss,
+        "gram_anchoring": GramAnchoringLoss,
+        "ibot": IBOTLoss,
+        "info_nce": InfoNCELoss,
+        "koleo": KoLeoLoss,
+        "macl": MACLLoss,
+        "masked_feature_regression": MaskedFeatureRegressionLoss,
+        "masked_reconstruction": MaskedReconstructionLoss,
+        "mmcr": MMCRLoss,
+        "moco_v3": MoCoV3Loss,
+        "msn": MSNLoss,
+        "negative_cosine_similarity": NegativeCosineSimilarityLoss,
+        "nnclr": NNCLRLoss,
+        "nt_xent": NTXentLoss,
+        "pmsn": PMSNLoss,
+        "ressl": ReSSLLoss,
+        "siglip": SigLIPLoss,
+        "sigreg": SIGRegLoss,
+        "supcon": SupConLoss,
+        "swav": SwAVLoss,
+        "tico": TiCoLoss,
+        "uniformity": UniformityLoss,
+        "vibcreg": VIbCRegLoss,
+        "vicreg": VICRegLoss,
+        "vicregl": VICRegLLoss,
+        "visreg": VISRegLoss,
+        "w_mse": WMSELoss,
+    }
+)
 
 __all__ = [
     "LOSSES",

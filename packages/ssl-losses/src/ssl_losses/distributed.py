@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 MOST_DIMENSIONS = 5  # of a tensor whose shape the ranks compare: a batch of videos
+_cpu_groups: dict[str, Any] = {}  # for a default group without a CPU backend, as "nccl": that group, and its gloo group
 
 
 def world_size() -> int:
@@ -48,7 +49,7 @@ def all_reduce_with_gradient(x: Tensor) -> Tensor:
 
 def mean_over_ranks(x: Tensor) -> Tensor:
     """Return the mean of ``x`` over the ranks."""
-    return all_reduce_with_gradient(x) / world_size()
+    return x if world_size() == 1 else all_reduce_with_gradient(x) / world_size()
 
 
 def agree_on(tensors: Sequence[Tensor], problem: str | None = None) -> None:
@@ -58,6 +59,9 @@ def agree_on(tensors: Sequence[Tensor], problem: str | None = None) -> None:
     cannot go on has to tell the others before any of them waits for it. What the ranks compare is the number of
     ``tensors`` and the shape of the first, of ``MOST_DIMENSIONS`` at most; whether the others fit to it is each rank's
     own ``problem``.
+
+    This happens at each call, because a rank that trusted its earlier agreement would wait for ever for one whose last batch
+    is smaller. It never synchronises a GPU: only numbers of the host are compared, by a process group on the CPU.
     """
     if world_size() == 1:
         if problem:
@@ -65,8 +69,8 @@ def agree_on(tensors: Sequence[Tensor], problem: str | None = None) -> None:
         return
     held = [] if problem else [len(tensors), *tensors[0].shape]
     held += [0] * (1 + MOST_DIMENSIONS - len(held))
-    extremes = torch.tensor([*held, *(-size for size in held)], device=_cheapest_device(tensors))
-    dist.all_reduce(extremes, op=dist.ReduceOp.MAX)
+    extremes = torch.tensor([*held, *(-size for size in held)])
+    dist.all_reduce(extremes, op=dist.ReduceOp.MAX, group=_cpu_group())
     largest, smallest = extremes.tolist()[: len(held)], [-size for size in extremes.tolist()[len(held) :]]
     if problem:
         raise ValueError(problem)
@@ -85,11 +89,14 @@ def _described(held: list[int]) -> str:
     return f"{number} of {tuple(shape)}"
 
 
-def _cheapest_device(tensors: Sequence[Tensor]) -> torch.device:
-    """Return where ranks can compare a few numbers: on the CPU if they can, so that the host need not wait for a GPU."""
-    if "cpu:" in str(dist.get_backend_config()):
-        return torch.device("cpu")
-    return tensors[0].device if tensors else torch.accelerator.current_accelerator() or torch.device("cpu")
+def _cpu_group() -> dist.ProcessGroup:
+    """Return a group of all ranks that communicates on the CPU: the default one, or a gloo group made at the first call."""
+    world = dist.group.WORLD
+    if "cpu:" in str(dist.get_backend_config(world)):
+        return world
+    if _cpu_groups.get("of") is not world:  # the process group is new
+        _cpu_groups.update(of=world, group=dist.new_group(backend="gloo"))
+    return _cpu_groups["group"]
 
 
 class _AllReduce(torch.autograd.Function):
