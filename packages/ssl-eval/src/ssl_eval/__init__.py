@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ssl_eval.figures.curves import learning_curves
     from ssl_eval.figures.style import NothingToDraw
     from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
+    from ssl_eval.metrics.auroc import auroc
     from ssl_eval.metrics.calibration import Reliability, reliability
     from ssl_eval.metrics.clustering import (
         adjusted_rand_index,
@@ -67,6 +68,7 @@ _HOME = {
     "adjusted_rand_index": "metrics.clustering",
     "alignment": "representation.alignment_uniformity",
     "alpha_req": "representation.spectrum",
+    "auroc": "metrics.auroc",
     "balanced_accuracy": "metrics.accuracy",
     "best_assignment": "metrics.clustering",
     "bootstrap_interval": "statistics.intervals",
@@ -128,6 +130,7 @@ __all__ = [
     "adjusted_rand_index",
     "alignment",
     "alpha_req",
+    "auroc",
     "balanced_accuracy",
     "best_assignment",
     "bootstrap_interval",

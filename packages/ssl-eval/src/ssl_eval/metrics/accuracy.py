@@ -185,6 +185,16 @@ def are_probabilities(scores: Tensor) -> Tensor:
     return (scores >= 0).all(1) & ((scores.double().sum(1) - 1).abs() <= SUM_TOLERANCE)
 
 
+def check_probabilities(name: str, probabilities: Tensor) -> None:
+    """Raise ``ValueError`` unless every row is 0 or more and sums to one."""
+    if not bool(are_probabilities(probabilities).all()):
+        sums = probabilities.double().sum(1)
+        raise ValueError(
+            f"{name} must be 0 or more and sum to one in each row, got sums from {float(sums.min()):.3g} to "
+            f"{float(sums.max()):.3g}; for logits pass logits.softmax(1)"
+        )
+
+
 def predicted_classes(scores: Tensor) -> Tensor:
     """Return ``(M,) int64``: the class with the highest score ``(M, K)``; of t tied ones, sample i takes number i mod t.
 

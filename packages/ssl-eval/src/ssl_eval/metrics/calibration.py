@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.metrics.accuracy import are_probabilities, hit_shares
+from ssl_eval.metrics.accuracy import check_probabilities, hit_shares
 
 
 @dataclass
@@ -75,12 +75,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
         raise ValueError("reliability needs at least one sample, got none")
     if bins < 1:
         raise ValueError(f"bins={bins}: expected 1 or more")
-    if not bool(are_probabilities(probabilities).all()):
-        sums = probabilities.double().sum(1)
-        raise ValueError(
-            "probabilities must be 0 or more and sum to one in each row, got sums from "
-            f"{float(sums.min()):.3g} to {float(sums.max()):.3g}; for logits pass logits.softmax(1)"
-        )
+    check_probabilities("probabilities", probabilities)
     confidence = probabilities.double().amax(1)
     place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     count = torch.bincount(place, minlength=bins)
