@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "ssl-core": {"ssl_losses", "ssl_eval"},
     "ssl-launch": {"ssl_losses", "ssl_core", "ssl_data", "ssl_eval"},
 }
-HEAVY = {"wandb", "ffcv", "timm", "matplotlib", "sklearn", "pandas"}  # only where they are used, inside a function
-DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "hydra": "hydra-core", "hydra_plugins": "hydra-submitit-launcher"}
+# Imported only where they are used, inside a function
+HEAVY = {"wandb", "ffcv", "timm", "matplotlib", "sklearn", "scipy", "pandas"}
+DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "hydra": "hydra-core"}
+DISTRIBUTION["hydra_plugins"] = "hydra-submitit-launcher"
 # ssl-core's backbones load torchvision when one of its resnets is asked for; ssl-data brings it, and the error says so
 BORROWED = {"ssl-core": {"torchvision"}}
 

@@ -1,10 +1,11 @@
 """k-means, agreement of groupings, retrieval, confusion, calibration, intervals: against scikit-learn and scipy."""
 
+import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
-import scipy.optimize
 import scipy.stats
 import sklearn.cluster
 import sklearn.metrics
@@ -19,7 +20,6 @@ from ssl_eval import (
     cluster_accuracy,
     confusion_matrix,
     kmeans,
-    mean_interval,
     normalized_mutual_information,
     paired_test,
     reliability,
@@ -66,13 +66,13 @@ def test_agreement_equals_scikit_learns(generator):
         assert adjusted_rand_index(first, second) == pytest.approx(sklearn.metrics.adjusted_rand_score(first, second))
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 40])
-def test_assignment_costs_what_scipys_costs(generator, n):
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_assignment_costs_least_of_all_permutations(generator, n):
     for cost in (torch.randn(n, n, generator=generator), torch.randint(0, 3, (n, n), generator=generator)):
-        rows, columns = scipy.optimize.linear_sum_assignment(cost.numpy())
-        ours = best_assignment(cost)
-        assert sorted(ours.tolist()) == list(range(n))
-        assert float(cost[torch.arange(n), ours].sum()) == pytest.approx(float(cost.numpy()[rows, columns].sum()))
+        rows, found = torch.arange(n), best_assignment(cost)
+        permutations = torch.tensor(list(itertools.permutations(range(n))))
+        assert sorted(found.tolist()) == list(range(n))
+        assert float(cost[rows, found].sum()) == pytest.approx(float(cost[rows, permutations].sum(1).min()))
 
 
 def test_cluster_accuracy_is_that_of_the_best_naming(generator):
@@ -142,23 +142,16 @@ def test_bootstrap_interval_is_near_scipys(generator):
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(3, 9), (0, 0), (40, 41), (0, 12), (700, 600)])
-def test_paired_test_equals_scipys_binomial_test(only_first, only_second):
+def test_paired_test_equals_the_binomial_formula(only_first, only_second):
+    """Oracle: McNemar 1947, exact: both tails of n fair coins, summed as integers."""
     first = torch.tensor([True] * only_first + [False] * only_second + [True] * 50)
     second = torch.tensor([False] * only_first + [True] * only_second + [True] * 50)
     result = paired_test(first, second)
     n = only_first + only_second
-    expected = scipy.stats.binomtest(only_first, n).pvalue if n else 1.0
-    assert result.p_value == pytest.approx(expected, rel=1e-9)
+    tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
+    assert result.p_value == pytest.approx(min(1.0, float(Fraction(2 * tail, 2**n))), rel=1e-9)
     assert result.difference == pytest.approx((only_second - only_first) / (n + 50))
     assert result.interval[0] <= result.difference <= result.interval[1]
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 30])
-def test_interval_of_a_mean_equals_scipys(generator, n):
-    values = torch.rand(n, generator=generator, dtype=torch.float64)
-    peer = scipy.stats.t.interval(0.95, n - 1, loc=values.mean(), scale=scipy.stats.sem(values))
-    assert mean_interval(values) == pytest.approx(peer, rel=1e-7)
-    assert mean_interval(values[:1]) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Evaluation of frozen features by a protocol: the contents of ``eval/<name>.json``."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -43,7 +43,7 @@ class EvaluationResult(Result):
     settings : dict
         The protocol.
     metrics : dict
-        Name (of :mod:`ssl_eval.metrics.registry`) -> fraction in 0..1, label-free number, or mean, std, n and interval of
+        Name (of :mod:`ssl_eval.metrics.registry`) -> fraction in 0..1, label-free number, or mean, std, n and values of
         repeated draws.
     interval : list of float
         95 % bootstrap interval of the linear probe's accuracy, over test images; so are ``per_class`` (names and accuracy),
@@ -54,7 +54,7 @@ class EvaluationResult(Result):
         The largest eigenvalues of the training features' covariance.
     omitted : dict
         Name -> why it cannot be computed of these data: no labels, too few samples of a class, a class without training
-        samples.
+        samples; or which package is missing.
     hits : Tensor
         ``(M,) bool``: which test images the linear probe got right.
     """
@@ -108,6 +108,7 @@ def evaluate_features(features: Features, protocol: Protocol) -> EvaluationResul
             if part is not None:
                 raise ValueError(f"no {'training' if part == 'train' else part} image has a label")
             found = compute()
+            omitted |= found.pop("omitted", {})
         except ValueError as error:
             omitted[name] = " ".join(str(error).split())
             continue
@@ -184,7 +185,7 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
 
     def few(name: str, labels: float) -> dict[str, Any]:
         found = few_shot(*data, labels_per_class=labels, draws=protocol.draws, seed=protocol.seed)
-        spread = {"mean": found.mean, "std": found.std, "n": protocol.draws, "interval": list(found.interval)}
+        spread = {"mean": found.mean, "std": found.std, "n": protocol.draws, "values": list(found.accuracies)}
         return {"metrics": {name: spread if protocol.draws > 1 else found.mean}}
 
     for k in sorted({min(k, len(features.train) or k) for k in protocol.knn}):
@@ -205,7 +206,7 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
     if protocol.clustering:
         yield "clustering", partial(_clustering, features, len(classes), protocol.seed)
     if protocol.map_samples:
-        yield "map", lambda: {"map": _map(features, protocol)}
+        yield "map", partial(_map, features, protocol)
 
 
 def _needs(name: str, part: str) -> bool:
@@ -250,22 +251,32 @@ def _clustering(features: Features, num_classes: int, seed: int) -> dict[str, An
     metrics = {
         "cluster_nmi": normalized_mutual_information(clusters, features.test_labels),
         "cluster_ari": adjusted_rand_index(clusters, features.test_labels),
-        "cluster_accuracy": cluster_accuracy(clusters, features.test_labels),
     }
-    return {"metrics": metrics}
+    omitted = _add_optional(metrics, "cluster_accuracy", lambda: cluster_accuracy(clusters, features.test_labels))
+    return {"metrics": metrics, "omitted": omitted}
 
 
-def _map(features: Features, protocol: Protocol) -> Mapping[str, Any]:
+def _add_optional(values: dict[str, Any], name: str, compute: Callable[[], Any]) -> dict[str, str]:
+    """Store what needs an optional package under its name; return ``{name: reason}`` if the package is missing."""
+    try:
+        values[name] = compute()
+    except ImportError as error:
+        return {name: str(error)}
+    return {}
+
+
+def _map(features: Features, protocol: Protocol) -> dict[str, Any]:
     """Return the coordinates of a sample of the test images, to four digits."""
     chosen = _chosen(len(features.test), protocol.map_samples, protocol.seed)
     points = features.test[chosen.to(features.test.device)]
-    maps = {}
+    maps: dict[str, Tensor] = {}
+    omitted = {}
     if min(points.shape) > 1:
         maps["pca"] = principal_components(points)
     if len(points) > 15 and points.shape[1] > 1:
-        maps["tsne"] = tsne(points, perplexity=min(30.0, len(points) / 4))
+        omitted = _add_optional(maps, "tsne", lambda: tsne(points, perplexity=min(30.0, len(points) / 4)))
     rounded = {name: [[float(f"{x:.4g}") for x in row] for row in each.tolist()] for name, each in maps.items()}
-    return rounded | {"labels": features.test_labels[chosen].tolist()}
+    return {"map": rounded | {"labels": features.test_labels[chosen].tolist()}, "omitted": omitted}
 
 
 def _sample(features: Tensor, limit: int, seed: int) -> Tensor:

@@ -1,11 +1,13 @@
-"""Agreement of two groupings of the same samples, e.g. clusters and classes."""
+"""Agreement of two groupings of the same samples, e.g. clusters and classes.
 
-import math
+Mutual information and Rand index are hand-written, about ten lines each: they need torch only and run on any device.
+"""
 
 import torch
 from torch import Tensor
 
 from ssl_eval.metrics.confusion import contingency_table
+from ssl_eval.optional import optional_import
 from ssl_eval.validation import check_labels, check_real, check_tensor, in_one_line
 
 
@@ -57,8 +59,8 @@ def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
 def cluster_accuracy(assignments: Tensor, labels: Tensor) -> float:
     """Return the accuracy of clusters ``(M,)`` under the best one-to-one assignment of clusters to classes.
 
-    Clusters beyond the number of classes have no name: their samples are wrong. The naming is the optimal assignment
-    (Kuhn: The Hungarian method, 1955), as in Xie, Girshick & Farhadi: Unsupervised Deep Embedding, ICML 2016.
+    Clusters beyond the number of classes are assigned to none: their samples are wrong. The assignment is the optimal one
+    (Kuhn: The Hungarian method, 1955), as in Xie, Girshick & Farhadi: Unsupervised Deep Embedding, ICML 2016. Needs scipy.
 
     Examples
     --------
@@ -68,18 +70,17 @@ def cluster_accuracy(assignments: Tensor, labels: Tensor) -> float:
     check_tensor("assignments", assignments)
     check_labels("labels", labels, len(assignments))
     table = contingency_table(assignments, labels)
-    size = max(table.shape)
-    square = torch.zeros(size, size, dtype=torch.float64)
-    square[: table.shape[0], : table.shape[1]] = table.double()
-    chosen = best_assignment(-square)
-    return float(square[torch.arange(size), chosen].sum() / len(labels))
+    square = table.new_zeros((max(table.shape),) * 2)
+    square[: table.shape[0], : table.shape[1]] = table
+    chosen = best_assignment(-square).to(square.device)
+    return float(square.gather(1, chosen[:, None]).sum()) / len(labels)
 
 
 def best_assignment(cost: Tensor) -> Tensor:
     """Return ``(n,) int64``: the column of each row of ``cost (n, n)``, every column once, of the least total cost.
 
-    Shortest augmenting paths (Jonker & Volgenant 1987), O(n³), each step over all columns at once. Raises ``ValueError``
-    unless ``cost`` is square and finite.
+    Computed by ``scipy.optimize.linear_sum_assignment``; an ``ImportError`` without scipy. Raises ``ValueError`` unless
+    ``cost`` is square and finite.
 
     Examples
     --------
@@ -89,32 +90,6 @@ def best_assignment(cost: Tensor) -> Tensor:
     check_real("cost", cost)
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1] or not bool(torch.isfinite(cost).all()):
         raise ValueError(f"cost must be (n, n) and finite, got shape {tuple(cost.shape)}: {in_one_line(cost)}")
-    cost = cost.double().cpu()
-    n = len(cost)
-    row_of = torch.full((n,), -1)  # of each column
-    row_price, column_price = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-    for first in range(n):
-        distance = torch.full((n,), math.inf, dtype=torch.float64)
-        before = torch.full((n,), -1)  # the column that the path comes from
-        done = torch.zeros(n, dtype=torch.bool)
-        row, column, reached = first, -1, 0.0
-        while True:
-            longer = reached + cost[row] - row_price[row] - column_price
-            nearer = (longer < distance) & ~done
-            distance[nearer], before[nearer] = longer[nearer], column
-            column = int(distance.masked_fill(done, math.inf).argmin())
-            reached = float(distance[column])
-            done[column] = True
-            row = int(row_of[column])
-            if row < 0:
-                break
-        ahead = done.clone()
-        ahead[column] = False  # the end of the path keeps its price
-        row_price[row_of[ahead]] += reached - distance[ahead]
-        row_price[first] += reached
-        column_price[ahead] -= reached - distance[ahead]
-        while column >= 0:  # turn the path over
-            previous = int(before[column])
-            row_of[column] = first if previous < 0 else row_of[previous]
-            column = previous
-    return row_of.argsort()
+    with optional_import("an optimal assignment"):
+        from scipy.optimize import linear_sum_assignment
+    return torch.as_tensor(linear_sum_assignment(cost.double().cpu().numpy())[1])

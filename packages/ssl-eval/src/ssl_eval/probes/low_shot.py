@@ -24,16 +24,18 @@ class FewShotResult(Result):
         Of the accuracies, a fraction in 0..1.
     std : float
         Their sample deviation (divided by draws - 1); NaN for a single draw.
-    interval : tuple of float
-        95 % interval of the mean over draws (Student); infinite for a single draw.
     accuracies : tuple of float
         Top-1 on the test set, one a draw.
     """
 
     mean: float
     std: float
-    interval: tuple[float, float]
     accuracies: tuple[float, ...]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean over draws (Student); infinite for a single draw. Needs scipy."""
+        return mean_interval(torch.tensor(self.accuracies, dtype=torch.float64))
 
 
 @torch.no_grad()
@@ -114,7 +116,7 @@ def few_shot(
         accuracies.append(result.accuracy)
     values = torch.tensor(accuracies, dtype=torch.float64)
     std = float(values.std()) if draws > 1 else float("nan")
-    return FewShotResult(float(values.mean()), std, mean_interval(values), tuple(accuracies))
+    return FewShotResult(float(values.mean()), std, tuple(accuracies))
 
 
 def _per_class(labels_per_class: int | float, counts: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_eval.statistics.student import student_quantile
+from ssl_eval.optional import optional_import
 from ssl_eval.validation import check_tensor, check_values
 
 CHUNK_ELEMENTS = 2**22  # resampled at a time: 32 MiB
@@ -40,6 +40,8 @@ def bootstrap_interval(
     values: Tensor, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of ``values``.
+
+    Hand-written, 8 lines: it runs with torch only, on the device of the values, by chunks; ``scipy.stats.bootstrap`` does not.
 
     Parameters
     ----------
@@ -107,6 +109,8 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
     ------
     ValueError
         If the two are not boolean and equally long.
+    ImportError
+        Without scipy.
 
     References
     ----------
@@ -126,15 +130,17 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
             )
     if len(first_hits) != len(second_hits):
         raise ValueError(f"both must be of the same samples, got {len(first_hits)} and {len(second_hits)}")
+    with optional_import("McNemar's test"):
+        from scipy import stats
     only_first = int((first_hits & ~second_hits).sum())
     only_second = int((second_hits & ~first_hits).sum())
     gain = second_hits.double() - first_hits.double()
-    p_value = _binomial_two_sided(min(only_first, only_second), only_first + only_second)
+    p_value = float(stats.binomtest(only_first, n).pvalue) if (n := only_first + only_second) else 1.0
     return PairedTest(float(gain.mean()), bootstrap_interval(gain, seed=seed), p_value, only_first, only_second)
 
 
 def mean_interval(values: Tensor, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Student's interval of the mean of a few repetitions ``(n,)``; infinite for a single one.
+    """Return Student's interval of the mean of a few repetitions ``(n,)``; infinite for a single one. Needs scipy.
 
     Examples
     --------
@@ -145,12 +151,9 @@ def mean_interval(values: Tensor, confidence: float = 0.95) -> tuple[float, floa
     check_values("values", values, least=1)
     if len(values) < 2:
         return -math.inf, math.inf
+    with optional_import("Student's interval"):
+        from scipy import stats
     values = values.double()
-    half = student_quantile((1 + confidence) / 2, len(values) - 1) * float(values.std()) / math.sqrt(len(values))
+    error = float(values.std()) / math.sqrt(len(values))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return float(values.mean()) - half, float(values.mean()) + half
-
-
-def _binomial_two_sided(smaller: int, n: int) -> float:
-    """Return the probability that n fair coins fall as unevenly as ``smaller`` against the rest, or more so."""
-    logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(smaller + 1)]
-    return min(1.0, 2 * math.fsum(math.exp(each - n * math.log(2)) for each in logs))

@@ -4,11 +4,14 @@ import math
 
 from torch import Tensor
 
+from ssl_eval.optional import optional_import
 from ssl_eval.validation import check_values
 
 
 def spearman(first: Tensor, second: Tensor) -> float:
     r"""Return Spearman's :math:`\rho`: Pearson's correlation of the ranks, equal values sharing their mean rank.
+
+    Computed by ``scipy.stats.spearmanr``.
 
     Parameters
     ----------
@@ -24,6 +27,8 @@ def spearman(first: Tensor, second: Tensor) -> float:
     ------
     ValueError
         If a value is not finite, or the two are not equally long.
+    ImportError
+        Without scipy.
 
     References
     ----------
@@ -32,21 +37,19 @@ def spearman(first: Tensor, second: Tensor) -> float:
     Examples
     --------
     >>> import torch
-    >>> spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.9]))
+    >>> round(spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.9])), 3)
     1.0
     """
-    ranks = [_ranks(values) for values in _checked(first, second)]
-    centred = [r - r.mean() for r in ranks]
-    norm = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float((centred[0] * centred[1]).sum()) / norm if norm else math.nan
+    return _rank_correlation("spearmanr", first, second)
 
 
 def kendall(first: Tensor, second: Tensor) -> float:
-    r"""Return Kendall's :math:`\tau_b`: pairs in the same order less pairs in the opposite one, corrected for equal values.
+    r"""Return Kendall's :math:`\tau_b`: concordant minus discordant pairs, corrected for ties.
 
     .. math:: \tau_b = \frac{C - D}{\sqrt{(P - T_1)(P - T_2)}}
 
-    of P pairs, T of which are equal in the first, or in the second. Arguments, errors and NaN as in :func:`spearman`.
+    of P pairs, T of which are equal in the first, or in the second. Computed by ``scipy.stats.kendalltau``. Arguments, errors
+    and NaN as in :func:`spearman`.
 
     References
     ----------
@@ -58,22 +61,16 @@ def kendall(first: Tensor, second: Tensor) -> float:
     >>> round(kendall(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.9, 0.2])), 3)
     0.333
     """
-    signs = [(values[:, None] - values[None]).sign() for values in _checked(first, second)]
-    norm = math.sqrt(float(signs[0].abs().sum() * signs[1].abs().sum()))
-    return float((signs[0] * signs[1]).sum()) / norm if norm else math.nan
+    return _rank_correlation("kendalltau", first, second)
 
 
-def _ranks(values: Tensor) -> Tensor:
-    below = (values[:, None] > values[None]).sum(1)
-    equal = (values[:, None] == values[None]).sum(1)
-    return below + (equal + 1) / 2
-
-
-def _checked(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def _rank_correlation(function: str, first: Tensor, second: Tensor) -> float:
     check_values("first", first, least=2)
     check_values("second", second, least=2)
-    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
-        raise ValueError(
-            f"both must be (n,) with the same n of at least 2, got {tuple(first.shape)}, {tuple(second.shape)}"
-        )
-    return first.double(), second.double()
+    if first.shape != second.shape:
+        raise ValueError(f"both must have the same number of values, got {len(first)} and {len(second)}")
+    with optional_import("a rank correlation"):
+        from scipy import stats
+    if any(bool((values == values[0]).all()) for values in (first, second)):
+        return math.nan  # where scipy warns
+    return float(getattr(stats, function)(first.tolist(), second.tolist()).statistic)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ssl_eval.statistics.student import student_quantile, student_tail
+from ssl_eval.optional import optional_import
 from ssl_eval.validation import check_values, in_one_line
 
 
@@ -33,7 +33,8 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
 
     .. math:: t = \frac{\bar b - \bar a}{\sqrt{s_a^2 / n_a + s_b^2 / n_b}}
 
-    against Student's distribution with the degrees of freedom of Welch and Satterthwaite.
+    against Student's distribution with the degrees of freedom of Welch and Satterthwaite. Computed by
+    ``scipy.stats.ttest_ind``.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
     ValueError
         If a set has fewer than two numbers or one that is not finite, or no number of either differs from its mean: then
         nothing is known of how much runs deviate.
+    ImportError
+        Without scipy.
 
     References
     ----------
@@ -65,15 +68,15 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
         check_values(name, values, least=2)
     first, second = first.double(), second.double()
     errors = [float(values.var()) / len(values) for values in (first, second)]
-    difference = float(second.mean() - first.mean())
     if not math.isfinite(sum(errors) ** 2):
         raise ValueError(f"the variances do not fit into float64, rescale the numbers: {in_one_line(first)}")
-    if sum(errors) == 0 or sum(errors) ** 2 == 0:
+    if sum(errors) ** 2 == 0:
         raise ValueError(
             "both sets have a variance of 0, for which the test is not defined: "
             f"{in_one_line(first)}, {in_one_line(second)}"
         )
-    freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (first, second)))
-    half = student_quantile(0.975, freedom) * math.sqrt(sum(errors))
-    tail = student_tail(abs(difference) / math.sqrt(sum(errors)), freedom)
-    return WelchTest(difference, (difference - half, difference + half), min(1.0, 2 * tail))
+    with optional_import("Welch's test"):
+        from scipy import stats
+    result = stats.ttest_ind(second.tolist(), first.tolist(), equal_var=False)
+    low, high = result.confidence_interval(0.95)
+    return WelchTest(float(second.mean() - first.mean()), (float(low), float(high)), float(result.pvalue))
