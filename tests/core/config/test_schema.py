@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from ssl_core import Config, ConfigError, HardwareConfig, LogConfig, OptimConfig
-from ssl_core.config.validation import build_groups
+from ssl_core.config.validation import build_groups, check_groups, full_keys
+from ssl_eval import Protocol
+from ssl_losses import NTXentLoss
 
 
 @pytest.mark.parametrize(
@@ -78,3 +80,24 @@ def test_fields_of_an_error_survive_pickling():
         "1",
     )
     assert str(error) == "optim.lr=-1: why; expected more; did you mean '1'?"
+
+
+def test_error_of_an_argument_gets_its_group():
+    """ssl-eval and ssl-losses know no configuration: they name the argument alone."""
+
+    @dataclass
+    class Mine:
+        temperature: float = -1.0
+
+        def check(self):
+            raise ValueError("unrelated=3: not a field")
+
+    with pytest.raises(ConfigError, match=r"^eval.knn=\[0\]: expected numbers of at least 1$") as caught:
+        check_groups({"eval": Protocol(knn=[0])})
+    assert caught.value.key == "eval.knn"
+    with pytest.raises(ConfigError, match=r"^model.temperature must be finite") as caught, full_keys("model", Mine()):
+        NTXentLoss(temperature=-1.0)
+    assert caught.value.key == "model.temperature"
+    with pytest.raises(ValueError, match=r"^unrelated=3") as caught:
+        check_groups({"mine": Mine(temperature=1.0)})
+    assert not isinstance(caught.value, ConfigError)

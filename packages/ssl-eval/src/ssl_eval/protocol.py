@@ -27,21 +27,19 @@ class Protocol:
     seed: int = field(default=0, metadata={"low": 0})  # of held-out parts, draws and choices
 
     def check(self) -> None:
-        """Raise a ValueError that begins with the key, for conditions beyond the metadata of one key.
+        """Raise a ValueError that begins with the field, for conditions beyond the metadata of one field.
 
         Examples
         --------
         >>> Protocol(knn=[0]).check()
         Traceback (most recent call last):
         ...
-        ValueError: eval.knn=[0]: expected numbers of at least 1
+        ValueError: knn=[0]: expected numbers of at least 1
         """
         if not self.name.strip() or "/" in self.name:
-            raise ValueError(f"eval.name={self.name!r}: expected the name of a file, without its folder")
+            raise ValueError(f"name={self.name!r}: expected the name of a file, without its folder")
         for key in ("knn", "retrieval"):
             if any(k < 1 for k in getattr(self, key)):
-                raise ValueError(f"eval.{key}={getattr(self, key)}: expected numbers of at least 1")
+                raise ValueError(f"{key}={getattr(self, key)}: expected numbers of at least 1")
         if any(not 0 < labels < float("inf") or (labels > 1 and labels % 1) for labels in self.few):
-            raise ValueError(
-                f"eval.few={self.few}: expected whole numbers of labels a class, or shares between 0 and 1"
-            )
+            raise ValueError(f"few={self.few}: expected whole numbers of labels a class, or shares between 0 and 1")

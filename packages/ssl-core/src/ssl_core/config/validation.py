@@ -4,13 +4,15 @@ The rules are in the dataclasses: their annotations, and ``field(metadata=...)``
 (inclusive) and ``above``/``below`` (exclusive), which hold for each element of a list.
 """
 
+import contextlib
 import dataclasses
 import math
 import numbers
 import os
+import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ssl_core.config.suggestion import unknown_key, unknown_name
@@ -64,9 +66,28 @@ def check_groups(groups: Mapping[str, Any]) -> None:
     """
     groups = {name: group for name, group in groups.items() if dataclasses.is_dataclass(group)}
     ConfigError.raise_first([error for name, group in groups.items() for error in validate(name, group)])
-    for group in groups.values():
+    for name, group in groups.items():
         if hasattr(group, "check"):
-            group.check()
+            with full_keys(name, group):
+                group.check()
+
+
+@contextlib.contextmanager
+def full_keys(name: str, group: Any) -> Iterator[None]:
+    """Add the group to an error that begins with one of its fields; also a user-defined group raises ``ValueError``.
+
+    The packages that need no configuration name their own arguments: ``knn=[0]: expected ...`` of ssl-eval becomes a
+    ConfigError with ``eval.knn``, ``temperature must be ...`` of ssl-losses one with ``model.temperature``.
+    """
+    try:
+        yield
+    except ValueError as error:
+        field = re.match(r"(\w+)(?==|:|\.|\[| must )", str(error))
+        if isinstance(error, ConfigError) or field is None or field[1] not in _names(group):
+            raise
+        found = ConfigError(_join(name, str(error)))
+        found.key = _join(name, field[1])
+        raise found from error
 
 
 def validate(name: str, group: Any) -> list[ConfigError]:
@@ -107,6 +128,10 @@ def known_keys(groups: Mapping[str, Any]) -> set[str]:
 def suggest_key(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'optim.lr'?"``, or what is expected, to append to a message."""
     return f"; {str(unknown_key(word, known, '')).partition(': ')[2]}"
+
+
+def _names(group: Any) -> set[str]:
+    return {each.name for each in dataclasses.fields(group)}
 
 
 def _join(group: str, key: str) -> str:

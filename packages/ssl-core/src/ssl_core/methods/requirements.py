@@ -8,6 +8,7 @@ import torch
 
 from ssl_core.backbones.timm_model import FETCHING_OPTIONS
 from ssl_core.config import Config
+from ssl_core.config.validation import full_keys
 from ssl_core.errors import ConfigError
 from ssl_core.modules.jigsaw import patch_edge
 from ssl_core.modules.masks import num_masked
@@ -125,7 +126,7 @@ def check_modules(kind: Any, config: Config) -> None:
     options = {name: value for name, value in config.model.backbone_options.items() if name not in FETCHING_OPTIONS}
     model = kind(dataclasses.replace(config, model=dataclasses.replace(config.model, backbone_options=options)))
     model.image_shape, model.num_classes = (3, side, side) if side else ANY_IMAGE, 2
-    with torch.device("meta"):
+    with torch.device("meta"), full_keys("model", config.model):  # of the options of a loss
         model.initialize_modules()
     ratio = getattr(config.model, "mask_ratio", None)
     if hasattr(config.model, "mask_ratio_spread"):  # drawn for each image, and images without a mask are allowed
