@@ -1,4 +1,4 @@
-"""Top-k accuracy: of all scores at once, per class, and accumulated over batches and ranks."""
+"""Top-k accuracy: of all scores, per class, and accumulated over batches and ranks."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ssl_eval.validation import check_labels, check_real, check_tensor
 
-SHARE_UNITS = 2**20  # a hit in the units of AccuracyCounter.counts: shares of a hit are rounded to these
-SUM_TOLERANCE = 1e-2  # by which the sum of probabilities may differ from one; half precision needs that much
+SHARE_UNITS = 2**20  # one hit in the units of AccuracyCounter.counts, to which shares of a hit are rounded
+SUM_TOLERANCE = 1e-2  # largest deviation of the sum of probabilities from one; half precision needs it
 
 
 def accuracy(scores: Tensor, labels: Tensor, topk: Sequence[int] = (1, 5)) -> tuple[float, ...]:
@@ -17,7 +17,7 @@ def accuracy(scores: Tensor, labels: Tensor, topk: Sequence[int] = (1, 5)) -> tu
     Parameters
     ----------
     scores : Tensor
-        ``(M, K)``, higher is likelier: logits, probabilities, votes. Rows of 0 or more that sum to one are probabilities
+        ``(M, K)``, higher is more likely: logits, probabilities, votes. Nonnegative rows that sum to one are probabilities
         or shares of a vote.
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
@@ -36,8 +36,8 @@ def accuracy(scores: Tensor, labels: Tensor, topk: Sequence[int] = (1, 5)) -> tu
 
     Notes
     -----
-    Ties. A label that shares its score with other classes counts as the share of these classes that fits into the top
-    k: the mean over all orders of equal scores. A model that gives every class the same score therefore has the
+    Ties. A label with the same score as other classes counts as the share of these classes that fits into the top k: the
+    mean over all orders of equal scores. A model that gives every class the same score therefore has the
     accuracy of chance, k / K, and the result does not depend on how classes are numbered.
 
     Classes without a vote. A label with probability 0, or with score minus infinity, is never a hit, even if fewer than
@@ -65,7 +65,7 @@ def per_class_accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     Parameters
     ----------
     scores : Tensor
-        ``(M, K)``, higher is likelier.
+        ``(M, K)``, higher is more likely.
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
 
@@ -171,11 +171,11 @@ def hit_shares(scores: Tensor, labels: Tensor, topk: Sequence[int]) -> list[Tens
     if torch.isnan(scores).any():
         rows = torch.isnan(scores).any(1).sum()
         raise ValueError(f"scores must not be NaN: {int(rows)} of {len(scores)} rows are; has the training diverged?")
-    own = scores.gather(1, labels.to(scores.device).long()[:, None])
+    at_label = scores.gather(1, labels.to(scores.device).long()[:, None])
     # Counting needs no sort and, unlike topk, is the same for every numbering of the classes.
-    above, equal = (scores > own).sum(1), (scores == own).sum(1)
-    possible = own[:, 0] > -torch.inf
-    zero = (own[:, 0] == 0).nonzero()[:, 0]
+    above, equal = (scores > at_label).sum(1), (scores == at_label).sum(1)
+    possible = at_label[:, 0] > -torch.inf
+    zero = (at_label[:, 0] == 0).nonzero()[:, 0]
     possible[zero] = ~are_probabilities(scores[zero])
     return [((k - above).clamp(min=0).double() / equal).clamp(max=1) * possible for k in topk]
 
@@ -198,7 +198,7 @@ def check_probabilities(name: str, probabilities: Tensor) -> None:
 def predicted_classes(scores: Tensor) -> Tensor:
     """Return ``(M,) int64``: the class with the highest score ``(M, K)``; of t tied ones, sample i takes number i mod t.
 
-    ``argmax`` would always take the lowest number, so that low classes look more frequent than they are.
+    ``argmax`` always takes the lowest number, which would predict low classes too often.
     """
     predicted = scores.argmax(1)
     highest = scores == scores.gather(1, predicted[:, None])

@@ -17,12 +17,12 @@ def auroc(scores: Tensor, labels: Tensor) -> float:
         \big[s_i > s_j\big] + \tfrac{1}{2} \big[s_i = s_j\big]
 
     The probability that a positive sample has a higher score than a negative one: 0.5 for a score without information.
-    Computed from the ranks, in O(M log M) for each class.
+    Computed from the ranks, in O(M log M) for each class; hand-written, 12 lines: it runs with torch only and on any device.
 
     Parameters
     ----------
     scores : Tensor
-        ``(M,)``: the score of class 1, higher is likelier, probability or logit. Or ``(M, K)``: probabilities, rows that sum
+        ``(M,)``: the score of class 1, higher is more likely, probability or logit. Or ``(M, K)``: probabilities, rows that sum
         to one. Scores of one class are compared across samples, for which a row of logits has no common scale.
     labels : Tensor
         ``(M,)`` integer: 0 or 1 for ``(M,)``, ``0..K-1`` for ``(M, K)``.
@@ -31,7 +31,7 @@ def auroc(scores: Tensor, labels: Tensor) -> float:
     -------
     float
         In 0..1. Equal scores count half, as for scikit-learn and torchmetrics. Of ``(M, K)`` the unweighted (macro) mean;
-        classes without a sample have no ROC curve and are left out, as torchmetrics does.
+        classes without a sample have no ROC curve and are left out (scikit-learn returns NaN, torchmetrics counts them as 0).
 
     Raises
     ------

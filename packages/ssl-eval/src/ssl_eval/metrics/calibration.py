@@ -10,14 +10,14 @@ from ssl_eval.metrics.accuracy import check_probabilities, hit_shares
 
 @dataclass
 class Reliability:
-    """A reliability diagram: samples by the confidence of their prediction, in bins of equal width.
+    """Reliability diagram: samples grouped by the confidence of their prediction, in bins of equal width.
 
     Attributes
     ----------
     confidence, accuracy : Tensor
         ``(bins,) float64``: means over the samples of a bin, NaN for an empty bin.
     count : Tensor
-        ``(bins,) int64``: samples in each.
+        ``(bins,) int64``: samples of each bin.
     """
 
     confidence: Tensor
@@ -43,8 +43,8 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     Parameters
     ----------
     probabilities : Tensor
-        ``(M, K)``, rows that sum to one: ``knn`` gives them, ``logits.softmax(1)`` makes them. Where t classes share the
-        highest one, a label among them counts as 1 / t of a hit.
+        ``(M, K)``, rows that sum to one, as from ``knn`` or ``logits.softmax(1)``. If t classes share the highest one, a label
+        among them counts as 1 / t of a hit.
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
     bins : int
@@ -59,6 +59,12 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     ------
     ValueError
         If there is no sample, rows are not probabilities, shapes disagree, or ``bins`` is below 1.
+
+    Notes
+    -----
+    A confidence on the edge of two bins belongs to the lower one, as in the paper and in scikit-learn's ``calibration_curve``;
+    torchmetrics' ``calibration_error`` puts it into the upper one. The two differ for scores of few distinct values, such as
+    shares of a vote. Ties of the highest probability are shared here; the other two take the class with the lowest number.
 
     References
     ----------

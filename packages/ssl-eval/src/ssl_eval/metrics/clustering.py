@@ -14,8 +14,8 @@ from ssl_eval.validation import check_labels, check_real, check_tensor, in_one_l
 def normalized_mutual_information(first: Tensor, second: Tensor) -> float:
     """Return the mutual information of two groupings ``(M,)`` over the mean of their entropies, in 0..1.
 
-    1: the same groups under other numbers. 0: independent; it does not correct for chance (:func:`adjusted_rand_index`
-    does). Two groupings of one group each agree: 1.
+    1: the same groups, whatever their numbers. 0: independent. Not corrected for chance, unlike :func:`adjusted_rand_index`.
+    Two groupings of one group each have 1.
 
     Strehl & Ghosh: Cluster Ensembles, JMLR 2002 (here with the arithmetic mean, as scikit-learn).
 
@@ -36,7 +36,7 @@ def normalized_mutual_information(first: Tensor, second: Tensor) -> float:
 
 
 def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
-    """Return the share of pairs that two groupings ``(M,)`` treat alike, corrected for chance: 1 equal, 0 as by chance.
+    """Return the share of pairs on which two groupings ``(M,)`` agree, corrected for chance: 1 if equal, 0 if independent.
 
     Hubert & Arabie: Comparing partitions, 1985.
 

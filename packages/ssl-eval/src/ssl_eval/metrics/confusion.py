@@ -6,7 +6,7 @@ from torch import Tensor
 from ssl_eval.metrics.accuracy import per_class_accuracy, predicted_classes
 from ssl_eval.validation import check_labels
 
-MOST_CELLS = 2**28  # of a contingency table: 2 GiB
+MAX_CELLS = 2**28  # of a contingency table: 2 GiB
 
 
 def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
@@ -15,7 +15,7 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     Parameters
     ----------
     scores : Tensor
-        ``(M, K)``, higher is likelier. If t classes share the highest score, sample i counts for number i mod t of them, so
+        ``(M, K)``, higher is more likely. If t classes share the highest score, sample i counts for number i mod t of them, so
         that no class is favoured; :func:`ssl_eval.accuracy` counts such a sample as 1 / t of a hit.
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
@@ -55,8 +55,8 @@ def contingency_table(first: Tensor, second: Tensor) -> Tensor:
     check_labels("second", second, len(first))
     first, second = first.long(), second.to(first.device).long()
     rows, columns = (int(groups.max()) + 1 if len(groups) else 0 for groups in (first, second))
-    if rows * columns > MOST_CELLS:
+    if rows * columns > MAX_CELLS:
         raise ValueError(
-            f"a table of {rows} by {columns} groups is too large; number the groups anew: first.unique(return_inverse=True)[1]"
+            f"a table of {rows} by {columns} groups is too large; renumber the groups: first.unique(return_inverse=True)[1]"
         )
     return torch.bincount(first * columns + second, minlength=rows * columns).view(rows, columns)

@@ -62,6 +62,7 @@ METRICS = (
     Metric("few_shot", "few labels", "accuracy", percent=True),
     Metric("fine_tuning", "fine-tuning", "accuracy", percent=True),
     Metric("balanced_accuracy", "balanced accuracy", "accuracy", percent=True),
+    Metric("auroc", "AUROC", "accuracy", percent=True),
     Metric("top", "top", "accuracy", percent=True),
     Metric("recall", "recall", "accuracy", percent=True, number="@{}"),
     Metric("mean_average_precision", "mAP", "accuracy", percent=True),

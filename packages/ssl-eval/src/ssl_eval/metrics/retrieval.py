@@ -9,21 +9,21 @@ from torch import Tensor
 from ssl_eval.probes.vectors import unit_rows
 from ssl_eval.validation import check_features, check_labels, check_pair, computed_in
 
-CHUNK_ELEMENTS = 2**23  # similarities that are ranked at a time
+CHUNK_ELEMENTS = 2**23  # similarities ranked at a time
 
 
 @dataclass
 class RetrievalResult:
-    """What :func:`retrieval` found, over the queries that have an image of their class to be found.
+    """Result of :func:`retrieval`, over the queries whose class has an image in the gallery.
 
     Attributes
     ----------
     recall : dict
-        k -> share of the queries with one of their class among the k nearest (recall@k of metric learning).
+        k -> share of the queries with an image of their class among the k nearest (recall@k of metric learning).
     mean_average_precision : float
-        Mean over queries of the mean, over all images of their class, of the precision down to each.
+        Mean over the queries of the average precision: the mean precision at the rank of each image of their class.
     queries : int
-        How many were counted.
+        Number of queries counted.
     """
 
     recall: dict[int, float]
@@ -48,9 +48,9 @@ def retrieval(
     query_labels : Tensor
         ``(M,)`` integer, 0 or more.
     gallery_features, gallery_labels : Tensor, optional
-        ``(N, D)`` and ``(N,)``. Without them each query is looked for among all others.
+        ``(N, D)`` and ``(N,)``. Default: each query is compared with all others.
     ks : sequence of int
-        Of the recall, each 1 or more.
+        Values of k of the recall, each at least 1.
 
     Returns
     -------
@@ -64,8 +64,12 @@ def retrieval(
 
     Notes
     -----
-    Of equal similarities the lower index is first. Memory: 2**23 similarities at a time, with their order and what is
-    counted along it about 200 MB, whatever M; N up to 2**23.
+    A query without an image of its class in the gallery is left out of all means, and ``queries`` tells how many were counted.
+    torchmetrics' ``RetrievalMAP`` counts it as 0 by default and leaves it out with ``empty_target_action="skip"``;
+    scikit-learn's ``average_precision_score`` warns and returns 0.
+
+    Of equal similarities the lower index is first. Hand-written: scikit-learn and torchmetrics take one query at a time.
+    Memory: 2**23 similarities at a time, with their order and what is counted along it about 200 MB, whatever M; N up to 2**23.
 
     References
     ----------
