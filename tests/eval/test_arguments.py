@@ -80,8 +80,8 @@ def test_wrong_features_are_one_line(name, convert, message):
         (torch.Tensor.float, "must be integers"),
         (torch.Tensor.bool, "must be integers"),
         (lambda y: y.to(torch.uint16), r"must be integers.*try .long\(\)"),
-        (lambda y: y + 10**9, r"number the classes anew|must be below num_classes=3"),
-        (lambda y: y * (2**61), r"number the classes anew|must be below num_classes=3"),
+        (lambda y: y + 10**9, r"renumber the classes|must be below num_classes=3"),
+        (lambda y: y * (2**61), r"renumber the classes|must be below num_classes=3"),
     ],
 )
 @pytest.mark.parametrize("name", OF_LABELS)

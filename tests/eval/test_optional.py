@@ -11,7 +11,7 @@ from ssl_eval import Features, Protocol, evaluate_features
 LABELS, NUMBERS = torch.arange(60) % 3, torch.arange(4.0)
 HITS = LABELS > 0
 FEATURES = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
-INSTALL = r"pip install './packages/ssl-eval\[report\]'"
+INSTALL = r"pip install {}, or './packages/ssl-eval\[report\]'"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def torch_only(monkeypatch):
     ],
 )
 def test_missing_package_is_named_with_its_installation(call, package):
-    with pytest.raises(ImportError, match=f"needs {package}: {INSTALL}") as error:
+    with pytest.raises(ImportError, match=f"needs {package}: {INSTALL.format(package)}") as error:
         call()
     assert "\n" not in str(error.value)
 

@@ -320,7 +320,7 @@ def test_without_matplotlib_there_are_tables_and_a_hint(make_run, monkeypatch, c
     assert list(folder.glob("*curves*")) == []
     assert main(["report", str(folder)]) == 0
     assert sorted(path.name for path in (folder / "report").glob("[!.]*")) == TEXTS  # no old figure
-    assert "no figure: figures need matplotlib" in capsys.readouterr().err
+    assert "no figure: a figure needs matplotlib" in capsys.readouterr().err
 
 
 def test_without_yaml_the_package_is_named(make_run, monkeypatch, capsys):

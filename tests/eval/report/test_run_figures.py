@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_eval import RunRecord, write_report
-from ssl_eval.figures.class_bars import MOST_CLASSES
+from ssl_eval.figures.class_bars import MAX_CLASSES
 from ssl_eval.figures.style import paper, save
 from ssl_eval.figures.sweep import is_geometric
 from ssl_eval.report.evaluation_tables import protocols
@@ -55,7 +55,7 @@ def test_all_figures_are_in_both_formats_and_in_the_page(make_run, full_evaluati
         assert f"{{{name}.pdf}}" in latex
         assert f"<code>{name}.pdf</code>" in page
     assert page.count("data:image/png;base64,") == len(drawn)
-    assert f"the {MOST_CLASSES // 2} lowest" in drawn["per_class"].caption
+    assert f"the {MAX_CLASSES // 2} lowest" in drawn["per_class"].caption
 
 
 def test_report_removes_the_figures_of_an_earlier_one(make_run):
@@ -221,7 +221,7 @@ def test_run_far_off_does_not_push_the_others_together(sweep, make_run, tmp_path
         save(figure, tmp_path / "x.png")
     assert figure.axes[0].get_position().width > 0.3  # of the figure, in two columns: the layout has room
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["not finished (1 far off)"]
+    assert [text.get_text() for text in legend.get_texts()] == ["not finished (1 outside the axis)"]
     assert figure.axes[0].get_xlim()[1] < 10
 
 

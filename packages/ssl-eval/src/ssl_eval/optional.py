@@ -14,12 +14,12 @@ def optional_import(what: str) -> Iterator[None]:
     ...     import a_missing_package
     Traceback (most recent call last):
     ...
-    ImportError: a plot needs a_missing_package: pip install './packages/ssl-eval[report]' in the checkout of stable-ssl
+    ImportError: a plot needs a_missing_package: pip install a_missing_package, or './packages/ssl-eval[report]' in the checkout
     """
     try:
         yield
     except ImportError as error:
-        package = {"sklearn": "scikit-learn"}.get(name := (error.name or "").partition(".")[0], name)
+        package = {"sklearn": "scikit-learn", "yaml": "pyyaml"}.get(name := (error.name or "").partition(".")[0], name)
         raise ImportError(
-            f"{what} needs {package}: pip install './packages/ssl-eval[report]' in the checkout of stable-ssl"
+            f"{what} needs {package}: pip install {package}, or './packages/ssl-eval[report]' in the checkout"
         ) from error

@@ -1,4 +1,4 @@
-"""Standard output and error that may be closed, full or without a reader, while the program continues."""
+"""Standard output and error that may be closed, full or without a reader; the program continues."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ LOST_OUTPUT = 74  # exit code of a command whose output was lost: EX_IOERR of sy
 class OutputStream:
     """A text stream that discards what it cannot write.
 
-    The first error is reported in one line on the other standard stream, except for a closed pipe: the reader (e.g. ``head``)
-    has seen enough. From then on everything goes to the null device, also what subprocesses and C libraries write.
+    The first error is reported in one line on the other standard stream, except for a closed pipe (e.g. of ``head``). After it
+    all output goes to the null device, including that of subprocesses and C libraries.
 
     Parameters
     ----------

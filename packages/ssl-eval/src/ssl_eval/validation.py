@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 2**22  # looked at at a time: 16 MiB in float32
-SMALLEST, LARGEST = 2.0**-400, 2.0**400  # of the largest feature, so that sums of squares fit into float64
-MOST_CLASSES = 2**20  # K above which class numbers without gaps need at least K samples
-UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch stores them and computes little with them
-UNEVEN = 1e6  # size of a row over that of the median row, above which mean and deviation are those of one row
+CHUNK_ELEMENTS = 2**22  # checked at a time: 16 MiB in float32
+SMALLEST, LARGEST = 2.0**-400, 2.0**400  # limits of the largest feature, so that sums of squares fit into float64
+MAX_CLASSES = 2**20  # K above which class numbers without gaps need at least K samples
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch has few operations for them
+UNEVEN = 1e6  # ratio of a row's size to the median row's above which mean and deviation are determined by this row
 
 
 def check_tensor(name: str, value: Tensor) -> None:
-    """Raise ``ValueError`` unless ``value`` is a tensor (lists and numpy arrays are not converted)."""
+    """Raise ``ValueError`` unless ``value`` is a tensor; for lists and numpy arrays it names the conversion."""
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a torch.Tensor, got {type(value).__name__}; try torch.as_tensor({name})")
 
@@ -57,7 +57,7 @@ def check_features(name: str, features: Tensor) -> None:
             "flatten the rest with .flatten(1)"
         )
     check_real(name, features)
-    # Both ends are finite only if everything is: one pass that copies nothing. Only who fails is asked row by row.
+    # Both extremes are finite only if all values are: one pass without a copy. Rows are checked only after a failure.
     ends = [float(value) for value in torch.aminmax(features)]
     if not all(map(math.isfinite, ends)):
         chunks = features.split(max(1, CHUNK_ELEMENTS // features.shape[1]))
@@ -77,16 +77,17 @@ def check_features(name: str, features: Tensor) -> None:
 
 
 def check_even(name: str, features: Tensor) -> None:
-    """Raise ``ValueError`` if one row is so large that mean and deviation of ``features`` are those of this row alone.
+    """Raise ``ValueError`` if one row is so large that it determines mean and deviation of ``features``.
 
-    Standardised by them, all other rows are the same up to rounding.
+    After standardisation all other rows would be equal up to rounding.
     """
     sizes = _row_sizes(features)
     typical, largest = float(sizes[sizes > 0].median()) if bool((sizes > 0).any()) else 0.0, float(sizes.max())
     if largest > UNEVEN * typical:
         raise ValueError(
-            f"{name} must have rows of comparable size, or all but one vanish in rounding; got {largest:.3g} as the largest "
-            f"value of row {int(sizes.argmax())} and {typical:.3g} in the median row; leave out the row, or normalise all rows"
+            f"{name} must have rows of comparable size, otherwise all but one are lost in rounding; got {largest:.3g} as the "
+            f"largest value of row {int(sizes.argmax())} and {typical:.3g} in the median row; leave it out, or "
+            "normalise all rows"
         )
 
 
@@ -99,7 +100,7 @@ def _row_sizes(features: Tensor) -> Tensor:
 
 
 def typical_row(features: Tensor) -> Tensor:
-    """Return a row ``(D,)`` of median size, of some 4,096: an origin near the others, whatever an outlier is."""
+    """Return a row ``(D,)`` of median size among about 4,096: an origin near the other rows, robust to outliers."""
     sample = features[:: max(1, len(features) // 4096)]
     return sample[int(_row_sizes(sample).median(0).indices)]
 
@@ -118,10 +119,10 @@ def check_labels(name: str, labels: Tensor, num_samples: int, num_classes: int |
         raise ValueError(f"{name} must be 0 or more, got {low}; leave out the samples without a label first")
     if num_classes is not None and high >= num_classes:
         raise ValueError(f"{name} must be below num_classes={num_classes}, got {high}")
-    if num_classes is None and high >= max(MOST_CLASSES, num_samples):
+    if num_classes is None and high >= max(MAX_CLASSES, num_samples):
         raise ValueError(
-            f"{name} must be class numbers 0..K-1, got {high} with {num_samples} samples, and memory is needed for each "
-            f"class; number the classes anew: {name}.unique(return_inverse=True)[1]"
+            f"{name} must be class numbers 0..K-1, got {high} with {num_samples} samples, and each class needs "
+            f"memory; renumber the classes: {name}.unique(return_inverse=True)[1]"
         )
 
 
@@ -149,13 +150,13 @@ def check_every_class(labels: Tensor) -> int:
         shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
         raise ValueError(
             f"every class 0..{len(counts) - 1} needs a sample in train_labels, got none of class {shown}; "
-            "give more training samples, or number the classes anew without gaps"
+            "give more training samples, or renumber the classes without gaps"
         )
     return len(counts)
 
 
 def check_split(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor) -> int:
-    """Check what a classifier is fitted to and tested on; return K. Raises ``ValueError`` as the checks above do."""
+    """Check the training and test set of a classifier and return K. Raises ``ValueError`` as the checks above do."""
     check_pair(train_features, test_features)
     check_labels("train_labels", train_labels, len(train_features))
     num_classes = check_every_class(train_labels)
@@ -164,7 +165,7 @@ def check_split(train_features: Tensor, train_labels: Tensor, test_features: Ten
 
 
 def chosen_from(regularization: float | None, candidates: Sequence[float]) -> tuple[float, ...]:
-    """Return the regularisations to choose from: the one that is given, or the candidates; all must be above 0."""
+    """Return the regularisations to choose from: the given one, or the candidates; all must be above 0."""
     candidates = tuple(candidates) if regularization is None else (regularization,)
     if not candidates or not min(candidates) > 0:
         raise ValueError(f"regularization must be above 0, got {', '.join(map(str, candidates)) or 'no candidates'}")
@@ -172,9 +173,8 @@ def chosen_from(regularization: float | None, candidates: Sequence[float]) -> tu
 
 
 def computed_in(*features: Tensor) -> torch.dtype:
-    """Return the dtype to compute in: float32, unless one of ``features`` needs float64.
-
-    It is needed for float64 features, and for those whose squares are too large or too small for float32.
+    """Return the dtype to compute in: float64 for float64 features and for those whose squares overflow or underflow in
+    float32, else float32.
     """
     for each in features:
         largest = max(abs(float(value)) for value in torch.aminmax(each))

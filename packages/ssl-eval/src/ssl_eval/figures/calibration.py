@@ -15,9 +15,9 @@ LEAST_SAMPLES = 10  # of a bin that is drawn
 
 
 def reliability_figure(groups: Mapping[str, Reliability]) -> "Figure":
-    """Return accuracy against confidence above, and below the share of the samples that has each confidence.
+    """Return accuracy against confidence (upper panel) and the share of the samples in each bin of confidence (lower panel).
 
-    Bins of fewer than ten samples are left out above: their accuracy is chance.
+    Bins of fewer than ten samples are left out above: their accuracy is too uncertain.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def reliability_figure(groups: Mapping[str, Reliability]) -> "Figure":
     figure = Figure((COLUMN_INCHES, 2.9), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     (diagonal,) = upper.plot([0, 100], [0, 100], color="#808080", linewidth=0.8, linestyle=(0, (4, 3)))
-    handles = {"as sure as right": diagonal}
+    handles = {"perfect calibration": diagonal}
     for number, (label, found) in enumerate(groups.items()):
         filled = found.count >= LEAST_SAMPLES
         (line,) = upper.plot(

@@ -11,9 +11,9 @@ from ssl_eval.figures.style import COLORS, COLUMN_INCHES, HATCHES, MARKERS, lege
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_BARS = 12  # classes; above, dots
-MOST_CLASSES = 40  # that are shown; above, the lowest and the highest half of so many
-MOST_GROUPS = 4  # a reader can tell apart
+MAX_BARS = 12  # classes; dots for more
+MAX_CLASSES = 40  # shown; of more classes the 20 lowest and the 20 highest
+MAX_GROUPS = 4  # that a reader can distinguish
 
 
 def class_figure(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure":
@@ -26,8 +26,8 @@ def class_figure(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure"
     groups : mapping of str to Tensor
         Label -> ``(runs, K)`` fractions; the mean is drawn, and the sample deviation where there are several runs.
     """
-    groups = dict(list(groups.items())[:MOST_GROUPS])
-    return _bars(names, groups) if len(names) <= MOST_BARS else _dots(names, groups)
+    groups = dict(list(groups.items())[:MAX_GROUPS])
+    return _bars(names, groups) if len(names) <= MAX_BARS else _dots(names, groups)
 
 
 def _bars(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure":
@@ -58,8 +58,8 @@ def _dots(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure":
 
     overall = torch.stack([values.nanmean(0) for values in groups.values()]).nanmean(0)
     order = overall.nan_to_num(nan=2.0).argsort(stable=True).tolist()
-    if len(order) > MOST_CLASSES:
-        half = MOST_CLASSES // 2
+    if len(order) > MAX_CLASSES:
+        half = MAX_CLASSES // 2
         order = [*order[:half], None, *order[-half:]]
     order.reverse()
     figure = Figure((COLUMN_INCHES, 0.6 + 0.125 * len(order)), layout="constrained")

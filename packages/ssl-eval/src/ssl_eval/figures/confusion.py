@@ -10,9 +10,9 @@ from ssl_eval.figures.style import COLUMN_INCHES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_NUMBERS = 12  # classes, up to which each cell has its number
-MOST_NAMES = 40  # classes, up to which each row has its name
-MOST_LETTERS = 14  # of a name
+MAX_NUMBERS = 12  # classes up to which each cell has its number
+MAX_NAMES = 40  # classes up to which each row has its name
+MAX_LETTERS = 14  # of a name
 
 
 def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure":
@@ -37,16 +37,16 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure":
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("predicted class")
-    ax.set_ylabel("class")
-    short = [name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…" for name in names]
-    size = 7 if classes <= MOST_NUMBERS else 4.5
-    shown = range(classes) if classes <= MOST_NAMES else range(0, classes, 10)
-    texts = [short[k] for k in shown] if classes <= MOST_NAMES else [str(k) for k in shown]
-    ax.set_xticks(shown, texts, fontsize=size if classes <= MOST_NAMES else 7)
-    ax.set_yticks(shown, texts, fontsize=size if classes <= MOST_NAMES else 7)
-    if max(map(len, texts)) * classes > 45 and classes <= MOST_NAMES:
+    ax.set_ylabel("true class")
+    short = [name if len(name) <= MAX_LETTERS else name[: MAX_LETTERS - 1] + "…" for name in names]
+    size = 7 if classes <= MAX_NUMBERS else 4.5
+    shown = range(classes) if classes <= MAX_NAMES else range(0, classes, 10)
+    texts = [short[k] for k in shown] if classes <= MAX_NAMES else [str(k) for k in shown]
+    ax.set_xticks(shown, texts, fontsize=size if classes <= MAX_NAMES else 7)
+    ax.set_yticks(shown, texts, fontsize=size if classes <= MAX_NAMES else 7)
+    if max(map(len, texts)) * classes > 45 and classes <= MAX_NAMES:
         ax.tick_params(axis="x", labelrotation=90)
-    if classes <= MOST_NUMBERS:
+    if classes <= MAX_NUMBERS:
         for row in range(classes):
             for column in range(classes):
                 value = float(share[row, column])

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def correlation_figure(measures: Mapping[str, tuple[Tensor, Tensor]], accuracy: str) -> "Figure":
-    """Return a panel for each measure: accuracy against it, with the rank correlations and the number of settings.
+    """Return a panel for each measure: the accuracy against it, with the rank correlations and the number of settings.
 
     Parameters
     ----------
     measures : mapping of str to tuple of Tensor
         Name -> ``(n,)`` values and ``(n,)`` accuracies as the axis shows them, one a setting.
     accuracy : str
-        The label of the ordinate, with its unit.
+        Label of the y axis, with its unit.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

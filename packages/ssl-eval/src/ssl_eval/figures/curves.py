@@ -1,5 +1,6 @@
 """Learning curves: loss and accuracies against the epoch, or accuracies against time."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-FEW_POINTS = 15  # of a line, up to which each gets a marker; longer lines have some markers
-MOST_NAMED = 7  # groups with a colour of their own, the best ones; others are grey and without a name
+FEW_POINTS = 15  # up to which each point has a marker; longer lines have some markers
+MAX_NAMED = 7  # groups with a colour and a legend entry, the best ones; others are grey
 LOSS = "train/loss"
 
 Runs = Sequence[RunRecord | str | Path]
@@ -44,7 +45,7 @@ def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     runs : sequence of RunRecord, str or Path; or mapping of str to such
         Runs or run folders, each under its own name; or groups of runs by their label.
     path : str or Path
-        The file to write, ``.png`` or ``.pdf``; it is replaced at once or not at all.
+        The file to write, ``.png`` or ``.pdf``; it is replaced atomically.
 
     Returns
     -------
@@ -56,11 +57,11 @@ def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     ImportError
         Without matplotlib.
     ValueError
-        If the suffix is another, a folder is no run, or no run has a metric to draw (:class:`NothingToDraw`).
+        If the suffix is neither, a folder is not a run, or no run has a metric to draw (:class:`NothingToDraw`).
 
     Notes
     -----
-    The axis counts optimizer steps instead of epochs as long as one of the runs has not finished its first epoch.
+    The axis has optimizer steps instead of epochs while one of the runs has not finished its first epoch.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -72,14 +73,14 @@ def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
 
 
 def epoch_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
-    """Return loss and accuracies against the epoch, or against the step where a run has not finished its first one."""
+    """Return loss and accuracies against the epoch, or against the step if a run has not finished its first epoch."""
     records = [record for group in groups.values() for record in group]
     in_epochs = all(record.steps_per_epoch for record in records if record.lines)
     loss = Panel("training loss", {label: _points(group, LOSS, in_epochs) for label, group in groups.items()})
     panels = [panel for panel in [loss, *_accuracy_panels(groups, in_epochs)] if any(panel.lines.values())]
     if not panels:
         raise NothingToDraw(f"no curve to draw: none of the {len(records)} runs has logged {LOSS} or an accuracy yet")
-    return _draw(panels, _colours(groups), "epoch" if in_epochs else "optimizer step")
+    return _draw(panels, _colours(_last_accuracies(groups)), "epoch" if in_epochs else "optimizer step")
 
 
 def time_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
@@ -88,26 +89,22 @@ def time_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
     panels = [panel for panel in _accuracy_panels(groups, True, minutes=True) if any(panel.lines.values())]
     if not panels:
         raise NothingToDraw(f"none of the {len(records)} runs has logged an accuracy and its wall_seconds yet")
-    return _draw(panels, _colours(groups), "minutes")
+    return _draw(panels, _colours(_last_accuracies(groups)), "minutes")
 
 
 def curves_figure(panels: Mapping[str, Mapping[str, list[Point]]], x_label: str) -> "Figure":
     """Return a figure of given curves: title of a panel -> label of a line -> its points.
 
-    Of more than seven labels those that end highest in the last panel are named. Each panel has all labels, some without
-    points; a panel alone may have any number of lines.
+    Of more than seven labels those with the highest last value in the last panel are named. Each panel has all labels, some
+    without points; a single panel may have any number of lines.
     """
     drawn = [Panel(title, dict(lines)) for title, lines in panels.items()]
-    labels = list(drawn[-1].lines)
-    if len(labels) > MOST_NAMED:
-        ends = {label: points[-1][1] if points else -1.0 for label, points in drawn[-1].lines.items()}
-        best = sorted(labels, key=lambda label: ends[label], reverse=True)[:MOST_NAMED]
-        labels = [label for label in labels if label in best]
-    return _draw(drawn, {label: number for number, label in enumerate(labels)} if len(labels) > 1 else None, x_label)
+    last = {label: points[-1][1] if points else -1.0 for label, points in drawn[-1].lines.items()}
+    return _draw(drawn, _colours(last), x_label)
 
 
 def _groups(runs: Runs | Mapping[str, Runs]) -> dict[str, list[RunRecord]]:
-    """Return label -> records; runs that are not in groups are one group each, called by name, or by path if need be."""
+    """Return label -> records; runs without groups are one group each, named by the run, or by its path if names repeat."""
     if isinstance(runs, Mapping):
         return {label: [_record(run) for run in group] for label, group in runs.items()}
     records = [_record(run) for run in runs]
@@ -137,7 +134,7 @@ def _accuracy_panels(groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool,
 
 
 def _points(group: Sequence[RunRecord], name: str, in_epochs: bool, minutes: bool = False) -> list[Point]:
-    """Return the mean and the deviation over the runs that log ``name``, where all of them have a value."""
+    """Return mean and deviation over the runs that log ``name``, at the steps at which all of them have a value."""
     values: dict[float, list[tuple[float, float]]] = {}
     curves, factor = 0, metric_of(name).factor
     for record in group:
@@ -165,25 +162,25 @@ def _mean_point(points: list[tuple[float, float]]) -> Point:
     return x, mean, float(numbers[:, 1].std()) if len(points) > 1 else 0.0
 
 
-def _colours(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, int] | None:
-    """Return label -> number of its colour, of the groups that end with the best accuracies; None for a group alone."""
-    if len(groups) == 1:
-        return None
-    labels = list(groups)
-    if len(labels) > MOST_NAMED:
-        names = accuracies(name for group in groups.values() for record in group for name in record.metrics)
+def _last_accuracies(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
+    """Return label -> mean of the last accuracy in the order of a table; -1 without one."""
+    names = accuracies(name for group in groups.values() for record in group for name in record.metrics)
+    values = {
+        label: [float(r.metrics[name]) for name in names[-1:] for r in group if name in r.metrics]
+        for label, group in groups.items()
+    }
+    return {label: statistics.fmean(each) if each else -1.0 for label, each in values.items()}
 
-        def last(label: str) -> float:
-            values = [float(r.metrics[name]) for name in names[-1:] for r in groups[label] if name in r.metrics]
-            return sum(values) / len(values) if values else -1.0
 
-        best = sorted(labels, key=last, reverse=True)[:MOST_NAMED]
-        labels = [label for label in labels if label in best]
-    return {label: number for number, label in enumerate(labels)}
+def _colours(last: Mapping[str, float]) -> dict[str, int] | None:
+    """Return label -> number of its colour, of the labels with the highest last values; None for a single label."""
+    best = sorted(last, key=last.__getitem__, reverse=True)[:MAX_NAMED]
+    named = [label for label in last if label in best]
+    return {label: number for number, label in enumerate(named)} if len(last) > 1 else None
 
 
 def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str) -> "Figure":
-    """Draw the panels under each other, the legend above: one for all panels, or one where a panel has many lines."""
+    """Draw the panels, with one legend above."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -193,7 +190,9 @@ def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str)
     figure = Figure((width, 0.3 + 1.45 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex="col" if columns == 1 else False).flatten()
     handles: dict[str, Any] = {}
-    last_x = max(point[0] for panel in panels for points in panel.lines.values() for point in points) or 1  # one at 0
+    last_x = (
+        max(point[0] for panel in panels for points in panel.lines.values() for point in points) or 1
+    )  # a single point at 0
     for ax, panel in zip(axes, panels):
         named = colours if colours is not None else {label: number for number, label in enumerate(panel.lines)}
         for label, points in panel.lines.items():
@@ -201,7 +200,7 @@ def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str)
                 ax.plot([p[0] for p in points], [p[1] for p in points], color=GREY, linewidth=0.6, zorder=1.5)
         for label, number in named.items():
             line = _draw_line(ax, panel.lines[label], label, number, len(panel.lines) == 1)
-            if colours is not None or len(panel.lines) > 1:  # what is alone in its panel is named by the axis
+            if colours is not None or len(panel.lines) > 1:  # a single line is named by the axis
                 handles[label] = line
         ax.set_ylabel(panel.title)
         ax.set_xlim(-0.02 * last_x, 1.02 * last_x)

@@ -10,7 +10,7 @@ from ssl_eval.figures.style import COLORS, COLUMN_INCHES, MARKERS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_NAMES = 20  # classes; above, names would cover the points
+MAX_NAMES = 20  # classes; with more, the names would cover the points
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -24,7 +24,7 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
     labels : Tensor
         ``(N,)`` integer.
     names : sequence of str
-        Of the classes; their numbers where it is too short.
+        Of the classes; a class beyond its length is labelled by its number.
     """
     import matplotlib.patheffects as effects
     from matplotlib.figure import Figure
@@ -44,9 +44,9 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
                 marker=MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
                 alpha=0.7,
                 linewidths=0,
-                rasterized=True,  # a PDF of ten thousand markers is slow to open
+                rasterized=True,  # a PDF with ten thousand markers opens slowly
             )
-        if len(classes) <= MOST_NAMES:
+        if len(classes) <= MAX_NAMES:
             for label in classes:
                 x, y = places[labels == label].median(0).values.tolist()
                 name = names[label] if label < len(names) else str(label)

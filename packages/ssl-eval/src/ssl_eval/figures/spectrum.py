@@ -11,16 +11,16 @@ from ssl_eval.figures.style import COLUMN_INCHES, legend_above, look
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEAST = 1e-12  # of the largest eigenvalue; what is below is rounding
+MIN_SHARE = 1e-12  # of the largest eigenvalue; smaller ones are rounding errors
 
 
 def spectrum_figure(groups: Mapping[str, list[Tensor]]) -> "Figure":
-    """Return eigenvalues over the largest one, against their index, both logarithmic.
+    """Return the eigenvalues divided by the largest one, against their index, on logarithmic axes.
 
     Parameters
     ----------
     groups : mapping of str to list of Tensor
-        Label -> ``(D,)`` falling eigenvalues of each run; the line is their geometric mean and the band spans them.
+        Label -> ``(D,)`` eigenvalues of each run in descending order; the line is their geometric mean, the band their range.
     """
     from matplotlib.figure import Figure
 
@@ -30,7 +30,7 @@ def spectrum_figure(groups: Mapping[str, list[Tensor]]) -> "Figure":
     for number, (label, spectra) in enumerate(groups.items()):
         shortest = min(map(len, spectra))
         shares = torch.stack([spectrum[:shortest] / spectrum[0] for spectrum in spectra])
-        shares = shares[:, : int((shares > LEAST).all(0).sum())]
+        shares = shares[:, : int((shares > MIN_SHARE).all(0).sum())]
         x = range(1, shares.shape[1] + 1)
         mean = shares.log().mean(0).exp().tolist()
         style = look(number, markers=True)
@@ -44,7 +44,7 @@ def spectrum_figure(groups: Mapping[str, list[Tensor]]) -> "Figure":
     ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter("{x:g}")
-    ax.set_xlabel("eigenvalue, by size")
-    ax.set_ylabel("share of the largest")
+    ax.set_xlabel("index of the eigenvalue")
+    ax.set_ylabel("eigenvalue / largest")
     legend_above(figure, handles, COLUMN_INCHES)
     return figure

@@ -6,15 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_eval.optional import optional_import
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito: Color Universal Design, 2008; yellow is left out, it is faint on white.
+# Okabe and Ito: Color Universal Design, 2008; without yellow, which is faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", ":")  # for the eighth line, which has the first one's colour, and so on
+DASHES = ("-", "--", ":")  # the next one from the eighth line on, where colours repeat
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++")  # of bars
-GREY = "#B0B0B0"  # of what is not named
+GREY = "#B0B0B0"  # of lines without a legend entry
 COLUMN_INCHES = 3.4  # the width of a column in a two-column paper
 SUFFIXES = (".png", ".pdf")
 STYLE: Any = {  # matplotlib's rcParams
@@ -37,14 +39,14 @@ STYLE: Any = {  # matplotlib's rcParams
     "lines.linewidth": 1.2,
     "lines.markersize": 3.0,
     "savefig.dpi": 300,
-    "savefig.facecolor": "white",  # a README may have a dark page
+    "savefig.facecolor": "white",  # a README may be shown on a dark page
     "pdf.fonttype": 42,  # TrueType: publishers reject matplotlib's default Type 3
-    "text.parse_math": False,  # a run may have a dollar in its name
+    "text.parse_math": False,  # the name of a run may contain a dollar sign
 }
 
 
 class NothingToDraw(ValueError):
-    """No run has the data of the figure yet."""
+    """No run has logged the data of the figure yet."""
 
 
 @contextmanager
@@ -56,13 +58,8 @@ def paper() -> Iterator[None]:
     ImportError
         Without matplotlib.
     """
-    try:
+    with optional_import("a figure"):
         import matplotlib
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib: pip install matplotlib (or the extra 'report' of ssl-eval, from the checkout: "
-            "pip install './packages/ssl-eval[report]')"
-        ) from error
     with matplotlib.rc_context(STYLE):
         yield
 
@@ -77,9 +74,9 @@ def look(number: int, markers: bool = True) -> dict[str, Any]:
 
 
 def legend_above(figure: "Figure", handles: dict[str, Any], width: float) -> None:
-    """Put a legend above all axes, in as many columns as its longest label leaves room for.
+    """Put a legend above all axes, in as many columns as fit the longest label.
 
-    The figure grows by what it takes. What has no label is not named.
+    The figure grows by its height. Handles without a label have no entry.
     """
     handles = {label: handle for label, handle in handles.items() if label}
     if not handles:
@@ -92,8 +89,8 @@ def legend_above(figure: "Figure", handles: dict[str, Any], width: float) -> Non
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write the file atomically, under a temporary name. It has no date: equal runs give equal files."""
-    # Once, and not for each format: to find its layout a figure is drawn; and with any engine, if it be "none", once more.
+    """Write the file atomically, without a date: equal runs give equal files."""
+    # Compute the layout once, not for each format: with a layout engine, each savefig draws the figure twice.
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine(None)

@@ -17,14 +17,14 @@ Point = tuple[float, float, float]  # parameter, mean accuracy in percent, devia
 def sweep_figure(
     parameter: str, panels: Mapping[str, Mapping[str, Sequence[Point]]], unfinished: Sequence[float]
 ) -> "Figure":
-    """Return accuracies against a parameter, deviations as bars; logarithmic where its values are spaced so.
+    """Return accuracies against a parameter with error bars; the axis is logarithmic if the values are spaced by factors.
 
     Parameters
     ----------
     parameter : str
-        The name at the axis.
+        Label of the x axis.
     panels : mapping
-        Label of the accuracy's axis -> label of a line (what else differs; empty for a line alone) -> its points.
+        Label of the y axis -> label of a line (the other settings; empty for a single line) -> its points.
     unfinished : sequence of float
         Values of runs that have not finished: a cross at the bottom of each panel, if it is within a factor of ten of the
         others (on a linear axis: within their range and half of it on either side).
@@ -41,7 +41,7 @@ def sweep_figure(
     finished = {point[0] for lines in panels.values() for points in lines.values() for point in points}
     near = [value for value in unfinished if _is_near(value, sorted(finished))]
     crosses_label = "not finished" + (
-        f" ({len(unfinished) - len(near)} far off)" if len(near) < len(unfinished) else ""
+        f" ({len(unfinished) - len(near)} outside the axis)" if len(near) < len(unfinished) else ""
     )
     for ax, (accuracy, lines) in zip(axes, panels.items()):
         for label, points in lines.items():
@@ -52,7 +52,9 @@ def sweep_figure(
             (crosses,) = ax.plot(
                 near, [0.0] * len(near), "x", color="#000000", markersize=5, transform=across, clip_on=False
             )
-            crosses.set_in_layout(False)  # without a cross its box would be a corner of the figure, and the layout fail
+            crosses.set_in_layout(
+                False
+            )  # without a cross its bounding box is at a corner of the figure, and the layout fails
             handles[crosses_label] = crosses
         ax.set_xlabel(parameter)
         ax.set_ylabel(accuracy)
@@ -65,7 +67,7 @@ def sweep_figure(
 
 
 def _is_near(value: float, finished: Sequence[float]) -> bool:
-    """Return whether a value can be shown without pushing the finished ones together."""
+    """Return whether a value can be shown without compressing the range of the finished ones."""
     low, high = finished[0], finished[-1]
     if is_geometric([each for each in finished if each > 0]):
         return value == 0 or min(each for each in finished if each > 0) / 10 <= value <= 10 * high

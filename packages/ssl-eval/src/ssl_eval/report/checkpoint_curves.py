@@ -2,7 +2,7 @@
 
 import torch
 
-from ssl_eval.figures.curves import MOST_NAMED, Point, curves_figure
+from ssl_eval.figures.curves import MAX_NAMED, Point, curves_figure
 from ssl_eval.metrics.registry import in_order, metric_of, readable, with_unit
 from ssl_eval.report.drawing import Drawing, counted
 from ssl_eval.report.evaluation_tables import OfflineProtocol, values_of
@@ -43,8 +43,8 @@ def checkpoint_curves(named: dict[str, RunGroup], protocol: OfflineProtocol, suf
         caption += (
             " Mean and sample deviation of the runs that differ in the seed alone, where all have been evaluated."
         )
-    if len(steps) > MOST_NAMED:
-        caption += f" The {MOST_NAMED} best of {len(steps)} are named."
+    if len(steps) > MAX_NAMED:
+        caption += f" The {MAX_NAMED} best of {len(steps)} are named."
     caption += f" Protocol: {protocol.name}, offline on every checkpoint that was evaluated."
     return Drawing(f"accuracy_over_checkpoints{suffix}", caption, lambda: curves_figure(panels, x_label))
 

@@ -6,9 +6,9 @@ from typing import TypeVar
 import torch
 
 from ssl_eval.figures.calibration import reliability_figure
-from ssl_eval.figures.class_bars import MOST_CLASSES, MOST_GROUPS, class_figure
+from ssl_eval.figures.class_bars import MAX_CLASSES, MAX_GROUPS, class_figure
 from ssl_eval.figures.confusion import confusion_figure, worst_confusions
-from ssl_eval.figures.curves import MOST_NAMED
+from ssl_eval.figures.curves import MAX_NAMED
 from ssl_eval.figures.embedding import map_figure
 from ssl_eval.figures.spectrum import spectrum_figure
 from ssl_eval.metrics.calibration import Reliability
@@ -66,7 +66,7 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
 
 
 def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
-    top = _top(named, "per_class", MOST_GROUPS)
+    top = _top(named, "per_class", MAX_GROUPS)
     if not top:
         return
     names = top[0][1][0].class_names
@@ -77,14 +77,14 @@ def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: 
     caption = "Accuracy of each class"
     if any(len(values) > 1 for values in bars.values()):
         caption += ": mean and sample deviation of the runs"
-    if len(names) > MOST_CLASSES:
-        caption += f"; the {MOST_CLASSES // 2} lowest and the {MOST_CLASSES // 2} highest of {len(names)}"
-    caption += _best(named, "per_class", MOST_GROUPS)
+    if len(names) > MAX_CLASSES:
+        caption += f"; the {MAX_CLASSES // 2} lowest and the {MAX_CLASSES // 2} highest of {len(names)}"
+    caption += _best(named, "per_class", MAX_GROUPS)
     yield Drawing(f"per_class{suffix}", f"{caption}. {protocol}", lambda: class_figure(names, _unnamed(bars)))
 
 
 def _top(
-    named: dict[str, list[EvaluationRecord]], part: str, most: int = MOST_NAMED
+    named: dict[str, list[EvaluationRecord]], part: str, most: int = MAX_NAMED
 ) -> list[tuple[str, list[EvaluationRecord]]]:
     """Return label and the evaluations that have a part, of the settings with the highest accuracies, in their order.
 
@@ -103,7 +103,7 @@ def _top(
     return [(label, found) for label, found in having.items() if label in best]
 
 
-def _best(named: Mapping[str, Sequence[EvaluationRecord]], part: str, most: int = MOST_NAMED) -> str:
+def _best(named: Mapping[str, Sequence[EvaluationRecord]], part: str, most: int = MAX_NAMED) -> str:
     """Return the note of a caption on omitted settings; empty if all are shown."""
     having = sum(any(_has(evaluation, part) for evaluation in found) for found in named.values())
     return f"; the {most} best of {having} settings" if having > most else ""

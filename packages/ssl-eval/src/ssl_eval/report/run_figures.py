@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_eval.figures.correlation import correlation_figure
-from ssl_eval.figures.curves import MOST_NAMED, epoch_figure, time_figure
+from ssl_eval.figures.curves import MAX_NAMED, epoch_figure, time_figure
 from ssl_eval.figures.sweep import sweep_figure
 from ssl_eval.metrics.registry import main_accuracy, metric_of, readable, with_unit
 from ssl_eval.report.checkpoint_curves import checkpoint_curves
@@ -83,8 +83,8 @@ def _band(groups: Sequence[RunGroup]) -> str:
     text = ""
     if any(len(group.records) > 1 for group in groups):
         text += " Mean and sample deviation of the runs that differ in the seed alone."
-    if len(groups) > MOST_NAMED:
-        text += f" The {MOST_NAMED} best of {len(groups)} are named."
+    if len(groups) > MAX_NAMED:
+        text += f" The {MAX_NAMED} best of {len(groups)} are named."
     return text
 
 

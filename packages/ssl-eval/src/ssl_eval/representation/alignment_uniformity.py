@@ -16,7 +16,7 @@ def alignment(first: Tensor, second: Tensor, alpha: float = 2.0) -> float:
     Parameters
     ----------
     first, second : Tensor
-        ``(N, D)``: row i of both is the same image. Normalised to length one here.
+        ``(N, D)``: row i of both is the same image. Normalised to unit length here.
     alpha : float
         Above 0; 2 in the paper.
 
@@ -55,15 +55,15 @@ def uniformity(features: Tensor, t: float = 2.0) -> float:
     Parameters
     ----------
     features : Tensor
-        ``(N, D)``, N at least 2. Normalised to length one here; all pairs are compared, by chunks: beside a normalised copy,
-        memory is 1,024 * N numbers, time N² * D.
+        ``(N, D)``, N at least 2. Normalised to unit length here. All pairs are compared, by chunks: memory is a normalised copy
+        and 1,024 * N numbers, time N² * D.
     t : float
         Above 0; 2 in the paper.
 
     Returns
     -------
     float
-        Between ``-4 * t`` and 0; 0 is a collapsed representation, about ``-2 * t`` a uniform one in many dimensions.
+        From ``-4 * t`` to 0: 0 for a collapsed representation, about ``-2 * t`` for a uniform one in many dimensions.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def uniformity(features: Tensor, t: float = 2.0) -> float:
     for start in range(0, len(points), CHUNK_ROWS):
         squared = (2 - 2 * points[start : start + CHUNK_ROWS] @ points.T).clamp_(min=0)
         rows = torch.arange(len(squared), device=points.device)
-        squared[rows, rows + start] = torch.inf  # a point is no pair with itself
+        squared[rows, rows + start] = torch.inf  # a point and itself are not a pair
         parts.append(torch.logsumexp((-t * squared).double(), (0, 1)))
     pairs = len(points) * (len(points) - 1)
     return float(torch.logsumexp(torch.stack(parts), 0) - torch.tensor(float(pairs), dtype=torch.float64).log())

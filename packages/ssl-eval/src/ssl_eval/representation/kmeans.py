@@ -1,4 +1,7 @@
-"""k-means on features."""
+"""k-means on features.
+
+Hand-written, about 50 lines: it runs with torch only and on any device, and no cluster stays empty.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +10,7 @@ from torch import Tensor
 
 from ssl_eval.validation import check_features, computed_in, typical_row
 
-CHUNK_ROWS = 16384  # whose distances to all centres are in memory at a time
+CHUNK_ROWS = 16384  # rows whose distances to all centres are computed at a time
 
 
 @dataclass
@@ -23,7 +26,7 @@ class Clusters:
     inertia : float
         Sum of squared distances to the nearest centre.
     iterations : int
-        Of the best start.
+        Number of iterations of the best start.
     """
 
     assignments: Tensor
@@ -46,15 +49,15 @@ def kmeans(
     Parameters
     ----------
     features : Tensor
-        ``(N, D)``. For cosine similarities pass normalised ones.
+        ``(N, D)``. For cosine similarity pass normalised features.
     num_clusters : int
         K, at most N.
     centers : Tensor, optional
-        ``(K, D)``: begin here, once, instead of by k-means++.
+        ``(K, D)``: initial centres of a single start, instead of k-means++.
     restarts : int
-        Starts.
+        Number of k-means++ starts, of which the best is returned.
     max_iterations : int
-        Of a start.
+        Largest number of iterations of a start.
     seed : int
         Of the starts.
 
@@ -69,8 +72,8 @@ def kmeans(
 
     Notes
     -----
-    A cluster that loses its last sample takes the one that is farthest from its centre. Of equally near centres the lower
-    number is taken. Memory: distances of 16,384 rows to all centres at a time.
+    An empty cluster takes the sample that is farthest from its centre. Of equally near centres the one with the lower number
+    is taken. Memory: distances of 16,384 rows to all centres at a time.
 
     References
     ----------
@@ -88,7 +91,7 @@ def kmeans(
         raise ValueError(f"restarts={restarts}, max_iterations={max_iterations}: expected 1 or more")
     dtype = computed_in(features)
     origin = typical_row(features).to(dtype)
-    points = features.to(dtype) - origin  # distances do not mind, their rounding does
+    points = features.to(dtype) - origin  # distances stay the same, their rounding errors get smaller
     generator = torch.Generator().manual_seed(seed)
     if centers is not None:
         check_features("centers", centers)
@@ -103,7 +106,7 @@ def kmeans(
 
 
 def _plus_plus(points: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
-    """Return starting centres, each drawn with a probability that grows with its squared distance from those before."""
+    """Return initial centres, each drawn with a probability proportional to its squared distance from the previous ones."""
 
     def draw(weights: Tensor) -> int:
         total = weights.double().cumsum(0)

@@ -9,9 +9,9 @@ from ssl_eval.validation import check_even, check_features
 
 @torch.no_grad()
 def principal_components(features: Tensor, num_components: int = 2) -> Tensor:
-    """Return the features' coordinates along the directions of most variance, ``(N, num_components) float64``.
+    """Return the coordinates of the features along their principal components, ``(N, num_components) float64``.
 
-    Signs are fixed: the coordinate that is farthest from zero is positive, so that two runs of one encoder look alike.
+    Signs are fixed: the coordinate with the largest absolute value is positive, so that two runs of one encoder look alike.
     Hand-written, six lines: it runs with torch only and on any device.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Label-free measures of a representation that are functions of its spectrum, in memory that does not grow with N."""
+"""Label-free measures of the spectrum of a representation. Memory does not grow with N."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,14 @@ CHUNK_ROWS = 8192  # converted to float64 at a time
 
 @torch.no_grad()
 def eigenvalues(features: Tensor, centered: bool = True) -> Tensor:
-    """Return the eigenvalues of the features' covariance, falling.
+    """Return the eigenvalues of the features' covariance in descending order.
 
     Parameters
     ----------
     features : Tensor
         ``(N, D)``. Summed in float64 by chunks of rows; additional memory: ``D * D`` numbers.
     centered : bool
-        False takes the second moment ``features.T @ features / N`` instead: its eigenvalues are the squared singular values
-        of the features, divided by N.
+        False: of the second moment ``features.T @ features / N``, the squared singular values of the features divided by N.
 
     Returns
     -------
@@ -48,12 +47,12 @@ def eigenvalues(features: Tensor, centered: bool = True) -> Tensor:
 
 
 def rankme(features: Tensor) -> float:
-    r"""Return RankMe, the effective rank of the features: between 1 (one direction) and min(N, D) (all alike).
+    r"""Return RankMe, the effective rank of the features: from 1 (one direction) to min(N, D) (equal singular values).
 
     .. math:: \exp\Big(-\sum_k p_k \log p_k\Big), \quad p_k = \frac{\sigma_k}{\sum_j \sigma_j} + 10^{-7}
 
-    with the singular values :math:`\sigma` of the features as they are, not centred. Smaller than 1 only by the constant
-    that keeps the logarithm finite. The paper takes 25,600 samples; it grows with N below that.
+    with the singular values :math:`\sigma` of the features, not centred. The constant keeps the logarithm finite and can make
+    the value slightly smaller than 1. The paper uses 25,600 samples; the value grows with N below that.
 
     Garrido, Balestriero, Najman & LeCun: RankMe, ICML 2023, https://arxiv.org/abs/2210.02885; without the constant the
     effective rank of Roy & Vetterli: The effective rank, EUSIPCO 2007.
@@ -78,15 +77,15 @@ def rankme(features: Tensor) -> float:
 
 
 def stable_rank(features: Tensor) -> float:
-    r"""Return the stable rank :math:`\lVert Z \rVert_F^2 / \lVert Z \rVert_2^2` of the features as they are.
+    r"""Return the stable rank :math:`\lVert Z \rVert_F^2 / \lVert Z \rVert_2^2` of the features, not centred.
 
-    Between 1 and the rank; small singular values hardly count. Rudelson & Vershynin: Sampling from large matrices, JACM 2007,
-    https://arxiv.org/abs/math/0503442.
+    From 1 to the rank; small singular values have little influence. Rudelson & Vershynin: Sampling from large matrices,
+    JACM 2007, https://arxiv.org/abs/math/0503442.
 
     Parameters
     ----------
     features : Tensor
-        ``(N, D)``. All zero gives 0.
+        ``(N, D)``. Zeros give 0.
 
     Examples
     --------
@@ -99,13 +98,13 @@ def stable_rank(features: Tensor) -> float:
 def nesum(features: Tensor) -> float:
     r"""Return the normalised eigenvalue sum :math:`\sum_i \lambda_i / \lambda_1` of the features' covariance.
 
-    1 where all variance lies in one direction, D where the features are white. He & Ozay: Exploring the Gap between
+    1 if all variance is in one direction, D if the features are white. He & Ozay: Exploring the Gap between
     Collapsed & Whitened Features in Self-Supervised Learning, ICML 2022.
 
     Parameters
     ----------
     features : Tensor
-        ``(N, D)``. Constant ones give 0.
+        ``(N, D)``. Constant features give 0.
 
     Examples
     --------
@@ -118,8 +117,8 @@ def nesum(features: Tensor) -> float:
 def alpha_req(features: Tensor, first: int = 11, last: int = 100) -> float:
     r"""Return the exponent :math:`\alpha` of the power law :math:`\lambda_i \propto i^{-\alpha}` of the covariance's spectrum.
 
-    A line through the logarithms, where the eigenvalue of rank i has weight 1/i. Representations that transfer well are
-    near 1; larger: few directions carry everything; smaller: noise in many.
+    A weighted linear fit of the logarithms; the eigenvalue of rank i has weight 1/i. Representations that transfer well are
+    near 1; larger values mean that few directions have most of the variance, smaller ones noise in many directions.
 
     Agrawal, Mondal, Ghosh & Richards: alpha-ReQ, NeurIPS 2022; the fit is that of Stringer et al.: High-dimensional geometry
     of population responses in visual cortex, Nature 2019.
@@ -129,8 +128,8 @@ def alpha_req(features: Tensor, first: int = 11, last: int = 100) -> float:
     features : Tensor
         ``(N, D)``.
     first, last : int
-        Ranks of the eigenvalues to fit, from 1, both included; those beyond D or N - 1 are left out. Where fewer than half
-        as many are there as asked for, ``first`` moves down to 2: a small D has no tail to speak of.
+        Ranks of the eigenvalues to fit, from 1, both included; ranks above D or N - 1 are left out. If fewer than half of the
+        range exists, ``first`` becomes 2: with a small D there is no tail.
 
     Raises
     ------
@@ -163,7 +162,7 @@ def alpha_req(features: Tensor, first: int = 11, last: int = 100) -> float:
 
 @torch.no_grad()
 def lidar(views: Tensor, delta: float = 1e-4) -> float:
-    r"""Return LiDAR: the effective rank of what tells images apart, measured against what views of one image differ in.
+    r"""Return LiDAR: the effective rank of the linear discriminants between images, relative to the spread of their views.
 
     .. math::
         \Sigma_b &= \tfrac{1}{n - 1} \sum_x (\mu_x - \mu)(\mu_x - \mu)^T, \quad
@@ -212,12 +211,12 @@ def lidar(views: Tensor, delta: float = 1e-4) -> float:
     for rows, mean in zip(views.split(max(1, CHUNK_ROWS // num_views)), means.split(max(1, CHUNK_ROWS // num_views))):
         apart = (rows.double() - mean[:, None]).flatten(0, 1)
         within.addmm_(apart.T, apart, alpha=1 / (images * (num_views - 1)))
-    # Whitening by the Cholesky factor: another matrix than the symmetric root, with the same eigenvalues.
+    # Whitening by the Cholesky factor instead of the symmetric root: the eigenvalues are the same.
     factor, failed = torch.linalg.cholesky_ex(within)
     if int(failed):
         check_even("views", views.flatten(0, 1))
         raise ValueError(
-            f"delta={delta} is lost in rounding against a variance of {float(within.diagonal().max()):.3g} within an image; "
+            f"delta={delta} is below the rounding error of a variance of {float(within.diagonal().max()):.3g} within an image; "
             "rescale the embeddings, or pass a larger delta"
         )
     half = torch.linalg.solve_triangular(factor, between, upper=False)
@@ -226,7 +225,7 @@ def lidar(views: Tensor, delta: float = 1e-4) -> float:
     return _entropy_rank(values, 1e-8)
 
 
-# What a run logs by name: each takes (N, D) features and returns a number.
+# Measures that a run logs by name: functions of (N, D) features that return a number.
 SPECTRAL: dict[str, Callable[[Tensor], float]] = {
     "rankme": rankme,
     "stable_rank": stable_rank,

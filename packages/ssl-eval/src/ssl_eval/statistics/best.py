@@ -1,4 +1,4 @@
-"""Selection of the best row of a table, if its difference to every other row is significant."""
+"""Selection of the best row of a table, if it differs significantly from every other row."""
 
 import statistics
 from collections.abc import Sequence
@@ -34,11 +34,10 @@ class Contestant:
 
 
 def best_row(rows: Sequence[Contestant | None]) -> int | None:
-    """Return the number of the row with the highest mean if its difference to each other row is significant; else None.
+    """Return the index of the row with the highest mean if it differs significantly from every other row; else None.
 
-    Rows that are None, or have no value or one that is not in 0..1, take no part; a row alone is not the best of anything. To
-    pass against every other row is one statement, that all tests have to allow, so their level needs no correction for
-    their number.
+    Rows that are None, or have no value or one outside 0..1, are ignored; a single row is not marked. All tests have to be
+    significant, so that their level needs no correction for their number.
 
     Examples
     --------
@@ -47,20 +46,20 @@ def best_row(rows: Sequence[Contestant | None]) -> int | None:
     >>> best_row([Contestant([0.90, 0.94, 0.92]), Contestant([0.91, 0.95, 0.97])]) is None
     True
     """
-    taking_part = {
+    compared = {
         number: row
         for number, row in enumerate(rows)
         if row is not None and row.values and all(0 <= value <= 1 for value in row.values)
     }
-    if len(taking_part) < 2:
+    if len(compared) < 2:
         return None
-    top = max(taking_part, key=lambda number: statistics.fmean(taking_part[number].values))
-    others = [row for number, row in taking_part.items() if number != top]
-    return top if all(differs(taking_part[top], other) for other in others) else None
+    top = max(compared, key=lambda number: statistics.fmean(compared[number].values))
+    others = [row for number, row in compared.items() if number != top]
+    return top if all(differs(compared[top], other) for other in others) else None
 
 
 def differs(first: Contestant, second: Contestant) -> bool:
-    """Return whether a difference is significant; False where the deviation over runs or test samples is unknown."""
+    """Return whether a difference is significant; False if the deviation over runs or test samples is unknown."""
     if min(len(first.values), len(second.values)) >= 2:
         values = [torch.tensor(row.values, dtype=torch.float64) for row in (first, second)]
         if all(bool((v == v[0]).all()) for v in values):

@@ -23,9 +23,9 @@ class PairedTest:
     interval : tuple of float
         95 % bootstrap interval of the difference, over test samples.
     p_value : float
-        Of McNemar's exact test: how often chance alone would part the two by as much or more.
+        Of McNemar's exact test: the probability of a difference at least this large if both are equally accurate.
     only_first, only_second : int
-        Samples that only one of them gets right.
+        Number of samples that only one of them classifies correctly.
     """
 
     difference: float
@@ -48,16 +48,16 @@ def bootstrap_interval(
     values : Tensor
         ``(M,)``, one per test sample, e.g. ``scores.argmax(1) == labels``.
     confidence : float
-        Share of the resampled means inside, in (0, 1).
+        Share of the resampled means inside the interval, in (0, 1).
     draws : int
-        Resamplings.
+        Number of resamplings.
     seed : int
-        Of the choice.
+        Of the resampling.
 
     Returns
     -------
     tuple of float
-        ``(low, high)``. It speaks of the choice of test samples, not of seeds of training.
+        ``(low, high)``. It covers the choice of the test samples, not the seed of the training.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
     Parameters
     ----------
     first_hits, second_hits : Tensor
-        ``(M,) bool``: which samples each gets right, in the same order.
+        ``(M,) bool``: the samples that each classifies correctly, in the same order.
     seed : int
         Of the bootstrap.
 
@@ -108,7 +108,7 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
     Raises
     ------
     ValueError
-        If the two are not boolean and equally long.
+        If the two are not boolean or differ in length.
     ImportError
         Without scipy.
 

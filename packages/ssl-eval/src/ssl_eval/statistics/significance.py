@@ -1,4 +1,4 @@
-"""Welch's test: the difference of two settings with a few runs each."""
+"""Welch's t-test: the difference of two settings with a few runs each."""
 
 import math
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class WelchTest:
     difference : float
         Mean of the second minus mean of the first.
     interval : tuple of float
-        95 % interval of the difference of the means that further runs would have.
+        95 % confidence interval of the difference of the means.
     p_value : float
-        Two-sided: how often means of equal settings would part by as much or more.
+        Two-sided: the probability of a difference at least this large if both settings have the same mean.
     """
 
     difference: float
@@ -29,7 +29,7 @@ class WelchTest:
 
 
 def welch_test(first: Tensor, second: Tensor) -> WelchTest:
-    r"""Compare the means of two sets of runs whose deviations need not be equal.
+    r"""Compare the means of two sets of runs whose variances may differ.
 
     .. math:: t = \frac{\bar b - \bar a}{\sqrt{s_a^2 / n_a + s_b^2 / n_b}}
 
@@ -39,7 +39,7 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
     Parameters
     ----------
     first, second : Tensor
-        ``(n,)`` and ``(m,)``: one number a run, at least two runs each.
+        ``(n,)`` and ``(m,)``: one number per run, at least two runs each.
 
     Returns
     -------
@@ -48,8 +48,7 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
     Raises
     ------
     ValueError
-        If a set has fewer than two numbers or one that is not finite, or no number of either differs from its mean: then
-        nothing is known of how much runs deviate.
+        If a set has fewer than two numbers or one that is not finite, or both sets have a variance of 0.
     ImportError
         Without scipy.
 
