@@ -1,6 +1,7 @@
 """The loader: batches of views from a source, equal on every machine."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from ssl_data.batch import Batch
 from ssl_data.errors import ArgumentError
 from ssl_data.loading.cpu_batches import HostBatches
 from ssl_data.loading.gpu_batches import DeviceBatches
+from ssl_data.loading.position import Position
 from ssl_data.loading.prefetch import Job, prefetched
 from ssl_data.loading.shuffle import epoch_order
 from ssl_data.loading.threads import bounded_threads
@@ -29,6 +31,10 @@ class Loader:
 
     The global batch at a step is a pure function of (seed, epoch, step): the same samples and the same pixels for any
     number of threads and ranks.
+
+    The position is read and moved when the first batch of an iterator is taken: ``iter(loader)`` alone changes nothing.
+    However an iteration ends, the next one is the next epoch. :meth:`start`, :meth:`set_epoch` and :meth:`load_state_dict`
+    set another position. The methods have the form that Lightning, Accelerate and torchdata use (recipes: README).
 
     Parameters
     ----------
@@ -45,8 +51,9 @@ class Loader:
     drop_last : bool
         Leave out the samples that do not fill a batch. Otherwise the last batch is smaller and dealt out over the
         ranks, so that every sample is seen exactly once.
-    rank, world_size : int
-        This process among those that share the batch.
+    rank, world_size : int, optional
+        This process among those that share the batch. Default: 0 of 1, with a warning at the first batch if a process group
+        of several processes exists: each of them would get all samples.
     num_workers : int, optional
         Threads that make the views; default: one for each processor that this process may use. At most 8 for each.
     dtype : torch.dtype
@@ -97,13 +104,15 @@ class Loader:
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
         num_workers: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
         return_parameters: bool = False,
     ) -> None:
+        self._unranked = rank is None  # then several processes are worth a warning
+        rank, world_size = rank or 0, world_size or 1
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(
                 f"expected batch_size >= 1 and 0 <= rank < world_size, got {batch_size}, {rank}, {world_size}"
@@ -123,9 +132,9 @@ class Loader:
         self.rank = rank
         self.world_size = world_size
         self.num_workers = bounded_threads(num_workers)
-        self._epoch, self._step = 0, 0
-        self._crops = False  # whether batches end with the crops of their views
         self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
+        self._position = Position()
+        self._crops = False  # whether batches end with the crops of their views
         how: dict[str, Any] = {
             "specs": self.views,
             "seed": seed,
@@ -140,8 +149,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
-        samples = len(self.source) if self._positions is None else len(self._positions)
-        full, rest = divmod(samples, self.batch_size)
+        full, rest = divmod(self._identity()["num_samples"], self.batch_size)
         return full if self.drop_last or not rest else full + 1
 
     @property
@@ -160,17 +168,15 @@ class Loader:
         part = copy.copy(self)
         chosen = np.asarray(positions, np.int64)
         part._positions = chosen if self._positions is None else self._positions[chosen]
-        part._epoch, part._step = 0, 0
         if self.drop_last:
             check_batch_size(self.batch_size, len(chosen), self.world_size)
-        return part
+        return part.start(0)
 
     def in_order(self) -> "Loader":
         """Return a loader that gives every sample once, in the order of the source, with the same views of each epoch."""
         whole = copy.copy(self)
         whole.shuffle = whole.drop_last = False
-        whole._epoch, whole._step = 0, 0
-        return whole
+        return whole.start(0)
 
     def with_crops(self) -> "Loader":
         """Return a loader of the same batches that end with the crops of the views: V tensors ``(n, 5) float32``.
@@ -191,7 +197,7 @@ class Loader:
             )
         part = copy.copy(self)
         part._batches = self._batches.with_parameters()
-        part._crops = True
+        part._position, part._crops = copy.copy(self._position), True
         return part
 
     def fingerprint(self) -> dict[str, Any]:
@@ -208,15 +214,62 @@ class Loader:
         """
         if epoch < 0 or not 0 <= step <= len(self):
             raise ValueError(f"expected epoch >= 0 and 0 <= step <= {len(self)}, got epoch {epoch}, step {step}")
-        self._epoch, self._step = epoch, step
+        self._position = Position(epoch, step)
         return self
 
+    def set_epoch(self, epoch: int) -> None:
+        """Begin the next iteration with ``epoch``.
+
+        Directly after :meth:`start` or :meth:`load_state_dict` a step in the middle is kept if the epoch is the one of
+        ``start``, or the one that was set when the state was saved: then the loop continues that epoch.
+        """
+        self._position.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int | None]:
+        """Return the position after the last batch that was taken, with the options that give it a meaning."""
+        return self._position.state_dict() | self._identity()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the position of the next iteration to that of a state, saved on any number of ranks.
+
+        Raises
+        ------
+        ValueError
+            For the state of a loader with another seed, batch size or number of samples.
+        """
+        for name, value in self._identity().items():
+            if state_dict[name] != value:
+                raise ArgumentError(name, value, f"the state is of a loader with {name}={state_dict[name]!r}")
+        self._position = Position.restored(state_dict)
+
+    def _identity(self) -> dict[str, int]:
+        samples = len(self.source) if self._positions is None else len(self._positions)
+        return {"seed": self.seed, "batch_size": self.batch_size, "num_samples": samples}
+
+    @property
+    def sampler(self) -> "Loader":
+        """The loader itself: Lightning calls ``loader.sampler.set_epoch(epoch)`` before each epoch."""
+        return self
+
+    batch_sampler = None  # for Lightning, which looks for it where there is a sampler
+
     def __iter__(self) -> Iterator[Batch]:
-        """Give the rest of the epoch. However it ends, the next iteration is the next epoch."""
-        epoch, first = self._epoch, self._step
-        self._epoch, self._step = epoch + 1, 0
-        made = prefetched(self._jobs(epoch, first), self.num_workers, AHEAD)
-        return (batch() for batch in made)
+        """Give the rest of the epoch; the position moves with the batches that are taken."""
+        yield from self._position.follow(self._batches_of, len(self))
+
+    def _batches_of(self, epoch: int, first: int) -> Iterator[Batch]:
+        self._warn_of_ranks()
+        return (batch() for batch in prefetched(self._jobs(epoch, first), self.num_workers, AHEAD))
+
+    def _warn_of_ranks(self) -> None:
+        group = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self._unranked and group and torch.distributed.get_world_size() > 1:
+            self._unranked = False  # once
+            warnings.warn(
+                f"this is one of {torch.distributed.get_world_size()} processes, and the loader gives all samples to each of "
+                "them: pass rank= and world_size= (rank=0, world_size=1 if that is intended)",
+                stacklevel=4,
+            )
 
     def _jobs(self, epoch: int, first: int) -> Iterator[Job[Callable[[], Batch]]]:
         positions = np.arange(len(self.source)) if self._positions is None else self._positions
