@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssl_data import ArraySource, Loader, views
-from ssl_data.loading.buffer_pool import KEPT, Memory
+from ssl_data.loading.buffer_pool import MAX_FREE, Memory
 
 
 def test_unreferenced_memory_is_reused():
@@ -44,10 +44,10 @@ def test_memory_that_any_part_holds_is_not(part):
 
 def test_no_more_than_a_few_blocks_wait():
     memory = Memory()
-    held = [memory.empty((3,), torch.float32) for _ in range(3 * KEPT)]
+    held = [memory.empty((3,), torch.float32) for _ in range(3 * MAX_FREE)]
     held.clear()
     gc.collect()
-    assert [len(free) for free in memory._free.values()] == [KEPT]
+    assert [len(free) for free in memory._free.values()] == [MAX_FREE]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

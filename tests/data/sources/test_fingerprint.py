@@ -141,7 +141,7 @@ def test_each_source_notices_other_images_and_labels(noise, tmp_path):
 def test_large_arrays_are_hashed_in_part(monkeypatch, noise):
     whole = module.array_fingerprint(noise)
     assert whole.startswith("20 x 40 x 32 x 3, sha256 ")
-    monkeypatch.setattr(module, "MOST_BYTES", noise.nbytes // 2)
+    monkeypatch.setattr(module, "MAX_BYTES", noise.nbytes // 2)
     half = module.array_fingerprint(noise)
     assert half != whole
     changed = noise.copy()

@@ -1,4 +1,4 @@
-"""Suggest a known name for a misspelt one, by the rule of ``ssl_core.config.suggestion``, which is not imported here."""
+"""Suggest a known name for a misspelt one, by the rule of ``ssl_core.config.suggestion``, which this package cannot import."""
 
 import difflib
 from collections.abc import Iterable

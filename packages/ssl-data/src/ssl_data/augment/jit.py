@@ -1,8 +1,7 @@
 """Compilation with numba: without the interpreter's lock, cached on disk, and repeated when the sources change.
 
-numba keeps compiled code next to its source file, and looks at the date of that file alone: a function goes on
-with the old version of what it calls in another file. Our compiled code lies in a folder that is named by a digest of all
-the files that hold some.
+numba's own cache compares the date of a function's file only: after a change in another file, a cached function still calls the
+old version. Here the folder of the cache is named by a digest of all files with compiled functions.
 """
 
 import hashlib
@@ -13,9 +12,9 @@ from typing import Any
 
 import numba
 
-_numba: Any = numba.config  # it makes its names from the environment, out of a type checker's sight
+_numba: Any = numba.config  # its names are created at run time, so that a type checker does not know them
 _PACKAGE = Path(__file__).parents[1]  # ssl_data
-# every file with compiled functions
+# Every file with compiled functions
 _FILES = [
     *(_PACKAGE / "augment" / name for name in ("jit.py", "rng.py", "sampling.py")),
     *sorted((_PACKAGE / "augment" / "backends" / "cpu").glob("*.py")),

@@ -146,7 +146,7 @@ def _evaluation(size: int, _: int | None) -> list[ViewSpec]:
 
 
 def _digits(size: int, _: int | None) -> list[ViewSpec]:
-    """Handwriting: a digit may be turned, shifted, slanted and scaled, and never mirrored (measured, see the README)."""
+    """Handwriting: rotation, shift, shear, zoom, brightness and noise, no flip (chosen by measurement, see the README)."""
     spec = ViewSpec(
         size=size, rotation=20.0, translate=0.12, zoom=(0.75, 1.25), shear=15.0, jitter=1.0, brightness=0.4, noise=0.05
     )

@@ -1,6 +1,7 @@
 """Counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror & Shaw 2011, https://doi.org/10.1145/2063384.2063405).
 
-A number is a pure function of a key and a counter; there is no state to share between threads or to save.
+A number is a pure function of a key and a counter; there is no state to share between threads or to save. Written by hand since
+numpy's Philox is 4x64 with a state for each generator, which would be built anew for each view, and numba cannot call torch's.
 """
 
 import math

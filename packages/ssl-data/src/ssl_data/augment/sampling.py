@@ -1,6 +1,7 @@
 """The parameters of a view: a pure function of (seed, epoch, index, view), by a counter-based generator.
 
-They are the rows of a table of type :data:`PARAMETERS`. The backends of ``ssl_data.augment.backends`` draw nothing.
+They are rows of a table of type :data:`PARAMETERS`. Backends draw no random numbers but the pixels of the noise.
+Written by hand since torchvision draws from a global state, and would draw other numbers on other workers.
 
 ============================  =================================================================================================
 field                         meaning
@@ -33,8 +34,8 @@ from ssl_data.augment.jit import compiled
 from ssl_data.augment.rng import uniforms, words
 from ssl_data.augment.view_spec import ViewSpec
 
-# What is drawn for a given (seed, epoch, index, view). Whoever changes that changes every run: add one here, a line to the
-# changelog and the new hashes to tests/data/augment/test_sampling.py.
+# Version of the parameters for a given (seed, epoch, index, view). Other parameters change every run: then add one here, a line
+# to the changelog and the new hashes to tests/data/augment/test_sampling.py.
 PARAMETERS_VERSION = 1
 
 _NUMBERS = ("top", "left", "height", "width", "image_height", "image_width")
@@ -45,7 +46,7 @@ PARAMETERS = np.dtype(
     + [(name, "?") for name in ("flip", "grayscale", "solarize")],
     align=True,
 )
-ATTEMPTS = 10  # at a crop, as torchvision's RandomResizedCrop; then the largest centred crop of a legal ratio
+ATTEMPTS = 10  # at a crop, as torchvision's RandomResizedCrop; then the largest centred crop of an allowed ratio
 
 _SPEC = np.dtype(
     [(name, "f8") for name in (
@@ -65,7 +66,7 @@ def sample_parameters(
     Parameters
     ----------
     spec : ViewSpec
-        What to do.
+        The operations and their ranges.
     seed, epoch, view : int
         Of the key: 64, 32 and 12 bits.
     ids : int or array

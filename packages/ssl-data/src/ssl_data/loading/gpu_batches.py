@@ -23,27 +23,10 @@ _RESIDENT: WeakKeyDictionary[Source, dict[torch.device, _Resident]] = WeakKeyDic
 
 
 class DeviceBatches:
-    """Makes the batches of a source on a device. The images go there once; then only parameters cross, 160 bytes a view.
+    """Makes the batches of a source on a device; options as of :class:`ssl_data.loading.cpu_batches.HostBatches`.
 
-    Parameters
-    ----------
-    source : Source
-        Samples in memory (``source.images``). Loaders of the same source share its copy on the device.
-    specs : sequence of ViewSpec
-        V views of each sample.
-    seed : int
-        Of the views.
-    dtype : torch.dtype
-        Of the views: float32 or bfloat16.
-    device : torch.device
-        Where the batches are made; the processor is a device, too.
-    return_parameters : bool
-        Whether batches end with the parameters of their views.
-
-    Raises
-    ------
-    ValueError
-        For a source that is not in memory.
+    The images are copied to ``device`` (a GPU, or the CPU) once, for all loaders of the source; then only the parameters, 160
+    bytes a view. The source must be in memory (``source.images``), else a ValueError is raised.
     """
 
     def __init__(
@@ -61,13 +44,13 @@ class DeviceBatches:
         self._views = [GPUView(spec, self._images.shape[3], device) for spec in specs]
 
     def with_parameters(self) -> "DeviceBatches":
-        """Return the same, with batches that end with the parameters of their views."""
+        """Return batches that end with the parameters of their views."""
         other = copy.copy(self)
         other._return_parameters = True
         return other
 
     def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
-        """Return what gives the batch of the samples at ``positions``, and the calls that draw its parameters, a view each."""
+        """Return a function that gives the batch of the samples at ``positions``, and the calls that draw its parameters."""
         n, ids, pin = len(positions), self._source.ids[positions], self._device.type == "cuda"
         drawn = torch.empty((len(self._views), n, PARAMETERS.itemsize), dtype=torch.uint8, pin_memory=pin)
         stored = torch.empty(n, dtype=torch.int64, pin_memory=pin)
@@ -77,7 +60,7 @@ class DeviceBatches:
         def draw(number: int) -> None:
             records[number] = sample_parameters(self._views[number].spec, self._seed, epoch, ids, number, *size)
 
-        def batch() -> Batch:  # called by the consumer: on its stream, in order with what it does
+        def batch() -> Batch:  # called by the consumer, on its stream
             rows = stored.to(self._device, non_blocking=True)
             tables = drawn.to(self._device, non_blocking=True)
             views = [view.make(self._images, rows, own, self._dtype) for view, own in zip(self._views, tables)]
@@ -91,7 +74,7 @@ def _resident(source: Source, device: torch.device) -> _Resident:
     """Return a source's images, labels and ids on a device, copied there at the first call."""
     if source.images is None:
         raise ValueError(
-            f"device={str(device)!r}: the images of the source are not in memory, and so cannot be kept there"
+            f"device={str(device)!r}: the images of the source are not in memory, and cannot be copied there"
         )
     places = _RESIDENT.setdefault(source, {})
     if device not in places:

@@ -1,4 +1,8 @@
-"""Prefetching of batches."""
+"""Prefetching of batches in threads.
+
+Written by hand since ``torch.utils.data.DataLoader`` has processes, which copy source and batches, while views release the
+interpreter's lock, and since ``Executor.map`` does not bound the batches in memory before Python 3.14.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,14 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Batch = TypeVar("Batch")
-Job = tuple[Batch, Sequence[Callable[[], None]]]  # a batch with empty places, and the calls that fill them
+Job = tuple[Batch, Sequence[Callable[[], None]]]  # an unfilled batch, and the calls that fill it
 
 
 def prefetched(jobs: Iterable[Job[Batch]], num_workers: int, ahead: int) -> Iterator[Batch]:
-    """Yield the batch of each job when its calls are done; threads work up to ``ahead`` jobs ahead of it.
+    """Yield the batch of each job when its calls are done; threads work up to ``ahead`` jobs ahead.
 
-    The threads are gone when the last batch is taken, when the consumer stops early and when it is interrupted: calls that
-    have not begun are dropped, those that have are waited for. An error in a call is raised when its batch is due.
+    The threads end with the last batch, when the consumer stops early and when it is interrupted: calls that have not begun are
+    cancelled, running ones are waited for. An error in a call is raised when its batch is due.
 
     Parameters
     ----------
@@ -22,17 +26,17 @@ def prefetched(jobs: Iterable[Job[Batch]], num_workers: int, ahead: int) -> Iter
     num_workers : int
         Threads.
     ahead : int
-        Jobs under way while the consumer works with a batch: what bounds the memory.
+        Jobs in progress while the consumer works with a batch; it bounds the memory.
     """
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="ssl-data")
-    under_way: deque[tuple[Batch, list[Future[None]]]] = deque()
+    pending: deque[tuple[Batch, list[Future[None]]]] = deque()
     try:
         for batch, calls in jobs:
-            under_way.append((batch, [pool.submit(call) for call in calls]))
-            if len(under_way) > ahead:
-                yield _finished(*under_way.popleft())
-        while under_way:
-            yield _finished(*under_way.popleft())
+            pending.append((batch, [pool.submit(call) for call in calls]))
+            if len(pending) > ahead:
+                yield _finished(*pending.popleft())
+        while pending:
+            yield _finished(*pending.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,4 +1,7 @@
-"""The order of samples in an epoch: a pure function of (seed, epoch) and the sample ids."""
+"""The order of samples in an epoch: a pure function of (seed, epoch) and the sample ids.
+
+Sorted by words of Philox, since ``torch.randperm`` depends on the number of samples: a subset would have an unrelated order.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +10,7 @@ from ssl_data.augment.jit import compiled
 from ssl_data.augment.rng import philox
 
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
-_ORDER = np.uint64(0xFFFFFFFF)  # the place of a view's number and block: no view has it
+_ORDER = np.uint64(0xFFFFFFFF)  # in place of the number and block of a view; no view has this value
 
 
 def epoch_order(ids: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:

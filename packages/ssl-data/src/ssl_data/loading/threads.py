@@ -3,7 +3,7 @@
 import logging
 import os
 
-THREADS_PER_PROCESSOR = 8  # more only cost memory and time, whatever the storage
+THREADS_PER_PROCESSOR = 8  # more cost memory and time with any storage
 
 _message = logging.getLogger(__name__)
 
@@ -11,8 +11,8 @@ _message = logging.getLogger(__name__)
 def bounded_threads(wanted: int | None, name: str = "num_workers") -> int:
     """Return a number of threads: ``wanted``, at most 8 for each available processor, or one each for None, 0 or less.
 
-    It changes speed only, so that a larger number is reduced with a warning, which calls it ``name``: the run may come from
-    a larger machine.
+    A larger number is reduced with a warning, which calls it ``name``, and no error: it changes speed only, and a run may come
+    from a larger machine.
     """
     available = available_threads()
     if wanted is None or wanted < 1:
@@ -29,8 +29,7 @@ def bounded_threads(wanted: int | None, name: str = "num_workers") -> int:
 def available_threads() -> int:
     """Return this process's share of the processors.
 
-    Those that it may run on (its affinity, as SLURM and taskset set it), divided by the processes that torchrun started
-    beside it, which all see the same ones.
+    The processors of its affinity, which SLURM and taskset set, divided by the processes that torchrun started on this machine.
     """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, processors // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))

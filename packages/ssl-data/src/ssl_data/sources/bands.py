@@ -1,4 +1,7 @@
-"""Conversion of images to 8-bit RGB, with an error for those that do not fit."""
+"""Conversion of images to 8-bit RGB, with an error for those that do not fit.
+
+Written by hand since ``Image.convert("RGB")`` drops bands, grey levels and pages without a word.
+"""
 
 import os
 from typing import Any
@@ -7,15 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-_WITH_FRAMES = {
-    "AVIF",
-    "DCX",
-    "FLI",
-    "GIF",
-    "PNG",
-    "TIFF",
-    "WEBP",
-}  # further pictures of a MPO are previews, of a PSD layers
+# Further images of an MPO are previews, those of a PSD layers
+_WITH_FRAMES = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}
 _ADVICE = "convert it to 8-bit RGB or grey first"
 _PAGES, _BANDS, _BITS = 254, 277, 258  # tags of TIFF: NewSubfileType, SamplesPerPixel, BitsPerSample
 _REDUCED_OR_MASK = 0b101  # of NewSubfileType: a smaller copy of another page, or its mask
@@ -28,7 +24,7 @@ def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
     Parameters
     ----------
     image : Image
-        Of any mode; better one whose pixels are not loaded yet: how many bits they have is known only until then.
+        Of any mode, with pixels that are not loaded yet: the number of their bits is known only until then.
     orient : callable
         Applied to the image after it is loaded.
 
@@ -55,7 +51,7 @@ def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
             )
     array = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if sixteen_bits and array.max(initial=0) < _HALF // 256:
-        _refuse_low_values(3, int(array.max(initial=0)) * 256 + 255)
+        _raise_for_low_values(3, int(array.max(initial=0)) * 256 + 255)
     return array
 
 
@@ -109,11 +105,11 @@ def _scaled_grey(grey: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError(f"its pixels are integers from {low:,} to {high:,} (1 band of 32 bits); {_ADVICE}")
     scaled = np.round(grey.astype(np.float64) / 257).astype(np.uint8)
     if high < _HALF and not np.array_equal(scaled.astype(np.int64) * 257, grey):
-        _refuse_low_values(1, high)
+        _raise_for_low_values(1, high)
     return np.repeat(scaled[..., None], 3, axis=2)
 
 
-def _refuse_low_values(bands: int, high: int) -> None:
+def _raise_for_low_values(bands: int, high: int) -> None:
     raise ValueError(
         f"it has {bands} {'band' if bands == 1 else 'bands'} of 16 bits with no value above {high:,} of 65,535: 8 bits would "
         f"keep {high // 257 + 1} grey levels; {_ADVICE}, scaled by its own range"

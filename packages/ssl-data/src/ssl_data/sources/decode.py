@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ssl_data.sources.bands import explain_tiff, rgb_pixels
 from ssl_data.sources.listing import is_special
 
-#: What PIL raises for a file that is damaged, or no image: its plug-ins let through what they stumble over.
+#: The errors that PIL and its plug-ins raise for a file that is damaged or not an image.
 UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError, struct.error, zlib.error,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
@@ -35,7 +35,7 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
         fewer bits, a fourth band that varies, more than four bands, several pages or frames.
     """
     if isinstance(file, str | os.PathLike) and is_special(file):
-        raise ValueError("it is not a regular file")  # to open a pipe waits for its writer
+        raise ValueError("it is not a regular file")  # opening a pipe would wait for its writer
     try:
         with Image.open(file) as opened:
             check_pixels(*opened.size)

@@ -1,6 +1,6 @@
 """Fingerprints of stored samples, compared when a run is resumed.
 
-They depend on the data alone: neither on where it lies nor on when it was written, so that a copy has the same one.
+They depend on the data only, not on its path or date: a copy has the same fingerprint.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ssl_data.sources.source import FingerprintedSource, Source
 
-MOST_BYTES = 2**30  # of an array that are hashed; of a larger one every second, third, ... image
+MAX_BYTES = 2**30  # of an array that are hashed; of a larger one every second, third, ... image
 SAMPLED = 64  # samples, spread evenly, whose contents are hashed where they are not in memory
 _SAMPLED_BYTES = 2**20  # of each of their files
 
@@ -44,9 +44,9 @@ def images_fingerprint(source: Source) -> str:
 
 
 def array_fingerprint(array: NDArray[Any]) -> str:
-    """Return shape and digest of an array; of more than ``MOST_BYTES`` a part is hashed, spread evenly."""
+    """Return shape and digest of an array; of more than ``MAX_BYTES`` a part is hashed, spread evenly."""
     digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
-    rows = array[:: max(1, -(-array.nbytes // MOST_BYTES))]
+    rows = array[:: max(1, -(-array.nbytes // MAX_BYTES))]
     for first in range(0, len(rows), 1024):
         digest.update(_bytes(rows[first : first + 1024]))
     return f"{' x '.join(map(str, array.shape))}, {_shown(digest)}"

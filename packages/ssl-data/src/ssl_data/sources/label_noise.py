@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ssl_data.sources.derived import Derived
 from ssl_data.sources.source import Source, integer_labels
 
-_LABEL_NOISE = 1  # second word of the key: subsets draw from another stream
+_LABEL_NOISE = 1  # second word of the key: subsets use another stream
 
 
 class Relabelled(Derived):
@@ -39,7 +39,7 @@ def symmetric_label_noise(labels: NDArray[np.int64], num_classes: int, share: fl
     share : float
         Probability, 0 to 1.
     seed : int
-        Which ones. A larger ``share`` keeps what a smaller one has made wrong.
+        Of the choice. A larger ``share`` keeps the wrong labels of a smaller one.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, _LABEL_NOISE], np.uint64)))
     wrong = rng.random(len(labels)) < share

@@ -61,7 +61,7 @@ class StoredSource:
                 kept[position] = image
             return True
 
-        # a thumbnail costs more in the interpreter than in the decoder, and threads would only wait for each other
+        # A thumbnail takes more time in the interpreter than in the decoder: threads would only wait for each other
         with ThreadPoolExecutor(bounded_threads(num_workers) if shape[0] * shape[1] > _THUMBNAIL else 1) as pool:
             if all(pool.map(fill, range(0, len(self), _STRETCH))):
                 self.images = kept
@@ -71,5 +71,5 @@ class StoredSource:
         raise NotImplementedError
 
     def _describe(self, position: int) -> str:
-        """Return what a user knows a sample by, such as its path."""
+        """Return how messages call a sample, such as its path."""
         raise NotImplementedError

@@ -1,4 +1,7 @@
-"""The image files below a folder."""
+"""The image files below a folder.
+
+Written by hand since ``os.walk``, and so torchvision's ``ImageFolder``, follows links in circles, and lists pipes as images.
+"""
 
 import os
 import stat

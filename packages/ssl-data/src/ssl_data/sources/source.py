@@ -67,7 +67,7 @@ class FingerprintedSource(Protocol):
         """Return a string that changes when the images do."""
 
 
-MOST_CLASSES = 2**20
+MAX_CLASSES = 2**20
 
 
 def integer_labels(where: str, labels: ArrayLike) -> NDArray[np.int64]:
@@ -109,11 +109,11 @@ def numbered_classes(where: str, labels: NDArray[np.int64]) -> list[str]:
     Raises
     ------
     ValueError
-        For a label that no class number is, such as one out of a damaged file: there would be a name for each below it.
+        For a label that is too large to be a class, as in a damaged file.
     """
     highest = int(labels.max(initial=-1))
-    if highest >= MOST_CLASSES:
+    if highest >= MAX_CLASSES:
         raise ValueError(
-            f"{where}: sample {int(labels.argmax())} has the label {highest:,}, expected below {MOST_CLASSES:,}"
+            f"{where}: sample {int(labels.argmax())} has the label {highest:,}, expected below {MAX_CLASSES:,}"
         )
     return [str(number) for number in range(highest + 1)]

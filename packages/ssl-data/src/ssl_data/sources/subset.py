@@ -32,7 +32,7 @@ def subset_indices(
         https://arxiv.org/abs/1901.05555): the last class keeps ``imbalance`` times as many samples as the first, class k
         of K ``imbalance ** (k / (K - 1))`` times as many; the first as many as the smallest class allows.
     seed : int
-        Which ones. A smaller part lies within a larger one.
+        Of the choice. A smaller part is a subset of a larger one.
     per_class : int
         Samples of each class that are kept; 0: all. With an imbalance, of the first class.
 
@@ -55,7 +55,7 @@ def subset_indices(
     kept = []
     for label, count in zip(classes, wanted):
         positions = np.flatnonzero(labels == label)
-        # random() is pinned by numpy's stream policy more tightly than permutation(): order by it
+        # Ordered by random(), since numpy promises its stream, not that of permutation(); scikit-learn uses the latter
         order = np.argsort(rng.random(len(positions)), kind="stable")
         kept.append(positions[order[: max(1, round(fraction * count))]])
     return np.sort(np.concatenate(kept))

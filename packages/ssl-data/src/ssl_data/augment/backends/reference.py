@@ -20,7 +20,7 @@ def reference_view(image: NDArray[np.uint8], spec: ViewSpec, p: np.void) -> Tens
     image : array
         ``(H, W, C) uint8``, C = 1 or 3.
     spec : ViewSpec
-        What to do.
+        The operations.
     p : record
         A row of :func:`ssl_data.augment.sampling.sample_parameters`.
     """

@@ -1,4 +1,7 @@
-"""Atomic writing of a file."""
+"""Atomic writing of a file.
+
+Written by hand since the standard library has no equivalent; ``tempfile`` leaves a file behind when the process is killed.
+"""
 
 import errno
 import os
@@ -7,16 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-_NOT_HERE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # a file system, or a kernel, without nameless files
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # a file system or a kernel without nameless files
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing. It gets its name, replacing an existing file, when the block ends without an error.
 
-    Until then it has no name at all where the system can do that (Linux, on local file systems): whatever ends the
-    process, kill -9 included, takes the file with it. Elsewhere it is called ``.<name>.<process>.tmp``, and only errors
-    remove it.
+    Until then it has no name where the system supports that (Linux, on local file systems): it disappears with the process,
+    also after kill -9. Elsewhere it is called ``.<name>.<process>.tmp``, and is removed after an error only.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor, nameless = _opened(path.parent, temporary)
@@ -38,14 +40,14 @@ def _opened(folder: Path, temporary: Path) -> tuple[int, bool]:
         try:
             return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), True
         except OSError as error:
-            if error.errno not in _NOT_HERE:
+            if error.errno not in _UNSUPPORTED:
                 raise
     return os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), False
 
 
 def _give_name(descriptor: int, path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
-    try:  # a folder must be given for the link in /proc to be followed
+    try:  # without dir_fd Python does not follow the link in /proc
         os.link(f"/proc/self/fd/{descriptor}", path.absolute(), src_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)

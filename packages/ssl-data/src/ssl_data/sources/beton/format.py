@@ -1,6 +1,6 @@
 """The format of FFCV files, version 2: header, fields, a record per sample, images, table of allocations.
 
-Written out here, since to import FFCV compiles for several seconds; tests compare with FFCV's own reader and loader.
+Written by hand since importing FFCV compiles for several seconds and needs OpenCV; tests compare with FFCV's reader and loader.
 """
 
 from pathlib import Path

@@ -18,8 +18,8 @@ from ssl_data.sources.unreadable import SKIP_LIMIT
 class BetonSource(StoredSource):
     """The images of a ``.beton`` file, raw or JPEG, with their labels.
 
-    The libjpeg-turbo that FFCV was built with decodes, called directly (see :mod:`ssl_data.sources.beton.turbojpeg`): no worker
-    of FFCV's is started, and what is returned is yours, none of its buffers.
+    JPEG is decoded by the libjpeg-turbo that FFCV was built with (see :mod:`ssl_data.sources.beton.turbojpeg`). No worker of
+    FFCV is started, and images are not views of its buffers.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ class BetonSource(StoredSource):
     key : str
         The name of ``path`` in messages; a configuration passes its own, such as ``"data.root"``.
     scaled_decoding : bool
-        Decode JPEG at a half, a quarter or an eighth where every view of the sample is still no larger than its piece of
-        the image. Large photographs take less time, and their views are others, since to transform fewer frequencies is
-        not to average pixels: on ImageNet's by 1.3 to 2.2 grey levels of 255 in the mean, one pixel in a hundred by more
-        than 8 to 11. Which samples it is depends on the crops of all their views, and on nothing else.
+        Decode JPEG at 1/2, 1/4 or 1/8 of its size where no view of the sample is larger than its part of the smaller image.
+        Large photographs take less time. Their views differ, since transforming fewer frequencies does not equal averaging
+        pixels: on ImageNet by 1.3 to 2.2 grey levels of 255 in the mean, one pixel in a hundred by more than 8 to 11.
+        Which samples are decoded so depends on the crops of all their views only.
 
     Raises
     ------
@@ -65,8 +65,8 @@ class BetonSource(StoredSource):
         self._heights, self._widths = images["height"].astype(np.int64), images["width"].astype(np.int64)
         self._starts, self._raw = images["start"].astype(np.int64), images["mode"] == RAW
         if not self._raw.all():
-            turbojpeg()  # is there, or the error comes now
-        self._bytes = np.asarray(np.memmap(self.path, np.uint8, mode="r"))  # the system's cache holds what it can
+            turbojpeg()  # raises if it is missing
+        self._bytes = np.asarray(np.memmap(self.path, np.uint8, mode="r"))
         self._sizes = self._lengths(allocations)
         group = f"{key.partition('.')[0]}." if "." in key else ""
         labels = np.full(len(images), -1, np.int64) if labels is None else integer_labels(self._where, labels)
@@ -75,7 +75,7 @@ class BetonSource(StoredSource):
             self.load_into_memory(memory, num_workers)
 
     def fingerprint(self) -> str:
-        """Return number and digest of the samples: of their sizes and places in the file, and of some of their bytes."""
+        """Return number and digest of the samples: of their sizes and offsets in the file, and of some of their bytes."""
         tables = (self._heights, self._widths, self._starts, self._sizes, self._raw)
         return samples_fingerprint(len(self), self._stored, *tables)
 
@@ -98,7 +98,7 @@ class BetonSource(StoredSource):
         starts, sizes = (allocations[name][order].astype(np.int64) for name in ("start", "size"))
         if not len(starts):
             raise ValueError(
-                f"{self._where}: the file is damaged or cut off: it has lost its table of allocations; write it again"
+                f"{self._where}: the file is damaged or cut off: its table of allocations is missing; write it again"
             )
         place = np.searchsorted(starts, self._starts).clip(max=len(starts) - 1)
         lost = (starts[place] != self._starts) | (self._starts + sizes[place] > len(self._bytes))

@@ -1,7 +1,7 @@
 """JPEG by libjpeg-turbo, through the library that FFCV was built with.
 
-FFCV's own ``imdecode`` keeps a decoder for each thread that ever called it, passes over what the decoder says, and so leaks
-with the threads of every epoch and turns damaged files into noise. The pixels are the same: a test compares them.
+Written by hand since FFCV's ``imdecode`` keeps a decoder for each thread that ever called it (a leak with the threads of each
+epoch) and ignores the decoder's errors, so that damaged files become noise. The pixels are equal: a test compares them.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ HINT = "ffcv is not installed: apt-get install pkg-config libopencv-dev libturbo
 SHRINKS = (8, 4, 2, 1)  # the scaled inverse transforms of a block of 8 by 8, which all of its versions have
 
 _RGB, _FAST_DCT = 0, 2048  # TJPF_RGB; TJFLAG_FASTDCT, as FFCV
-_HARMLESS = ("extraneous bytes", "Invalid SOS parameters")  # remarks on files whose pixels are all there
+_HARMLESS = ("extraneous bytes", "Invalid SOS parameters")  # warnings about files whose pixels are complete
 
 
 def decode_jpeg(stored: NDArray[np.uint8], height: int, width: int, shrink: int = 1) -> NDArray[np.uint8]:
@@ -30,10 +30,10 @@ def decode_jpeg(stored: NDArray[np.uint8], height: int, width: int, shrink: int 
     stored : array
         ``(bytes,) uint8``, contiguous.
     height, width : int
-        What it must be.
+        The expected size.
     shrink : {1, 2, 4, 8}
-        Transform fewer frequencies of each block and make a smaller image: faster, and not the same as to shrink the
-        whole one (see ``scaled_decoding`` of :class:`ssl_data.BetonSource`).
+        Transform fewer frequencies of each block into a smaller image: faster than resizing the whole one, and not equal to it
+        (see ``scaled_decoding`` of :class:`ssl_data.BetonSource`).
 
     Raises
     ------
@@ -64,13 +64,13 @@ def _said(library: ctypes.CDLL, decoder: ctypes.c_void_p) -> str:
 
 @cache
 def turbojpeg() -> ctypes.CDLL:
-    """Return the library; raise an ImportError where FFCV is not installed. FFCV is not imported: it compiles for seconds."""
+    """Return the library; raise an ImportError without FFCV. FFCV is not imported, since that compiles for seconds."""
     ffcv = importlib.util.find_spec("ffcv")
     folders = (ffcv.submodule_search_locations if ffcv else None) or []
     found = [path for folder in folders for path in Path(folder).glob("_libffcv*") if path.suffix in (".so", ".pyd")]
     if not found:
         raise ImportError(HINT)
-    library = ctypes.CDLL(str(found[0]))  # finds the names of what it was linked with, too
+    library = ctypes.CDLL(str(found[0]))  # also finds the functions of the libraries that it is linked with
     pointer: Any = ctypes.c_void_p
     number: Any = ctypes.c_int
     library.tjInitDecompress.restype = pointer

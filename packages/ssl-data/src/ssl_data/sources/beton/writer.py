@@ -1,7 +1,7 @@
 """Writer of FFCV files.
 
-FFCV's own writer waits for ever when one of its processes dies (a bad image, a full disk), and leaves half a file behind.
-Here threads make the samples; FFCV's own loader reads the result in a test.
+Written by hand since FFCV's writer waits forever when one of its processes dies (a bad image, a full disk), and leaves an
+incomplete file behind. Here threads encode the samples; FFCV's loader reads the result in a test.
 """
 
 import errno
@@ -18,20 +18,8 @@ from PIL import Image
 
 from ssl_data.errors import ArgumentError
 from ssl_data.loading.threads import bounded_threads
+from ssl_data.sources.beton import format as beton
 from ssl_data.sources.beton.atomic_file import atomic_file
-from ssl_data.sources.beton.format import (
-    ALLOCATION,
-    FIELD,
-    HEADER,
-    IMAGE,
-    IMAGE_KIND,
-    INTEGER,
-    INTEGER_KIND,
-    JPEG,
-    RAW,
-    VERSION,
-    sample_type,
-)  # fmt: skip
 from ssl_data.sources.source import JPEGSource, Source, integer_labels
 
 PAGE = 2**23  # bytes that FFCV's loader reads at once; a sample lies within one
@@ -56,7 +44,7 @@ def write_beton(
     source : Source
         Grey images are repeated over three channels.
     path : path
-        Where; an existing file is replaced.
+        The file; an existing one is replaced.
     mode : {"raw", "jpg"}
         ``raw`` stores pixels. ``jpg`` stores JPEG files of a folder as they are, if they are in colour and upright, and
         compresses everything else.
@@ -65,7 +53,7 @@ def write_beton(
     num_workers : int
         Threads that decode and compress.
     page_size : int
-        Bytes, a power of two from 2**21; no sample can be larger.
+        Bytes, a power of two, at least 2**21; no sample can be larger.
     progress : bool
         Show a bar.
 
@@ -74,7 +62,7 @@ def write_beton(
     ValueError
         For another mode, labels that are not integers, a sample that cannot be read, or one that is larger than a page.
     OSError
-        Where nothing can be written, or the disk is full: nothing is left behind.
+        If the file cannot be written or the disk is full: nothing is left behind.
     """
     num_workers = bounded_threads(num_workers)
     if mode not in ("raw", "jpg"):
@@ -84,9 +72,10 @@ def write_beton(
     if page_size < 2**21 or page_size & (page_size - 1):
         raise ArgumentError("page_size", page_size, f"expected a power of two, at least {2**21}")
     labels = integer_labels("labels", source.labels)
-    fields = np.array([(IMAGE_KIND, b"image", b""), (INTEGER_KIND, b"label", b"")], FIELD)
-    described, allocations = np.zeros(len(source), sample_type([IMAGE, INTEGER])), np.zeros(len(source), ALLOCATION)
-    first = -(-(HEADER.itemsize + fields.nbytes + described.nbytes) // page_size) * page_size
+    fields = np.array([(beton.IMAGE_KIND, b"image", b""), (beton.INTEGER_KIND, b"label", b"")], beton.FIELD)
+    described = np.zeros(len(source), beton.sample_type([beton.IMAGE, beton.INTEGER]))
+    allocations = np.zeros(len(source), beton.ALLOCATION)
+    first = -(-(beton.HEADER.itemsize + fields.nbytes + described.nbytes) // page_size) * page_size
     samples = _encoded(len(source), _encoder(source, mode, quality), num_workers)
     path, end, position = Path(path), first, 0
     try:
@@ -108,7 +97,7 @@ def write_beton(
             file.seek(end)
             file.write(allocations.tobytes())
             file.seek(0)
-            header = np.array((VERSION, len(fields), page_size, len(source), end), HEADER)
+            header = np.array((beton.VERSION, len(fields), page_size, len(source), end), beton.HEADER)
             file.write(header.tobytes() + fields.tobytes() + described.tobytes())
     except OSError as error:
         raise _explained(error, path, position, len(source), end) from error
@@ -117,7 +106,7 @@ def write_beton(
 
 
 def _explained(error: OSError, path: Path, written: int, total: int, end: int) -> OSError:
-    """Return the error; where the disk is full, with how far it came and what it would need."""
+    """Return the error; of a full disk with the samples that were written and the bytes that all would need."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return error
     text = (
@@ -133,21 +122,21 @@ def _encoder(source: Source, mode: str, quality: int) -> Callable[[int], Stored]
     def encode(position: int) -> Stored:
         stored = None if jpegs is None else jpegs.jpeg(position)
         if stored is not None:
-            return stored[0], JPEG, stored[2], stored[1]
+            return stored[0], beton.JPEG, stored[2], stored[1]
         image = source.image(position)
         image = np.ascontiguousarray(image if image.shape[2] == 3 else image.repeat(3, axis=2))
         height, width, _ = image.shape
         if mode == "raw":
-            return image.reshape(-1), RAW, width, height
+            return image.reshape(-1), beton.RAW, width, height
         file = io.BytesIO()
         Image.fromarray(image).save(file, "jpeg", quality=quality)
-        return np.frombuffer(file.getvalue(), np.uint8), JPEG, width, height
+        return np.frombuffer(file.getvalue(), np.uint8), beton.JPEG, width, height
 
     return encode
 
 
 def _encoded(count: int, encode: Callable[[int], Stored], num_workers: int) -> Generator[Stored]:
-    """Give all samples in order, a stretch of them at a time in memory."""
+    """Yield all samples in order, a part of them at a time in memory."""
     stretch = _STRETCH * num_workers
     with ThreadPoolExecutor(num_workers) as pool:
         for first in range(0, count, stretch):
@@ -156,7 +145,7 @@ def _encoded(count: int, encode: Callable[[int], Stored], num_workers: int) -> G
 
 @contextmanager
 def _bar(name: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
-    """Give what is called after each sample."""
+    """Yield the function that is called after each sample."""
     if not shown:
         yield lambda: None
         return

@@ -20,7 +20,7 @@ class CPUView:
     Parameters
     ----------
     spec : ViewSpec
-        What to do.
+        The operations.
     channels : int
         C of the images, 1 or 3.
     """

@@ -16,7 +16,7 @@ class GPUView:
     Parameters
     ----------
     spec : ViewSpec
-        What to do.
+        The operations.
     channels : int
         C of the images, 1 or 3.
     device : torch.device
