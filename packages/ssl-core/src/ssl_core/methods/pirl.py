@@ -83,6 +83,9 @@ class PIRL(JointEmbedding):
 def nce(queries: Tensor, positives: Tensor, negatives: Tensor, excluded: Tensor, temperature: float) -> Tensor:
     """Return ``-log h(positive) - sum log(1 - h(negative))``, with h the softmax of the similarities (equations 3 and 4).
 
+    Deviation from the authors' code (nce_loss.py of VISSL): it has a constant in place of the sum in the softmax, and the terms
+    of noise-contrastive estimation, as Wu et al. 2018.
+
     ``queries`` and ``positives`` are ``(N, D)``, ``negatives`` ``(K, D)``, ``excluded`` ``(N, K) bool``.
     """
     check_temperature(temperature)

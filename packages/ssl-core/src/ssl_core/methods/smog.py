@@ -6,6 +6,7 @@ learning are synchronous. From time to time k-means on recent embeddings makes n
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,17 +41,15 @@ class SMoGConfig(PredictorConfig, TeacherConfig):
         """Raise a ConfigError for fewer embeddings than groups."""
         super().check()
         if self.queue_size < self.num_groups:
-            raise ConfigError(
-                key="model.queue_size",
-                value=self.queue_size,
-                expected=f"at least model.num_groups={self.num_groups} embeddings",
-            )
+            least = f"at least model.num_groups={self.num_groups} embeddings"
+            raise ConfigError(key="model.queue_size", value=self.queue_size, expected=least)
 
 
 class SMoG(TeacherStudent):
     """Views are classified among groups that move with every batch."""
 
     config_class = SMoGConfig
+    projector_options: ClassVar = {"last_norm": True, "last_affine": False}  # affine-free as in lightly
     assignment_loss = "loss", "num_groups"
     num_views = 2
 
