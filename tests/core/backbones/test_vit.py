@@ -1,5 +1,7 @@
 """The Vision Transformer. Oracle: timm with the same weights."""
 
+from functools import partial
+
 import pytest
 import timm
 import torch
@@ -162,3 +164,46 @@ def test_checkpointing_changes_no_gradient():
         vit(IMAGES).square().sum().backward()
     for mine, theirs in zip(plain.parameters(), recomputed.parameters()):
         torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def rotary_pair():
+    """Return our ViT with rotary positions and timm's of DINOv3, whose keys have no bias, with the same random weights."""
+    ours = VisionTransformer((3, 24, 32), 4, width=24, depth=2, num_heads=3, registers=2, positions="rotary").double()
+    theirs = timm.models.eva.Eva(
+        (24, 32), 4, embed_dim=24, depth=2, num_heads=3, num_classes=0, num_reg_tokens=2, global_pool="token",
+        use_abs_pos_emb=False, use_rot_pos_emb=True, rope_type="dinov3", rope_temperature=100, rope_rotate_half=True,
+        use_fc_norm=False, dynamic_img_size=True, norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    ).double()  # fmt: skip
+    state = {}
+    for name, parameter in ours.named_parameters():
+        nn.init.normal_(parameter, std=0.3)
+        value = parameter.detach()
+        if name.endswith("qkv.bias"):
+            value[24:48] = 0.0
+            block = name.removesuffix("qkv.bias")
+            state |= {f"{block}attn.q_bias": value[:24], f"{block}attn.v_bias": value[48:]}
+            continue
+        for mine, timms in NAMES.items():
+            name = name.replace(mine, timms)
+        state[name] = value
+    state["cls_token"], state["reg_token"] = state.pop("class_token")[None, None], state.pop("registers")[None]
+    theirs.load_state_dict(state)
+    return ours.eval(), theirs.eval()
+
+
+def test_rotary_vit_equals_timms_dinov3():
+    """Also for images of another size, whose corners keep their coordinates. timm's periods are float32."""
+    ours, theirs = rotary_pair()
+    for images in (IMAGES, IMAGES[:, :, :16, :20]):
+        torch.testing.assert_close(ours.tokens(images), theirs.forward_features(images), rtol=1e-5, atol=1e-5)
+    assert not any("rotary" in name for name in ours.state_dict())  # the same names and weights as without them
+
+
+def test_kept_patches_keep_their_rotation():
+    """All patches in another order are the same tokens in this order."""
+    ours, _ = rotary_pair()
+    order = torch.stack([torch.randperm(48, generator=torch.Generator().manual_seed(n)) for n in range(2)])
+    whole = ours.tokens(IMAGES)
+    found = ours.tokens(IMAGES, keep=order)
+    torch.testing.assert_close(found[:, :3], whole[:, :3])
+    torch.testing.assert_close(found[:, 3:], whole[:, 3:].gather(1, order[..., None].expand(-1, -1, 24)))

@@ -14,7 +14,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from ssl_core import BaseModel, Teacher
-from ssl_core.backbones.vit import vit
+from ssl_core.backbones.named_vits import vit
 from ssl_core.methods import METHODS, backbone_method, method_class
 from ssl_core.methods.masked_image import MaskedImageModel
 from ssl_core.modules.heads import mlp

@@ -9,10 +9,10 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
+from ssl_core.backbones.named_vits import SIZES, vit
 from ssl_core.backbones.resnet9 import resnet9
 from ssl_core.backbones.timm_model import is_timm_model, timm_model, timm_names
 from ssl_core.backbones.torchvision_resnet import torchvision_names, torchvision_resnet
-from ssl_core.backbones.vit import SIZES, vit
 from ssl_core.config.suggestion import close_names
 from ssl_core.config.validation import validate_value
 from ssl_core.errors import ConfigError

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssl_core.errors import ConfigError
+from ssl_core.modules.rotary import RotaryPositions, Rotation
 from ssl_core.modules.transformer import Block, sine_cosine_positions
 
 Pool = Literal["class", "mean"]
+Positions = Literal["sine_cosine", "rotary"]
 
 
 class VisionTransformer(nn.Module):
     """Vision Transformer with pre-norm blocks (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929).
 
-    Positions are the fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021): they have no state. Linear
-    layers, the patch projection among them, start Xavier-uniform with zero biases, as in MAE (He et al. 2022).
+    Linear layers, the patch projection among them, start Xavier-uniform with zero biases, as in MAE (He et al. 2022).
 
     Parameters
     ----------
@@ -41,6 +41,10 @@ class VisionTransformer(nn.Module):
         Each token attends to itself and earlier ones only, as in AIM (El-Nouby et al. 2024).
     checkpointing : bool
         Recompute the activations of a block in the backward pass: less memory for about a third more time.
+    positions : {"sine_cosine", "rotary"}
+        The fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021), which are added to the patches; or the
+        rotations of DINOv3, :class:`~ssl_core.modules.rotary.RotaryPositions`, for heads of a multiple of 4 dimensions.
+        Neither has a state.
 
     Attributes
     ----------
@@ -60,6 +64,7 @@ class VisionTransformer(nn.Module):
         drop_path: float = 0.0,
         causal: bool = False,
         checkpointing: bool = False,
+        positions: Positions = "sine_cosine",
     ) -> None:
         super().__init__()
         channels, height, widthwise = image_shape
@@ -81,6 +86,7 @@ class VisionTransformer(nn.Module):
         ]
         self.positions: Tensor
         self.register_buffer("positions", sine_cosine_positions(*self.grid, width), persistent=False)
+        self.rotary = RotaryPositions(width // num_heads) if positions == "rotary" else None
         self._initialize()
 
     def _initialize(self) -> None:
@@ -133,11 +139,11 @@ class VisionTransformer(nn.Module):
         ValueError
             For images with another number of channels, or a size that the patch size does not divide.
         """
-        return self._encode(self.embed(x, keep, mask, mask_token), attend)
+        return self._encode(self.embed(x, keep, mask, mask_token), attend, self._rotation(x, keep))
 
     def forward_dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features ``(N, D)`` of :meth:`forward` and the feature map ``(N, D, h, w)``, the tokens of the patches."""
-        tokens = self._encode(self.embed(x))
+        tokens = self._encode(self.embed(x), rotation=self._rotation(x))
         patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)
         return self.pool(tokens), patches.unflatten(2, (x.shape[2] // self.patch_size, x.shape[3] // self.patch_size))
 
@@ -162,7 +168,7 @@ class VisionTransformer(nn.Module):
             ``(N, P + L, D)`` each, in the order of ``blocks``.
         """
         numbers = [block % len(self.blocks) for block in blocks]
-        return self._run(self.embed(x, keep, mask, mask_token), numbers)
+        return self._run(self.embed(x, keep, mask, mask_token), numbers, rotation=self._rotation(x, keep))
 
     def patch_embeddings(self, x: Tensor) -> Tensor:
         """Return the projected patches of images ``(N, C, H, W)``, without positions: ``(N, L, D)``."""
@@ -186,7 +192,8 @@ class VisionTransformer(nn.Module):
             if mask_token is None:
                 raise ValueError("mask without mask_token: expected both")
             tokens = torch.where(mask[..., None], mask_token.to(tokens.dtype), tokens)
-        tokens = tokens + self.positions_of((x.shape[2] // size, x.shape[3] // size))
+        if self.rotary is None:
+            tokens = tokens + self.positions_of((x.shape[2] // size, x.shape[3] // size))
         if keep is not None:
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[2]))
         prefix = [
@@ -206,7 +213,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(N, D)`` of images ``(N, C, H, W)``."""
-        return self.pool(self._encode(self.embed(x)))
+        return self.pool(self._encode(self.embed(x), rotation=self._rotation(x)))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Return the feature ``(N, D)`` of the tokens: the class token, or the mean of the patches."""
@@ -215,18 +222,27 @@ class VisionTransformer(nn.Module):
     def _prefix_tokens(self) -> list[Tensor]:
         return [token for token in (self.class_token, self.registers) if token is not None]
 
-    def _encode(self, tokens: Tensor, attend: Tensor | None = None) -> Tensor:
-        """Return the tokens after the last norm. :meth:`tokens` and :meth:`forward` share it: FSDP wraps both of them."""
-        return self.norm(self._run(tokens, [len(self.blocks) - 1], attend)[0])
+    def _rotation(self, x: Tensor, keep: Tensor | None = None) -> Rotation | None:
+        """Return the rotation of the tokens of images; None for positions that are added."""
+        if self.rotary is None:
+            return None
+        grid = x.shape[2] // self.patch_size, x.shape[3] // self.patch_size
+        return self.rotary(grid, self.num_prefix_tokens, x, keep)
 
-    def _run(self, tokens: Tensor, blocks: Sequence[int], attend: Tensor | None = None) -> list[Tensor]:
+    def _encode(self, tokens: Tensor, attend: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
+        """Return the tokens after the last norm. :meth:`tokens` and :meth:`forward` share it: FSDP wraps both of them."""
+        return self.norm(self._run(tokens, [len(self.blocks) - 1], attend, rotation)[0])
+
+    def _run(
+        self, tokens: Tensor, blocks: Sequence[int], attend: Tensor | None = None, rotation: Rotation | None = None
+    ) -> list[Tensor]:
         """Return the tokens after the chosen blocks."""
         outputs = {}
         for number, block in enumerate(self.blocks):
             if self.checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, attend, use_reentrant=False)
+                tokens = checkpoint(block, tokens, attend, rotation, use_reentrant=False)
             else:
-                tokens = block(tokens, attend)
+                tokens = block(tokens, attend, rotation)
             if number in blocks:
                 outputs[number] = tokens
         return [outputs[number] for number in blocks]
@@ -238,72 +254,3 @@ def _positions(
 ) -> Tensor:
     """Return the positions of a grid of another size; multi-crop needs them in every step."""
     return sine_cosine_positions(*grid, width, within).to(device, dtype)
-
-
-def fitting_patch_size(height: int, width: int) -> int | None:
-    """Return the largest of 16, 8, 4, 2, 1 that divides both sides and leaves at least 8 patches on the shorter one.
-
-    4 at 32 pixels, 8 at 64 and 96, 16 at 224; 1 only up to 16 pixels, where it is cheap; None where nothing fits.
-    """
-    for size in (16, 8, 4, 2, 1):
-        if (
-            height % size == width % size == 0
-            and min(height, width) >= 8 * size
-            and (size > 1 or max(height, width) <= 16)
-        ):
-            return size
-    return None
-
-
-# name -> width, depth, heads, as in DeiT (Touvron et al. 2021) and ViT (Dosovitskiy et al. 2021)
-SIZES = {"vit_tiny": (192, 12, 3), "vit_small": (384, 12, 6), "vit_base": (768, 12, 12), "vit_large": (1024, 24, 16)}
-
-
-def vit(
-    name: str,
-    image_shape: tuple[int, int, int],
-    *,
-    patch_size: int | None = None,
-    pool: Pool = "class",
-    width: int | None = None,
-    depth: int | None = None,
-    num_heads: int | None = None,
-    registers: int = 0,
-    drop_path: float = 0.0,
-    causal: bool = False,
-    checkpointing: bool = False,
-) -> VisionTransformer:
-    """Return a ViT of :data:`SIZES`. The options are those of :class:`VisionTransformer`; None: the default of the size.
-
-    Without ``patch_size``, :func:`fitting_patch_size` chooses one.
-
-    Raises
-    ------
-    ConfigError
-        If the patch size does not divide the image, or the number of heads the width.
-    """
-    _, height, widthwise = image_shape
-    size = fitting_patch_size(height, widthwise) if patch_size is None else patch_size
-    if size is None:
-        raise ConfigError(
-            f"no patch size of 16, 8, 4 or 2 pixels divides {height} x {widthwise} into at least 8 patches a side",
-            key="model.backbone",
-            value=name,
-            expected="model.backbone_options.patch_size, or resized images",
-        )
-    if height % size or widthwise % size:
-        raise ConfigError(
-            key="model.backbone_options.patch_size",
-            value=size,
-            expected=f"an integer that divides both sides of the image, {height} x {widthwise}",
-        )
-    default_width, default_depth, default_heads = SIZES[name]
-    width, num_heads = width or default_width, num_heads or default_heads
-    if width % num_heads or width % 4:
-        raise ConfigError(
-            key="model.backbone_options.width",
-            value=width,
-            expected=f"a multiple of 4 and of model.backbone_options.num_heads={num_heads}",
-        )
-    sizes = size, width, depth or default_depth, num_heads
-    return VisionTransformer(image_shape, *sizes, pool, registers, drop_path, causal, checkpointing)

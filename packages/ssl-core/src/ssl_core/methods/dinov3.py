@@ -30,8 +30,8 @@ class DINOv3(DINOv2):
     """DINOv2 with Gram anchoring.
 
     Deviations: the Gram teacher sees the global views as they are (section 4.2 of the paper), not at twice the resolution
-    (section 4.3), and local views keep their weight. Rotary positions and registers are the backbone's: use
-    ``model.backbone_options={registers: 4}``; the ViT here has fixed positions.
+    (section 4.3), and local views keep their weight. Rotary positions and registers are the backbone's:
+    ``model.backbone_options={registers: 4, positions: rotary}``.
     """
 
     config_class = DINOv3Config

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssl_core.modules.rotary import RotaryPositions
 from ssl_core.schedules import cosine_ramp, linear_ramp
 
 _message = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ class Teacher(nn.Module):
                 module.p = 0.0
             elif type(module).__name__ == "DropPath":  # ours, and timm's
                 module.drop_prob = 0.0
+            elif isinstance(module, RotaryPositions):
+                module.rescale = 1.0
         self._widened = any(map(_is_narrow, _tensors(student)))
         if self._widened:
             self.model.float()

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_core.modules.rotary import Rotation, rotate
+
 
 class Block(nn.Module):
     """Pre-norm transformer block: ``x + attention(norm(x))``, then ``x + mlp(norm(x))``.
@@ -30,10 +32,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, attend: Tensor | None = None) -> Tensor:
-        """Return tokens ``(N, L, D)`` for tokens ``(N, L, D)``; ``attend`` as in :func:`attention`."""
+    def forward(self, x: Tensor, attend: Tensor | None = None, rotation: Rotation | None = None) -> Tensor:
+        """Return tokens ``(N, L, D)`` for tokens ``(N, L, D)``; ``attend`` and ``rotation`` as in :func:`attention`."""
         q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=2)
-        x = x + self.drop_path(self.out(attention(q, k, v, self.num_heads, self.causal, attend)))
+        x = x + self.drop_path(self.out(attention(q, k, v, self.num_heads, self.causal, attend, rotation)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -97,13 +99,22 @@ class DropPath(nn.Module):
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, num_heads: int, causal: bool = False, attend: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    num_heads: int,
+    causal: bool = False,
+    attend: Tensor | None = None,
+    rotation: Rotation | None = None,
 ) -> Tensor:
     """Return multi-head attention ``(N, M, D)`` of queries ``(N, M, D)`` to keys and values ``(N, L, D)``.
 
-    ``attend`` ``(N, 1, M, L) bool`` is True where a query may attend to a key; it replaces ``causal``.
+    ``attend`` ``(N, 1, M, L) bool`` is True where a query may attend to a key; it replaces ``causal``. ``rotation`` is that of
+    the queries and of the keys, :class:`~ssl_core.modules.rotary.RotaryPositions`.
     """
     q, k, v = (x.unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
+    if rotation is not None:
+        q, k = rotate(q, rotation), rotate(k, rotation)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, is_causal=causal and attend is None)
     return out.transpose(1, 2).flatten(2)
 
