@@ -4,22 +4,18 @@ Oracle: ``diverged.json``, compared bit by bit by the replay itself, which ends 
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import forked
 from ssl_core import Config, DivergedError, HardwareConfig, LogConfig, OptimConfig
 from ssl_core.diagnostics.replay import main
 from ssl_core.methods.simclr import SimCLR, SimCLRConfig
 from ssl_data.config import DataConfig
 
 TOY = Path(__file__).parents[1] / "core" / "conftest.py"
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 # on rank 1 alone the loss falls off a cliff, in step 3
 TWO_RANKS = """
@@ -45,11 +41,16 @@ if __name__ == "__main__":
 """
 
 
-def two_ranks(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=140,  # seconds
-    )  # fmt: skip
+def two_ranks(*words, cwd):
+    """Run a script on two ranks, as tasks of a SLURM step; return their exit codes, and the output and errors of both."""
+    out, errors = cwd / "out", cwd / "errors"
+    step = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": str(words[0].stem), "SLURM_NTASKS": "2"}
+    ranks = [
+        forked.Forked(words, cwd, out, errors, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank), **step)
+        for rank in (0, 1)
+    ]
+    codes = [rank.wait(timeout=140) for rank in ranks]
+    return codes, out.read_text(), errors.read_text()
 
 
 def test_replay_of_a_shipped_method_needs_only_the_folder(tmp_path, capsys):
@@ -75,18 +76,18 @@ def test_replay_of_a_shipped_method_needs_only_the_folder(tmp_path, capsys):
 def test_divergence_on_one_rank_ends_both_and_is_replayed(tmp_path):
     script = tmp_path / "falling.py"
     script.write_text(TWO_RANKS.format(toy=str(TOY), folder=str(tmp_path)))
-    ended = two_ranks(script)
-    assert ended.returncode == 1
-    assert ended.stderr.count("DivergedError: cliff is inf at epoch 2, batch 1, step 3, rank 1; ") == 2
+    codes, _, errors = two_ranks(script, cwd=tmp_path)
+    assert codes == [1, 1]
+    assert errors.count("DivergedError: cliff is inf at epoch 2, batch 1, step 3, rank 1; ") == 2
     record = json.loads((tmp_path / "run" / "diverged.json").read_text())
     assert (record["rank"], record["ranks"], record["checkpoint"]) == (1, 2, "step_00000002.pt")
     assert [len(samples) for samples in record["samples"]] == [16, 16]
     assert not set(record["samples"][0]) & set(record["samples"][1])
-    folder = tmp_path / "run"
-    shown = two_ranks(
-        "-m", "ssl_core.diagnostics.replay", folder, f"--method={script}:Falling", f"--data={script}:Data"
-    )
-    assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "rank 0\n" in shown.stdout
-    assert "rank 1\n" in shown.stdout
-    assert shown.stdout.count("recorded   cliff is inf: the same, bit by bit") == 1
+    replay = tmp_path / "replay.py"
+    replay.write_text("from ssl_core.diagnostics.replay import main\nraise SystemExit(main())")
+    options = [f"--method={script}:Falling", f"--data={script}:Data"]
+    codes, shown, errors = two_ranks(replay, tmp_path / "run", *options, cwd=tmp_path)
+    assert codes == [0, 0], shown + errors
+    assert "rank 0\n" in shown
+    assert "rank 1\n" in shown
+    assert shown.count("recorded   cliff is inf: the same, bit by bit") == 1
