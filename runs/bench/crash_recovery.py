@@ -13,6 +13,7 @@ phases in which they were killed.
 
 import argparse
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -268,6 +269,23 @@ def differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
     return [] if ours == theirs else [f"{where}: {ours!r}, {theirs!r}"]
 
 
+@functools.cache
+def warm_up() -> None:
+    """Train once in this process, so that every fork has what is imported at first use."""
+    with tempfile.TemporaryDirectory() as name:
+        Everything(configuration(Path(name), "warm")).fit()
+
+
+@functools.cache
+def uninterrupted(ranks: int) -> tuple[float, tuple[list[dict], dict]]:
+    """Return the seconds that a run takes, and its outcome, which depends on no other option."""
+    warm_up()
+    with tempfile.TemporaryDirectory() as name:
+        begun = time.perf_counter()
+        finish(Path(name), "whole", ranks)
+        return time.perf_counter() - begun, outcome(Path(name), "whole")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=20, help="runs that are killed at random moments")
@@ -285,11 +303,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Everything(configuration(folder, "warm")).fit()  # so that every fork has what is imported at first use
-        begun = time.perf_counter()
-        finish(folder, "whole", arguments.ranks)
-        seconds = time.perf_counter() - begun
-        expected = outcome(folder, "whole")
+        seconds, expected = uninterrupted(arguments.ranks)
         print(f"a run takes {seconds:.2f} s: {len(expected[0])} lines of metrics", flush=True)
         phases, harms, waits = Counter[str](), Counter[str](), []
         equal, trials = 0, []
