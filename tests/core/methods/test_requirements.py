@@ -223,6 +223,8 @@ def test_data_that_tells_nothing_is_accepted(make_config, name):
     config.data, config.model = Silent(), method_class(name).config_class(name=name)
     if "queue_size" in keys_of(name):
         config.model.queue_size = 256
+    if "num_permutations" in keys_of(name):
+        config.model.num_permutations = 5  # the search for the most distant 1000 takes ten seconds
     method_class(name).check_config(config)
 
 
