@@ -1,6 +1,7 @@
-"""Two tests at a time (pytest-xdist). Tests of a file run in one process; so do all tests on the SLURM cluster.
+"""Three tests at a time (pytest-xdist) on two cores: some wait, for jobs of SLURM or for the end of processes.
 
-A test leaves logging as it found it: whichever comes next in its process does not depend on it.
+Tests of a file run in one process; so do all tests on the SLURM cluster. A test leaves logging as it found it: whichever comes
+next in its process does not depend on it.
 """
 
 import logging
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # small_disk.py, forked.py
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of all that the tests start
+os.fsync = os.fstat  # a run waits for the disk about forty times; without power failures nobody can tell
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,7 +31,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with what takes longest, so that both processes end at about the same time."""
+    """Start with what takes longest, so that all processes end at about the same time."""
     longest = (
         "launch/slurm/",
         "integration/test_crash_recovery",
