@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_data.augment.presets import view_names, views
     from ssl_data.augment.view_spec import ViewSpec
-    from ssl_data.config import DataConfig, DataLoaders
+    from ssl_data.config import DataConfig
     from ssl_data.loader import Loader
+    from ssl_data.open_data import DataLoaders
     from ssl_data.sources import (
         ArraySource,
         BetonSource,
         FolderSource,
         IndexedSource,
         Relabelled,
+        SampleSource,
         Subset,
         TorchvisionSource,
         write_beton,
@@ -26,11 +28,12 @@ _HOME = {
     "ArraySource": "sources",
     "BetonSource": "sources",
     "DataConfig": "config",
-    "DataLoaders": "config",
+    "DataLoaders": "open_data",
     "FolderSource": "sources",
     "IndexedSource": "sources",
     "Loader": "loader",
     "Relabelled": "sources",
+    "SampleSource": "sources",
     "Subset": "sources",
     "TorchvisionSource": "sources",
     "ViewSpec": "augment.view_spec",
@@ -48,6 +51,7 @@ __all__ = [
     "IndexedSource",
     "Loader",
     "Relabelled",
+    "SampleSource",
     "Subset",
     "TorchvisionSource",
     "ViewSpec",

@@ -2,8 +2,9 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ssl_data.augment.columns import crops
+from ssl_data.augment.seeding import view_seed
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.errors import ArgumentError
+from ssl_data.loading.batch_transform import BATCH, transformed
 from ssl_data.loading.cpu_batches import HostBatches
 from ssl_data.loading.gpu_batches import DeviceBatches
 from ssl_data.loading.position import Position
 from ssl_data.loading.prefetch import Job, prefetched
 from ssl_data.loading.shuffle import epoch_order
 from ssl_data.loading.threads import bounded_threads
+from ssl_data.loading.worker_batches import WorkerBatches
 from ssl_data.sources.fingerprint import fingerprint
 from ssl_data.sources.source import Source
 
@@ -40,8 +44,9 @@ class Loader:
     ----------
     source : Source
         The stored samples.
-    views : sequence of ViewSpec
-        V views of each sample.
+    views : sequence of ViewSpec, or of callables
+        V views of each sample. A callable is a function ``(sample, generator)``, or a pipeline ``(sample)`` of torchvision,
+        albumentations or kornia: see :class:`ssl_data.augment.functions.FunctionView`.
     batch_size : int
         Samples a step, over all ranks.
     shuffle : bool
@@ -55,7 +60,8 @@ class Loader:
         This process among those that share the batch. Default: 0 of 1, with a warning at the first batch if a process group
         of several processes exists: each of them would get all samples.
     num_workers : int, optional
-        Threads that make the views; default: one for each processor that this process may use. At most 8 for each.
+        Threads that make the views; default: one for each processor that this process may use. At most 8 for each. Where
+        the views are callables, processes; 0: this process.
     dtype : torch.dtype
         Of the views: float32, or bfloat16, which is half the memory and half the way to a device.
     device : device, optional
@@ -64,11 +70,16 @@ class Loader:
         rounding of float32.
     return_parameters : bool
         Give the parameters of the views as well, for methods that predict them.
+    batch_transform : callable, optional
+        ``batch_transform(batch, generator)`` returns the batch to use instead, e.g. with mixed images. It is called in this
+        process, on the device of the batch, with this rank's part of it. The ``torch.Generator`` is a function of (seed, epoch,
+        step, rank, number of ranks): unlike a view, what it draws changes with the number of ranks.
 
     Yields
     ------
     views : list of Tensor
-        V tensors ``(n, C, size, size)`` of ``dtype``, channels_last, normalised; yours to keep and to change.
+        V tensors ``(n, C, size, size)`` of ``dtype``, channels_last, normalised; yours to keep and to change. Of callables
+        ``(n, ...)``, as they return them.
     labels : Tensor
         ``(n,) int64``.
     indices : Tensor
@@ -99,7 +110,7 @@ class Loader:
     def __init__(
         self,
         source: Source,
-        views: Sequence[ViewSpec],
+        views: Sequence[ViewSpec] | Sequence[Callable[..., Any]],
         batch_size: int,
         shuffle: bool = True,
         seed: int = 0,
@@ -110,6 +121,7 @@ class Loader:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
         return_parameters: bool = False,
+        batch_transform: Callable[[Batch, torch.Generator], Batch] | None = None,
     ) -> None:
         self._unranked = rank is None  # then several processes are worth a warning
         rank, world_size = rank or 0, world_size or 1
@@ -124,7 +136,7 @@ class Loader:
         if drop_last:
             check_batch_size(batch_size, len(source), world_size)
         self.source = source
-        self.views = list(views)
+        self.views: list[Any] = list(views)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -132,6 +144,7 @@ class Loader:
         self.rank = rank
         self.world_size = world_size
         self.num_workers = bounded_threads(num_workers)
+        self.batch_transform = batch_transform
         self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
         self._position = Position()
         self._crops = False  # whether batches end with the crops of their views
@@ -141,7 +154,17 @@ class Loader:
             "dtype": dtype,
             "return_parameters": return_parameters,
         }
-        self._batches: HostBatches | DeviceBatches = (
+        if any(callable(view) for view in self.views):
+            if return_parameters or device is not None or not all(callable(view) for view in self.views):
+                raise ValueError(
+                    "views of functions: expected a function for each view, without device and return_parameters"
+                )
+            self.num_workers = 0 if num_workers == 0 else self.num_workers
+            self._batches: HostBatches | DeviceBatches | WorkerBatches = WorkerBatches(
+                source, self.views, seed, dtype, self.num_workers
+            )
+            return
+        self._batches = (
             HostBatches(source, num_workers=self.num_workers, **how)
             if device is None
             else DeviceBatches(source, device=torch.device(device), **how)
@@ -187,8 +210,12 @@ class Loader:
         Raises
         ------
         ValueError
-            For views that are rotated, sheared, shifted or zoomed: they are no boxes of the image.
+            For views that are rotated, sheared, shifted or zoomed, or made by functions: they are no boxes of the image.
         """
+        if isinstance(self._batches, WorkerBatches):
+            raise ValueError(
+                "data.views: views of functions have no boxes in the image; expected e.g. data.views=vicreg"
+            )
         moved = next((number for number, spec in enumerate(self.views) if spec.affine), None)
         if moved is not None:
             raise ValueError(
@@ -199,6 +226,13 @@ class Loader:
         part._batches = self._batches.with_parameters()
         part._position, part._crops = copy.copy(self._position), True
         return part
+
+    def view_shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of each view of a sample, such as ``(C, size, size)``; of functions, that for the first sample."""
+        if isinstance(self._batches, WorkerBatches):
+            return self._batches.shapes()
+        channels = self.source.image(0).shape[2]
+        return [(channels, spec.size, spec.size) for spec in self.views]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return number of samples, class names and digests of labels and images: the same on every rank and machine."""
@@ -259,7 +293,15 @@ class Loader:
 
     def _batches_of(self, epoch: int, first: int) -> Iterator[Batch]:
         self._warn_of_ranks()
-        return (batch() for batch in prefetched(self._jobs(epoch, first), self.num_workers, AHEAD))
+        steps = self._steps(epoch, first)
+        if isinstance(self._batches, WorkerBatches):
+            batches = self._batches.iterate(steps, epoch)
+        else:
+            batches = (batch() for batch in prefetched(self._jobs(steps, epoch), self.num_workers, AHEAD))
+        if self.batch_transform is None:
+            return batches
+        seeds = (self._batch_seed(epoch, step) for step in count(first))
+        return transformed(batches, self.batch_transform, seeds)
 
     def _warn_of_ranks(self) -> None:
         group = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -271,12 +313,21 @@ class Loader:
                 stacklevel=4,
             )
 
-    def _jobs(self, epoch: int, first: int) -> Iterator[Job[Callable[[], Batch]]]:
+    def _batch_seed(self, epoch: int, step: int) -> int:
+        return view_seed(self.seed, epoch, step * self.world_size + self.rank, BATCH)
+
+    def _steps(self, epoch: int, first: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the positions of this rank's samples, a batch each."""
         positions = np.arange(len(self.source)) if self._positions is None else self._positions
         order = positions[epoch_order(self.source.ids[positions], self.seed, epoch)] if self.shuffle else positions
         for step in range(first, len(self)):
             whole = order[step * self.batch_size : (step + 1) * self.batch_size]
-            batch, calls = self._batches.job(np.array_split(whole, self.world_size)[self.rank], epoch)
+            yield np.array_split(whole, self.world_size)[self.rank]
+
+    def _jobs(self, steps: Iterable[NDArray[np.int64]], epoch: int) -> Iterator[Job[Callable[[], Batch]]]:
+        assert not isinstance(self._batches, WorkerBatches)
+        for positions in steps:
+            batch, calls = self._batches.job(positions, epoch)
             yield (partial(_cropped, batch) if self._crops else batch), calls
 
 

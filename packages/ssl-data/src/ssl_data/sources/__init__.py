@@ -6,6 +6,7 @@ from ssl_data.sources.beton.writer import write_beton
 from ssl_data.sources.folder import FolderSource
 from ssl_data.sources.indexed import IndexedSource
 from ssl_data.sources.label_noise import Relabelled
+from ssl_data.sources.samples import SampleSource
 from ssl_data.sources.source import Source
 from ssl_data.sources.subset import Subset
 from ssl_data.sources.torchvision_source import TorchvisionSource
@@ -16,6 +17,7 @@ __all__ = [
     "FolderSource",
     "IndexedSource",
     "Relabelled",
+    "SampleSource",
     "Source",
     "Subset",
     "TorchvisionSource",

@@ -1,9 +1,12 @@
 """A source with some samples of another one."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.fingerprint import images_fingerprint
+from ssl_data.sources.samples import name_of, read_sample
 from ssl_data.sources.source import JPEGSource, ScaledSource, Source
 
 
@@ -21,6 +24,7 @@ class Derived:
         self.labels: NDArray[np.int64] = source.labels[positions]
         self.ids: NDArray[np.int64] = source.ids[positions]
         self.class_names = source.class_names
+        self.name = name_of(source)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -32,6 +36,10 @@ class Derived:
     def image(self, position: int) -> NDArray[np.uint8]:
         """Return one image, ``(H, W, C) uint8``."""
         return self._source.image(int(self._positions[position]))
+
+    def sample(self, position: int) -> Any:
+        """Return one sample, as :func:`ssl_data.sources.samples.read_sample` reads it."""
+        return read_sample(self._source, int(self._positions[position]))
 
     @property
     def scaled_decoding(self) -> bool:

@@ -71,9 +71,13 @@ class IndexedSource(StoredSource):
             raise ValueError(
                 f"{self._name}: expected samples by position, with __len__ and __getitem__, and at least one"
             )
-        self._image_key, self._label_key = _keys(self._name, self._any_sample(), image, label)
+        sample = self._any_sample()
+        self._image_key, self._label_key = sample_keys(self._name, sample, image, label)
+        if self._image_key is None and isinstance(sample, Mapping):
+            several = ", ".join(map(repr, sample))
+            raise ValueError(f"{self._name}: several keys may be the image: {several}; pass image=KEY")
         given = self._stored_labels()
-        labels, names = _numbered(self._name, self._read_labels() if given is None else given)
+        labels, names = numbered_labels(self._name, self._read_labels() if given is None else given)
         super().__init__(self._name, labels, names or self._names(labels), on_error, skip_limit)
         self._channels = channels or 0
         self._channels = self._channels or self.image(0).shape[2]
@@ -82,12 +86,12 @@ class IndexedSource(StoredSource):
 
     def fingerprint(self) -> str:
         """Return what the data set's own ``fingerprint()`` does, else a digest of the images, files or some samples."""
-        own, samples = getattr(self._dataset, "fingerprint", None), getattr(self._dataset, "samples", None)
+        own, samples = getattr(self._dataset, "fingerprint", None), _listed(self._dataset)
         if callable(own):
             return str(own())
         if self.images is not None:
             return array_fingerprint(self.images)
-        if samples and hasattr(self._dataset, "root"):  # torchvision's folders: (path, label)
+        if samples and hasattr(self._dataset, "root"):
             return files_fingerprint([path for path, _ in samples], self._dataset.root)
         return samples_fingerprint(len(self), self.image)
 
@@ -137,11 +141,17 @@ class IndexedSource(StoredSource):
         return labels
 
     def _describe(self, position: int) -> str:
-        samples = getattr(self._dataset, "samples", None)  # torchvision's folders: (path, label)
+        samples = _listed(self._dataset)
         return f"'{samples[position][0]}'" if samples else f"dataset[{position}]"
 
 
-def _keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple[Key | None, Key | None]:
+def _listed(dataset: Any) -> list[tuple[str, int]]:
+    """Return the files and labels of torchvision's folders; an empty list for another data set."""
+    samples = getattr(dataset, "samples", None)
+    return samples if isinstance(samples, list) and samples and isinstance(samples[0], tuple) else []
+
+
+def sample_keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple[Key | None, Key | None]:
     """Return where a sample keeps its image (None: it is one) and its label (None: it has none)."""
     if isinstance(sample, Mapping):
         for wanted in (image, label):
@@ -149,15 +159,13 @@ def _keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple
                 raise ValueError(f"{name}: a sample has no {wanted!r}, it has {', '.join(map(repr, sample))}")
         image = image if image is not None else next((key for key in IMAGE_KEYS if key in sample), None)
         label = label if label is not None else next((key for key in LABEL_KEYS if key in sample), None)
-        if image is None:
-            raise ValueError(f"{name}: several keys may be the image: {', '.join(map(repr, sample))}; pass image=KEY")
     elif isinstance(sample, tuple | list):
         image = 0 if image is None else image
         label = 1 if label is None and len(sample) > 1 else label
     return image, label
 
 
-def _numbered(name: str, labels: Any) -> tuple[NDArray[np.int64], list[str]]:
+def numbered_labels(name: str, labels: Any) -> tuple[NDArray[np.int64], list[str]]:
     """Return the labels as ``(M,) int64``, and the sorted names if they are names."""
     given = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     present = [position for position, label in enumerate(given) if label is not None]

@@ -16,6 +16,7 @@ SKIP_LIMIT = 0.01  # share of the samples that on_error="skip" may replace
 Sample = TypeVar("Sample")
 
 _message = logging.getLogger(__name__)
+_LOCK = threading.Lock()  # several threads read; a lock of an instance could not be sent to a worker process
 
 
 class Substitutes:
@@ -55,7 +56,6 @@ class Substitutes:
         self._where, self._labels, self._describe, self._on_error = where, labels, describe, on_error
         self._skip_option = f"{group}on_error=skip"
         self._at_most = max(1, int(limit * len(labels)))
-        self._lock = threading.Lock()  # several threads read
 
     def read(self, position: int, read: Callable[[int], Sample]) -> Sample:
         """Return ``read(position)``, or its replacement.
@@ -86,7 +86,7 @@ class Substitutes:
         why = f"sample {at}, {self._describe(at)}, cannot be read: {error or type(error).__name__}"
         if self._on_error != "skip":
             raise ValueError(f"{self._where}: {why}; repair or remove it, or set {self._skip_option}") from error
-        with self._lock:
+        with _LOCK:
             if at in self.skipped:
                 return
             self.skipped.add(at)

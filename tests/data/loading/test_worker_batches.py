@@ -1,0 +1,221 @@
+"""Views that are made by functions, in worker processes."""
+
+import multiprocessing
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from ssl_data import ArraySource, Loader, Relabelled, SampleSource, Subset
+from ssl_data.augment.functions import SampleError
+from ssl_data.augment.seeding import view_seed
+
+M = 14
+PIPELINE = v2.Compose(
+    [
+        v2.ToImage(),
+        v2.RandomResizedCrop(8, antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+        v2.ToDtype(torch.float32, scale=True),
+    ]
+)
+
+
+def noisy(sample, generator):
+    return sample + torch.randn(sample.shape, generator=generator)
+
+
+def in_place(sample, generator):
+    sample += torch.randn(sample.shape, generator=generator)
+    return sample
+
+
+def of_python_and_numpy(sample):
+    return torch.as_tensor(np.asarray(sample), dtype=torch.float32) * random.random() + np.random.rand()  # noqa: NPY002
+
+
+def several(sample, generator):
+    return [noisy(sample, generator)[..., :5], noisy(sample, generator)]
+
+
+class Transformed(torch.utils.data.Dataset):
+    """A data set with a random transform of its own."""
+
+    def __len__(self):
+        return M
+
+    def __getitem__(self, index):
+        return torch.full((3,), float(index)) + torch.rand(3), index % 2
+
+
+def photographs():
+    return np.random.default_rng(0).integers(0, 256, (M, 10, 12, 3), dtype=np.uint8)
+
+
+def fake_data():
+    return datasets.FakeData(M, (3, 12, 12), num_classes=2, transform=v2.ToImage())
+
+
+def of(kind):
+    """Return source and views of a kind of data."""
+    series = torch.arange(M * 20.0).reshape(M, 1, 4, 5)
+    return {
+        "images": lambda: (ArraySource(photographs(), np.arange(M) % 2), [PIPELINE, PIPELINE]),
+        "torchvision": lambda: (SampleSource(fake_data()), [PIPELINE, PIPELINE]),
+        "spectrograms": lambda: (SampleSource(series), [noisy, in_place]),
+        "table": lambda: (SampleSource(np.ones((M, 7), np.float32), np.arange(M) % 3), [of_python_and_numpy] * 3),
+        "tensor data set": lambda: (SampleSource(TensorDataset(series, torch.arange(M) % 2)), [noisy, noisy]),
+        "transformed": lambda: (SampleSource(Transformed()), [noisy, noisy]),
+        "several views of a function": lambda: (SampleSource(series), [several]),
+        "subset": lambda: (
+            Relabelled(Subset(SampleSource(series), np.arange(3, 14)), np.arange(11) % 2),
+            [noisy, noisy],
+        ),
+    }[kind]()
+
+
+KINDS = ["images", "torchvision", "spectrograms", "table", "tensor data set", "transformed"]
+KINDS += ["several views of a function", "subset"]
+
+
+def make(kind="spectrograms", **options):
+    source, functions = of(kind)
+    return Loader(source, functions, **{"batch_size": 4, "num_workers": 0, "seed": 3, **options})
+
+
+def equal(a, b):
+    return len(a) == len(b) and all(
+        torch.equal(x[1], y[1]) and torch.equal(x[2], y[2]) and len(x[0]) == len(y[0]) > 0
+        and all(torch.equal(u, v) for u, v in zip(x[0], y[0]))
+        for x, y in zip(a, b)
+    )  # fmt: skip
+
+
+def together(steps):
+    """Join the batches of all ranks, step by step."""
+    return [
+        (
+            [torch.cat(views) for views in zip(*(batch[0] for batch in step))],
+            *(torch.cat([batch[part] for batch in step]) for part in (1, 2)),
+        )
+        for step in zip(*steps, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranks_and_resumption_do_not_change_a_view(kind):
+    loader = make(kind)
+    alone = [list(loader), list(loader)]
+    assert not torch.equal(alone[0][0][0][0], alone[1][0][0][0])
+    for step in range(len(loader) + 1):
+        assert equal(list(make(kind).start(1, step)), alone[1][step:])
+    for world_size in (2, 4):
+        ranks = [list(make(kind, rank=rank, world_size=world_size)) for rank in range(world_size)]
+        assert equal(together(ranks), alone[0])
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than processors
+@pytest.mark.parametrize(("kind", "num_workers"), [("images", 1), ("table", 4), ("transformed", 2), ("subset", 3)])
+def test_workers_do_not_change_a_view(kind, num_workers):
+    assert equal(list(make(kind, num_workers=num_workers)), list(make(kind)))
+
+
+def test_three_ranks_share_a_last_batch_of_one_sample():
+    options = {"batch_size": 13, "drop_last": False}
+    ranks = [list(make(rank=rank, world_size=3, **options)) for rank in range(3)]
+    assert [len(batch[1]) for batch in (rank[-1] for rank in ranks)] == [1, 0, 0]
+    assert equal(together(ranks), list(make(**options)))
+
+
+@pytest.mark.parametrize("kind", ["images", "torchvision"])
+def test_pipeline_equals_a_call_by_hand_with_the_same_seed(kind):
+    """Oracle: the pipeline of torchvision, called after torch.manual_seed."""
+    source, _ = of(kind)
+    for views, _, ids in make(kind).start(2):
+        for number, view in enumerate(views):
+            for made, index in zip(view, ids.tolist()):
+                torch.manual_seed(view_seed(3, 2, index, number))
+                sample = v2.functional.to_pil_image(source.image(index)) if kind == "images" else source.sample(index)
+                assert torch.equal(made, PIPELINE(sample))
+
+
+def test_generator_is_that_of_the_seed():
+    """Oracle: torch.Generator."""
+    views, _, ids = next(iter(make(shuffle=False)))
+    generator = torch.Generator().manual_seed(view_seed(3, 0, 2, 1))
+    assert ids[2] == 2
+    assert torch.equal(
+        views[1][2], torch.arange(40.0, 60.0).reshape(1, 4, 5) + torch.randn((1, 4, 5), generator=generator)
+    )
+
+
+def test_global_generators_and_threads_of_the_process_are_left_alone():
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist(), torch.get_num_threads()  # noqa: NPY002
+    list(make("table"))
+    list(make("table", num_workers=1))
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist(), torch.get_num_threads()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+def test_shapes_of_the_views_and_half_precision():
+    assert make("several views of a function")._batches.shapes() == [(1, 4, 5), (1, 4, 5)]
+    assert next(iter(make(dtype=torch.bfloat16)))[0][1].dtype == torch.bfloat16
+
+
+def test_subset_and_order_are_those_of_any_loader():
+    whole = make("tensor data set").in_order()
+    part = whole.subset([2, 5, 7])
+    ((first, second), labels, ids) = next(iter(part))
+    assert (ids.tolist(), labels.tolist()) == ([2, 5, 7], [0, 1, 1])
+    everything = torch.cat([batch[0][1] for batch in whole.start(0)])
+    assert torch.equal(second, everything[[2, 5, 7]])
+    assert not torch.equal(first, second)
+
+
+def fails_at_seven(sample, generator):
+    if sample[0, 0, 0] == 140:
+        raise ZeroDivisionError("seven")
+    return sample
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (fails_at_seven, r"data set Tensor: sample 7: view 0: ZeroDivisionError: seven \(.*test_worker_batches.py, line"),
+        (lambda x: x.byte(), r"returned a tensor \(1, 4, 5\) of uint8: expected a tensor or an array of floating point; end"),
+        (lambda x: v2.functional.to_pil_image(x), r"a PIL image 5 x 4 of mode L: expected .*v2.ToDtype"),
+        (lambda x: None, "view 0: the function returned None: expected a tensor"),
+        (lambda x: x[..., : 4 + int(x[0, 0, 0]) % 40 // 20], r"sample 1: .* \(1, 4, 5\), those of sample 0 \(1, 4, 4\)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_failing_function_names_its_sample(function, message, num_workers):
+    source, _ = of("spectrograms")
+    with pytest.raises(SampleError, match=message) as raised:
+        list(Loader(source, [function], batch_size=11, num_workers=num_workers, shuffle=False))
+    assert "Traceback" in raised.value.__notes__[0]
+
+
+def test_unpicklable_view_raises_where_processes_are_spawned(monkeypatch):
+    monkeypatch.setattr(
+        "multiprocessing.context._default_context._actual_context", multiprocessing.get_context("spawn")
+    )
+    source, _ = of("spectrograms")
+    with pytest.raises(
+        ValueError, match=r"num_workers=1: the data set or a view cannot be sent .* or set num_workers=0"
+    ):
+        list(Loader(source, [lambda sample: sample], batch_size=11, num_workers=1))
+
+
+def test_mixed_views_and_a_device_raise():
+    source, functions = of("spectrograms")
+    with pytest.raises(ValueError, match="a function for each view"):
+        Loader(source, functions, 4, device="cpu")
+    with pytest.raises(ValueError, match="have no boxes"):
+        make().with_crops()
