@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from ssl_data import ArraySource, DataConfig, Loader, views
+from ssl_data.open_data import device_of
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -65,15 +66,15 @@ def test_device_is_chosen_by_what_fits(monkeypatch):
     source = ArraySource(np.zeros((1000, 32, 32, 3), np.uint8))
     unread = ArraySource(np.zeros((4, 32, 32, 3), np.uint8))
     unread.images = None
-    assert DataConfig()._device(source) is None
-    assert DataConfig(executor="device")._device(source) == "cpu"
+    assert device_of(DataConfig(), source) is None
+    assert device_of(DataConfig(executor="device"), source) == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert DataConfig()._device(source) == DataConfig(executor="device")._device(source) == "cuda"
-    assert DataConfig(executor="fused")._device(source) is None
-    assert DataConfig(device_memory_gb=0.001)._device(source) is None
-    assert DataConfig()._device(unread) is None
+    assert device_of(DataConfig(), source) == device_of(DataConfig(executor="device"), source) == "cuda"
+    assert device_of(DataConfig(executor="fused"), source) is None
+    assert device_of(DataConfig(device_memory_gb=0.001), source) is None
+    assert device_of(DataConfig(), unread) is None
     with pytest.raises(ValueError, match=r"data.executor='device'.*not in memory"):
-        DataConfig(executor="device")._device(unread)
+        device_of(DataConfig(executor="device"), unread)
 
 
 def test_preset_can_be_changed_by_a_mapping():

@@ -100,7 +100,7 @@ def test_launch_of_a_wrong_object_is_one_line(capsys):
         ({"method": NotAModel}, "launch(NotAModel): expected a subclass of ssl_core.BaseModel"),
         ({"method": Mine()}, "launch(Mine(...)): expected the class, launch(Mine)"),
         ({"method": "Mine"}, "launch('Mine'): expected a subclass"),
-        ({"method": Mine, "data": NotAModel}, "launch(data=NotAModel): expected a dataclass, not an instance"),
+        ({"method": Mine, "data": NotAModel}, "launch(data=NotAModel): expected a dataclass with open("),
     ):
         with pytest.raises(SystemExit) as ended:
             launch(**arguments)

@@ -13,7 +13,7 @@ from ssl_data.suggestion import did_you_mean
 if TYPE_CHECKING:
     from ssl_data.sources import Source
 
-_BY_NAME = [name for name in DATASETS if name not in ("ImageFolder", "Beton")]
+_BY_NAME = [name for name in DATASETS if name not in ("ImageFolder", "Beton", "huggingface", "objects")]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,11 +4,12 @@
 (exclusive), and ``resume="free"`` for keys that may differ when a run is resumed.
 """
 
+import copy
 import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ssl_data.augment.presets import view_names, views
 from ssl_data.augment.view_spec import ViewSpec
@@ -16,13 +17,9 @@ from ssl_data.errors import configuration_keys
 from ssl_data.suggestion import did_you_mean
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from ssl_data.open_data import DataLoaders
 
-    from ssl_data.loader import Loader
-    from ssl_data.sources import Source
-
-DATASETS = {  # name -> what it is; from CIFAR10 on, torchvision's
+DATASETS = {  # name -> what it is; from CIFAR10 to FakeData, torchvision's
     "digits": "1,797 handwritten digits of scikit-learn, 8 x 8 gray, 10 classes; embedded, no download",
     "ImageFolder": "your images: ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg",
     "Beton": "FFCV files: ROOT/train.beton and ROOT/test.beton",
@@ -35,6 +32,8 @@ DATASETS = {  # name -> what it is; from CIFAR10 on, torchvision's
     "KMNIST": "70,000 handwritten Japanese characters, 28 x 28 gray, 10 classes",
     "EMNIST": "handwritten letters and digits, 28 x 28 gray, up to 62 classes",
     "FakeData": "random pixels, for tests",
+    "huggingface": "a data set of Hugging Face: data.root=org/name, or a folder of save_to_disk",
+    "objects": "data sets in Python: DataConfig.of(train=..., test=...)",
 }
 
 NATIVE_SIZES = {  # pixels; 16 of the digits, since 8 leave no room for convolutions
@@ -48,27 +47,6 @@ _SIGNS = {"low": "at least", "above": "above", "high": "at most"}
 
 def _root() -> str:
     return os.environ.get("SSL_DATA_ROOT", "data")
-
-
-@dataclass
-class DataLoaders:
-    """The loaders of one rank."""
-
-    train: "Loader"  # the views, shuffled, full batches only
-    reference: "Loader"  # the training images (labelled ones, where these are not) under the evaluation view, in order
-    evaluation: dict[str, "Loader"]  # name of the data set -> its test images under the evaluation view
-    num_classes: int
-    class_names: list[str]
-    image_shape: tuple[int, int, int]  # (C, H, W) of one view
-    mean: tuple[float, ...]  # of each channel, subtracted from pixels between 0 and 1
-    std: tuple[float, ...]  # of each channel, by which they are divided then
-
-    def fingerprint(self) -> dict[str, dict[str, Any]]:
-        """Return the fingerprint of each part, by name: what a run records, and compares when it is resumed."""
-        found = {"train": self.train.fingerprint()}
-        if self.reference.source is not self.train.source:
-            found["reference"] = self.reference.fingerprint()
-        return found | {name: loader.fingerprint() for name, loader in self.evaluation.items()}
 
 
 @dataclass
@@ -99,10 +77,89 @@ class DataConfig:
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
     label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of training labels made wrong
+    eval_fraction: float = field(
+        default=1.0, metadata={"above": 0.0, "high": 1.0}
+    )  # of the test images of each class, the
+    # same ones for every seed
+    image_key: str = ""  # huggingface: column of the images; "": image, img, ...
+    label_key: str = ""  # huggingface: column of the labels; "": label, labels, fine_label, ...
+    eval_view: Any = None  # in Python, where views are functions: the function that makes the view for evaluation
+    batch_transform: Any = (
+        None  # in Python: a function (batch, generator) -> batch, of training batches; see ssl_data.Loader
+    )
     download: bool = field(default=True, metadata={"resume": "free"})  # fetch what is missing, if there is a network
 
+    given: ClassVar[Any] = None  # GivenData of :meth:`of`; not a key
+
+    @classmethod
+    def of(
+        cls,
+        train: Any,
+        test: Any = None,
+        views: str | list = "simclr",
+        *,
+        reference: Any = None,
+        image: str | int | None = None,
+        label: str | int | None = None,
+        class_names: list[str] | None = None,
+        **keys: Any,
+    ) -> "DataConfig":
+        """Return the configuration of data sets that are given as Python objects.
+
+        Parameters
+        ----------
+        train : object
+            A map-style data set of torch, torchvision or Hugging Face (``dataset[i]`` is a mapping, a tuple ``(sample, label)``
+            or a sample), an array or tensor ``(M, ...)``, a tuple ``(array, labels)``, the path of a folder with a folder for
+            each class, or a source of :mod:`ssl_data.sources`.
+        test : object or dict, optional
+            Likewise; several by name. Default: no evaluation.
+        views : str or list
+            A preset or mappings, for 8-bit images; or a list of functions, one a view: ``function(sample, generator)``, or a
+            pipeline ``function(sample)`` of torchvision, albumentations or kornia.
+        reference : object, optional
+            Labelled training samples, for the evaluation, where those of ``train`` have no labels.
+        image, label : str or int, optional
+            Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`.
+        class_names : list of str, optional
+            Default: those of the data set.
+        keys
+            Other keys of this class, such as ``eval_view``, ``batch_transform``, ``num_workers``, ``fraction``.
+
+        Raises
+        ------
+        ValueError
+            For an unknown or invalid key.
+
+        Examples
+        --------
+        >>> import torch
+        >>> def noisy(sample, generator):
+        ...     return sample + 0.1 * torch.randn(sample.shape, generator=generator)
+        >>> spectrograms, labels = torch.zeros(8, 1, 40, 100), [0, 1] * 4
+        >>> config = DataConfig.of(train=(spectrograms, labels), views=[noisy, noisy], num_workers=0)
+        >>> views, labels, ids = next(iter(config.open(batch_size=4, seed=0).train))
+        >>> [tuple(view.shape) for view in views]
+        [(4, 1, 40, 100), (4, 1, 40, 100)]
+        """
+        known = {each.name for each in fields(cls)} - {"dataset", "root", "split", "download", "image_key", "label_key"}
+        for name in keys:
+            if name not in known:
+                raise ValueError(f"DataConfig.of({name}=...): unknown key{did_you_mean(name, known)}")
+        from ssl_data.given import GivenData  # imports torch
+
+        config = cls(dataset="objects", root="", views=views, **keys)
+        config.given = GivenData(train, test, reference, image, label, class_names)  # type: ignore[misc]
+        config.check()
+        return config
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether the views are made by functions."""
+        return isinstance(self.views, list | tuple) and any(map(_is_function, self.views))
+
     @configuration_keys()
-    def open(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> DataLoaders:
+    def open(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> "DataLoaders":
         """Return the loaders of one rank.
 
         Parameters
@@ -120,54 +177,15 @@ class DataConfig:
             The message begins with the key to change.
         """
         self.check()  # before any data is opened
-        import torch
+        from ssl_data.open_data import open_loaders  # imports torch
 
-        from ssl_data.datasets import open_dataset
-        from ssl_data.loader import Loader, check_batch_size
-        from ssl_data.loading.threads import bounded_threads
-        from ssl_data.sources import BetonSource, FolderSource, Relabelled, Source, Subset
-        from ssl_data.sources.subset import subset_indices
-
-        threads = bounded_threads(self.num_workers, "data.num_workers")
-        reading = {"on_error": self.on_error, "skip_limit": self.skip_limit, "scaled_decoding": self.scaled_decoding}
-        parts = open_dataset(self.dataset, self.root, self.split, self.download, **reading)
-        class_names = parts.train.class_names or (parts.reference or parts.test).class_names
-        labels = self._labels(parts.train.labels, len(class_names), seed)
-        part = subset_indices(labels, self.fraction, self.imbalance, seed, self.per_class)
-        check_batch_size(batch_size, len(part), world_size)
-        for source in parts:
-            if isinstance(source, FolderSource | BetonSource):
-                source.load_into_memory(num_workers=threads)
-        train, test = parts.train, parts.test
-        if labels is not train.labels:
-            train = Relabelled(train, labels)
-        if len(part) < len(train):
-            train = Subset(train, part)
-        size = self.size or _native_size(self.dataset, train)
-        mean, std = _statistics(parts.train)  # of all images: a part of them is seen as the whole is
-        specs = self._specs(size, mean, std)
-        plain = views("evaluation", size, mean, std)
-        ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
-        everything: dict[str, Any] = {"shuffle": False, "drop_last": False, **ranks}
-
-        def plainly(source: Source) -> Loader:
-            return Loader(source, plain, batch_size, device=self._device(source), **everything)
-
-        dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
-        return DataLoaders(
-            train=Loader(train, specs, batch_size, dtype=dtype, device=self._device(train), **ranks),
-            reference=plainly(parts.reference or train),
-            evaluation={self.dataset.lower(): plainly(test)},
-            num_classes=len(class_names),
-            class_names=list(class_names),
-            image_shape=(train.image(0).shape[2], size, size),
-            mean=mean,
-            std=std,
-        )
+        return open_loaders(self, batch_size, seed, rank, world_size)
 
     @configuration_keys()
     def view_sizes(self) -> list[int | None]:
         """Return the side in pixels of each view of an image, None where it depends on the images. No data is opened.
+
+        The list is empty for views of functions.
 
         Raises
         ------
@@ -175,8 +193,10 @@ class DataConfig:
             For invalid keys, as :meth:`check`.
         """
         self.check()
+        if self.has_functions:
+            return []  # a function may return several
         size = self.size or (None if self._reads_files() else NATIVE_SIZES.get(self.dataset))
-        small, large = ([spec.size for spec in self._specs(each, (0.0,), (1.0,))] for each in (size or 96, size or 224))
+        small, large = ([spec.size for spec in self.specs(each, (0.0,), (1.0,))] for each in (size or 96, size or 224))
         return [side if side == other else None for side, other in zip(small, large)]
 
     def has_labels(self) -> bool | None:
@@ -186,9 +206,10 @@ class DataConfig:
     def _reads_files(self) -> bool:
         """Return whether the images are the user's files: also a data set of torchvision that was extracted into folders."""
         extracted = (
-            self.dataset not in ("digits", "FakeData") and Path(self.root, self.dataset.lower(), "train").is_dir()
+            self.dataset not in ("digits", "FakeData", "objects")
+            and Path(self.root, self.dataset.lower(), "train").is_dir()
         )
-        return self.dataset in ("ImageFolder", "Beton") or extracted
+        return self.dataset in ("ImageFolder", "Beton", "huggingface", "objects") or extracted
 
     @configuration_keys()
     def labelled_part(self, fraction: float, seed: int, views: str | list = "") -> "tuple[DataConfig, int]":
@@ -212,46 +233,12 @@ class DataConfig:
             As :meth:`open`.
         """
         own = self.views if isinstance(self.views, list) or self.views == "digits" else "supervised"
-        part = replace(self, fraction=fraction, per_class=0, views=views or own)
+        part = copy.copy(self)  # with the data sets that are given as objects
+        part.fraction, part.per_class, part.views = fraction, 0, views or own
         part.check()
-        from ssl_data.datasets import open_dataset
-        from ssl_data.sources.subset import subset_indices
+        from ssl_data.open_data import count_labelled  # imports torch
 
-        parts = open_dataset(self.dataset, self.root, self.split, self.download, on_error=self.on_error)
-        if parts.reference is not None:
-            part.split = ""
-        labelled = parts.reference or parts.train
-        if len(labelled.labels) == 0 or labelled.labels.min() < 0:
-            raise ValueError(f"data.dataset={self.dataset!r}: the training images have no labels")
-        labels = self._labels(labelled.labels, len(labelled.class_names), seed)
-        return part, len(subset_indices(labels, fraction, self.imbalance, seed))
-
-    def _labels(self, labels: "NDArray[np.int64]", num_classes: int, seed: int) -> "NDArray[np.int64]":
-        """Return the labels to train with, some of them made wrong where that is asked for."""
-        for name in ("per_class", "imbalance", "label_noise"):
-            if getattr(self, name) != getattr(DataConfig, name) and (len(labels) == 0 or labels.min() < 0):
-                raise ValueError(f"data.{name}={getattr(self, name)!r}: the training images have no labels")
-        if not self.label_noise:
-            return labels
-        from ssl_data.sources.label_noise import symmetric_label_noise
-
-        if num_classes < 2:
-            raise ValueError(f"data.label_noise={self.label_noise!r}: there is one class only")
-        return symmetric_label_noise(labels, num_classes, self.label_noise, seed)
-
-    def _device(self, source: "Source") -> str | None:
-        """Return the device that a source is kept on, or None for the processor's threads."""
-        import torch
-
-        gpu = torch.cuda.is_available()
-        if self.executor == "fused":
-            return None
-        if self.executor == "device":
-            if source.images is None:
-                raise ValueError("data.executor='device': the images are not in memory; expected 'auto' or 'fused'")
-            return "cuda" if gpu else "cpu"
-        fits = source.images is not None and source.images.nbytes <= self.device_memory_gb * 1e9
-        return "cuda" if gpu and fits else None
+        return part, count_labelled(part, seed)
 
     @configuration_keys()
     def check(self) -> None:
@@ -273,19 +260,51 @@ class DataConfig:
             raise ValueError(
                 f"data.per_class={self.per_class!r} and data.fraction={self.fraction!r} are mutually exclusive"
             )
+        for name in ("eval_view", "batch_transform"):
+            value = getattr(self, name)
+            if value is not None and not _is_function(value):
+                raise ValueError(f"data.{name}={value!r}: expected a function, which only Python can give")
         if isinstance(self.views, str):
             views(self.views)
+        elif self.has_functions:
+            self._check_functions()
         elif (
             not isinstance(self.views, list | tuple)
             or not self.views
             or not all(isinstance(view, dict) for view in self.views)
         ):
             names = ", ".join(map(repr, view_names()))
-            raise ValueError(f"data.views={self.views!r}: expected one of {names}, or a list of mappings, one a view")
+            raise ValueError(
+                f"data.views={self.views!r}: expected one of {names}, or a list of mappings, one a view, or in Python of "
+                "functions"
+            )
         else:
             self._own_views(32, (0.0,), (1.0,))
 
-    def _specs(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
+    def use_reference(self) -> None:
+        """Train on the labelled images where those of the configuration have no labels."""
+        self.split = ""
+        if self.given is not None:
+            self.given = replace(self.given, train=self.given.reference, reference=None)  # type: ignore[misc]
+
+    def _check_functions(self) -> None:
+        """Raise a ValueError for views that are not all functions, and for keys that only the engine's views have."""
+        if not all(map(_is_function, self.views)):
+            raise ValueError(f"data.views={self.views!r}: expected a function for each view, or none")
+        for name in ("size", "executor", "scaled_decoding"):
+            if getattr(self, name) != getattr(DataConfig, name) and (name, self.executor) != ("executor", "fused"):
+                raise ValueError(f"data.{name}={getattr(self, name)!r}: not a key of views that are functions")
+
+    def check_objects(self) -> None:
+        """Raise a ValueError for a configuration that was read from a file and lacks the Python objects of its run."""
+        values = [self.eval_view, self.batch_transform, *(self.views if isinstance(self.views, list | tuple) else [])]
+        if (self.dataset == "objects" and self.given is None) or any(isinstance(each, str) for each in values):
+            raise ValueError(
+                f"data.dataset={self.dataset!r}: the data sets or the functions of this run are Python objects, which its "
+                "configuration file does not contain; to resume it, run the script again that passes them to fit() or launch()"
+            )
+
+    def specs(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
         """Return the views of ``views`` for images of a size."""
         return views(self.views, size, mean, std) if isinstance(self.views, str) else self._own_views(size, mean, std)
 
@@ -306,25 +325,6 @@ class DataConfig:
         return [replace(spec, mean=mean, std=std) for spec in specs]
 
 
-def _native_size(dataset: str, source: "Source") -> int:
-    if source.images is None:
-        return 224  # pixels, the field's size for photographs
-    return NATIVE_SIZES["digits"] if dataset == "digits" else max(source.images.shape[1:3])
-
-
-def _statistics(source: "Source") -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel: those of the data in memory, else ImageNet's."""
-    if source.images is None:
-        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    import numpy as np
-
-    channels = source.images.shape[3]
-    counts = np.zeros((channels, 256), np.int64)  # exact, and no float copy of the data
-    for first in range(0, len(source.images), 1024):
-        stretch = source.images[first : first + 1024]
-        for channel in range(channels):
-            counts[channel] += np.bincount(stretch[..., channel].ravel(), minlength=256)
-    values, shares = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
-    means = shares @ values
-    deviations = np.sqrt((shares * (values - means[:, None]) ** 2).sum(1)).clip(min=1e-3)
-    return tuple(means.tolist()), tuple(deviations.tolist())
+def _is_function(value: Any) -> bool:
+    """Return whether a value is a function, or stands for one in the configuration file of a run: "<module.class>"."""
+    return callable(value) or (isinstance(value, str) and value.startswith("<") and value.endswith(">"))

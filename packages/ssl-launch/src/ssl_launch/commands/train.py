@@ -29,16 +29,17 @@ def main() -> None:
     launch()
 
 
-def launch(method: type | None = None, *, data: type | None = None, report: bool = True) -> None:
+def launch(method: type | None = None, *, data: Any = None, report: bool = True) -> None:
     """Train a method from the command line of the calling script, with recipes, overrides, sweeps and SLURM.
 
     Parameters
     ----------
     method : type, optional
         A :class:`ssl_core.BaseModel`. Default: the one of ``ssl_core.methods`` that ``model.name`` names.
-    data : type, optional
-        The dataclass of the ``data`` group, with ``open(batch_size, seed, rank, world_size)``. Default:
-        :class:`ssl_data.DataConfig`.
+    data : type or object, optional
+        The dataclass of the ``data`` group, with ``open(batch_size, seed, rank, world_size)``; or an instance of one, such as
+        ``DataConfig.of(train=..., test=..., views=...)``, which replaces the recipe's group ``data``: keys of the command line
+        change it. Default: :class:`ssl_data.DataConfig`.
     report : bool
         Whether a run ends with a table and a figure. ``log.report=false`` turns them off for one run.
 
@@ -62,7 +63,7 @@ def launch(method: type | None = None, *, data: type | None = None, report: bool
             exit_with_message(problem, ConfigError.exit_code)
     for kind in (method, data):
         if kind is not None:
-            remember_source(kind)
+            remember_source(kind if isinstance(kind, type) else type(kind))
     run_command(
         "simclr_digits",
         TRAIN,
@@ -106,12 +107,12 @@ def _problem_with_method(method: Any) -> str | None:
 
 
 def _problem_with_data(data: Any) -> str | None:
-    """Return the line for data that is not a dataclass with ``open``."""
-    if data is None or (isinstance(data, type) and dataclasses.is_dataclass(data) and hasattr(data, "open")):
+    """Return the line for data that is neither a dataclass with ``open`` nor an instance of one."""
+    if data is None or (dataclasses.is_dataclass(data) and hasattr(data, "open")):
         return None
     return (
-        f"launch(data={_named(data)}): expected a dataclass, not an instance, with open(batch_size, seed, rank, world_size), "
-        "e.g. ssl_data.DataConfig"
+        f"launch(data={_named(data)}): expected a dataclass with open(batch_size, seed, rank, world_size), or an instance of "
+        "one, e.g. ssl_data.DataConfig.of(train=..., test=...)"
     )
 
 
@@ -119,7 +120,7 @@ def _named(value: Any) -> str:
     return value.__name__ if isinstance(value, type) else f"{value!r:.50}"
 
 
-def _config(composed: DictConfig, method: type | None, data: type | None, report: bool) -> Config:
+def _config(composed: DictConfig, method: type | None, data: Any, report: bool) -> Config:
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     plain.pop("hydra", None)  # of a member that a launcher has composed
     config = build_config(plain, list(HydraConfig.get().overrides.task), method, data)
@@ -131,7 +132,7 @@ def _config(composed: DictConfig, method: type | None, data: type | None, report
     return config
 
 
-def _run(composed: DictConfig, method: type | None, data: type | None, report: bool) -> dict[str, float]:
+def _run(composed: DictConfig, method: type | None, data: Any, report: bool) -> dict[str, float]:
     config = _config(composed, method, data, report)
     kind = method or method_class(config.model.name)  # imports torch; the configuration is valid by now
     from ssl_core.training.fit_and_report import fit_and_report

@@ -1,0 +1,118 @@
+"""Data sets that are given as Python objects."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ssl_data.sources import (
+    ArraySource,
+    BetonSource,
+    FolderSource,
+    IndexedSource,
+    SampleSource,
+    Source,
+    TorchvisionSource,
+)
+from ssl_data.sources.indexed import Key
+
+TEST = "test"  # name of the evaluation, if there is one
+
+
+@dataclass
+class GivenData:
+    """The arguments of :meth:`ssl_data.DataConfig.of` that are data sets."""
+
+    train: Any
+    test: Any = None  # one, or name -> data set
+    reference: Any = None
+    image: Key | None = None
+    label: Key | None = None
+    class_names: list[str] | None = None
+
+    def sources(self, functions: bool, **reading: Any) -> tuple[Source, dict[str, Source], Source | None]:
+        """Return the training samples, those of each evaluation by name, and labelled training samples if they are others.
+
+        Parameters
+        ----------
+        functions : bool
+            Whether views are made by functions. Else the samples have to be 8-bit images.
+        reading
+            ``on_error``, ``skip_limit``, ``scaled_decoding``, of sources that read files.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            The message begins with ``data.train`` or the like.
+        """
+        tests = self.test if isinstance(self.test, Mapping) else {} if self.test is None else {TEST: self.test}
+        train = self._source(self.train, "train", functions, reading)
+        evaluation = {name: self._source(each, name, functions, reading) for name, each in tests.items()}
+        reference = None if self.reference is None else self._source(self.reference, "reference", functions, reading)
+        names = (reference or train).class_names
+        for name, source in evaluation.items():
+            _check_classes(name, names, source.class_names)
+        return train, evaluation, reference
+
+    def _source(self, data: Any, part: str, functions: bool, reading: dict[str, Any]) -> Source:
+        rows = data[0] if _is_pair(data) else data
+        try:
+            return self._opened(data, f"data.{part}={type(rows).__name__}", functions, reading)
+        except (ValueError, FileNotFoundError) as error:
+            if str(error).startswith("data."):
+                raise
+            raise type(error)(f"data.{part}: {error}") from error
+
+    def _opened(self, data: Any, name: str, functions: bool, reading: dict[str, Any]) -> Source:
+        files = {key: value for key, value in reading.items() if key != "scaled_decoding"}
+        if isinstance(data, str | os.PathLike):
+            if Path(data).suffix == ".beton":
+                return BetonSource(data, memory=0, **reading)
+            return FolderSource(data, memory=0, **files)
+        if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
+            return data
+        rows, labels = data if _is_pair(data) else (data, None)
+        images = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.shape[3:] in ((), (1,), (3,))
+        if isinstance(rows, np.ndarray | Tensor) and (not functions or (images and rows.ndim in (3, 4))):
+            return ArraySource(_channels_last(rows), labels, self.class_names)
+        keys: dict[str, Any] = {"image": self.image, "label": self.label}
+        if functions:
+            if files.get("on_error") == "skip":
+                raise ValueError("data.on_error='skip': expected 'raise': samples of Python objects are not replaced")
+            return SampleSource(rows, labels, class_names=self.class_names, name=name, **keys)
+        is_torchvision = type(data).__module__.startswith("torchvision.")
+        return (TorchvisionSource if is_torchvision else IndexedSource)(data, **keys, **files)
+
+
+def _is_pair(data: Any) -> bool:
+    """Return whether data is ``(samples, labels)``: two arrays of one length, the second of one dimension."""
+    if not isinstance(data, tuple) or len(data) != 2 or not all(hasattr(each, "__len__") for each in data):
+        return False
+    return isinstance(data[0], np.ndarray | Tensor) and np.ndim(data[1]) == 1
+
+
+def _channels_last(rows: np.ndarray | Tensor) -> np.ndarray:
+    """Return images ``(M, C, H, W)`` of a tensor as ``(M, H, W, C)``; anything else as an array."""
+    array = np.asarray(rows)
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"expected uint8 images, got {array.dtype} {array.shape}; give a function for each view, which gets a row and "
+            "returns a tensor: views=[function, function]"
+        )
+    first = isinstance(rows, Tensor) and array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3)
+    return array.transpose(0, 2, 3, 1) if first else array
+
+
+def _check_classes(name: str, train: list[str], test: list[str]) -> None:
+    """Raise a ValueError for a test set with classes that the training data does not have."""
+    numbers = [str(number) for number in range(len(train))]
+    if len(test) > len(train) or (train != numbers and test not in ([], train, numbers[: len(test)])):
+        unknown = [each for each in test if each not in train] or test
+        raise ValueError(
+            f"data.{name}: its classes are not those of the training data ({len(test)} and {len(train)}); only it has "
+            f"{', '.join(map(repr, unknown[:5]))}"
+        )

@@ -1,0 +1,231 @@
+"""Open the data of a configuration: sources by part, then the loaders of a rank."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ssl_data.augment.functions import describe_function, identity, is_ready
+from ssl_data.augment.presets import views
+from ssl_data.config import NATIVE_SIZES, DataConfig
+from ssl_data.datasets import open_dataset
+from ssl_data.loader import Loader, check_batch_size
+from ssl_data.loading.threads import bounded_threads
+from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, Source, Subset
+from ssl_data.sources.hugging_face import open_hugging_face
+from ssl_data.sources.label_noise import symmetric_label_noise
+from ssl_data.sources.samples import read_sample
+from ssl_data.sources.subset import subset_indices
+
+EVAL_SEED = 0  # of data.eval_fraction: runs with different seeds are evaluated on the same images
+
+
+@dataclass
+class DataLoaders:
+    """The loaders of one rank."""
+
+    train: Loader  # the views, shuffled, full batches only
+    reference: Loader  # the training images (labelled ones, where these are not) under the evaluation view, in order
+    evaluation: dict[str, Loader]  # name of the data set -> its test images under the evaluation view
+    num_classes: int
+    class_names: list[str]
+    image_shape: tuple[int, ...]  # (C, H, W) of one view, or the shape that a function gives it
+    mean: tuple[float, ...]  # of each channel, subtracted from pixels between 0 and 1
+    std: tuple[float, ...]  # of each channel, by which they are divided then; both empty for views of functions
+    functions: dict[str, str] = field(default_factory=dict)  # name -> description of the user's functions
+
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """Return the fingerprint of each part, by name: what a run records, and compares when it is resumed."""
+        found = {"train": self.train.fingerprint()}
+        if self.reference.source is not self.train.source:
+            found["reference"] = self.reference.fingerprint()
+        if self.functions:
+            found["functions"] = dict(self.functions)
+        return found | {name: loader.fingerprint() for name, loader in self.evaluation.items()}
+
+
+@dataclass
+class Sources:
+    """The parts of a data set; ``reference`` holds labelled training images where those of ``train`` have no labels."""
+
+    train: Source
+    evaluation: dict[str, Source]
+    reference: Source | None
+
+    @property
+    def labelled(self) -> Source:
+        return self.reference or self.train
+
+    @property
+    def class_names(self) -> list[str]:
+        sources = (self.train, self.reference, *self.evaluation.values())
+        return next((list(each.class_names) for each in sources if each is not None and each.class_names), [])
+
+
+def open_sources(config: DataConfig) -> Sources:
+    """Return the parts of the data set of a configuration; files of images are listed, and not read yet."""
+    config.check_objects()
+    reading = {"on_error": config.on_error, "skip_limit": config.skip_limit}
+    if config.given is not None:
+        return Sources(*config.given.sources(config.has_functions, scaled_decoding=config.scaled_decoding, **reading))
+    if config.dataset == "huggingface":
+        keys: dict[str, Any] = {"image": config.image_key or None, "label": config.label_key or None}
+        parts = open_hugging_face(config.root, config.split, config.download)
+        train, test = (IndexedSource(part, **keys, **reading) for part in parts)
+        return Sources(train, {config.dataset: test}, None)
+    opened = open_dataset(
+        config.dataset, config.root, config.split, config.download, scaled_decoding=config.scaled_decoding, **reading
+    )
+    return Sources(opened.train, {config.dataset.lower(): opened.test}, opened.reference)
+
+
+def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, world_size: int) -> DataLoaders:
+    """Return the loaders of one rank: see :meth:`ssl_data.DataConfig.open`."""
+    sources = open_sources(config)
+    labels = training_labels(config, sources.train.labels, len(sources.class_names), seed)
+    part = subset_indices(labels, config.fraction, config.imbalance, seed, config.per_class)
+    check_batch_size(batch_size, len(part), world_size)
+    threads = (
+        0
+        if config.has_functions and config.num_workers == 0
+        else bounded_threads(config.num_workers, "data.num_workers")
+    )
+    for source in (sources.train, sources.reference, *sources.evaluation.values()):
+        if isinstance(source, FolderSource | BetonSource):
+            source.load_into_memory(num_workers=max(1, threads))
+    train, evaluation = sources.train, sources.evaluation
+    if labels is not train.labels:
+        train = Relabelled(train, labels)
+    if len(part) < len(train):
+        train = Subset(train, part)
+    if config.eval_fraction < 1:
+        shares = {
+            name: subset_indices(each.labels, config.eval_fraction, 1, EVAL_SEED) for name, each in evaluation.items()
+        }
+        evaluation = {name: Subset(each, shares[name]) for name, each in evaluation.items()}
+    mean, std = (), ()
+    if config.has_functions:
+        specs, plain = list(config.views), [_evaluation_function(config, train)]
+    else:
+        size = config.size or _native_size(config.dataset, train)
+        mean, std = _statistics(sources.train)  # of all images: a part of them is seen as the whole is
+        specs, plain = config.specs(size, mean, std), views("evaluation", size, mean, std)
+    ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
+
+    def plainly(source: Source) -> Loader:
+        return Loader(
+            source, plain, batch_size, device=device_of(config, source), shuffle=False, drop_last=False, **ranks
+        )
+
+    dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
+    reference = plainly(sources.reference or train)
+    first = Loader(
+        train,
+        specs,
+        batch_size,
+        dtype=dtype,
+        device=device_of(config, train),
+        batch_transform=config.batch_transform,
+        **ranks,
+    )
+    first.view_shapes()  # a function that fails is an error now, before anything is written
+    return DataLoaders(
+        train=first,
+        reference=reference,
+        evaluation={name: plainly(each) for name, each in evaluation.items()},
+        num_classes=len(sources.class_names),
+        class_names=sources.class_names,
+        image_shape=reference.view_shapes()[0],
+        mean=mean,
+        std=std,
+        functions=_functions(config),
+    )
+
+
+def count_labelled(config: DataConfig, seed: int) -> int:
+    """Return how many images with labels a configuration trains on; images are not read.
+
+    Where those of ``split`` have no labels, ``split`` is changed to the training images that have some.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :meth:`ssl_data.DataConfig.labelled_part`.
+    """
+    sources = open_sources(config)
+    if sources.reference is not None:
+        config.use_reference()
+    labels = sources.labelled.labels
+    if len(labels) == 0 or labels.min() < 0:
+        raise ValueError(f"data.dataset={config.dataset!r}: the training images have no labels")
+    labels = training_labels(config, labels, len(sources.labelled.class_names), seed)
+    return len(subset_indices(labels, config.fraction, config.imbalance, seed))
+
+
+def training_labels(config: DataConfig, labels: NDArray[np.int64], num_classes: int, seed: int) -> NDArray[np.int64]:
+    """Return the labels to train with, some of them wrong by ``label_noise``."""
+    for name in ("per_class", "imbalance", "label_noise"):
+        if getattr(config, name) != getattr(DataConfig, name) and (len(labels) == 0 or labels.min() < 0):
+            raise ValueError(f"data.{name}={getattr(config, name)!r}: the training images have no labels")
+    if not config.label_noise:
+        return labels
+    if num_classes < 2:
+        raise ValueError(f"data.label_noise={config.label_noise!r}: there is one class only")
+    return symmetric_label_noise(labels, num_classes, config.label_noise, seed)
+
+
+def _evaluation_function(config: DataConfig, train: Source) -> Any:
+    if config.eval_view is not None:
+        return config.eval_view
+    problem = is_ready(read_sample(train, 0))
+    if problem is None:
+        return identity
+    raise ValueError(
+        f"data.eval_view=None: the evaluation needs one view of a sample, and a sample is {problem}; expected a function that "
+        "returns a tensor of floating point, such as a pipeline of torchvision without random transforms"
+    )
+
+
+def _functions(config: DataConfig) -> dict[str, str]:
+    """Return a description of each function of a configuration, for the record of a run."""
+    found = {"eval_view": config.eval_view, "batch_transform": config.batch_transform}
+    if config.has_functions:
+        found |= {f"view {number}": function for number, function in enumerate(config.views)}
+    return {name: describe_function(function) for name, function in found.items() if function is not None}
+
+
+def device_of(config: DataConfig, source: Source) -> str | None:
+    """Return the device that a source is kept on, or None for the processor's threads."""
+    gpu = torch.cuda.is_available()
+    if config.executor == "fused" or config.has_functions:
+        return None
+    if config.executor == "device":
+        if source.images is None:
+            raise ValueError("data.executor='device': the images are not in memory; expected 'auto' or 'fused'")
+        return "cuda" if gpu else "cpu"
+    fits = source.images is not None and source.images.nbytes <= config.device_memory_gb * 1e9
+    return "cuda" if gpu and fits else None
+
+
+def _native_size(dataset: str, source: Source) -> int:
+    if source.images is None:
+        return 224  # pixels, the field's size for photographs
+    return NATIVE_SIZES["digits"] if dataset == "digits" else max(source.images.shape[1:3])
+
+
+def _statistics(source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel: those of the data in memory, else ImageNet's."""
+    if source.images is None:
+        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    channels = source.images.shape[3]
+    counts = np.zeros((channels, 256), np.int64)  # exact, and no float copy of the data
+    for first in range(0, len(source.images), 1024):
+        stretch = source.images[first : first + 1024]
+        for channel in range(channels):
+            counts[channel] += np.bincount(stretch[..., channel].ravel(), minlength=256)
+    values, shares = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
+    means = shares @ values
+    deviations = np.sqrt((shares * (values - means[:, None]) ** 2).sum(1)).clip(min=1e-3)
+    return tuple(means.tolist()), tuple(deviations.tolist())
