@@ -101,7 +101,7 @@ def memory_mib(field: str, process: int | str = "self") -> float:
 
 
 def _cpu_seconds() -> float:
-    """Return the processor's time of this process and all that descend from it and live."""
+    """Return the processor's time of this process and all that descend from it, those that have ended included."""
     parents, ticks = {}, {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -111,7 +111,9 @@ def _cpu_seconds() -> float:
             except OSError:  # it has just ended
                 continue
             parents[int(entry.name)] = int(fields[1])
-            ticks[int(entry.name)] = int(fields[11]) + int(fields[12])
+            ticks[int(entry.name)] = sum(
+                map(int, fields[11:15])
+            )  # its own, and that of children that it has waited for
     family = {os.getpid()}
     while grown := {child for child, parent in parents.items() if parent in family} - family:
         family |= grown
