@@ -13,7 +13,9 @@ ROWS = 3  # of the six on the sheet of views
 curves, sheet = (Image.open(path).convert("RGB") for path in sys.argv[1:3])
 views = sheet.crop((0, 0, sheet.width, sheet.height * ROWS // 6))
 height = 900
-parts = [part.resize((part.width * height // part.height, height), Image.Resampling.LANCZOS) for part in (curves, views)]
+parts = [
+    part.resize((part.width * height // part.height, height), Image.Resampling.LANCZOS) for part in (curves, views)
+]
 picture = Image.new("RGB", (sum(part.width for part in parts) + 40, height), "white")
 picture.paste(parts[0], (0, 0))
 picture.paste(parts[1], (parts[0].width + 40, 0))
