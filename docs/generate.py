@@ -58,7 +58,8 @@ def comments(kind: type) -> dict[str, str]:
     }
     [definition] = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
-    keys = [each for each in definition.body if isinstance(each, ast.AnnAssign)]
+    names = {field.name for field in dataclasses.fields(kind)}
+    keys = [each for each in definition.body if isinstance(each, ast.AnnAssign) and each.target.id in names]  # type: ignore
     found: dict[str, list[int]] = {}
     last = definition.lineno
     for key in keys:
