@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from scipy.integrate import quad
 
 from ssl_eval import mean_interval, welch_test
@@ -55,3 +56,11 @@ def test_interval_of_a_mean_has_its_confidence(n):
 def test_welch_without_variance_raises(first, second, message):
     with pytest.raises(ValueError, match=message):
         welch_test(torch.tensor(first), torch.tensor(second))
+
+
+def test_welch_test_of_one_constant_set_is_silent():
+    """Runs of several seeds can agree exactly. Warnings are errors here. Oracle: scipy, from means and deviations."""
+    first, second = torch.tensor([0.9, 0.9]), torch.tensor([0.80, 0.85])
+    ours = welch_test(first, second)
+    theirs = stats.ttest_ind_from_stats(0.825, second.double().std().item(), 2, 0.9, 0.0, 2, equal_var=False)
+    assert ours.p_value == pytest.approx(theirs.pvalue)

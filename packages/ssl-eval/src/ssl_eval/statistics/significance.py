@@ -1,6 +1,7 @@
 """Welch's t-test: the difference of two settings with a few runs each."""
 
 import math
+import warnings
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -76,6 +77,8 @@ def welch_test(first: Tensor, second: Tensor) -> WelchTest:
         )
     with optional_import("Welch's test"):
         from scipy import stats
-    result = stats.ttest_ind(second.tolist(), first.tolist(), equal_var=False)
+    with warnings.catch_warnings():  # scipy warns if the values of one set are equal, where the test is defined
+        warnings.simplefilter("ignore", RuntimeWarning)
+        result = stats.ttest_ind(second.tolist(), first.tolist(), equal_var=False)
     low, high = result.confidence_interval(0.95)
     return WelchTest(float(second.mean() - first.mean()), (float(low), float(high)), float(result.pvalue))
