@@ -18,13 +18,21 @@ author = "stable-ssl contributors"
 copyright = "2026, stable-ssl contributors"
 release = version = version_of("ssl-core")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "tutorials/.ipynb_checkpoints"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
+exclude_patterns = ["_build", "tutorials/outputs", "tutorials/compared"]
+
+# The tutorials are executed by a real kernel, in an empty folder; a cell that fails is an error
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_output_stderr = "error"  # a warning that a reader would see
 html_theme = "furo"
 html_math_renderer = "mathml"
 html_title = "stable-ssl"
 html_static_path = ["_static"]
 html_show_sourcelink = False
+html_css_files = ["custom.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings have types and shapes
