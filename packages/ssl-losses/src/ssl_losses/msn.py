@@ -86,14 +86,16 @@ def pmsn(
         \pi_k \propto k^{-\alpha}
 
     :func:`msn` with a power law in place of the uniform prior, for data whose classes are of unequal size. With an exponent
-    of 0 the two are the same.
+    of 0 the two are the same, which needs this direction of the divergence: KL(p̄ ‖ uniform) = log K − H(p̄). (lightly 1.6
+    takes KL(π ‖ p̄), and balances the targets by default.)
 
     Parameters
     ----------
     anchors, target, prototypes, temperature, target_sharpening
         As in :func:`msn`.
     sinkhorn_iterations : int
-        0: balanced targets would restore the uniform prior that the power law replaces.
+        0: balanced targets would restore the uniform prior that the power law replaces. The default is ours: the authors
+        published no code of PMSN.
     prior : float
         λ.
     exponent : float
