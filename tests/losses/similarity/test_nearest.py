@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_losses.similarity import tiles
-from ssl_losses.similarity.nearest import nearest
+from ssl_losses.similarity.nearest import MAX_COLUMNS, nearest
 
 
 @pytest.mark.parametrize("tile_rows", [3, 4, 100])
@@ -12,6 +12,7 @@ from ssl_losses.similarity.nearest import nearest
 def test_nearest_is_that_of_the_whole_matrix(monkeypatch, tile_rows, excluded):
     """Oracle: torch.argmax. Eleven rows in four tiles with a rest, in three, and in one."""
     monkeypatch.setitem(tiles.TILE_ROWS, "cpu", tile_rows)
+    monkeypatch.setitem(MAX_COLUMNS, "cpu", tile_rows)
     generator = torch.Generator().manual_seed(0)
     queries, keys = (torch.randn(n, 5, generator=generator, dtype=torch.float64) for n in (11, 7))
     left_out = torch.arange(11 * excluded).view(11, excluded) % 7
@@ -23,6 +24,7 @@ def test_nearest_is_that_of_the_whole_matrix(monkeypatch, tile_rows, excluded):
 def test_of_equal_ones_it_is_the_first_that_is_not_left_out(monkeypatch, tile_rows):
     """So that one rank and many, with other tiles, choose the same."""
     monkeypatch.setitem(tiles.TILE_ROWS, "cpu", tile_rows)
+    monkeypatch.setitem(MAX_COLUMNS, "cpu", tile_rows)
     same = torch.ones(6, 2)
     assert nearest(same, same, torch.arange(6).unsqueeze(1)).tolist() == [1, 0, 0, 0, 0, 0]
 
