@@ -1,9 +1,10 @@
 """Barlow Twins: the cross-correlation of two views' embeddings, pulled towards the identity."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_weights
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import world_size
 from ssl_losses.ops.covariance import centered, mean_square, off_diagonal, sum_of_products, total_rows
 from ssl_losses.precision import widened, without_autocast
@@ -24,7 +25,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float = 0.0051) -> Tensor:
     Parameters
     ----------
     z1, z2 : Tensor
-        ``(N, D)`` float.
+        ``(N, D)`` float; at least 2 samples in the global batch.
     redundancy : float
         λ, the weight of the off-diagonal terms; the paper's 0.0051.
 
@@ -33,12 +34,6 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float = 0.0051) -> Tensor:
     Tensor
         Scalar, float32 at least. It grows with D: the authors' code multiplies by 1/32 for D = 8192. A constant dimension
         counts as uncorrelated with all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, fewer than 2 samples in the global batch, a negative weight, or ranks with
-        different batches.
 
     Examples
     --------
@@ -63,18 +58,13 @@ def _standardized(z: Tensor) -> Tensor:
     return z / (mean_square(z) + EPSILON).sqrt()
 
 
-class BarlowTwinsLoss(nn.Module):
+class BarlowTwinsLoss(Loss):
     """:func:`barlow_twins` as a module."""
 
     def __init__(self, redundancy: float = 0.0051) -> None:
-        super().__init__()
         check_weights(redundancy=redundancy)
-        self.redundancy = redundancy
+        super().__init__(redundancy=redundancy)
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of two views ``(N, D)``."""
-        return barlow_twins(z1, z2, self.redundancy)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"redundancy={self.redundancy}"
+        return barlow_twins(z1, z2, **self.options)

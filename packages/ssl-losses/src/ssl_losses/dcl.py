@@ -1,8 +1,9 @@
 """DCL and DCLW: contrastive learning with the positive taken out of the denominator."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings, check_temperature
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import gather_with_gradient, mean_over_ranks, rank
 from ssl_losses.ops.normalize import unit_rows
 from ssl_losses.precision import widened, without_autocast
@@ -24,7 +25,8 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     Parameters
     ----------
     z1, z2 : Tensor
-        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
+        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here. At least 2
+        samples in the global batch, else there is no negative.
     temperature : float
         τ, at least 1e-6. The paper: 0.1 on ImageNet with batches of 256.
 
@@ -32,12 +34,6 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     -------
     Tensor
         Scalar, float32 at least: the mean over the world. It may be negative. A zero row has similarity 0 to all.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, a temperature below 1e-6, fewer than 2 samples in the global batch (there is no
-        negative), or ranks with different batches.
 
     Examples
     --------
@@ -65,7 +61,8 @@ def dclw(z1: Tensor, z2: Tensor, temperature: float = 0.1, sigma: float = 0.5) -
     Parameters
     ----------
     z1, z2 : Tensor
-        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here.
+        ``(N, D)`` float, the two views of this rank's samples; any scale, rows are normalised here. At least 2
+        samples in the global batch, else there is no negative.
     temperature : float
         τ, at least 1e-6; the paper's 0.1.
     sigma : float
@@ -75,11 +72,6 @@ def dclw(z1: Tensor, z2: Tensor, temperature: float = 0.1, sigma: float = 0.5) -
     -------
     Tensor
         Scalar, float32 at least: the mean over the world. It may be negative.
-
-    Raises
-    ------
-    ValueError
-        As :func:`dcl`, and for a sigma below 1e-6.
 
     Examples
     --------
@@ -110,36 +102,26 @@ def _checked(z1: Tensor, z2: Tensor, temperature: float) -> list[Tensor]:
     return [unit_rows(z) for z in widened((z1, z2))]
 
 
-class DCLLoss(nn.Module):
+class DCLLoss(Loss):
     """:func:`dcl` as a module."""
 
     def __init__(self, temperature: float = 0.1) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        super().__init__(temperature=temperature)
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of two views ``(N, D)``."""
-        return dcl(z1, z2, self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}"
+        return dcl(z1, z2, **self.options)
 
 
-class DCLWLoss(nn.Module):
+class DCLWLoss(Loss):
     """:func:`dclw` as a module."""
 
     def __init__(self, temperature: float = 0.1, sigma: float = 0.5) -> None:
-        super().__init__()
         check_temperature(temperature)
         check_temperature(sigma, "sigma")
-        self.temperature, self.sigma = temperature, sigma
+        super().__init__(temperature=temperature, sigma=sigma)
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of two views ``(N, D)``."""
-        return dclw(z1, z2, self.temperature, self.sigma)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"temperature={self.temperature}, sigma={self.sigma}"
+        return dclw(z1, z2, **self.options)

@@ -27,6 +27,7 @@ def koleo(*views: Tensor) -> Tensor:
     ----------
     *views : Tensor
         V >= 1 tensors ``(N, D)`` float; neighbours are of the same view, as in DINOv2, which sums over its two global crops.
+        At least 2 samples in the global batch, else there is no neighbour.
 
     Returns
     -------
@@ -34,12 +35,6 @@ def koleo(*views: Tensor) -> Tensor:
         Scalar, float32 at least, between -log 2 and 18.4: the mean over the world. Where two rows coincide the term is the
         largest, ``-log ε``, and its gradient 0: no direction is better than another. (The authors' code adds ε to the
         distance and to each coordinate, and pushes such rows along the diagonal with a force of 1e8.)
-
-    Raises
-    ------
-    ValueError
-        For no view, shapes that differ, integers, fewer than 2 samples in the global batch (there is no neighbour), or ranks
-        with different batches.
 
     Examples
     --------

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import check_embeddings
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.ops.normalize import SHORTEST
 from ssl_losses.precision import widened, without_autocast
@@ -40,11 +41,6 @@ def negative_cosine_similarity(
     -------
     Tensor
         Scalar in [-1, 1], float32 at least: the mean over the world. A zero vector counts as 0.
-
-    Raises
-    ------
-    ValueError
-        For shapes that differ, integers, other numbers of predictions and targets, or ranks with different batches.
 
     Examples
     --------
@@ -82,17 +78,12 @@ def _problem(predictions: int, targets: int) -> str | None:
     return f"expected a target for each prediction, got {predictions} predictions and {targets} targets"
 
 
-class NegativeCosineSimilarityLoss(nn.Module):
+class NegativeCosineSimilarityLoss(Loss):
     """:func:`negative_cosine_similarity` as a module."""
 
     def __init__(self, stop_gradient: bool = True) -> None:
-        super().__init__()
-        self.stop_gradient = stop_gradient
+        super().__init__(stop_gradient=stop_gradient)
 
     def forward(self, prediction: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> Tensor:
         """Return the loss of predictions and targets, ``(N, D)`` or V of them."""
-        return negative_cosine_similarity(prediction, target, self.stop_gradient)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"stop_gradient={self.stop_gradient}"
+        return negative_cosine_similarity(prediction, target, **self.options)

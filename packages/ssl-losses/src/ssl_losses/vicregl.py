@@ -5,7 +5,7 @@ from itertools import combinations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_losses.checks import (
     check_counts,
@@ -15,6 +15,7 @@ from ssl_losses.checks import (
     problem_with_embeddings,
     problem_with_layout,
 )
+from ssl_losses.components.loss import Loss
 from ssl_losses.distributed import agree_on, mean_over_ranks
 from ssl_losses.ops.covariance import centered
 from ssl_losses.ops.view_centroid import problem_with_global_views
@@ -57,7 +58,8 @@ def vicregl(
     Parameters
     ----------
     embeddings : sequence of Tensor
-        V >= 2 tensors ``(N, D)`` float, one for each view, the global views first.
+        V >= 2 tensors ``(N, D)`` float, one for each view, the global views first. At least 2 samples in the
+        global batch.
     maps : sequence of Tensor
         V tensors ``(N, H, W, E)`` float, the projected feature maps; H and W may differ between the views.
     locations : sequence of Tensor
@@ -81,12 +83,6 @@ def vicregl(
     -------
     Tensor
         Scalar, float32 at least.
-
-    Raises
-    ------
-    ValueError
-        For lists of different lengths, shapes that differ, integers, fewer than two samples in the global batch, a share
-        outside of 0 to 1, a negative weight, fewer than 1 match, more global views than views, or ranks with different batches.
 
     Examples
     --------
@@ -199,7 +195,7 @@ def _check_options(alpha: float, num_matches: tuple[int, int], *weights: float) 
     check_counts(num_matches=min(num_matches))
 
 
-class VICRegLLoss(nn.Module):
+class VICRegLLoss(Loss):
     """:func:`vicregl` as a module."""
 
     def __init__(
@@ -212,31 +208,11 @@ class VICRegLLoss(nn.Module):
         global_views: int = 2,
         map_order: bool = False,
     ) -> None:
-        super().__init__()
         _check_options(alpha, num_matches, invariance, variance, covariance)
-        self.alpha, self.num_matches, self.global_views = alpha, num_matches, global_views
-        self.invariance, self.variance, self.covariance = invariance, variance, covariance
-        self.map_order = map_order
+        matching = {"num_matches": num_matches, "global_views": global_views, "map_order": map_order}
+        weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        super().__init__(alpha=alpha, **matching, **weights)
 
     def forward(self, embeddings: Sequence[Tensor], maps: Sequence[Tensor], locations: Sequence[Tensor]) -> Tensor:
         """Return the loss of V embeddings ``(N, D)``, maps ``(N, H, W, E)`` and locations ``(N, H, W, 2)``."""
-        return vicregl(
-            embeddings,
-            maps,
-            locations,
-            alpha=self.alpha,
-            num_matches=self.num_matches,
-            invariance=self.invariance,
-            variance=self.variance,
-            covariance=self.covariance,
-            global_views=self.global_views,
-            map_order=self.map_order,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return (
-            f"alpha={self.alpha}, num_matches={self.num_matches}, invariance={self.invariance}, "
-            f"variance={self.variance}, covariance={self.covariance}, global_views={self.global_views}, "
-            f"map_order={self.map_order}"
-        )
+        return vicregl(embeddings, maps, locations, **self.options)
