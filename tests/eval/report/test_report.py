@@ -89,7 +89,10 @@ def test_unfinished_runs_are_shown_and_never_averaged(make_run):
 def test_repeated_seed_is_noted(make_run):
     make_run("a", seed=1)
     folder = make_run("b", seed=1)
-    assert any("seed 1 is in more than one run" in note for note in write_report([folder.parent]).tables[0].notes)
+    assert any(
+        "standard deviation is underestimated: seed 1 is repeated" in note
+        for note in write_report([folder.parent]).tables[0].notes
+    )
 
 
 @pytest.mark.usefixtures("tables_only")
@@ -99,7 +102,7 @@ def test_metric_that_some_runs_lack_is_noted(make_run):
     text = (folder / "metrics.jsonl").read_text()
     (folder / "metrics.jsonl").write_text(text.replace("digits/knn", "digits/rank_backbone"))
     table = write_report([folder.parent]).tables[0]
-    assert any("digits/knn is known of 1 of the 2 runs" in note for note in table.notes)
+    assert any("1 of the 2 runs have digits/knn" in note for note in table.notes)
     assert table.columns[-3] == "effective rank, backbone"
     assert table.rows[0][-3] == "0.88"  # no accuracy: a number as it is, not percent
 

@@ -71,7 +71,7 @@ def test_report_removes_the_figures_of_an_earlier_one(make_run):
 def test_swept_parameter_is_found_with_its_spacing(sweep, make_run):
     failed = make_run("wild", changes={"optim.lr": 10.0}, status="failed", done=1)
     figures = found(*sweep, failed)
-    assert "1 that have not finished (crosses)" in figures["accuracy_against_lr"].caption
+    assert "1 unfinished (crosses)" in figures["accuracy_against_lr"].caption
     with paper():
         axes = figures["accuracy_against_lr"].draw().axes
     assert [ax.get_ylabel() for ax in axes] == ["prediction (%)", "kNN (%)", "linear probe,\nbackbone (%)"]
@@ -145,7 +145,7 @@ def test_accuracies_over_checkpoints_are_curves_with_spread(make_run):
             folders.append(make_run(f"l{lr}_{seed}", {"optim.lr": lr}, seed=seed, evaluation=values, earlier=earlier))
     assert "accuracy_over_checkpoints" not in found(make_run("one", evaluation={"metrics": {"linear": 0.5}}))
     alone = found(*folders[:2])["accuracy_over_checkpoints"]
-    assert "sample deviation of the runs" in alone.caption
+    assert "standard deviation of the runs" in alone.caption
     assert alone.caption.endswith("Protocol: standard, offline on every checkpoint that was evaluated.")
     with paper():
         (ax,) = alone.draw().axes
@@ -190,7 +190,7 @@ def test_captions_say_how_many_settings_are_left_out(make_run, full_evaluation):
 def test_of_many_groups_the_best_seven_are_named(make_run):
     folders = [make_run(f"r{i}", changes={"model.name": f"m{i}"}, final=0.5 + 0.04 * i) for i in range(9)]
     drawing = found(*folders)["learning_curves"]
-    assert "The 7 best of 9 are named." in drawing.caption
+    assert "The 7 best of 9 are labelled." in drawing.caption
     with paper():
         (legend,) = drawing.draw().legends
     assert [text.get_text() for text in legend.get_texts()] == [*(f"m{i}" for i in range(2, 9)), "2 others"]

@@ -120,7 +120,7 @@ def test_no_difference_no_bold(make_run, tmp_path):
     evaluated(make_run, "high", (0.95, 0.91, 0.97), changes={"optim.lr": 2})
     table = write_report([tmp_path]).tables[1]
     assert table.best == []
-    assert any("Here none does." in note for note in table.notes)
+    assert any("No row does." in note for note in table.notes)
 
 
 @pytest.mark.usefixtures("tables_only")

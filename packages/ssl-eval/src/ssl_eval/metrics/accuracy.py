@@ -1,4 +1,7 @@
-"""Top-k accuracy: of all scores, per class, and accumulated over batches and ranks."""
+"""Top-k accuracy: of all scores, per class, and accumulated over batches and ranks.
+
+Hand-written, since the usual implementations decide ties by the number of the class, which favours low numbers.
+"""
 
 from collections.abc import Sequence
 

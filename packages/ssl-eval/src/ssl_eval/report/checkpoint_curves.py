@@ -40,11 +40,9 @@ def checkpoint_curves(named: dict[str, RunGroup], protocol: OfflineProtocol, suf
         panels = {with_unit(name): lines for name, lines in points.items()}
     caption = f"Accuracy of frozen features against the {x_label} of the checkpoint."
     if any(len(each) > 1 for found in steps.values() for each in found.values()):
-        caption += (
-            " Mean and sample deviation of the runs that differ in the seed alone, where all have been evaluated."
-        )
+        caption += " Mean and standard deviation of the runs that differ only in the seed, if all were evaluated."
     if len(steps) > MAX_NAMED:
-        caption += f" The {MAX_NAMED} best of {len(steps)} are named."
+        caption += f" The {MAX_NAMED} best of {len(steps)} are labelled."
     caption += f" Protocol: {protocol.name}, offline on every checkpoint that was evaluated."
     return Drawing(f"accuracy_over_checkpoints{suffix}", caption, lambda: curves_figure(panels, x_label))
 

@@ -73,7 +73,7 @@ def evaluation_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
             best.append((top, len(settings) + metrics.index(name)))
     notes = [_protocol_note([found for _, found in rows_of], metrics), *_coverage_notes(protocol, groups)]
     if len(rows) > 1 and accuracies(metrics):
-        notes.append(RULE if best else f"{RULE} Here none does.")
+        notes.append(RULE if best else f"{RULE} No row does.")
     return Table(f"Evaluated offline: {protocol.name}", [*settings, *map(readable, metrics)], rows, notes, best)
 
 
@@ -90,7 +90,7 @@ def checkpoint_table(protocol: OfflineProtocol, groups: Sequence[RunGroup]) -> T
         rows[-1] += [_cell(name, each) for name in metrics]
     note = f"Protocol '{protocol.name}': offline, on frozen features of each checkpoint that was evaluated."
     if any(len(each) > 1 for _, found in steps for each in found.values()):
-        note += " n runs that differ in the seed alone: mean ± sample deviation."
+        note += " n runs that differ only in the seed: mean ± standard deviation."
     return Table(f"Every checkpoint: {protocol.name}", columns, rows, [note])
 
 
@@ -125,7 +125,7 @@ def _protocol_note(rows: Sequence[Sequence[EvaluationRecord]], metrics: Sequence
     if tuned:
         note += f" Fine-tuning: {_fine_tuning(tuned[0])}."
     if any(len(found) > 1 for found in rows):
-        note += " n runs that differ in the seed alone: mean ± sample deviation (of the means, where a run has several draws)."
+        note += " n runs that differ only in the seed: mean ± standard deviation (of the means, if a run has several draws)."
     return note
 
 

@@ -27,8 +27,8 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
         names = found[0].class_names
         worst = "; ".join(worst_confusions(counts, names))
         caption = (
-            f"Confusion matrix{_of(label, named)}, {_runs(found)}{_one_of(named, 'confusion')}: rows are classes, columns "
-            f"predictions, the colour the square root of the share. Most often mistaken: {worst or 'none'}. {protocol}"
+            f"Confusion matrix{_of(label, named)}, {_runs(found)}{_one_of(named, 'confusion')}: rows are true classes, columns "
+            f"predictions, on a colour scale of square roots. Most frequent errors: {worst or 'none'}. {protocol}"
         )
         yield Drawing(
             f"confusion_matrix{_name(label, named)}{suffix}",
@@ -37,10 +37,8 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
         )
     reliabilities = {counted(label, len(found)): _pooled(found) for label, found in _top(named, "reliability")}
     if reliabilities:
-        caption = (
-            "Reliability: how often a prediction is right, against its confidence; samples of all runs, bins of ten or "
-        )
-        caption += f"more{_best(named, 'reliability')}. {protocol}"
+        caption = "Reliability diagram: accuracy against confidence; samples of all runs, bins with at least ten "
+        caption += f"samples{_best(named, 'reliability')}. {protocol}"
         yield Drawing(f"reliability{suffix}", caption, lambda: reliability_figure(_unnamed(reliabilities)))
     spectra = {
         counted(label, len(found)): [e.spectrum for e in found if e.spectrum is not None]
@@ -48,15 +46,15 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
     }
     if spectra:
         caption = (
-            "Spectrum of the features: eigenvalues of their covariance over the largest; geometric mean and range of the "
+            "Spectrum of the features: eigenvalues of their covariance divided by the largest; geometric mean and range of the "
             f"runs{_best(named, 'spectrum')}. {protocol}"
         )
         yield Drawing(f"spectrum{suffix}", caption, lambda: spectrum_figure(_unnamed(spectra)))
     for label, found in _top(named, "maps"):
         first = found[0]
         caption = (
-            f"Map of the embedding{_of(label, named)}, run {first.path.parent.parent.name}, {len(first.map_labels):,} samples"
-            f"{_one_of(named, 'maps')}; colours are classes. {protocol}"
+            f"2-D projection of the features{_of(label, named)}, run {first.path.parent.parent.name}, "
+            f"{len(first.map_labels):,} samples{_one_of(named, 'maps')}; colours are classes. {protocol}"
         )
         yield Drawing(
             f"embedding{_name(label, named)}{suffix}",
@@ -76,7 +74,7 @@ def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: 
     }
     caption = "Accuracy of each class"
     if any(len(values) > 1 for values in bars.values()):
-        caption += ": mean and sample deviation of the runs"
+        caption += ": mean and standard deviation of the runs"
     if len(names) > MAX_CLASSES:
         caption += f"; the {MAX_CLASSES // 2} lowest and the {MAX_CLASSES // 2} highest of {len(names)}"
     caption += _best(named, "per_class", MAX_GROUPS)

@@ -31,8 +31,8 @@ def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -
         Drawing("learning_curves", f"Learning curves.{_band(trained)} {ONLINE}", lambda: epoch_figure(curves)),
         Drawing(
             "accuracy_against_time",
-            "Accuracy against minutes of training and evaluation: of the run's wall time the share of the steps done, as if "
-            f"each took alike.{_band(trained)} "
+            "Accuracy against minutes of training and evaluation: the wall time of the run times the share of its steps, "
+            f"assuming equal time per step.{_band(trained)} "
             f"{ONLINE}",
             lambda: time_figure(curves),
         ),
@@ -82,9 +82,9 @@ def _minutes_known(records: Sequence[RunRecord]) -> bool:
 def _band(groups: Sequence[RunGroup]) -> str:
     text = ""
     if any(len(group.records) > 1 for group in groups):
-        text += " Mean and sample deviation of the runs that differ in the seed alone."
+        text += " Mean and standard deviation of the runs that differ only in the seed."
     if len(groups) > MAX_NAMED:
-        text += f" The {MAX_NAMED} best of {len(groups)} are named."
+        text += f" The {MAX_NAMED} best of {len(groups)} are labelled."
     return text
 
 
@@ -116,8 +116,8 @@ def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]
                 panels[with_unit(accuracy, measures.datasets)] = lines
         unfinished = [value for value, group in zip(values, groups) if not group.finished and value is not None]
         runs = sum(len(group.records) for group in groups if group.finished)
-        caption = f"Accuracy against {short[key]}: mean and sample deviation; {runs} finished runs"
-        caption += f", {len(unfinished)} that have not finished (crosses). " if unfinished else ". "
+        caption = f"Accuracy against {short[key]}: mean and standard deviation; {runs} finished runs"
+        caption += f", {len(unfinished)} unfinished (crosses). " if unfinished else ". "
         if panels:
             yield Drawing(
                 f"accuracy_against_{slug(short[key])}",
@@ -147,7 +147,7 @@ def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Dra
             panels[readable(name, measures.datasets)] = (points[:, 0], points[:, 1])
     if panels:
         caption = (
-            "Measures without labels against accuracy, a point for each setting (the mean of its runs); Spearman's ρ and "
+            "Accuracy against measures without labels, one point per setting (the mean of its runs); Spearman's ρ and "
             f"Kendall's τ over n settings. {measures.caption}"
         )
         yield Drawing(

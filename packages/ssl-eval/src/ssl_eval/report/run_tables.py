@@ -75,7 +75,7 @@ def _final_table(columns: Sequence[str], groups: Sequence[RunGroup]) -> Table:
             cells = [_average(cell) for cell in zip(*(row[1:] for row in same))]
             rows.append([group.label, *group.settings.values(), same[0][0], len(tables), *cells])
     if any(len(group.records) > 1 for group in groups):
-        note = "Where n is above 1: mean ± sample deviation over n runs (of the means, where a run has several draws)."
+        note = "If n is above 1: mean ± standard deviation over n runs (of the means, if a run has several draws)."
         notes[note] = None
     heading = ["run", *setting_names(groups).values(), columns[0] or "features", "n", *columns[1:]]
     return Table("At the end of the runs", heading, rows, list(notes))
@@ -120,16 +120,16 @@ def _notes(groups: Sequence[RunGroup], left_out: Sequence[str], metrics: Sequenc
         "Last evaluation of each run, not its best; top-1 accuracy in percent, kNN and probes as evaluated in training."
     ]
     if any(len(group.records) > 1 for group in groups):
-        notes.append("n finished runs that differ in the seed alone: mean ± sample deviation.")
+        notes.append("n finished runs that differ only in the seed: mean ± standard deviation.")
     if left_out:
-        notes.append(f"Differing as well, and settled by the columns: {', '.join(left_out)}.")
+        notes.append(f"Also different, but determined by the columns: {', '.join(left_out)}.")
     for group in groups:
         for seed in group.repeated_seeds():
-            notes.append(f"{group.label}: seed {seed} is in more than one run, so the deviation is too small.")
+            notes.append(f"{group.label}: standard deviation is underestimated: seed {seed} is repeated.")
         for name in metrics:
             count = len(group.values(name))
             if 0 < count < len(group.records):
-                notes.append(f"{group.label}: {name} is known of {count} of the {len(group.records)} runs.")
+                notes.append(f"{group.label}: {count} of the {len(group.records)} runs have {name}.")
         for record in group.records:
             notes += _trouble(record, group.label)
     return notes

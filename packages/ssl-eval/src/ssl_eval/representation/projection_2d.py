@@ -85,8 +85,12 @@ def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_
         raise ValueError(f"num_components={num_components}: expected 1 up to the width of the features")
     with optional_import("t-SNE"):
         from sklearn.manifold import TSNE
-    start = principal_components(features, num_components)
+    points = features.double() - features.double().mean(0)
+    points = points / (
+        float(points.std()) or 1.0
+    )  # the map does not depend on the scale, but scikit-learn has float32 inside
+    start = principal_components(points, num_components)
     start = 1e-4 * start / start[:, 0].std().clamp(min=torch.finfo(start.dtype).tiny)
     method = "barnes_hut" if num_components < 4 else "exact"  # the tree is of at most three dimensions
     model = TSNE(num_components, perplexity=perplexity, max_iter=iterations, init=start.cpu().numpy(), method=method)
-    return torch.as_tensor(model.fit_transform(features.double().cpu().numpy())).to(features.device, torch.float64)
+    return torch.as_tensor(model.fit_transform(points.cpu().numpy())).to(features.device, torch.float64)

@@ -1,4 +1,7 @@
-"""Label-free measures of the spectrum of a representation. Memory does not grow with N."""
+"""Label-free measures of the spectrum of a representation. Memory does not grow with N.
+
+Hand-written: no well-kept package has these measures.
+"""
 
 import math
 from collections.abc import Callable

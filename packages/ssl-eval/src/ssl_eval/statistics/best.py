@@ -12,8 +12,8 @@ from ssl_eval.statistics.significance import welch_test
 
 LEVEL = 0.05
 RULE = (
-    f"Bold: the highest mean, if it differs from every other row with p < {LEVEL}; by Welch's test over runs where both rows "
-    "have at least two, by McNemar's exact test over test samples where both have one (which does not cover other seeds)."
+    f"Bold: the highest mean, if it differs from every other row with p < {LEVEL}, by Welch's test over runs if both rows have "
+    "at least two, by McNemar's exact test over test samples if both have one (which does not cover other seeds)."
 )
 
 
