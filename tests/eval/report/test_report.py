@@ -16,7 +16,7 @@ import pytest
 from ssl_eval import NothingToDraw, RunRecord, learning_curves, write_report
 from ssl_eval.cli import main
 from ssl_eval.figures.curves import _points
-from ssl_eval.runs.seed_groups import MOST_COLUMNS, group_runs
+from ssl_eval.runs.seed_groups import MAX_COLUMNS, group_runs
 
 TEXTS = ["index.html", "table.csv", "table.md", "table.tex"]
 FIGURES = [f"{name}{suffix}" for name in ("accuracy_against_time", "learning_curves") for suffix in (".pdf", ".png")]
@@ -139,7 +139,7 @@ def test_columns_are_named_as_short_as_they_stay_different(make_run):
 
 @pytest.mark.usefixtures("tables_only")
 def test_columns_settled_by_others_are_omitted_and_noted(make_run):
-    many = {f"model.option_{i}": i for i in range(MOST_COLUMNS)}
+    many = {f"model.option_{i}": i for i in range(MAX_COLUMNS)}
     folders = [
         make_run("a"),
         make_run("b", changes={"model.name": "vicreg", **many}),

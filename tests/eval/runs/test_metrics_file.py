@@ -12,7 +12,7 @@ def steps_of(read):
     return cut, [line["step"] for line in lines]
 
 
-def test_reader_goes_on_from_the_last_line(tmp_path):
+def test_reader_continues_at_the_last_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     file = MetricsFile(path)
     path.write_text(FIRST + SECOND)

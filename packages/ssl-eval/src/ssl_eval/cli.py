@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ssl-eval") -> int:
         description="Show loss, accuracy, images per second and time left of all runs in and under the folders; Ctrl-C ends.",
     )
     live.add_argument("folders", nargs="+", metavar="FOLDER", help=FOLDER)
-    live.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (default: 2)")
-    live.add_argument("--once", action="store_true", help="print once; so it does where there is no terminal")
+    live.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two updates (default: 2)")
+    live.add_argument("--once", action="store_true", help="print once; the default without a terminal")
     chosen, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = (report if chosen.command == "report" else live)._option_string_actions

@@ -17,18 +17,18 @@ from ssl_eval.runs.live_run import LiveRun
 from ssl_eval.runs.run_record import find_runs, find_runs_among
 from ssl_eval.runs.wandb_import import as_folders, fetch_again
 
-ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished", "baseline")  # from what is looked for first
+ORDER = ("running", "silent", "unknown", "failed", "preempted", "finished", "baseline")  # the order of the list
 COLOURS = {"running": "36", "silent": "33", "failed": "31", "preempted": "33", "finished": "32"}  # others: dim
 COLUMNS = ("run", "status", "epoch", "loss", "accuracy", "images/s", "left", "loss so far")
-GIVEN_UP = ("loss so far", "images/s", "status", "loss", "epoch", "left", "accuracy")  # in this order, if it is narrow
+DROPPED = ("loss so far", "images/s", "status", "loss", "epoch", "left", "accuracy")  # in this order, if it is narrow
 BARS = "▁▂▃▄▅▆▇█"
 SPARK = 20  # characters
-WANDB_SECONDS = 30  # between two questions to a server
-LEAST_NAME = 12  # characters of a name before a column is given up
+WANDB_SECONDS = 30  # between two requests to a server
+MIN_NAME = 12  # characters of a name; a column is dropped before names become shorter
 
 
 class Watch:
-    """The runs in and under folders, read again and again.
+    """The runs in and under folders, with their present state.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Watch:
         self.problem = ""
 
     def update(self) -> None:
-        """Look for runs, and read what is new in each."""
+        """Find the runs, and read the new lines of each."""
         self.problem = ""
         found: dict[Path, LiveRun] = {}
         for folder in self.folders:
@@ -89,7 +89,7 @@ def watch(
     folders : sequence of str or Path
         Run folders, or folders of them at any depth; ``wandb:entity/project`` for the runs of a project of wandb.
     every : float
-        Seconds between two looks; a project of wandb is asked every 30 s at most.
+        Seconds between two updates; of a project of wandb at least 30 s.
     once : bool
         Print the view and return.
     stream : TextIO, optional
@@ -182,17 +182,17 @@ def _cells(run: LiveRun) -> dict[str, str]:
 
 
 def _table(rows: Sequence[dict[str, str]], width: int, colour: bool) -> list[str]:
-    """Return heading and rows; columns are given up, and names cut, until they fit."""
+    """Return heading and rows; columns are dropped, and names cut, until they fit."""
     columns = list(COLUMNS)
-    for given_up in (*GIVEN_UP, None):
+    for dropped in (*DROPPED, None):
         widths = {name: max(_width(name), *(_width(row[name]) for row in rows)) for name in columns}
         over = sum(widths.values()) + 2 * (len(columns) - 1) - width
-        if over <= 0 or given_up is None:
+        if over <= 0 or dropped is None:
             break
-        if widths["run"] - over >= LEAST_NAME:
+        if widths["run"] - over >= MIN_NAME:
             widths["run"] -= over
             break
-        columns.remove(given_up)
+        columns.remove(dropped)
     widths["run"] = max(1, min(widths["run"], width))
     lines = ["  ".join(_pad(_fit(name, widths[name]), widths[name], name) for name in columns)]
     for row in rows:

@@ -45,9 +45,9 @@ def knn(
         K; by default one more than the largest training label.
     query_chunk, reference_chunk : int, optional
         Rows of each set that are taken at a time; by default as many as take 32 MiB, the references rounded to bfloat16 and
-        the queries in float32, but at most 65,536. Beside arguments and result, memory is twice these, and what 256 queries
-        have in common with a chunk of references (32 MiB): together some 200 MB for up to 8,192 features,
-        whatever N and M (and up to 512, or 4 k, pairs of each of those 256).
+        the queries in float32, but at most 65,536. In addition to arguments and result, memory is twice these and the
+        products of 256 queries with a chunk of references (32 MiB): about 200 MB for up to 8,192 features, for any N and M
+        (and up to 512, or 4 k, pairs of each of those 256).
 
     Returns
     -------
@@ -67,9 +67,9 @@ def knn(
     Classes with equal votes have equal scores: :func:`ssl_eval.accuracy` shares the hit among them, whereas ``argmax``
     takes the lower number.
 
-    Speed. On a CPU products of all pairs in bfloat16 (where the processor has it) or float32 leave out those that, by a
-    bound of their error, cannot be among the k nearest; what is left, some 2 k of a query, is compared in full precision.
-    So the neighbours are those of a comparison of all pairs. See ``ssl_eval/probes/knn_prefilter.py``.
+    Speed. On a CPU, products of all pairs in bfloat16 (where the processor has it) or float32 exclude the pairs that, by a
+    bound of their error, cannot be among the k nearest; the rest, about 2 k per query, is compared in full precision. So the
+    neighbours are those of a comparison of all pairs. See ``ssl_eval/probes/knn_prefilter.py``.
 
     References
     ----------
@@ -97,7 +97,7 @@ def knn(
 
     values, neighbours = nearest(train_features, test_features, k, metric, query_chunk, reference_chunk)
     labels = train_labels.to(train_features.device).long()
-    # Dividing by the largest weight first leaves the shares as they are and cannot overflow at low temperatures.
+    # Dividing by the largest weight does not change the shares, and avoids an overflow at low temperatures.
     weights = torch.exp((values - values[:, :1]) / temperature)
     votes = weights.new_zeros(len(weights), int(labels.max()) + 1 if num_classes is None else num_classes)
     votes.scatter_add_(1, labels[neighbours], weights)

@@ -16,7 +16,7 @@ class Queries:
 
     rows: Tensor  # (Q, D + parts): less the centre, and ones for the parts of the bias
     length: Tensor  # (Q,) of the rows less the centre
-    error: Tensor  # (Q,) length of the difference that rounding made
+    error: Tensor  # (Q,) length of the rounding error
 
     def part(self, tile: slice) -> "Queries":
         """Return some of them."""
@@ -27,10 +27,10 @@ class Queries:
 class Pairs:
     """The pairs that pass the filter."""
 
-    rows: Tensor  # (n,) int64, rising: queries
-    columns: Tensor  # (n,) int64, rising within a row: references
-    best: Tensor  # (Q, k) the highest coarse similarities so far, or something below each
-    crowded: Tensor  # (Q,) bool: too many would have come through; none of theirs is here
+    rows: Tensor  # (n,) int64, ascending: queries
+    columns: Tensor  # (n,) int64, ascending within a row: references
+    best: Tensor  # (Q, k) the highest coarse similarities so far, or lower bounds of them
+    crowded: Tensor  # (Q,) bool: queries with too many pairs, whose pairs are not included
 
 
 class Prefilter:
@@ -60,7 +60,7 @@ class Prefilter:
     """
 
     def __init__(self, center: Tensor, metric: str, k: int, dtype: torch.dtype | None = None) -> None:
-        # Users may have allowed products in float32 to be less than that: then they get what is bounded.
+        # If the user allows float32 products of lower precision, bfloat16 is taken: its error is bounded.
         in_full = torch.get_float32_matmul_precision() == "highest" and not has_bf16()
         self.dtype = dtype or (torch.float32 if in_full else torch.bfloat16)
         self.parts = 1 if self.dtype == torch.float32 else 3  # of the bias: 3 times 8 bits are the 24 of a float32
@@ -74,7 +74,7 @@ class Prefilter:
         return Queries(rounded, length, error)
 
     def references(self, vectors: Vectors) -> Tensor:
-        """Round references ``(R, D)``; more rows, up to a multiple of 32, are appended that never come through."""
+        """Round references ``(R, D)``; they are padded to a multiple of 32 with rows that never pass."""
         num_rows = len(vectors)
         rounded, length, error, bias = self._round(vectors, -(-num_rows // GROUP) * GROUP)
         self.bias = max(self.bias, float(bias.abs().max()))
@@ -96,13 +96,14 @@ class Prefilter:
         best : Tensor
             ``(Q, k)``, of the references before these; minus infinity at first.
         most : int
-            Pairs of one query; with more it is crowded.
+            Pairs of one query; a query with more is marked as crowded.
         """
         products = queries.rows @ references.T
         group = GROUP
         while group > 1 and len(references) < 4 * self.k * group:
             group //= 2
-        # The highest of groups first, an R / 32-th of the columns apart: many times faster than of neighbours, or topk.
+        # First the maxima of groups whose members are R / 32 columns apart: many times faster than groups of adjacent columns,
+        # or topk.
         members = products.view(len(products), group, -1)
         highest = members.amax(1)
         best = torch.cat([best, highest.to(best.dtype)], 1).topk(self.k).values
@@ -120,20 +121,20 @@ class Prefilter:
         return Pairs(query[kept], column[kept], best, crowded | too_many)
 
     def _bound(self, queries: Queries, kth: Tensor) -> Tensor:
-        """Return what a coarse similarity has at least, if its reference is one of the k nearest."""
+        """Return the lowest coarse similarity that one of the k nearest references can have."""
         size = queries.rows.shape[1] + 8
         numbers = torch.finfo(torch.float32)
         wrong = queries.error * self.length + (queries.length + queries.error) * self.error
-        # Sums of this many products, here and in the exact similarities, and what the centre and the bias are off by
+        # Rounding of sums of so many products, here and in the exact similarities, and of the centre and the bias
         longest = queries.length + self.length + (float(self.center.norm()) if self.metric == "cosine" else 0.0)
         wrong = 1.001 * wrong + size * (numbers.eps * (longest.square() + self.bias) + numbers.tiny)
         bound = kth - 2 * wrong
-        if self.dtype == torch.bfloat16:  # the k-th highest was rounded, and whatever is compared with it
+        if self.dtype == torch.bfloat16:  # the k-th highest and the values compared with it are rounded
             bound = bound - 1.01 * 2**-8 * (kth.abs() + 2 * wrong)
-        return bound.clamp(min=torch.finfo(torch.bfloat16).min)  # above the minus infinity of appended rows
+        return bound.clamp(min=torch.finfo(torch.bfloat16).min)  # above the minus infinity of padded rows
 
     def _round(self, vectors: Vectors, num_rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return rows less the centre, rounded, ``(num_rows, D + parts)``; their lengths, what rounding took, their bias."""
+        """Return rows less the centre, rounded, ``(num_rows, D + parts)``; their lengths, rounding errors and biases."""
         width = len(self.center)
         rounded = torch.empty(num_rows, width + self.parts, dtype=self.dtype)
         length, error = torch.empty(2, len(vectors))

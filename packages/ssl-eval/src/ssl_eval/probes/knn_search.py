@@ -14,19 +14,19 @@ from ssl_eval.probes.vectors import Vectors
 from ssl_eval.validation import computed_in, typical_row
 
 BLOCK_BYTES = 2**25  # of coarse references at a time (their product makes a copy as large), and of queries in float32
-LEAST_ROWS, MOST_ROWS = 1024, 2**16  # of a block, however wide or narrow the features
+MIN_ROWS, MAX_ROWS = 1024, 2**16  # of a block, for any width of the features
 TILE_ROWS = 256  # queries that are compared with a block of references at a time
 PAIR_ELEMENTS = 2**18  # of pairs compared exactly at a time, so that they stay in the cache
-CROWD = 512  # pairs of a query, or 4 k if that is more, above which comparing it with all references takes less
+CROWD = 512  # pairs of a query (or 4 k, if that is more) above which a comparison with all references is faster
 
 
 def nearest(
     train: Tensor, test: Tensor, k: int, metric: str, query_block: int | None = None, reference_block: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return similarities ``(M, k)``, falling, and indices ``(M, k) int64`` of the k nearest references of each query.
+    """Return similarities ``(M, k)``, descending, and indices ``(M, k) int64`` of the k nearest references of each query.
 
-    On the processor a :class:`~ssl_eval.probes.knn_prefilter.Prefilter` leaves out most pairs, and only the rest is compared.
-    Elsewhere, and for queries with many references nearby, all pairs are compared.
+    On a CPU a :class:`~ssl_eval.probes.knn_prefilter.Prefilter` removes most pairs, and only the rest is compared. On other
+    devices, and for queries with many references nearby, all pairs are compared.
     """
     dtype = computed_in(train, test)
     values = torch.empty((len(test), k), dtype=dtype, device=test.device)
@@ -47,13 +47,13 @@ def nearest(
 
 def _rows(row_bytes: int) -> int:
     """Return how many rows of so many bytes to take at a time."""
-    return min(max(BLOCK_BYTES // row_bytes, LEAST_ROWS), MOST_ROWS)
+    return min(max(BLOCK_BYTES // row_bytes, MIN_ROWS), MAX_ROWS)
 
 
 def _search_prefiltered(
     train: Tensor, queries: Tensor, k: int, metric: str, step: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return similarities, indices, and for which queries they do not hold, since there was a crowd ``(Q,) bool``."""
+    """Return similarities, indices, and ``(Q,) bool``: the queries with too many pairs, for which they are not valid."""
     sample = Vectors(train[:: max(1, len(train) // 4096)], queries.dtype, metric)
     prefilter = Prefilter(sample.rows().mean(0), metric, k)
     coarse = prefilter.queries(Vectors(queries, queries.dtype, "euclidean"))
@@ -72,7 +72,7 @@ def _search_prefiltered(
             similarity = _similarity(queries[tile], pairs.rows, references, pairs.columns)
             found = _padded(pairs.rows, similarity, pairs.columns + start, len(values[tile]))
             values[tile], indices[tile] = _first(values[tile], indices[tile], *found, k)
-        if crowded.sum() > len(crowded) // 2:  # it does not pay
+        if crowded.sum() > len(crowded) // 2:  # the prefilter takes longer than it saves
             return values, indices, torch.ones_like(crowded)
     return values, indices, crowded
 
@@ -111,12 +111,12 @@ def _search_all(train: Tensor, queries: Tensor, k: int, metric: str, step: int |
     """Return similarities and indices ``(Q, k)`` by comparing all pairs."""
     values = queries.new_full((len(queries), k), -math.inf)
     indices = torch.zeros_like(values, dtype=torch.int64)
-    # Distances are blind to a shift, and |a|² - 2ab + |b|² cancels far from the origin. A reference, not the mean: then
-    # integers stay integers, and equal distances exactly equal.
+    # Distances do not depend on a shift, and |a|² - 2ab + |b|² cancels far from the origin. The shift is a reference and not
+    # the mean, so that integers stay integers and equal distances exactly equal.
     origin = typical_row(train).to(queries.dtype) if metric == "euclidean" else None
     if origin is not None:
         queries = queries - origin
-    step = step or min(_rows(4 * train.shape[1]), MOST_ROWS // 4)  # similarities take twice the room here
+    step = step or min(_rows(4 * train.shape[1]), MAX_ROWS // 4)  # similarities take twice the memory here
     for start in range(0, len(train), step):
         references = Vectors(train[start : start + step], queries.dtype, metric).rows()
         if origin is not None:
@@ -133,14 +133,14 @@ def _search_all(train: Tensor, queries: Tensor, k: int, metric: str, step: int |
 
 
 def _top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k highest of each row and their columns; of equal ones the lower columns. Order is not promised."""
+    """Return the k highest of each row and their columns; of equal ones the lower columns. In no particular order."""
     width = similarity.shape[1]
     if k >= width:
         return similarity, torch.arange(width, device=similarity.device).expand(similarity.shape)
-    values, columns = similarity.topk(k + 1)  # falling; which of several equal ones it takes is not documented
+    values, columns = similarity.topk(k + 1)  # descending; which of several equal values topk takes is not documented
     tied = (values[:, k - 1] == values[:, k]).nonzero()[:, 0]
     values, columns = values[:, :k].contiguous(), columns[:, :k].contiguous()
-    for rows in tied.split(max(1, 2**22 // width)):  # rare, but the rule in a collapsed run: by a few rows at a time
+    for rows in tied.split(max(1, 2**22 // width)):  # many only if the run has collapsed: a few rows at a time
         last = values[rows, -1:]
         above = similarity[rows] > last
         equal = similarity[rows] == last

@@ -12,9 +12,9 @@ from torch import Tensor
 
 CHUNK_ELEMENTS = 2**24  # of the logits of one chunk of rows: 64 MiB in float32
 BLOCK_ROWS = 512  # of one product among the many of a chunk
-PATIENCE = 20  # iterations over which an objective that fell by no more than its rounding has ended
+PATIENCE = 20  # stop if the objective fell by no more than its rounding over so many iterations
 MEMORY = 10  # pairs of steps and gradients that L-BFGS remembers
-WIDEST = 4096  # features above which nothing is factorised: it takes D² numbers and D³ operations
+MAX_WIDTH = 4096  # features above which nothing is factorised: it takes D² numbers and D³ operations
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Fit:
     objective: float
     gap: float  # the objective is at most this far above its minimum
     iterations: int
-    converged: bool  # the gap is within the tolerance, or the objective falls no more (rounding, in float32)
+    converged: bool  # the gap is within the tolerance, or the objective does not fall any more (rounding, in float32)
 
 
 class LogisticRegression:
@@ -85,16 +85,16 @@ class LogisticRegression:
         rounding = 10 * torch.finfo(point.dtype).eps
         while not stalled and len(history) <= max_iterations and _gap(gradient, regularization) > tolerance * objective:
             step = _two_loop(gradient, pairs, bound)
-            # Without a remembered pair the length of the step is anybody's guess: it may be far too long.
+            # Without a stored pair the length of the step is unknown: it may be far too long.
             moved = self._search(point, objective, gradient, step, regularization, halvings=12 if pairs else 60)
             if moved is None:
-                stalled = not pairs  # no descent however short the step: the numbers are not finer than this
-                pairs = []  # else the remembered curvature has gone stale: begin anew
+                stalled = not pairs  # no descent for any length of the step: the precision is reached
+                pairs = []  # else the stored curvature is outdated: restart without it
                 continue
             new_point, objective, new_gradient = moved
             difference, change = new_point - point, new_gradient - gradient
             curvature = (difference * change).sum()
-            if curvature > 0:  # always on paper, for the objective is strictly convex; rounding may spoil it
+            if curvature > 0:  # always in exact arithmetic, since the objective is strictly convex
                 pairs = [*pairs[1 - MEMORY :], (difference, change, curvature)]
             point, gradient = new_point, new_gradient
             history.append(objective)
@@ -149,17 +149,17 @@ class LogisticRegression:
         return None
 
     def _moment(self) -> Tensor | None:
-        """Return the features' second moment ``(D, D) float64``, from 4 D rows or so; None where it would not pay."""
+        """Return the features' second moment ``(D, D) float64``, from about 4 D rows; None if it takes longer than it saves."""
         num_samples, width = self.features.shape
-        if width > WIDEST or num_samples < 2 * width:
+        if width > MAX_WIDTH or num_samples < 2 * width:
             return None
         rows = self.features[:: max(1, num_samples // (4 * width))]
         return (rows.T @ rows / len(rows)).double()
 
 
 def _gap(gradient: Tensor, regularization: float) -> float:
-    # A function that bends by at least r everywhere lies at most |gradient|² / 2r above its minimum. The bias, which is
-    # not penalised, bends by the spread of the probabilities: in use, by more than r.
+    # A function whose curvature is at least r is at most |gradient|² / 2r above its minimum. The curvature in the bias, which
+    # is not penalised, is the spread of the probabilities: in practice more than r.
     return float(gradient.square().sum(dtype=torch.float64)) / (2 * regularization)
 
 

@@ -67,7 +67,7 @@ def linear_probe(
 
     Minimises the mean cross-entropy plus ``regularization / 2 * |weight|²`` over features standardised with the mean
     and the deviation of the training part; constant features are only centred. In scikit-learn's terms
-    ``C = 1 / (N * regularization)``. The test samples take part in nothing but the score.
+    ``C = 1 / (N * regularization)``. The test samples are used for the score only.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def linear_probe(
     seed : int
         Of the choice of the held-out samples.
     standardize : bool
-        False takes the features as they are, standardised elsewhere: the penalty depends on their scale.
+        False if the features are standardised already: the penalty depends on their scale.
     tolerance : float
         The objective ends within this fraction of its minimum.
     max_iterations : int
@@ -174,7 +174,7 @@ def linear_probe(
 
 def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and deviation ``(D,)`` of ``features (N, D)``; the deviation of a constant feature is one."""
-    # By chunks in the cache, about a mean that is near enough: a tenth of the time of torch.std_mean, and as exact.
+    # By chunks that fit into the cache, about an approximate mean: a tenth of the time of torch.std_mean, and as exact.
     near = features.mean(0)
     drift, square = torch.zeros_like(near, dtype=torch.float64), torch.zeros_like(near, dtype=torch.float64)
     for rows in features.split(CHUNK_ROWS):
@@ -188,12 +188,12 @@ def standardization(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def scale_of(deviation: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what features of these deviations and means ``(D,)``, held in ``dtype``, are divided by: one if constant."""
-    rounding = 10 * torch.finfo(dtype).eps * mean.abs()  # what is left of a constant after the mean is taken
+    rounding = 10 * torch.finfo(dtype).eps * mean.abs()  # what remains of a constant after subtracting the mean
     return torch.where(deviation > rounding, deviation, torch.ones_like(deviation))
 
 
 def hold_out(labels: Tensor, fraction: float, seed: int, instead: str) -> tuple[Tensor, Tensor]:
-    """Return the indices to fit and to hold out, drawn class by class; ``instead``: the argument that makes it needless."""
+    """Return the indices to fit and to hold out, drawn class by class; ``instead``: the argument that avoids the choice."""
     counts = torch.bincount(labels)
     kept_out = (counts * fraction).round().long().clamp(min=1)
     kept_out = torch.minimum(kept_out, counts - 1)  # the only sample of a class is fitted
@@ -201,7 +201,7 @@ def hold_out(labels: Tensor, fraction: float, seed: int, instead: str) -> tuple[
     if not held_out.any():
         raise ValueError(
             "a held-out part needs a class with two training samples or more, got one of each class; "
-            f"pass {instead}, so that nothing is to be chosen"
+            f"pass {instead}, so that there is nothing to choose"
         )
     return order[~held_out], order[held_out]
 
@@ -224,10 +224,10 @@ def _select(
     losses: dict[float, float] = {}
     fit = None
     for candidate in sorted(set(candidates), reverse=True):
-        fit = fits[candidate] = regression.fit(candidate, fit, tolerance=1e-3)  # near enough to compare
+        fit = fits[candidate] = regression.fit(candidate, fit, tolerance=1e-3)  # enough for a comparison
         scores = torch.addmm(fit.bias, features[num_fitted:], fit.weight.T)
         losses[candidate] = float(F.cross_entropy(scores, labels[num_fitted:]))
         best = min(losses, key=losses.__getitem__)
-        if list(losses).index(best) < len(losses) - 2:  # two in a row were worse, and weaker ones take longest
+        if list(losses).index(best) < len(losses) - 2:  # two in a row were worse, and weaker ones take the longest
             break
     return fits[best], best, losses

@@ -27,7 +27,7 @@ def nearest_class_mean(
         ``(N,)`` integer; every class 0..K-1 has a training sample.
     metric : {"cosine", "euclidean"}
         ``cosine``: of the feature and the mean of the normalised training features of the class. ``euclidean``: minus the
-        distance to the mean of the features as they are.
+        distance to the mean of the features, not normalised.
 
     Returns
     -------

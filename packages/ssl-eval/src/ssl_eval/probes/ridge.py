@@ -57,11 +57,11 @@ def ridge_probe(
     ----------
     train_features, test_features : Tensor
         ``(N, D)`` and ``(M, D)``, on one device; or all four as one :class:`ssl_eval.Features`. Computed in float64, by chunks
-        of rows; beside them, memory is ``3 * D * D`` numbers.
+        of rows; additional memory: ``3 * D * D`` numbers.
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     regularization : float, optional
-        Above 0. By default the candidate with the least mean squared left-out error. The test samples take no part.
+        Above 0. By default the candidate with the least mean squared left-out error. The test samples are not used.
     candidates : sequence of float
         Above 0.
 
@@ -104,7 +104,7 @@ def ridge_probe(
 
 @dataclass
 class _Moments:
-    """What all ridge solutions of one training set share: means, and the covariance by its eigenvectors."""
+    """Statistics that all ridge solutions of one training set share: means, and the covariance by its eigenvectors."""
 
     mean: Tensor  # (D,) of the features
     scale: Tensor  # (D,) their deviation, 1 where they are constant

@@ -51,8 +51,8 @@ def sgd_probe(
     The protocol of MoCo, SimCLR, DINO and MAE on features that are extracted once: standardised with the mean and the
     deviation of the training part (MAE's batch normalisation without parameters), weights from zero. All learning rates see
     the same batches in one pass: their weights are concatenated in one matrix. The best on held-out training samples is
-    trained again on all of them. The test samples take part in nothing but the score, unlike in those papers, which report
-    the best of the grid on the test set.
+    trained again on all of them. The test samples are used for the score only, unlike in those papers, which report the best
+    of the grid on the test set.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def sgd_probe(
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     lrs : sequence of float
-        Peak learning rates, as they are (not scaled by the batch), above 0. One is used without choosing.
+        Peak learning rates, not scaled by the batch size, above 0. A single one is used without a choice.
     epochs : int
         Passes over the training samples, 1 or more.
     batch_size : int
@@ -144,8 +144,8 @@ def train_grid(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return weight ``(K, D)`` and bias ``(K,)`` for each learning rate, all trained on the same batches.
 
-    The gradient of the cross-entropy is written down (softmax minus one-hot): the classifiers are the columns of a single
-    matrix product of ``(B, D)`` by ``(D, G * K)``, for G learning rates, and none waits for another.
+    The gradient of the cross-entropy is in closed form (softmax minus one-hot), not by autograd: the classifiers are the
+    columns of a single matrix product of ``(B, D)`` by ``(D, G * K)``, for G learning rates.
     """
     num_lrs, width = len(lrs), features.shape[1]
     rate = torch.tensor(lrs, dtype=features.dtype, device=features.device)[:, None, None]

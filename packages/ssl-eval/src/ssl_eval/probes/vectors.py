@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 2**20  # looked at at a time, so that they stay in the cache
+CHUNK_ELEMENTS = 2**20  # processed at a time, so that they stay in the cache
 
 
 def row_lengths(features: Tensor, dtype: torch.dtype) -> Tensor:
@@ -26,11 +26,11 @@ class Vectors:
     Parameters
     ----------
     features : Tensor
-        ``(N, D)``, of any real dtype; kept as they are.
+        ``(N, D)``, of any real dtype; not copied.
     dtype : torch.dtype
         float32 or float64.
     metric : {"cosine", "euclidean"}
-        The Euclidean takes rows as they are.
+        ``euclidean``: rows are not normalised.
     """
 
     def __init__(self, features: Tensor, dtype: torch.dtype, metric: str) -> None:

@@ -13,7 +13,7 @@ from ssl_eval.report.table import NOTHING, Table, shown
 from ssl_eval.runs.run_record import STATUSES, RunRecord
 
 WIDE = 14  # columns, above which a table is printed smaller
-# Nothing is fetched and nothing runs but the script of this file, whatever a run is called.
+# Nothing is fetched, and only the script of this file runs, for any name of a run.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
 
 

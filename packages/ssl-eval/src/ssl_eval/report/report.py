@@ -20,7 +20,7 @@ from ssl_eval.runs.seed_groups import group_runs
 from ssl_eval.runs.wandb_import import as_folders, default_out
 
 LATEX_HEAD = "% \\usepackage{booktabs} in the preamble.\n\n"
-MANIFEST = ".files"  # what a report consists of: the next one removes what it does not write again
+MANIFEST = ".files"  # the files of a report: the next one removes those that it does not write again
 
 
 @dataclass
@@ -48,8 +48,8 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     """Compare all runs in and under ``folders``: tables, figures and a page.
 
     Finished runs that differ in the seed alone are one row, mean ± sample deviation; every run that has not finished is
-    a row of its own with its status. Columns are the keys that differ between the configurations (seed, log and numbers of
-    processes aside). The best is bold only where the difference holds, by the rule under the table.
+    a row of its own with its status. Columns are the keys that differ between the configurations (except seed, log and numbers
+    of processes). The best value is bold only if the difference is significant, by the rule under the table.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     Raises
     ------
     ImportError
-        Without PyYAML, or without wandb where that is asked for. (Without matplotlib there is no figure; see ``no_figure``.)
+        Without PyYAML, or without wandb if a project of wandb is named. (Without matplotlib there is no figure: ``no_figure``.)
     ValueError
         If a path does not exist, or there is no run that can be read. Nothing is written then. Other paths without a run,
         and damaged runs among others, are left out and named in :attr:`Report.left_out` and under the first table.

@@ -31,7 +31,7 @@ class Table:
     rows : sequence of sequence
         ``[label, value, ...]``, as long as ``columns``. A ``float`` is a fraction in 0..1 and shown as percent with one
         decimal; ``{"mean": ..., "std": ..., "n": ...}`` are fractions and shown as ``mean ± std``, without the deviation
-        where n is below 2. Text and integers are shown as they are, None and NaN as a dash.
+        where n is below 2. Text and integers are not changed, None and NaN are a dash.
     notes : sequence of str
         Sentences that belong under the table: the protocol, what n counts.
     best : sequence of tuple of int
@@ -120,7 +120,7 @@ class Table:
         )
 
     def to_csv(self) -> str:
-        """Return comma-separated values for further computing: fractions as they are, deviation and n in columns."""
+        """Return comma-separated values for further computing: fractions not in percent, deviation and n in columns."""
         spread = [any(isinstance(row[column], Mapping) for row in self.rows) for column in range(len(self.columns))]
         lines = [[part for name, s in zip(self.columns, spread) for part in _csv_names(name, s)]]
         for row in self.rows:

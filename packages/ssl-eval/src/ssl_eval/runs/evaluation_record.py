@@ -16,9 +16,9 @@ class EvaluationRecord:
     """One offline evaluation of a checkpoint. The file is read at construction.
 
     The file holds an object with ``protocol`` (text), ``step`` (of the checkpoint) and ``metrics`` (name -> number, or
-    ``{"mean", "std", "n"}`` over draws); accuracies are fractions. It may hold ``epoch``, ``dataset``, ``settings`` and what
-    figures are made of: ``per_class``, ``confusion``, ``reliability``, ``spectrum``, ``map``, ``hits``. Whoever writes such a
-    file can be read.
+    ``{"mean", "std", "n"}`` over draws); accuracies are fractions. It may hold ``epoch``, ``dataset``, ``settings`` and the
+    data of figures: ``per_class``, ``confusion``, ``reliability``, ``spectrum``, ``map``, ``hits``. Files of any program in
+    this format can be read.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class EvaluationRecord:
     Raises
     ------
     ValueError
-        If the file is damaged, or a part of it is not what it should be: the message names both.
+        If the file is damaged, or a part of it is invalid: the message names both.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -61,12 +61,12 @@ class EvaluationRecord:
                 raise ValueError(f"'{self.path}': metric {name!r} must be a number or have a 'mean', got {value!r}")
 
     def check(self) -> None:
-        """Read every part; raise ``ValueError`` for the first that is not what it should be."""
+        """Read every part; raise ``ValueError`` for the first that is invalid."""
         _ = self.class_names, self.per_class, self.confusion, self.reliability, self.spectrum, self.maps, self.hits
 
     @property
     def of_newest(self) -> bool:
-        """Whether the newest checkpoint of its time was evaluated."""
+        """Whether it evaluated the checkpoint that was the newest at that time."""
         return self.series == self.name
 
     @property

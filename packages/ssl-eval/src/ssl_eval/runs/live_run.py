@@ -19,8 +19,8 @@ SHOWN_LOSSES = 200
 class LiveRun:
     """The present state of a run folder.
 
-    Lines are written while they are read, so that one may be torn; the last one may still grow; a resumed run cuts its file. A
-    file that is damaged, or gone, changes nothing: what was known stays. Values of a wrong type are left out.
+    The files may be written while they are read: a line may be torn, the last one may still grow, and a resumed run cuts its
+    file. If a file is damaged or missing, the values of the last update are kept. Values of a wrong type are ignored.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class LiveRun:
         self._steps_per_epoch: float | None = None
 
     def update(self) -> None:
-        """Read what is new."""
+        """Read the new lines and the summary."""
         self.summary = _object(self.path / "summary.json") or self.summary
         try:
             cut, lines = self._metrics.read(tolerate="damaged")

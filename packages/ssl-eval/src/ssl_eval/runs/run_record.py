@@ -20,8 +20,8 @@ class RunRecord:
     """One run folder. Metrics and summary are read at construction.
 
     The folder holds ``config.yaml``, ``metrics.jsonl`` (one JSON object a line: ``step``, ``epoch``, then values named
-    ``train/...`` or ``<dataset>/...``), ``summary.json`` and, at the end of a run, ``table.json``. Whoever writes such a
-    folder can be read; ssl-core is not needed.
+    ``train/...`` or ``<dataset>/...``), ``summary.json`` and, at the end of a run, ``table.json``. Folders of any
+    program in this format can be read; ssl-core is not needed.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class RunRecord:
 
     @property
     def last_written(self) -> float:
-        """When the newest of its files was written, in seconds since the epoch of the clock."""
+        """When the newest of its files was written, in seconds since 1970."""
         paths = [self.path / name for name in ("config.yaml", *FILES)]
         return max(path.stat().st_mtime for path in paths if path.exists())
 
@@ -95,7 +95,7 @@ class RunRecord:
     @cached_property
     def steps_per_epoch(self) -> float | None:
         """Optimizer steps per epoch, from the lines; None before the end of the first epoch."""
-        # A line of epoch e was written at e * steps_per_epoch or later, at the end of an epoch just there.
+        # A line of epoch e is written at step e * steps_per_epoch (at the end of the epoch) or later.
         return min((line["step"] / line["epoch"] for line in self.lines if line["epoch"] > 0), default=None)
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
@@ -105,7 +105,15 @@ class RunRecord:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """``config.yaml``, as :func:`read_config` returns it."""
+        """``config.yaml``: dicts, lists, strings and numbers.
+
+        Raises
+        ------
+        ImportError
+            Without PyYAML.
+        ValueError
+            If it is not YAML, or not a mapping.
+        """
         return read_config(self.path)
 
     @cached_property
@@ -141,15 +149,7 @@ class RunRecord:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """Return ``config.yaml`` of a run folder: dicts, lists, strings and numbers.
-
-    Raises
-    ------
-    ImportError
-        Without PyYAML.
-    ValueError
-        If it is not YAML, or not a mapping.
-    """
+    """Return ``config.yaml`` of a run folder; raise as :attr:`RunRecord.config`."""
     try:
         import yaml
     except ImportError as error:

@@ -9,11 +9,11 @@ from typing import Any
 
 from ssl_eval.runs.run_record import ENDED_WELL, RunRecord
 
-# What changes where a run is written, how it is shown or how fast it goes, and no number in it.
+# These change where a run is written, how it is shown or how fast it is, but no result.
 IGNORED_GROUPS = ("log",)
 IGNORED_KEYS = ("data.num_workers", "hardware.num_threads")
 FIRST_KEYS = ("model.name", "data.dataset")  # the columns that a reader looks for first
-MOST_COLUMNS = 6  # of settings; above, those that others settle are left out, and named in a note
+MAX_COLUMNS = 6  # of settings; above, those that follow from others are omitted, and named in a note
 ABSENT = "–"
 
 
@@ -72,7 +72,7 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]
     groups : list of RunGroup
         In the order of the first run with the same settings, finished ones before unfinished ones.
     left_out : list of str
-        Keys that differ as well but are settled by those in ``settings``.
+        Keys that differ as well, but whose values follow from those in ``settings``.
     """
     configs = [flatten(record.config) for record in records]
     keys, left_out = _columns(configs, differing_keys(configs))
@@ -86,7 +86,7 @@ def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]
     for settings, rows in together.items():
         for _, numbers in sorted(rows.items(), key=lambda row: (row[0] != "finished", row[1])):
             called = [names[number] for number in numbers]
-            if len(rows) == 1:  # the columns already have what is in the name of a sweep's run
+            if len(rows) == 1:  # the columns have the settings that are in the names of a sweep's runs
                 called = list(dict.fromkeys(map(_without_settings, called)))
             label = _pattern(called)
             groups.append(RunGroup(label, dict(zip(keys, settings)), [records[number] for number in numbers]))
@@ -155,21 +155,21 @@ def seed_of(record: RunRecord) -> Any:
 
 
 def _columns(configs: Sequence[dict[str, Any]], keys: list[str]) -> tuple[list[str], list[str]]:
-    """Return the keys to show and, where those are many, the ones that the others settle."""
+    """Return the keys to show and, if there are many, the keys that follow from the others."""
     keys = sorted(keys, key=lambda key: FIRST_KEYS.index(key) if key in FIRST_KEYS else len(FIRST_KEYS))
-    if len(keys) <= MOST_COLUMNS:
+    if len(keys) <= MAX_COLUMNS:
         return keys, []
     kept: list[str] = []
-    settled: list[str] = []
+    implied: list[str] = []
     for key in keys:
         before = {tuple(as_text(c.get(k, ABSENT)) for k in kept) for c in configs}
         after = {tuple(as_text(c.get(k, ABSENT)) for k in (*kept, key)) for c in configs}
-        (kept if len(after) > len(before) else settled).append(key)
-    return kept, settled
+        (kept if len(after) > len(before) else implied).append(key)
+    return kept, implied
 
 
 def _names(records: Sequence[RunRecord]) -> list[str]:
-    """Return the folders' names, with as much of the path as it takes to tell them apart."""
+    """Return the folders' names, or relative paths if names repeat."""
     names = [record.name for record in records]
     if len(set(names)) == len(names):
         return names
@@ -178,7 +178,7 @@ def _names(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _pattern(names: Sequence[str]) -> str:
-    """Return ``run_seed*`` for ``run_seed0``, ``run_seed1``; the names themselves where they share too little."""
+    """Return ``run_seed*`` for ``run_seed0``, ``run_seed1``; the names themselves if they have too little in common."""
     if len(names) == 1:
         return names[0]
     start = _common_start(names)

@@ -34,7 +34,7 @@ def as_folders(folders: Iterable[str | Path]) -> Iterator[list[Path]]:
     Raises
     ------
     ImportError
-        If wandb is asked for and not installed.
+        If a project of wandb is named and wandb is not installed.
     ValueError
         If it is not ``wandb:entity/project``, without a login, or if the project does not exist or has no run.
     """
@@ -80,7 +80,7 @@ def fetch(name: str, into: Path) -> list[Path]:
 
 
 def fetch_again(places: Iterable[tuple[str | Path, Path]]) -> None:
-    """Write what wandb has by now in place of what was fetched; where it does not answer, that stays."""
+    """Fetch the runs of wandb projects again; if wandb does not answer, keep those of the last time."""
     for name, folder in places:
         if is_wandb(name):
             with tempfile.TemporaryDirectory(dir=folder.parent) as fresh, suppress(ValueError):
@@ -158,7 +158,7 @@ def _named(name: str) -> str:
 
 
 def _folder(into: Path, name: str, identity: str) -> Path:
-    """Make a folder that is called as the run is, as far as a file may be; by its id as well where two are called so."""
+    """Make a folder with the run's name, without characters that a file cannot have; with its id, too, if the name repeats."""
     safe = re.sub(r"[/\x00-\x1f]", "_", name).lstrip(".")[:80] or identity
     folder = into / safe
     if folder.exists():
