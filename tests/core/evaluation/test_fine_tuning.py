@@ -53,7 +53,7 @@ def test_it_begins_with_the_backbone_is_trained_and_leaves_the_run_alone(run, to
     assert len(rates) > 2  # each layer its own
     document = json.loads(path.read_text())
     found = document["metrics"]["fine_tuning_100_percent"]
-    assert {metric_of(name).kind for name in document["metrics"]} == {"accuracy"}
+    assert {metric_of(name).kind for name in document["metrics"]} == {"accuracy", "error"}
     assert found["n"] == 2
     assert found["mean"] > 0.6  # of four classes; above the probe on real images, see tests/launch/test_evaluate.py
     assert document["settings"]["finetune"]["layer_decay"] == 0.75
