@@ -36,7 +36,7 @@ SPECTRUM = 2048  # eigenvalues that are kept
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EvaluationResult(Result):
-    """Result of :func:`evaluate_features`. What the protocol omits, or the data do not allow, is None.
+    """Result of :func:`evaluate_features`; a part is None if the protocol omits it or the data do not allow it.
 
     Attributes
     ----------
@@ -46,8 +46,9 @@ class EvaluationResult(Result):
         Name (of :mod:`ssl_eval.metrics.registry`) -> fraction in 0..1, label-free number, or mean, std, n and values of
         repeated draws.
     interval : list of float
-        95 % bootstrap interval of the linear probe's accuracy, over test images; so are ``per_class`` (names and accuracy),
-        ``confusion`` (K lists of K counts) and ``reliability`` (confidence, accuracy and count of each bin) its own.
+        95 % bootstrap interval of the linear probe's accuracy, over test images.
+    per_class, confusion, reliability : dict, list, dict
+        Of the linear probe: ``names`` and ``accuracy``; K lists of K counts; ``confidence``, ``accuracy``, ``count`` of bins.
     map : dict
         ``pca`` and ``tsne``, the coordinates of a sample of the test images, and their ``labels``.
     spectrum : list of float

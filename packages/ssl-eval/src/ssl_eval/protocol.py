@@ -11,15 +11,15 @@ class Protocol:
     """The metrics that :func:`ssl_eval.evaluate_features` computes; ``False``, 0 or an empty list omits one."""
 
     name: str = "standard"  # of eval/<name>.json
-    knn: list[int] = field(default_factory=lambda: [20, 200])  # neighbours; where there are fewer images, all
+    knn: list[int] = field(default_factory=lambda: [20, 200])  # neighbours; all, if there are fewer images
     temperature: float = field(default=0.07, metadata={"above": 0.0})  # of kNN's votes
-    linear: bool = True  # logistic regression to its minimum; per class, confusion, calibration and hits are its own
-    sgd: bool = False  # the field's SGD with a grid of learning rates
+    linear: bool = True  # logistic regression to convergence, with accuracy per class, confusion, calibration and hits
+    sgd: bool = False  # SGD with a grid of learning rates, as in most papers
     ridge: bool = False  # least squares, leave-one-out
     class_means: bool = False  # nearest class mean
     few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # labels a class, or shares of them below 1
     draws: int = field(default=5, metadata={"low": 1})  # of the few labels
-    label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; of views LiDAR and the alignment
+    label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; with views, LiDAR and alignment
     retrieval: list[int] = field(default_factory=list)  # k of recall@k among the test images; with their mAP
     clustering: bool = False  # k-means with K clusters on the test images: NMI, ARI, accuracy
     map_samples: int = field(default=1000, metadata={"low": 0})  # test images on the 2-D map (PCA and t-SNE)

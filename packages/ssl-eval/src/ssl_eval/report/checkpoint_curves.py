@@ -9,7 +9,7 @@ from ssl_eval.report.evaluation_tables import OfflineProtocol, values_of
 from ssl_eval.runs.evaluation_record import EvaluationRecord
 from ssl_eval.runs.seed_groups import RunGroup
 
-MOST_PANELS = 4
+MAX_PANELS = 4
 Steps = dict[int, list[EvaluationRecord]]  # step -> the evaluations of the runs of a group
 
 
@@ -56,7 +56,7 @@ def _accuracies(steps: dict[str, Steps]) -> list[str]:
         if metric_of(name).name in ("knn", "linear", "fine_tuning") and "_top" not in name
     ]
     neighbours = [name for name in ordered if metric_of(name).name == "knn"]
-    return [name for name in ordered if name not in neighbours[1:]][:MOST_PANELS]
+    return [name for name in ordered if name not in neighbours[1:]][:MAX_PANELS]
 
 
 def _tells_epochs(found: Steps) -> bool:

@@ -16,7 +16,7 @@ _WORDS = {
 _ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327\u0306\u0304\u030b\u0307", "`'^~\"rvcu=H.")
 )  # combining -> \
-# Greek letters in settings; the capitals that look Latin, and omicron, have no command of their own.
+# Greek letters in settings; there is no command for omicron and for the capitals that look Latin.
 _GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"

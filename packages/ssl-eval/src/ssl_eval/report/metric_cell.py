@@ -19,7 +19,7 @@ def metric_cell(name: str, values: Sequence[float | Mapping[str, Any]]) -> Cell:
         As the evaluation writes it, with or without a data set before it.
     values : sequence of float or mapping
         One a run, as an evaluation stores it: a number, or mean, std and n over draws. Of several the cell holds mean and
-        sample deviation (of the means), of a single one its own.
+        sample deviation (of the means), of a single one those that it stores.
 
     Returns
     -------

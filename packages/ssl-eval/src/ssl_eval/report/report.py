@@ -48,7 +48,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     """Compare all runs in and under ``folders``: tables, figures and a page.
 
     Finished runs that differ in the seed alone are one row, mean ± sample deviation; every run that has not finished is
-    a row of its own with its status. Columns are the keys that differ between the configurations (except seed, log and numbers
+    a separate row with its status. Columns are the keys that differ between the configurations (except seed, log and numbers
     of processes). The best value is bold only if the difference is significant, by the rule under the table.
 
     Parameters

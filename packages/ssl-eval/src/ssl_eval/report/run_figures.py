@@ -17,9 +17,9 @@ from ssl_eval.report.protocol_figures import protocol_figures
 from ssl_eval.runs.run_record import RunRecord
 from ssl_eval.runs.seed_groups import FIRST_KEYS, RunGroup, setting_names
 
-MOST_PANELS = 4
-LEAST_SETTINGS = 5  # of a correlation: four orders can agree by chance too easily (p = 1/12)
-LEAST_VALUES = 3  # of a swept parameter
+MAX_PANELS = 4
+MIN_SETTINGS = 5  # of a correlation: four orders can agree by chance too easily (p = 1/12)
+MIN_VALUES = 3  # of a swept parameter
 
 
 def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> list[Drawing]:
@@ -90,14 +90,14 @@ def _band(groups: Sequence[RunGroup]) -> str:
 
 def _sweeps(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Drawing]:
     """Yield accuracy against each parameter that takes three values or more."""
-    accuracies = measures.accuracies[:MOST_PANELS]
+    accuracies = measures.accuracies[:MAX_PANELS]
     short = setting_names(groups)
     for key in groups[0].settings:
         values = [group.number(key) for group in groups]
         if any(value is None for value in values) or not accuracies:
             continue
         finished = {value for value, group in zip(values, groups) if group.finished and value is not None}
-        if len(finished) < LEAST_VALUES:
+        if len(finished) < MIN_VALUES:
             continue
         others = [name for name in groups[0].settings if name != key]
         panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
@@ -143,7 +143,7 @@ def _correlation(groups: Sequence[RunGroup], measures: Measures) -> Iterator[Dra
         points = torch.tensor(pairs, dtype=torch.float64).view(-1, 2)
         # Equal means of several runs differ in the last digit: that is no order.
         points = points[torch.isfinite(points).all(1)].round(decimals=9)
-        if len(points) >= LEAST_SETTINGS and len(points[:, 0].unique()) > 1 and len(points[:, 1].unique()) > 1:
+        if len(points) >= MIN_SETTINGS and len(points[:, 0].unique()) > 1 and len(points[:, 1].unique()) > 1:
             panels[readable(name, measures.datasets)] = (points[:, 0], points[:, 1])
     if panels:
         caption = (

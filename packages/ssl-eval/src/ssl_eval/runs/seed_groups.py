@@ -60,7 +60,7 @@ class RunGroup:
 
 
 def group_runs(records: Sequence[RunRecord]) -> tuple[list[RunGroup], list[str]]:
-    """Group finished runs that differ only in the seed; every other run is a group of its own.
+    """Group finished runs that differ only in the seed; every other run is a separate group.
 
     Parameters
     ----------
