@@ -106,6 +106,6 @@ def _described(p: dict[str, Any], orders: Any) -> str:
     lines += [", ".join(moved[k : k + 2]) for k in range(0, len(moved), 2)]
     order = [list(NEUTRAL)[step] for step in orders[p["order"]]]
     lines += [f"{name} {p[name]:.2f}" for name in order if p[name] != NEUTRAL[name]]
-    others = ["grey"] * p["grayscale"] + [f"blur {p['sigma']:.2f}"] * (p["sigma"] > 0)
+    others = ["grayscale"] * p["grayscale"] + [f"blur {p['sigma']:.2f}"] * (p["sigma"] > 0)
     others += ["solarized"] * p["solarize"] + [f"noise {p['noise']:.2f}"] * (p["noise"] > 0)
     return "\n".join([*lines, *[", ".join(others)] * bool(others)])
