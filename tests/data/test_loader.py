@@ -214,8 +214,8 @@ def test_images_of_different_sizes_give_views_as_from_memory(tmp_path, source):
         ({"batch_size": 51}, r"^batch_size=51: larger.*50 samples"),
         ({"batch_size": 9, "world_size": 2}, r"^batch_size=9: 2 ranks cannot share it evenly"),
         ({"seed": -1}, r"^seed=-1: expected 0 to"),
-        ({"batch_size": 0}, "batch_size >= 1"),
-        ({"rank": 2, "world_size": 2}, "rank < world_size"),
+        ({"batch_size": 0}, "^batch_size=0: expected at least 1"),
+        ({"rank": 2, "world_size": 2}, "^rank=2: expected 0 <= rank < world_size=2"),
     ],
 )
 def test_impossible_batches_raise(source, options, message):

@@ -47,10 +47,10 @@ def identity(batch):
     return batch[2].tolist(), [view.numpy().tobytes() for view in batch[0]]
 
 
-def epochs_of(count, **options):
-    """Return the batches of some epochs of a plain loop."""
-    loader = Loader(source(), VIEWS, **{**OPTIONS, **options})
-    return [[identity(batch) for batch in loader] for _ in range(count)]
+def epochs_of(count):
+    """Return the batches of some epochs, each with a new loader that starts there."""
+    starts = [Loader(source(), VIEWS, **OPTIONS).start(epoch) for epoch in range(count)]
+    return [[identity(batch) for batch in loader] for loader in starts]
 
 
 def batches_of(count):
@@ -62,6 +62,7 @@ def test_iterators_that_are_not_used_change_nothing(loader):
     first, second = iter(loader), iter(loader)
     assert loader.state_dict()["epoch"] == 0
     assert [identity(batch) for batch in second] == epochs_of(1)[0]
+    assert (loader.state_dict()["epoch"], loader.state_dict()["step"]) == (1, 0)
     assert [identity(batch) for batch in first] == epochs_of(2)[1]
 
 

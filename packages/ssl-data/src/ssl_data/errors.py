@@ -9,6 +9,8 @@ _KEYS = {
     "seed": "hardware.seed",
     "name": "data.views",
     "per_class": "data.per_class",
+    "dtype": "data.dtype",
+    "rank": "rank",  # of the process; no key
 }
 
 

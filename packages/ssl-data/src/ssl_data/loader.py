@@ -1,7 +1,6 @@
 """The loader: batches of views from a source, equal on every machine."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -17,10 +16,10 @@ from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.errors import ArgumentError
 from ssl_data.loading.batch_transform import BATCH, transformed
-from ssl_data.loading.cpu_batches import HostBatches
-from ssl_data.loading.gpu_batches import DeviceBatches
+from ssl_data.loading.batches import make_batches
 from ssl_data.loading.position import Position
 from ssl_data.loading.prefetch import Job, prefetched
+from ssl_data.loading.ranks import check_batch_size, warn_of_unknown_rank
 from ssl_data.loading.shuffle import epoch_order
 from ssl_data.loading.threads import bounded_threads
 from ssl_data.loading.worker_batches import WorkerBatches
@@ -125,10 +124,10 @@ class Loader:
     ) -> None:
         self._unranked = rank is None  # then several processes are worth a warning
         rank, world_size = rank or 0, world_size or 1
-        if batch_size < 1 or not 0 <= rank < world_size:
-            raise ValueError(
-                f"expected batch_size >= 1 and 0 <= rank < world_size, got {batch_size}, {rank}, {world_size}"
-            )
+        if batch_size < 1:
+            raise ArgumentError("batch_size", batch_size, "expected at least 1")
+        if not 0 <= rank < world_size:
+            raise ArgumentError("rank", rank, f"expected 0 <= rank < world_size={world_size}")
         if not 0 <= seed < 2**64:
             raise ArgumentError("seed", seed, "expected 0 to 2**64 - 1")
         if dtype not in (torch.float32, torch.bfloat16):
@@ -143,32 +142,12 @@ class Loader:
         self.drop_last = drop_last
         self.rank = rank
         self.world_size = world_size
-        self.num_workers = bounded_threads(num_workers)
         self.batch_transform = batch_transform
         self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
         self._position = Position()
         self._crops = False  # whether batches end with the crops of their views
-        how: dict[str, Any] = {
-            "specs": self.views,
-            "seed": seed,
-            "dtype": dtype,
-            "return_parameters": return_parameters,
-        }
-        if any(callable(view) for view in self.views):
-            if return_parameters or device is not None or not all(callable(view) for view in self.views):
-                raise ValueError(
-                    "views of functions: expected a function for each view, without device and return_parameters"
-                )
-            self.num_workers = 0 if num_workers == 0 else self.num_workers
-            self._batches: HostBatches | DeviceBatches | WorkerBatches = WorkerBatches(
-                source, self.views, seed, dtype, self.num_workers
-            )
-            return
-        self._batches = (
-            HostBatches(source, num_workers=self.num_workers, **how)
-            if device is None
-            else DeviceBatches(source, device=torch.device(device), **how)
-        )
+        self.num_workers = 0 if num_workers == 0 and any(map(callable, self.views)) else bounded_threads(num_workers)
+        self._batches = make_batches(source, self.views, seed, dtype, self.num_workers, device, return_parameters)
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""
@@ -214,7 +193,7 @@ class Loader:
         """
         if isinstance(self._batches, WorkerBatches):
             raise ValueError(
-                "data.views: views of functions have no boxes in the image; expected e.g. data.views=vicreg"
+                "views of functions have no boxes in the image; expected crops, such as the preset 'vicreg'"
             )
         moved = next((number for number, spec in enumerate(self.views) if spec.affine), None)
         if moved is not None:
@@ -292,7 +271,8 @@ class Loader:
         yield from self._position.follow(self._batches_of, len(self))
 
     def _batches_of(self, epoch: int, first: int) -> Iterator[Batch]:
-        self._warn_of_ranks()
+        if self._unranked:
+            self._unranked = not warn_of_unknown_rank()  # once
         steps = self._steps(epoch, first)
         if isinstance(self._batches, WorkerBatches):
             batches = self._batches.iterate(steps, epoch)
@@ -302,16 +282,6 @@ class Loader:
             return batches
         seeds = (self._batch_seed(epoch, step) for step in count(first))
         return transformed(batches, self.batch_transform, seeds)
-
-    def _warn_of_ranks(self) -> None:
-        group = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if self._unranked and group and torch.distributed.get_world_size() > 1:
-            self._unranked = False  # once
-            warnings.warn(
-                f"this is one of {torch.distributed.get_world_size()} processes, and the loader gives all samples to each of "
-                "them: pass rank= and world_size= (rank=0, world_size=1 if that is intended)",
-                stacklevel=4,
-            )
 
     def _batch_seed(self, epoch: int, step: int) -> int:
         return view_seed(self.seed, epoch, step * self.world_size + self.rank, BATCH)
@@ -335,11 +305,3 @@ def _cropped(batch: Callable[[], Batch]) -> Batch:
     """Return a batch with crops for the parameters of its views."""
     *parts, parameters = batch()
     return *parts, [crops(view) for view in parameters]
-
-
-def check_batch_size(batch_size: int, samples: int, world_size: int) -> None:
-    """Raise a ValueError for a batch that ``samples`` do not fill, or that the ranks cannot share evenly."""
-    if batch_size > samples:
-        raise ArgumentError("batch_size", batch_size, f"larger than the data set, which has {samples} samples")
-    if batch_size % world_size:
-        raise ArgumentError("batch_size", batch_size, f"{world_size} ranks cannot share it evenly; take a multiple")

@@ -11,7 +11,8 @@ from ssl_data.augment.functions import describe_function, identity, is_ready
 from ssl_data.augment.presets import views
 from ssl_data.config import NATIVE_SIZES, DataConfig
 from ssl_data.datasets import open_dataset
-from ssl_data.loader import Loader, check_batch_size
+from ssl_data.loader import Loader
+from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.threads import bounded_threads
 from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, Source, Subset
 from ssl_data.sources.hugging_face import open_hugging_face

@@ -35,9 +35,8 @@ class Position:
     def restored(cls, state: dict[str, Any]) -> "Position":
         """Return the position of a state."""
         position = cls(state["epoch"], state["step"])
-        if (
-            state["set_epoch"] is not None
-        ):  # a loop may count otherwise: a small loader is repeated in an epoch of Lightning
+        # The loop may count otherwise: Lightning repeats a small loader within an epoch
+        if state["set_epoch"] is not None:
             position._set = position._kept_by = state["set_epoch"]
         return position
 
