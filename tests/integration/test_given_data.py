@@ -106,7 +106,7 @@ def test_launch_takes_an_object_that_the_command_line_changes(monkeypatch, tmp_p
     found = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(launch.__globals__, "_run", lambda composed, *rest: found.append(_config(composed, *rest)))
-    monkeypatch.setattr("sys.argv", [str(tmp_path / "main.py"), "data.fraction=0.5", "optim.epochs=1"])
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "main.py"), "data.fraction=0.5"])
     GlobalHydra.instance().clear()
     launch(Idea, data=data)
     assert found[0].data.views == [noisy, noisy]

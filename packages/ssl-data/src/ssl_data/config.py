@@ -59,16 +59,16 @@ class DataConfig:
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
-    # with "preset: simclr" among them a mapping stands for all views of it, changed; "num_local: 4" is for dino and swav
+    # with "preset: simclr" among them a mapping stands for all views of it, changed; "num_local: 4" is for dino and swav.
+    # In Python also a list of functions (sample, generator), one a view
     size: int = field(default=0, metadata={"low": 0})  # pixels of a view; 0: as the images are
     # (digits: 16), 224 if they differ
     dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})  # of the training views
     executor: str = field(default="auto", metadata={"choices": ("auto", "fused", "device")})  # what makes views: fused
     # on the processor, device where the model is; auto: device if that is a GPU and the images fit into device_memory_gb
     device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # 1e9 bytes of images
-    num_workers: int = field(
-        default=-1, metadata={"low": -1, "resume": "free"}
-    )  # threads; -1: one a processor; at most 8
+    num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor;
+    # at most 8 for each. With views that are functions: processes; 0: this one
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
     scaled_decoding: bool = False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more
@@ -77,16 +77,12 @@ class DataConfig:
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
     label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of training labels made wrong
-    eval_fraction: float = field(
-        default=1.0, metadata={"above": 0.0, "high": 1.0}
-    )  # of the test images of each class, the
-    # same ones for every seed
+    eval_fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the test images of each class;
+    # the same images for every seed
     image_key: str = ""  # huggingface: column of the images; "": image, img, ...
     label_key: str = ""  # huggingface: column of the labels; "": label, labels, fine_label, ...
-    eval_view: Any = None  # in Python, where views are functions: the function that makes the view for evaluation
-    batch_transform: Any = (
-        None  # in Python: a function (batch, generator) -> batch, of training batches; see ssl_data.Loader
-    )
+    eval_view: Any = None  # in Python, with views that are functions: the function that makes the view for evaluation
+    batch_transform: Any = None  # in Python: a function (batch, generator) -> batch; see ssl_data.Loader
     download: bool = field(default=True, metadata={"resume": "free"})  # fetch what is missing, if there is a network
 
     given: ClassVar[Any] = None  # GivenData of :meth:`of`; not a key

@@ -61,18 +61,18 @@ class GivenData:
     def _source(self, data: Any, part: str, functions: bool, reading: dict[str, Any]) -> Source:
         rows = data[0] if _is_pair(data) else data
         try:
-            return self._opened(data, f"data.{part}={type(rows).__name__}", functions, reading)
-        except (ValueError, FileNotFoundError) as error:
+            return self._opened(data, part, f"data.{part}={type(rows).__name__}", functions, reading)
+        except ValueError as error:
             if str(error).startswith("data."):
                 raise
-            raise type(error)(f"data.{part}: {error}") from error
+            raise ValueError(f"data.{part}: {error}") from error
 
-    def _opened(self, data: Any, name: str, functions: bool, reading: dict[str, Any]) -> Source:
+    def _opened(self, data: Any, part: str, name: str, functions: bool, reading: dict[str, Any]) -> Source:
         files = {key: value for key, value in reading.items() if key != "scaled_decoding"}
         if isinstance(data, str | os.PathLike):
             if Path(data).suffix == ".beton":
-                return BetonSource(data, memory=0, **reading)
-            return FolderSource(data, memory=0, **files)
+                return BetonSource(data, memory=0, key=f"data.{part}", **reading)
+            return FolderSource(data, memory=0, key=f"data.{part}", **files)
         if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
             return data
         rows, labels = data if _is_pair(data) else (data, None)

@@ -68,7 +68,7 @@ class Sources:
 def open_sources(config: DataConfig) -> Sources:
     """Return the parts of the data set of a configuration; files of images are listed, and not read yet."""
     config.check_objects()
-    reading = {"on_error": config.on_error, "skip_limit": config.skip_limit}
+    reading: dict[str, Any] = {"on_error": config.on_error, "skip_limit": config.skip_limit}
     if config.given is not None:
         return Sources(*config.given.sources(config.has_functions, scaled_decoding=config.scaled_decoding, **reading))
     if config.dataset == "huggingface":
@@ -106,7 +106,8 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
             name: subset_indices(each.labels, config.eval_fraction, 1, EVAL_SEED) for name, each in evaluation.items()
         }
         evaluation = {name: Subset(each, shares[name]) for name, each in evaluation.items()}
-    mean, std = (), ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     if config.has_functions:
         specs, plain = list(config.views), [_evaluation_function(config, train)]
     else:

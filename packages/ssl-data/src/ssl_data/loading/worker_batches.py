@@ -124,7 +124,7 @@ class _Samples(Dataset[Any]):
                     f"{name_of(self.source)}: sample {other}: its views have the shapes {_joined(shapes)}, those of sample "
                     f"{first} {_joined(expected)}: views of one number have one shape, e.g. by a crop or by padding"
                 )
-        return [default_collate(views).to(self.dtype) for views in zip(*samples)]
+        return [default_collate(list(views)).to(self.dtype) for views in zip(*samples)]
 
     def _views(self, epoch: int, position: int) -> list[Tensor]:
         index = int(self.source.ids[position])

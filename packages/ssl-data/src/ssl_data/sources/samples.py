@@ -71,7 +71,7 @@ class SampleSource:
     (['0', '1', '2'], (1, 40, 100))
     """
 
-    images = None
+    images: NDArray[np.uint8] | None = None
 
     def __init__(
         self,
