@@ -195,11 +195,11 @@ class Loader:
             raise ValueError(
                 "views of functions have no boxes in the image; expected crops, such as the preset 'vicreg'"
             )
-        moved = next((number for number, spec in enumerate(self.views) if spec.affine), None)
+        moved = next((number for number, spec in enumerate(self.views) if spec.affine or spec.moves_pixels), None)
         if moved is not None:
             raise ValueError(
-                f"view {moved} is rotated, sheared, shifted or zoomed, and so has no box in the image; expected views that are "
-                "crops, such as the preset 'vicreg'"
+                f"view {moved} is rotated, sheared, shifted, zoomed or flipped vertically, and so has no box in the image; "
+                "expected views that are crops, such as the preset 'vicreg'"
             )
         part = copy.copy(self)
         part._batches = self._batches.with_parameters()

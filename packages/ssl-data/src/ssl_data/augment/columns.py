@@ -5,7 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ssl_data.augment.operations.operation import draw_parameters
 from ssl_data.augment.sampling import PARAMETERS
+from ssl_data.augment.view_spec import ViewSpec
 
 Columns = dict[str, Tensor]
 _TYPES = {"f": torch.float64, "i": torch.int64, "u": torch.int64, "b": torch.bool}  # of unsigned numbers the bits
@@ -33,4 +35,12 @@ def columns(rows: Tensor) -> Columns:
     for name in PARAMETERS.names or ():
         kind, offset = PARAMETERS.fields[name][:2]  # type: ignore[index]
         found[name] = rows[:, offset : offset + kind.itemsize].view(_TYPES[kind.kind])[:, 0]
+    return found
+
+
+def view_columns(rows: Tensor, spec: ViewSpec) -> Columns:
+    """Return the columns of a :func:`table`, and those of the operations of the view."""
+    found = columns(rows)
+    for drawn in draw_parameters(spec, found["noise_key"]):
+        found |= drawn
     return found

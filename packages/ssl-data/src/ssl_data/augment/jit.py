@@ -18,6 +18,7 @@ _PACKAGE = Path(__file__).parents[1]  # ssl_data
 _FILES = [
     *(_PACKAGE / "augment" / name for name in ("jit.py", "rng.py", "sampling.py")),
     *sorted((_PACKAGE / "augment" / "backends" / "cpu").glob("*.py")),
+    *sorted((_PACKAGE / "augment" / "operations").glob("*.py")),
     _PACKAGE / "loading" / "shuffle.py",
 ]
 

@@ -39,11 +39,19 @@ class ViewSpec:
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
     solarize: float = 0.0  # probability of inverting the pixels above one half
     noise: float = 0.0  # standard deviation of Gaussian noise, in the range [0, 1] of the pixels
+    operations: tuple[Any, ...] = ()  # of ssl_data.augment.operations, e.g. (VerticalFlip(0.5),)
     mean: tuple[float, ...] = (0.0,)  # subtracted, one a channel (or one for all)
     std: tuple[float, ...] = (1.0,)  # divided by, likewise
 
     def __post_init__(self) -> None:
+        own = {field.name for field in fields(ViewSpec)}
         for field in fields(self):
+            if field.name not in own:
+                hint = did_you_mean(field.name, own)
+                raise ArgumentError(
+                    f"{type(self).__name__}.{field.name}", getattr(self, field.name),
+                    f"a field that the engine does not know{hint}; ViewSpec.operations extends it",
+                )  # fmt: skip
             value = getattr(self, field.name)
             numbers = value if isinstance(value, tuple) else (value,)
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
@@ -86,6 +94,11 @@ class ViewSpec:
         """Whether the view is rotated, shifted, zoomed or sheared at all."""
         return self.rotation != 0 or self.translate != 0 or self.zoom != (1.0, 1.0) or self.shear != 0
 
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether one of the operations moves pixels, so that the view is no box of the image."""
+        return any(operation.moves_pixels for operation in self.operations)
+
     def statistics(self, channels: int) -> tuple[list[float], list[float]]:
         """Return the mean and one over the deviation of each of ``channels``; raise for another number of them."""
         for name in ("mean", "std"):
@@ -106,11 +119,17 @@ class ViewSpec:
             if not _is(expected, value):
                 raise ArgumentError(name, value, f"expected {expected}")
         numbers: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        if "operations" in values:
+            from ssl_data.augment.operations import build_operations  # imports torch
+
+            numbers["operations"] = build_operations(values["operations"])
         return replace(self, **numbers)
 
 
 def _expected(name: str) -> str:
     """Return what a field holds, in words."""
+    if name == "operations":
+        return "a list of operations"
     if name in ("mean", "std"):
         return "a list of numbers"
     kinds = {str: "a word", int: "a whole number", float: "a number", tuple: "a list of two numbers"}
@@ -121,6 +140,8 @@ def _is(expected: str, value: Any) -> bool:
     """Return whether a value has the type that :func:`_expected` describes."""
     if expected == "a word":
         return isinstance(value, str)
+    if expected == "a list of operations":
+        return isinstance(value, list | tuple)
     if expected == "a whole number":
         return isinstance(value, int) and not isinstance(value, bool)
     if expected == "a number":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_data.augment.backends.cpu import CPUView
-from ssl_data.augment.columns import columns, table
+from ssl_data.augment.columns import table, view_columns
 from ssl_data.augment.sampling import PARAMETERS, sample_parameters, scaled_boxes
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
@@ -84,7 +84,11 @@ class HostBatches:
         def batch() -> Batch:
             views = [buffer.permute(0, 3, 1, 2) for buffer in buffers]  # (n, C, size, size), channels_last in memory
             labels, indices = torch.from_numpy(self._source.labels[positions]), torch.from_numpy(ids)
-            parameters = ([columns(table(rows)) for rows in drawn],) if self._return_parameters else ()
+            parameters = (
+                ([view_columns(table(rows), view.spec) for rows, view in zip(drawn, self._views)],)
+                if self._return_parameters
+                else ()
+            )
             return views, labels, indices, *parameters
 
         stretches = _stretches(n, self._num_workers, 1 if images is None else AT_LEAST)

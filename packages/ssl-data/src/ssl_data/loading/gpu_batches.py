@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_data.augment.backends.gpu import GPUView
-from ssl_data.augment.columns import columns
+from ssl_data.augment.columns import view_columns
 from ssl_data.augment.sampling import PARAMETERS, sample_parameters
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
@@ -64,7 +64,11 @@ class DeviceBatches:
             rows = stored.to(self._device, non_blocking=True)
             tables = drawn.to(self._device, non_blocking=True)
             views = [view.make(self._images, rows, own, self._dtype) for view, own in zip(self._views, tables)]
-            parameters = ([columns(own) for own in tables],) if self._return_parameters else ()
+            parameters = (
+                ([view_columns(own, view.spec) for own, view in zip(tables, self._views)],)
+                if self._return_parameters
+                else ()
+            )
             return views, self._labels[rows], self._ids[rows], *parameters
 
         return batch, [partial(draw, number) for number in range(len(self._views))]

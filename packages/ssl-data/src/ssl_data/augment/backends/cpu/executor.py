@@ -11,6 +11,7 @@ from ssl_data.augment.backends.cpu.crop import resized_crop, room_for
 from ssl_data.augment.backends.cpu.filters import blur, noise
 from ssl_data.augment.backends.cpu.normalize import normalise, round_to_bfloat16
 from ssl_data.augment.jit import compiled
+from ssl_data.augment.operations.operation import draw_parameters
 from ssl_data.augment.view_spec import ViewSpec
 
 
@@ -47,9 +48,26 @@ class CPUView:
         out : Tensor
             ``(n, size, size, C)`` float32 or bfloat16, contiguous, in the processor's memory.
         """
+        if self.spec.operations:
+            self._fill_extended(images, rows, parameters, out)
+            return
         half = 1 if out.dtype == torch.bfloat16 else None  # numpy has no such type: its bits are written
         array = out.numpy() if half is None else out.view(torch.uint16).numpy()
         _fill(images, rows, parameters, self._mean, self._inverse_std, array, half, *self._numbers)
+
+    def _fill_extended(
+        self, images: NDArray[np.uint8], rows: NDArray[np.int64], parameters: NDArray[np.void], out: Tensor
+    ) -> None:
+        """Write a view with further operations: those run between the compiled pass and the normalisation."""
+        x = np.empty(out.shape, np.float32)
+        neutral = np.zeros_like(self._mean), np.ones_like(self._inverse_std)
+        _fill(images, rows, parameters, *neutral, x, None, *self._numbers)
+        keys = torch.from_numpy(np.ascontiguousarray(parameters["noise_key"]).view(np.int64))
+        for operation, drawn in zip(self.spec.operations, draw_parameters(self.spec, keys)):
+            operation.cpu(x, {name: column.numpy() for name, column in drawn.items()})
+        x -= self._mean
+        x *= self._inverse_std
+        out.copy_(torch.from_numpy(x))
 
 
 @compiled

@@ -7,6 +7,7 @@ from ssl_data.augment.backends.gpu.color import Jitter, grayscale, solarize
 from ssl_data.augment.backends.gpu.filters import Blur, noise
 from ssl_data.augment.backends.gpu.geometry import affine, resized_crop
 from ssl_data.augment.columns import columns
+from ssl_data.augment.operations.operation import draw_parameters
 from ssl_data.augment.view_spec import ViewSpec
 
 
@@ -61,5 +62,7 @@ class GPUView:
                 x = solarize(x, p)
             if spec.noise:
                 x = noise(x, p)
+            for operation, drawn in zip(spec.operations, draw_parameters(spec, p["noise_key"])):
+                x = operation.gpu(x, drawn)
             x = (x - self._mean) * self._inverse_std
             return x.to(dtype, memory_format=torch.channels_last)

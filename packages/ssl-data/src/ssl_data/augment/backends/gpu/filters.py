@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_data.augment.columns import Columns
+from ssl_data.augment.operations.operation import philox
 
-_M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF  # as in ssl_data.augment.rng
+_LOW = 0xFFFFFFFF
 
 
 class Blur:
@@ -49,21 +50,10 @@ def noise(x: Tensor, p: Columns) -> Tensor:
     key = p["noise_key"][:, None]
     block = torch.arange(-(-count // 4), device=x.device)[None, :].expand(len(x), -1)
     zero = torch.zeros_like(block)
-    words = _philox([block, zero, zero, zero], key & _LOW, (key >> 32) & _LOW)
+    words = philox([block, zero, zero, zero], key & _LOW, (key >> 32) & _LOW)
     a, b, c, d = ((word >> 8).float() / 16777216 for word in words)
     r0, r1 = (-2 * (1 - a).log()).sqrt(), (-2 * (1 - c).log()).sqrt()
     t0, t1 = 2 * math.pi * b, 2 * math.pi * d
     normals = torch.stack([r0 * t0.cos(), r0 * t0.sin(), r1 * t1.cos(), r1 * t1.sin()], -1)
     deviation = p["noise"].float()[:, None, None, None]
     return (x + deviation * normals.reshape(len(x), -1)[:, :count].reshape(x.shape)).clamp(0, 1)
-
-
-def _philox(counter: list[Tensor], k0: Tensor, k1: Tensor) -> list[Tensor]:
-    """Return the four words of :func:`ssl_data.augment.rng.philox`; the products of 32-bit words fill the signed 64 bits."""
-    c0, c1, c2, c3 = counter
-    for _ in range(10):
-        product0, product1 = _M0 * c0, _M1 * c2
-        high0, high1 = (product0 >> 32) & _LOW, (product1 >> 32) & _LOW
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, product1 & _LOW, high0 ^ c3 ^ k1, product0 & _LOW
-        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    return [c0, c1, c2, c3]
