@@ -36,7 +36,11 @@ IMAGES = {"train": 1000, "test": 500}  # of each class
 BACKBONES: dict[str, tuple[str, dict[str, Any], int]] = {  # name -> name and options in ssl_core, pixels of a view
     "untrained ResNet-9": ("resnet9", {"width": 16}, 16),
     "untrained ViT": ("vit_tiny", {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3}, 32),
-    "untrained ViT (mean)": ("vit_tiny", {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3, "pool": "mean"}, 32),
+    "untrained ViT (mean)": (
+        "vit_tiny",
+        {"patch_size": 4, "width": 96, "depth": 4, "num_heads": 3, "pool": "mean"},
+        32,
+    ),
     # of the methods that cut views into nine patches
     "untrained ResNet-9 at 32 pixels": ("resnet9", {"width": 16}, 32),
 }

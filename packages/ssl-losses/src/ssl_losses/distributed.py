@@ -92,6 +92,7 @@ def _described(held: list[int]) -> str:
 def _cpu_group() -> dist.ProcessGroup:
     """Return a group of all ranks that communicates on the CPU: the default one, or a gloo group made at the first call."""
     world = dist.group.WORLD
+    assert world is not None
     if "cpu:" in str(dist.get_backend_config(world)):
         return world
     if _cpu_groups.get("of") is not world:  # the process group is new
