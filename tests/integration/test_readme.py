@@ -1,7 +1,8 @@
 """Every command of the README and of the pages in docs/ is executed; a command that this test does not know fails it.
 
 Overrides at the end make training commands small. The local launcher replaces that of SLURM, and the keys that only SLURM
-has are left out. The two lines for set-up and tests are those of CI: running them here would run this test again.
+has are left out. Sweeps take place in one process; those with a process for each run, which is the default, are tested in
+``tests/launch/sweep``. The two lines for set-up and tests are those of CI: running them here would run this test again.
 """
 
 import json
@@ -126,9 +127,7 @@ def test_command(folder, command, outputs, images, trained):
         words = [
             word.replace("submitit_slurm", "submitit_local").replace("=ROOT", f"={images}/cifar10") for word in words
         ]
-        words += ["hydra/launcher=basic"] * (
-            "-m" in words and words[0] == "stable-ssl"
-        )  # as the next line, in one process
+        words += ["hydra/launcher=basic"] * ("-m" in words)
         own = outputs / str(COMMANDS.index((folder, command)))  # a folder for each command: some have the same name
         run([*words, *small(own)], folder, images, fork=command != "python3 main.py")
         summaries = [json.loads(path.read_text()) for path in own.glob("*/summary.json")]
