@@ -89,7 +89,7 @@ def _described(held: list[int]) -> str:
     return f"{number} of {tuple(shape)}"
 
 
-def _cpu_group() -> dist.ProcessGroup:
+def _cpu_group() -> Any:
     """Return a group of all ranks that communicates on the CPU: the default one, or a gloo group made at the first call."""
     world = dist.group.WORLD
     assert world is not None
