@@ -129,11 +129,14 @@ def torchvision() -> Epoch:
 
 def ours_pipeline() -> Epoch:
     """The data set and the pipeline of the contender ``torchvision``, each view seeded by (seed, epoch, index, view)."""
+    import multiprocessing
+
     import torch
 
     from ssl_data import Loader, SampleSource
 
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # as for the others; a contender's process was spawned
     loader = Loader(SampleSource(_dataset(lambda image: image)), [_pipeline()] * 2, BATCH, num_workers=WORKERS)
     return lambda: sum(len(labels) for _, labels, _ in loader)
 
