@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from ssl_data.augment.functions import FunctionView, SampleError, make_views
-from ssl_data.augment.seeding import preserved_generators
+from ssl_data.augment.seeding import preserved_generators, view_seed
 from ssl_data.batch import Batch
 from ssl_data.sources.samples import name_of, read_sample
 from ssl_data.sources.source import Source
@@ -49,6 +49,7 @@ class WorkerBatches:
         num_workers: int,
     ) -> None:
         self._source, self._num_workers = source, num_workers
+        view_seed(seed, 0, 0, 0)  # loads compiled code once: workers are forked from this process in each iteration
         self._samples = _Samples(source, functions, seed, dtype)
 
     def shapes(self) -> list[tuple[int, ...]]:
