@@ -72,8 +72,9 @@ IMPOSSIBLE = {
 # Any string is possible: names, and paths that the run looks for before it opens the data
 ANY_WORD = {
     "method_class", "data_class",
-    "data.root", "data.split", "model.init_from", "model.teacher", "log.folder", "log.run", "log.wandb_project",
-    "optim.monitor", "run", "backbone", "weights", "eval.finetune.views",
+    "data.root", "data.split", "data.image_key", "data.label_key", "data.eval_view", "data.batch_transform", "model.init_from",
+    "model.teacher", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run", "backbone", "weights",
+    "eval.finetune.views",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
 BESIDE_OTHERS = {
