@@ -122,25 +122,31 @@ def _plus_plus(points: Tensor, num_clusters: int, generator: torch.Generator) ->
 
 
 def _lloyd(points: Tensor, centers: Tensor, max_iterations: int) -> Clusters:
-    assignments, distance = _assign(points, centers)
+    assignments = _assign(points, centers)
     iterations, moved = 0, True
     while moved and iterations < max_iterations:
         counts = torch.bincount(assignments, minlength=len(centers))
-        for empty in (counts == 0).nonzero()[:, 0].tolist():
+        empty = (counts == 0).nonzero()[:, 0].tolist()
+        distance = _distances(points, centers, assignments) if empty else points[:0, 0]
+        for cluster in empty:
             farthest = int(distance.masked_fill(counts[assignments] == 1, -1).argmax())
             counts[assignments[farthest]] -= 1
-            assignments[farthest], distance[farthest], counts[empty] = empty, 0.0, 1
+            assignments[farthest], distance[farthest], counts[cluster] = cluster, 0.0, 1
         centers = torch.zeros_like(centers).index_add_(0, assignments, points) / counts[:, None]
         before, iterations = assignments, iterations + 1
-        assignments, distance = _assign(points, centers)
+        assignments = _assign(points, centers)
         moved = not torch.equal(assignments, before)
-    return Clusters(assignments, centers, float(distance.double().sum()), iterations)
+    inertia = float(_distances(points, centers, assignments).double().sum())
+    return Clusters(assignments, centers, inertia, iterations)
 
 
-def _assign(points: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the nearest centre of each point and the squared distance to it."""
-    parts = []
-    for rows in points.split(CHUNK_ROWS):
-        nearest = (centers.square().sum(1) - 2 * rows @ centers.T).argmin(1)
-        parts.append((nearest, (rows - centers[nearest]).square().sum(1)))
-    return torch.cat([nearest for nearest, _ in parts]), torch.cat([distance for _, distance in parts])
+def _assign(points: Tensor, centers: Tensor) -> Tensor:
+    """Return the nearest centre of each point."""
+    squares = centers.square().sum(1)
+    return torch.cat([(squares - 2 * rows @ centers.T).argmin(1) for rows in points.split(CHUNK_ROWS)])
+
+
+def _distances(points: Tensor, centers: Tensor, assignments: Tensor) -> Tensor:
+    """Return the squared distance of each point to its centre, from differences: squared norms lose digits."""
+    pairs = zip(points.split(CHUNK_ROWS), assignments.split(CHUNK_ROWS))
+    return torch.cat([(rows - centers[nearest]).square().sum(1) for rows, nearest in pairs])
