@@ -86,9 +86,8 @@ def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_
     with optional_import("t-SNE"):
         from sklearn.manifold import TSNE
     points = features.double() - features.double().mean(0)
-    points = points / (
-        float(points.std()) or 1.0
-    )  # the map does not depend on the scale, but scikit-learn has float32 inside
+    # The map does not depend on the scale, but scikit-learn computes distances in float32.
+    points = points / (float(points.std()) or 1.0)
     start = principal_components(points, num_components)
     start = 1e-4 * start / start[:, 0].std().clamp(min=torch.finfo(start.dtype).tiny)
     method = "barnes_hut" if num_components < 4 else "exact"  # the tree is of at most three dimensions
