@@ -102,10 +102,16 @@ def distant_permutations(count: int) -> Tensor:
         if not 2 <= count <= len(every):
             raise ValueError(f"num_permutations={count}: expected 2 to {len(every)}")
         every = every[splitmix64(torch.arange(len(every))).argsort()]
+        # [k][v]: the permutations with patch v at place k, to count without a look at the others
+        places = [
+            [(column == patch).nonzero()[:, 0] for patch in range(NUM_PATCHES)] for column in every.T.contiguous()
+        ]
+        ones = torch.ones(len(every) // NUM_PATCHES, dtype=torch.int32)
         agreement = torch.zeros(len(every), dtype=torch.int32)  # places that agree with the chosen ones, in total
         chosen = [0]
         while len(chosen) < count:
-            agreement += (every == every[chosen[-1]]).sum(1, dtype=torch.int32)
+            for place, patch in zip(places, every[chosen[-1]].tolist()):
+                agreement.index_add_(0, place[patch], ones)
             agreement[chosen[-1]] = torch.iinfo(torch.int32).max // 2  # not again
             chosen.append(int(agreement.argmin()))
         return every[chosen].long()
