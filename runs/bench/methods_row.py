@@ -48,7 +48,7 @@ RESNET, VIT, MEAN_VIT, LARGE_RESNET = BACKBONES
 RECIPES = {"simclr": "simclr_cifar10_sgd", "supervised": "supervised_cifar10_adam", "w_mse": "wmse_cifar10"}
 LARGEST = {  # values of the model above these are reduced to them
     "projector": 512, "predictor": 512, "queue_size": 4096, "num_slices": 256, "num_prototypes": 512, "num_clusters": 512,
-    "num_groups": 300, "decoder_width": 96, "decoder_depth": 2, "decoder_heads": 3, "predictor_width": 96, "predictor_depth": 2,
+    "num_groups": 300, "head_width": 192, "head_depth": 2, "decoder_width": 96, "decoder_depth": 2, "decoder_heads": 3, "predictor_width": 96, "predictor_depth": 2,
     "predictor_heads": 3, "top_blocks": 2, "teacher_temperature": 0.04, "teacher_temperature_warmup_epochs": 0.0,
     "freeze_last_layer": 0, "freeze_prototypes_epochs": 0, "queue_start_epoch": 1,
 }  # fmt: skip
