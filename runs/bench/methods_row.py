@@ -48,7 +48,8 @@ RESNET, VIT, MEAN_VIT, LARGE_RESNET = BACKBONES
 RECIPES = {"simclr": "simclr_cifar10_sgd", "supervised": "supervised_cifar10_adam", "w_mse": "wmse_cifar10"}
 LARGEST = {  # values of the model above these are reduced to them
     "projector": 512, "predictor": 512, "queue_size": 4096, "num_slices": 256, "num_prototypes": 512, "num_clusters": 512,
-    "num_groups": 300, "head_width": 192, "head_depth": 2, "decoder_width": 96, "decoder_depth": 2, "decoder_heads": 3, "predictor_width": 96, "predictor_depth": 2,
+    "num_groups": 300, "head_width": 192, "head_depth": 2,
+    "decoder_width": 96, "decoder_depth": 2, "decoder_heads": 3, "predictor_width": 96, "predictor_depth": 2,
     "predictor_heads": 3, "top_blocks": 2, "teacher_temperature": 0.04, "teacher_temperature_warmup_epochs": 0.0,
     "freeze_last_layer": 0, "freeze_prototypes_epochs": 0, "queue_start_epoch": 1,
 }  # fmt: skip
@@ -63,6 +64,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },  # the keys of a fast teacher differ from those in the queue
     "pirl": {"model.patch_size": 8},  # as large as Jigsaw's: ResNet-9 takes no smaller images
     "ressl": {"model.momentum": 0.99, "model.queue_size": 2048},
+    # K and the rate of the others end at log K: the batch has fewer samples than there are prototypes
+    "swav": {"model.num_prototypes": 64, "optim.lr": 5e-4},
+    "dino": {"model.num_prototypes": 64, "optim.lr": 5e-4},
     "w_mse": {"model.projector": [512, 32], "model.whitening_size": 64},
 }  # method -> "group.key" -> value, on top of the above
 
