@@ -212,7 +212,7 @@ def test_so_many_of_each_class():
     assert np.array_equal(part, subset_indices(labels, 1.0, 1.0, seed=0, per_class=10))
     assert not np.array_equal(part, subset_indices(labels, 1.0, 1.0, seed=1, per_class=10))
     assert set(part) < set(subset_indices(labels, 1.0, 1.0, seed=0, per_class=20))  # fewer lie within more
-    with pytest.raises(ValueError, match=r"data.per_class=21: class 3 has 20 training images"):
+    with pytest.raises(ValueError, match=r"per_class=21: class 3 has 20 training images"):
         subset_indices(labels, 1.0, 1.0, seed=0, per_class=21)
     tail = subset_indices(labels, 1.0, 0.1, seed=0, per_class=20)
     assert np.bincount(labels[tail]).tolist() == [round(20 * 0.1 ** (k / 3)) for k in range(4)]
