@@ -64,9 +64,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },  # the keys of a fast teacher differ from those in the queue
     "pirl": {"model.patch_size": 8},  # as large as Jigsaw's: ResNet-9 takes no smaller images
     "ressl": {"model.momentum": 0.99, "model.queue_size": 2048},
-    # K and the rate of the others end at log K: the batch has fewer samples than there are prototypes
-    "swav": {"model.num_prototypes": 64, "optim.lr": 5e-4},
-    "dino": {"model.num_prototypes": 64, "optim.lr": 5e-4},
+    # With 512 prototypes for 64 samples and the rate of the others the assignments collapse: the loss ends at log K
+    "swav": {
+        "model.num_prototypes": 128,
+        "model.epsilon": 0.03,
+        "model.freeze_prototypes_epochs": 9,
+        "optim.lr": 5e-4,
+    },
+    "dino": {"model.num_prototypes": 128, "model.momentum": 0.99, "optim.lr": 1e-3},
     "w_mse": {"model.projector": [512, 32], "model.whitening_size": 64},
 }  # method -> "group.key" -> value, on top of the above
 

@@ -24,8 +24,8 @@ EMBEDDED = str(EMBEDDED_FOLDER)
 
 OURS = (  # sentences of ours: anything else would be an error of Hydra, after it has called something
     "is not allowed", "a configuration cannot name", "set other variables in the shell", "a package would be imported",
-    "expected a plain string", "not plain YAML", "expected one of ", "Unsupported interpolation type eval",
-    "must be known before",
+    "expected a plain string", "not plain YAML", "expected one of ", "expected a name that ",
+    "Unsupported interpolation type eval", "must be known before",
 )  # fmt: skip
 SUBMITIT = "hydra/launcher=submitit_slurm"
 OPTUNA = "hydra/sweeper=optuna"

@@ -1,4 +1,4 @@
-"""The command lines of the README and of CLUSTER.rst on a real SLURM.
+"""The command lines of docs/command_line.rst and of CLUSTER.rst on a real SLURM.
 
 Each block runs unchanged, with overrides at its end that make it small. The cluster has one node: ``nodes=2`` becomes 1.
 """
@@ -57,7 +57,7 @@ COMMANDS = {  # name -> line, overrides that make it small
 
 def test_all_blocks_of_the_page_are_tested():
     assert sum(map(len, PAGE.values())) == 9
-    assert README in (ROOT / "README.rst").read_text()
+    assert README in (ROOT / "docs" / "command_line.rst").read_text()
     assert OFFLINE.startswith(README)
 
 

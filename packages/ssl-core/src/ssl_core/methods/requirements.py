@@ -46,7 +46,7 @@ def check_views(
     if not sizes:
         return
     check_num_views(config, len(sizes), num_views, min_views)
-    first = sizes[: getattr(config.model, "global_views", None) or len(sizes)]
+    first = sizes[: getattr(config.model, "global_views", None) or 0]
     if joins_globals and len(set(first)) > 1:
         raise ConfigError(
             f"views of {_listed(first)} pixels",
