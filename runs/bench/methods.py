@@ -3,6 +3,7 @@
     python3 runs/bench/methods.py ../shared/data/cifar10.tar.gz --seconds 60 --out methods.json
     python3 runs/bench/methods.py ../shared/data/cifar10.tar.gz --methods byol,mae --out methods.json    # these rows again
     python3 runs/bench/methods.py --out methods.json                                                    # print the table
+    python3 runs/bench/methods.py --against lightly     # steps and memory: methods_against_lightly.py, and its options
 
 The archive holds ``cifar10/{train,test}/<class>/*.jpg``; 1,000 training and 500 test images of each class are used. A method
 is trained with its recipe ``<method>_cifar10``, its views among them, reduced to what a minute allows: a ResNet-9 of width 16
@@ -18,6 +19,7 @@ its standard error (paired). Masked image models are also fine-tuned on 100 labe
 import argparse
 import json
 import math
+import os
 import platform
 import shlex
 import sys
@@ -93,6 +95,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    if sys.argv[1:3] == ["--against", "lightly"]:  # a process of its own: this one has imported what it measures
+        script = Path(__file__).with_name("methods_against_lightly.py")
+        os.execv(sys.executable, [sys.executable, str(script), *sys.argv[3:]])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", nargs="?", type=Path, help="without it the table of --out is printed")
     parser.add_argument("--methods", default="", help="rows to make, with commas; default: all that --out has not")
