@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import re
-import textwrap
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from code_blocks import code_blocks
 from ssl_data import ArraySource, Loader, ViewSpec
 
 README = Path(__file__).parents[2] / "packages" / "ssl-data" / "README.rst"
@@ -26,9 +26,9 @@ class Stopped(Exception):
 
 def recipe(name):
     """Return what a block of the README defines."""
-    blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", README.read_text())
     found = {}
-    exec(next(textwrap.dedent(block) for block in blocks if re.search(rf"(def|class) {name}\b", block)), found)
+    blocks = code_blocks(README.read_text())
+    exec(next(block for block in blocks if re.search(rf"(def|class) {name}\b", block)), found)
     return found[name]
 
 

@@ -3,12 +3,12 @@
 import doctest
 import importlib
 import pkgutil
-import re
 from pathlib import Path
 
 import pytest
 
 import ssl_eval
+from code_blocks import code_blocks
 
 PACKAGE = Path(__file__).parents[2] / "packages" / "ssl-eval"
 MODULES = sorted(module.name for module in pkgutil.walk_packages(ssl_eval.__path__, "ssl_eval."))
@@ -20,13 +20,7 @@ def test_docstring_examples():
     assert not [name for name, result in results.items() if result.failed]
 
 
-def blocks(text):
-    """The ``.. code-block:: python`` blocks of an rst file, without their indentation."""
-    for block in re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text):
-        yield re.sub(r"^   ", "", block, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("code", list(blocks((PACKAGE / "README.rst").read_text())))
+@pytest.mark.parametrize("code", code_blocks((PACKAGE / "README.rst").read_text()))
 def test_readme_example(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.rst", "exec"), {})

@@ -4,9 +4,7 @@ test_readme.py executes its commands. ``.ci/run`` builds the pages (``hatch run 
 """
 
 import dataclasses
-import re
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 import generate  # noqa: E402
 
+from code_blocks import code_blocks  # noqa: E402
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
 from ssl_core.methods import METHODS  # noqa: E402
 from ssl_data import DataConfig  # noqa: E402
@@ -22,15 +21,10 @@ from ssl_data import DataConfig  # noqa: E402
 PAGES = sorted(ROOT.glob("docs/*.rst"))
 
 
-def blocks(text, language):
-    found = re.findall(rf"\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text)
-    return [textwrap.dedent(block) for block in found]
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_python_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for block in blocks(path.read_text(), "python"):
+    for block in code_blocks(path.read_text()):
         exec(block, {"__name__": "page"})
 
 

@@ -3,8 +3,6 @@
 import doctest
 import importlib
 import pkgutil
-import re
-import textwrap
 from pathlib import Path
 
 import docutils.core
@@ -13,6 +11,7 @@ import pytest
 import ssl_core
 import ssl_data
 import ssl_launch
+from code_blocks import code_blocks
 
 ROOT = Path(__file__).parents[2]
 READMES = sorted([ROOT / "README.rst", *ROOT.glob("packages/*/*.rst")])
@@ -33,10 +32,10 @@ def test_docstring_examples(name):
 def test_readme_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "packages" / name / "README.rst").read_text()
-    blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text)
+    blocks = code_blocks(text)
     assert blocks
     for block in blocks:
-        exec(textwrap.dedent(block), {"__name__": "readme"})
+        exec(block, {"__name__": "readme"})
 
 
 @pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))

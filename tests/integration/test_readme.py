@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import forked
+from code_blocks import code_blocks
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.rst").read_text()
@@ -35,14 +36,9 @@ CHANGES = {
 pytestmark = pytest.mark.slow
 
 
-def blocks(language, text=TEXT):
-    found = re.findall(rf"\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text)
-    return ["\n".join(line[3:] for line in block.splitlines()) for block in found]
-
-
 def commands():
     """Return ``(folder, command)`` for every command of the bash blocks; some are on several pages."""
-    for block in (block for page in PAGES for block in blocks("bash", page.read_text())):
+    for block in (block for page in PAGES for block in code_blocks(page.read_text(), "bash")):
         folder = ROOT
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("cd "):
@@ -146,7 +142,7 @@ def test_command(folder, command, outputs, images, trained):
 
 
 def test_method_of_the_readme_trains(tmp_path, images):
-    [code] = [block for block in blocks("python") if "class MyIdea" in block]
+    [code] = [block for block in code_blocks(TEXT) if "class MyIdea" in block]
     (tmp_path / "my_idea.py").write_text(code)
     run(
         [
@@ -166,7 +162,7 @@ def test_method_of_the_readme_trains(tmp_path, images):
 
 
 def test_every_python_block_is_known():
-    assert len(blocks("python")) == 1
+    assert len(code_blocks(TEXT)) == 1
 
 
 def test_files_linked_in_the_readme_exist():

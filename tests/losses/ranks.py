@@ -136,7 +136,7 @@ def recipe() -> dict[str, Any]:
 
 
 def checks_without_a_cpu_backend(rank: int) -> dict[str, Any]:
-    """Return what the check says of equal and of uneven shapes; its tensors have no values that it could read."""
+    """Return the result of the shape check for equal and for uneven shapes, on the device meta, which has no values to read."""
     groups, messages = set(), []
     for rows in (4, 4, 4 - rank, 4):
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import forked
+from code_blocks import code_blocks
 
 ROOT = Path(__file__).parents[3]
 RUNS = ROOT / "runs"
@@ -33,9 +34,8 @@ def blocks():
     page = (ROOT / "packages" / "ssl-launch" / "CLUSTER.rst").read_text()
     for part in re.split(r"\n(?=[^\n]+\n-+\n)", page):
         heading = part.splitlines()[0]
-        for block in re.findall(r"\.\. code-block:: bash\n\n((?:   .*\n|\n)+)", part):
-            lines = "\n".join(line[3:] for line in block.splitlines()).strip()
-            found.setdefault(heading, []).append(lines.replace("\\\n", " "))
+        for block in code_blocks(part, "bash"):
+            found.setdefault(heading, []).append(block.strip().replace("\\\n", " "))
     return found
 
 
