@@ -5,7 +5,6 @@ import dataclasses
 import importlib
 import inspect
 import io
-import os
 import re
 import tokenize
 from collections.abc import Iterator
@@ -89,7 +88,7 @@ def _all_comments(kind: type) -> dict[str, str]:
 def _default(field: dataclasses.Field) -> str:
     if field.default is not dataclasses.MISSING:
         return repr(field.default)
-    if field.default_factory is os.getcwd or field.name == "root":
+    if field.name == "root":  # $SSL_DATA_ROOT of this machine
         return ""
     return repr(field.default_factory()) if field.default_factory is not dataclasses.MISSING else ""
 

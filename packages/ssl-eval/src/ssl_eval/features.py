@@ -22,7 +22,7 @@ class Features(Result):
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer in ``0..K-1``, or -1 for a sample without a label.
     class_names : sequence of str
-        K words; numbers where there are none.
+        K words. Default: the numbers of the classes.
     views : Tensor, optional
         ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
 

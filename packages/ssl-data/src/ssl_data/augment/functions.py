@@ -82,7 +82,7 @@ class FunctionView:
 
 
 def identity(sample: Any) -> Any:
-    """Return a sample as it is: the evaluation view of samples that are tensors or arrays of floating point."""
+    """Return a sample unchanged: the evaluation view of samples that are tensors or arrays of floating point."""
     return sample
 
 

@@ -11,7 +11,7 @@ from ssl_eval.validation import check_even, check_features
 def principal_components(features: Tensor, num_components: int = 2) -> Tensor:
     """Return the coordinates of the features along their principal components, ``(N, num_components) float64``.
 
-    Signs are fixed: the coordinate with the largest absolute value is positive, so that two runs of one encoder look alike.
+    Signs are fixed: the coordinate with the largest absolute value is positive, so that maps of two runs can be compared.
     Hand-written, six lines: it runs with torch only and on any device.
 
     Parameters
