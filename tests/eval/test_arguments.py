@@ -16,6 +16,13 @@ CALLS = {
     "few_shot": lambda x, y: ssl_eval.few_shot(x(FEATURES), y(LABELS), x(FEATURES), y(LABELS), 2, draws=1),
     "nearest_class_mean": lambda x, y: ssl_eval.nearest_class_mean(x(FEATURES), y(LABELS), x(FEATURES)),
     "retrieval": lambda x, y: ssl_eval.retrieval(FEATURES, LABELS, x(FEATURES), y(LABELS), ks=(1,)),
+    "episodic_few_shot": lambda x, y: ssl_eval.episodic_few_shot(x(FEATURES), y(LABELS), 3, 2, 2, episodes=2),
+    "ood_detection": lambda x, y: (
+        ssl_eval.ood_detection(x(FEATURES), y(LABELS), x(FEATURES), x(FEATURES + COLUMN[:, None]), k=3)[
+            "max_softmax"
+        ].auroc
+    ),
+    "mahalanobis_distance": lambda x, y: ssl_eval.mahalanobis_distance(x(FEATURES), y(LABELS), x(FEATURES)),
     "accuracy": lambda x, y: ssl_eval.accuracy(x(SCORES), y(LABELS), topk=(1,)),
     "balanced_accuracy": lambda x, y: ssl_eval.balanced_accuracy(x(SCORES), y(LABELS)),
     "confusion_matrix": lambda x, y: ssl_eval.confusion_matrix(x(SCORES), y(LABELS)),
@@ -26,6 +33,11 @@ CALLS = {
 OF_FEATURES = {
     "kmeans": lambda x: ssl_eval.kmeans(x(FEATURES), 2, restarts=1),
     "kmeans, centers": lambda x: ssl_eval.kmeans(FEATURES, 2, centers=x(FEATURES[:2])),
+    "linear_cka": lambda x: ssl_eval.linear_cka(x(FEATURES), x(FEATURES)),
+    "mutual_knn": lambda x: ssl_eval.mutual_knn(x(FEATURES), x(FEATURES), 3),
+    "procrustes_similarity": lambda x: ssl_eval.procrustes_similarity(x(FEATURES), x(FEATURES)),
+    "ood_separation": lambda x: ssl_eval.ood_separation(x(COLUMN), x(COLUMN)),
+    "knn_distance": lambda x: ssl_eval.knn_distance(x(FEATURES), x(FEATURES), 3),
     "alignment": lambda x: ssl_eval.alignment(x(FEATURES), x(FEATURES)),
     "uniformity": lambda x: ssl_eval.uniformity(x(FEATURES)),
     "eigenvalues": lambda x: ssl_eval.eigenvalues(x(FEATURES)),

@@ -6,7 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssl_eval import Features, Protocol, accuracy, evaluate_features, few_shot, knn, linear_probe, rankme, write_report
+from ssl_eval import (
+    Features,
+    Protocol,
+    accuracy,
+    episodic_few_shot,
+    evaluate_features,
+    few_shot,
+    knn,
+    linear_probe,
+    rankme,
+    write_report,
+)
 from ssl_eval.metrics.registry import metric_of
 from ssl_eval.report.metric_cell import metric_cell
 from ssl_eval.report.table import shown
@@ -40,6 +51,20 @@ def test_standard_protocol(features):
     assert list(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == [
         "settings", "metrics", "interval", "per_class", "confusion", "reliability", "map", "spectrum",
     ]  # fmt: skip
+
+
+def test_episodes_are_centred_by_the_training_features(features):
+    nothing = {"knn": [], "linear": False, "few": [], "label_free": False, "map_samples": 0}
+    data = replace(features, test=features.train[:120] + 5, test_labels=features.train_labels[:120])
+    result = evaluate_features(data, Protocol(**nothing, episodic=[1, 30]))
+    found = result.metrics["episodic_5_way_1_shot"]
+    expected = episodic_few_shot(data.test, data.test_labels, center=data.train.mean(0))
+    assert (found["mean"], found["n"]) == (pytest.approx(expected.mean, abs=0.01), 600)
+    assert found["interval"] == pytest.approx(
+        [found["mean"] - expected.half_width, found["mean"] + expected.half_width], abs=0.01
+    )
+    assert "only 0 classes have 45 samples" in result.omitted["episodic_30_shot"]
+    assert "episodic_5_way_30_shot" not in result.metrics
 
 
 def test_everything_and_nothing(features):

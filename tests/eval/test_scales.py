@@ -38,6 +38,13 @@ FUNCTIONS = {
     "nearest_class_mean": lambda x: ssl_eval.nearest_class_mean(*halves(x)[:3]),
     "kmeans": lambda x: kmeans(x, 4, restarts=2).inertia,
     "retrieval": lambda x: ssl_eval.retrieval(x, LABELS).mean_average_precision,
+    "linear_cka": lambda x: ssl_eval.linear_cka(x[::2], x[1::2]),
+    "mutual_knn": lambda x: ssl_eval.mutual_knn(x[::2], x[1::2]),
+    "procrustes_similarity": lambda x: ssl_eval.procrustes_similarity(x[::2], x[1::2]),
+    "episodic_few_shot": lambda x: ssl_eval.episodic_few_shot(x, LABELS, 3, 2, episodes=9).mean,
+    "ood_detection": lambda x: [each.auroc for each in ssl_eval.ood_detection(*halves(x)[:3], -x, k=5).values()],
+    "knn_distance": lambda x: ssl_eval.knn_distance(x[::2], x[1::2], k=5),
+    "mahalanobis_distance": lambda x: ssl_eval.mahalanobis_distance(*halves(x)[:3]),
     "alignment": lambda x: ssl_eval.alignment(x[::2], x[1::2]),
     "uniformity": ssl_eval.uniformity,
     "eigenvalues": lambda x: ssl_eval.eigenvalues(x)[:1],  # rounding is relative to the largest
@@ -59,6 +66,7 @@ NEED_EVEN_ROWS = {
     "ridge_probe",
     "sgd_probe",
     "few_shot",
+    "ood_detection",
     "lidar",
     "evaluate_features",
     "label_free",
@@ -67,8 +75,8 @@ NEED_EVEN_ROWS = {
 TAKE_NO_FEATURES = {
     "accuracy", "adjusted_rand_index", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval",
     "cluster_accuracy", "confusion_matrix", "contingency_table", "find_runs", "kendall", "learning_curves", "mean_interval",
-    "normalized_mutual_information", "paired_test", "per_class_accuracy", "reliability", "spearman", "welch_test",
-    "write_report",
+    "normalized_mutual_information", "ood_separation", "paired_test", "per_class_accuracy", "reliability", "similarity_matrix",
+    "spearman", "welch_test", "write_report",
 }  # fmt: skip
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         normalized_mutual_information,
     )
     from ssl_eval.metrics.confusion import confusion_matrix, contingency_table
+    from ssl_eval.metrics.ood import OODResult, knn_distance, mahalanobis_distance, ood_detection, ood_separation
     from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
+    from ssl_eval.probes.episodic import EpisodicResult, episodic_few_shot
     from ssl_eval.probes.knn import knn
     from ssl_eval.probes.linear import LinearProbeResult, linear_probe
     from ssl_eval.probes.low_shot import FewShotResult, few_shot
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
     from ssl_eval.representation.alignment_uniformity import alignment, uniformity
     from ssl_eval.representation.kmeans import Clusters, kmeans
     from ssl_eval.representation.projection_2d import principal_components, tsne
+    from ssl_eval.representation.similarity import (
+        linear_cka,
+        mutual_knn,
+        procrustes_similarity,
+        similarity_matrix,
+    )
     from ssl_eval.representation.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
     from ssl_eval.results import ProbeResult
     from ssl_eval.runs.evaluation_record import EvaluationRecord
@@ -54,7 +62,9 @@ _NAMES = {  # module -> what it offers here
     "metrics.calibration": "Reliability reliability",
     "metrics.clustering": "adjusted_rand_index best_assignment cluster_accuracy normalized_mutual_information",
     "metrics.confusion": "confusion_matrix contingency_table",
+    "metrics.ood": "OODResult knn_distance mahalanobis_distance ood_detection ood_separation",
     "metrics.retrieval": "RetrievalResult retrieval",
+    "probes.episodic": "EpisodicResult episodic_few_shot",
     "probes.knn": "knn",
     "probes.linear": "LinearProbeResult linear_probe",
     "probes.low_shot": "FewShotResult few_shot",
@@ -67,6 +77,7 @@ _NAMES = {  # module -> what it offers here
     "representation.alignment_uniformity": "alignment uniformity",
     "representation.kmeans": "Clusters kmeans",
     "representation.projection_2d": "principal_components tsne",
+    "representation.similarity": "linear_cka mutual_knn procrustes_similarity similarity_matrix",
     "representation.spectrum": "alpha_req eigenvalues lidar nesum rankme stable_rank",
     "results": "ProbeResult",
     "runs.evaluation_record": "EvaluationRecord",
@@ -78,14 +89,16 @@ _NAMES = {  # module -> what it offers here
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "AccuracyCounter", "Clusters", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult", "LinearProbeResult",
-    "NothingToDraw", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult", "RidgeProbeResult",
-    "RunRecord", "SGDProbeResult", "Table", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req", "auroc",
-    "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix", "contingency_table",
-    "eigenvalues", "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn", "label_free", "learning_curves",
-    "lidar", "linear_probe", "mean_interval", "nearest_class_mean", "nesum", "normalized_mutual_information", "paired_test",
-    "per_class_accuracy", "principal_components", "rankme", "reliability", "retrieval", "ridge_probe", "sgd_probe",
-    "spearman", "stable_rank", "tsne", "uniformity", "welch_test", "write_report",
+    "AccuracyCounter", "Clusters", "EpisodicResult", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult",
+    "LinearProbeResult", "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report",
+    "RetrievalResult", "RidgeProbeResult", "RunRecord", "SGDProbeResult", "Table", "WelchTest", "accuracy",
+    "adjusted_rand_index", "alignment", "alpha_req", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval",
+    "cluster_accuracy", "confusion_matrix", "contingency_table", "eigenvalues", "episodic_few_shot", "evaluate_features",
+    "few_shot", "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free", "learning_curves", "lidar",
+    "linear_cka", "linear_probe", "mahalanobis_distance", "mean_interval", "mutual_knn", "nearest_class_mean", "nesum",
+    "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
+    "principal_components", "procrustes_similarity", "rankme", "reliability", "retrieval", "ridge_probe", "sgd_probe",
+    "similarity_matrix", "spearman", "stable_rank", "tsne", "uniformity", "welch_test", "write_report",
 ]  # fmt: skip
 
 

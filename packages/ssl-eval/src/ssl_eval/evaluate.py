@@ -16,6 +16,7 @@ from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, n
 from ssl_eval.metrics.confusion import confusion_matrix
 from ssl_eval.metrics.registry import LABEL_FREE
 from ssl_eval.metrics.retrieval import retrieval
+from ssl_eval.probes.episodic import episodic_few_shot
 from ssl_eval.probes.knn import knn
 from ssl_eval.probes.linear import linear_probe
 from ssl_eval.probes.low_shot import few_shot
@@ -31,6 +32,7 @@ from ssl_eval.results import Result
 from ssl_eval.statistics.intervals import bootstrap_interval
 from ssl_eval.validation import check_features
 
+WAYS = 5  # classes of an episode
 SPECTRUM = 2048  # eigenvalues that are kept
 
 
@@ -202,6 +204,8 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
     for labels in protocol.few:
         name = f"linear_{100 * labels:g}_percent" if labels < 1 else f"linear_{labels:g}_labels"
         yield name, partial(few, name, labels)
+    for shots in protocol.episodic:
+        yield f"episodic_{shots}_shot", partial(_episodic, features, shots, protocol.seed)
     if protocol.retrieval:
         yield "retrieval", partial(_retrieval, features, protocol)
     if protocol.clustering:
@@ -212,7 +216,7 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
 
 def _needs(name: str, part: str) -> bool:
     """Return whether a part of a protocol needs labels of the training or of the test images."""
-    return part == "test" or name not in ("retrieval", "clustering", "map")
+    return part == "test" or not name.startswith(("retrieval", "clustering", "map", "episodic"))
 
 
 def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
@@ -239,6 +243,14 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
         },
         "hits": hits,
     }
+
+
+def _episodic(features: Features, shots: int, seed: int) -> dict[str, Any]:
+    center = features.train.double().mean(0) if len(features.train) else None
+    found = episodic_few_shot(features.test, features.test_labels, WAYS, shots, center=center, seed=seed)
+    interval = [found.mean - found.half_width, found.mean + found.half_width]
+    name = f"episodic_{WAYS}_way_{shots}_shot"
+    return {"metrics": {name: {"mean": found.mean, "interval": interval, "n": len(found.accuracies)}}}
 
 
 def _retrieval(features: Features, protocol: Protocol) -> dict[str, Any]:

@@ -19,6 +19,9 @@ class Protocol:
     class_means: bool = False  # nearest class mean
     few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # labels a class, or shares of them below 1
     draws: int = field(default=5, metadata={"low": 1})  # of the few labels
+    episodic: list[int] = field(
+        default_factory=list
+    )  # labelled samples a class in 600 episodes of 5 of the test classes
     label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; with views, LiDAR and alignment
     retrieval: list[int] = field(default_factory=list)  # k of recall@k among the test images; with their mAP
     clustering: bool = False  # k-means with K clusters on the test images: NMI, ARI, accuracy
@@ -38,7 +41,7 @@ class Protocol:
         """
         if not self.name.strip() or "/" in self.name:
             raise ValueError(f"name={self.name!r}: expected the name of a file, without its folder")
-        for key in ("knn", "retrieval"):
+        for key in ("knn", "retrieval", "episodic"):
             if any(k < 1 for k in getattr(self, key)):
                 raise ValueError(f"{key}={getattr(self, key)}: expected numbers of at least 1")
         if any(not 0 < labels < float("inf") or (labels > 1 and labels % 1) for labels in self.few):

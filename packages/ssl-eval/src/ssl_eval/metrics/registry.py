@@ -60,6 +60,7 @@ METRICS = (
     Metric("nearest_class_mean", "nearest class mean", "accuracy", percent=True),
     Metric("class_means", "nearest class mean", "accuracy", percent=True),
     Metric("few_shot", "few labels", "accuracy", percent=True),
+    Metric("episodic", "episodic few-shot", "accuracy", percent=True),
     Metric("fine_tuning", "fine-tuning", "accuracy", percent=True),
     Metric("balanced_accuracy", "balanced accuracy", "accuracy", percent=True),
     Metric("auroc", "AUROC", "accuracy", percent=True),
@@ -87,7 +88,14 @@ METRICS = (
 LABEL_FREE = tuple(metric.name for metric in METRICS if metric.kind == "label-free")
 OF_VIEWS = ("lidar", "alignment")  # of these the ones that compare the views of an image
 # Of a variant; in this order, so that none meets what another has written.
-_PARTS = ((" labels", " labels a class"), (" percent", " % of labels"), ("top", "top-"), ("sgd", "SGD"))
+_PARTS = (
+    (" way ", "-way "),
+    (" shot", "-shot"),
+    (" labels", " labels a class"),
+    (" percent", " % of labels"),
+    ("top", "top-"),
+    ("sgd", "SGD"),
+)
 
 
 @cache
