@@ -73,8 +73,9 @@ NEED_EVEN_ROWS = {
     "tsne",
 }
 TAKE_NO_FEATURES = {
-    "accuracy", "adjusted_rand_index", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval",
+    "accuracy", "adjusted_rand_index", "attentive_probe", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval",
     "cluster_accuracy", "confusion_matrix", "contingency_table", "find_runs", "kendall", "learning_curves", "mean_interval",
+    "multilayer_linear_probe",
     "normalized_mutual_information", "ood_separation", "paired_test", "per_class_accuracy", "reliability", "similarity_matrix",
     "spearman", "welch_test", "write_report",
 }  # fmt: skip

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from ssl_eval.metrics.confusion import confusion_matrix, contingency_table
     from ssl_eval.metrics.ood import OODResult, knn_distance, mahalanobis_distance, ood_detection, ood_separation
     from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
+    from ssl_eval.probes.attentive import AttentiveClassifier, AttentiveProbeResult, attentive_probe
     from ssl_eval.probes.episodic import EpisodicResult, episodic_few_shot
     from ssl_eval.probes.knn import knn
     from ssl_eval.probes.linear import LinearProbeResult, linear_probe
     from ssl_eval.probes.low_shot import FewShotResult, few_shot
+    from ssl_eval.probes.multilayer import MultilayerProbeResult, multilayer_linear_probe
     from ssl_eval.probes.nearest_class_mean import nearest_class_mean
     from ssl_eval.probes.ridge import RidgeProbeResult, ridge_probe
     from ssl_eval.probes.sgd import SGDProbeResult, sgd_probe
@@ -64,10 +66,12 @@ _NAMES = {  # module -> what it offers here
     "metrics.confusion": "confusion_matrix contingency_table",
     "metrics.ood": "OODResult knn_distance mahalanobis_distance ood_detection ood_separation",
     "metrics.retrieval": "RetrievalResult retrieval",
+    "probes.attentive": "AttentiveClassifier AttentiveProbeResult attentive_probe",
     "probes.episodic": "EpisodicResult episodic_few_shot",
     "probes.knn": "knn",
     "probes.linear": "LinearProbeResult linear_probe",
     "probes.low_shot": "FewShotResult few_shot",
+    "probes.multilayer": "MultilayerProbeResult multilayer_linear_probe",
     "probes.nearest_class_mean": "nearest_class_mean",
     "probes.ridge": "RidgeProbeResult ridge_probe",
     "probes.sgd": "SGDProbeResult sgd_probe",
@@ -89,14 +93,15 @@ _NAMES = {  # module -> what it offers here
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "AccuracyCounter", "Clusters", "EpisodicResult", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult",
-    "LinearProbeResult", "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report",
-    "RetrievalResult", "RidgeProbeResult", "RunRecord", "SGDProbeResult", "Table", "WelchTest", "accuracy",
-    "adjusted_rand_index", "alignment", "alpha_req", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval",
-    "cluster_accuracy", "confusion_matrix", "contingency_table", "eigenvalues", "episodic_few_shot", "evaluate_features",
-    "few_shot", "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free", "learning_curves", "lidar",
-    "linear_cka", "linear_probe", "mahalanobis_distance", "mean_interval", "mutual_knn", "nearest_class_mean", "nesum",
-    "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
+    "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "EpisodicResult", "EvaluationRecord",
+    "EvaluationResult", "Features", "FewShotResult", "LinearProbeResult", "MultilayerProbeResult", "NothingToDraw",
+    "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult", "RidgeProbeResult",
+    "RunRecord", "SGDProbeResult", "Table", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
+    "attentive_probe", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy",
+    "confusion_matrix", "contingency_table", "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot",
+    "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free", "learning_curves", "lidar", "linear_cka",
+    "linear_probe", "mahalanobis_distance", "mean_interval", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean",
+    "nesum", "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
     "principal_components", "procrustes_similarity", "rankme", "reliability", "retrieval", "ridge_probe", "sgd_probe",
     "similarity_matrix", "spearman", "stable_rank", "tsne", "uniformity", "welch_test", "write_report",
 ]  # fmt: skip

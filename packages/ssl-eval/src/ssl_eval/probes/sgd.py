@@ -100,13 +100,7 @@ def sgd_probe(
         train_features, train_labels, test_features, test_labels
     )
     num_classes = check_split(train_features, train_labels, test_features, test_labels)
-    if not lrs or not min(lrs) > 0:
-        raise ValueError(f"lrs={tuple(lrs)}: expected learning rates above 0")
-    if min(epochs, batch_size) < 1 or not weight_decay >= 0 or not 0 < validation_fraction < 1:
-        raise ValueError(
-            f"epochs={epochs}, batch_size={batch_size}, weight_decay={weight_decay}, "
-            f"validation_fraction={validation_fraction}: expected 1 or more, 1 or more, 0 or more, within (0, 1)"
-        )
+    check_training(lrs, epochs, batch_size, weight_decay, validation_fraction)
     check_even("train_features", train_features)
     dtype = computed_in(train_features, test_features)
     mean, scale = standardization(train_features.to(dtype))
@@ -116,20 +110,51 @@ def sgd_probe(
     validation: dict[float, float] = {}
     lr = lrs[0]
     if len(lrs) > 1:
-        fitted, held_out = hold_out(labels, validation_fraction, seed, "lrs=[0.1]")
-        grid = train_grid(
-            train[fitted], labels[fitted], num_classes, lrs, epochs, min(batch_size, len(fitted)), weight_decay, seed
-        )
-        for candidate, (weight, bias) in zip(lrs, grid):
-            scores = torch.addmm(bias, train[held_out], weight.T)
-            if bool(torch.isfinite(scores).all()):  # else it has diverged
-                validation[candidate] = accuracy(scores, labels[held_out], topk=(1,))[0]
+        split = hold_out(labels, validation_fraction, seed, "lrs=[0.1]")
+        validation = held_out_accuracies(train, labels, split, num_classes, lrs, epochs, batch_size, weight_decay, seed)
         if not validation:
             raise ValueError(f"lrs={tuple(lrs)}: all of them diverge; try smaller ones")
         lr = max(validation, key=lambda each: (validation[each], -each))  # of equal ones the smallest
     ((weight, bias),) = train_grid(train, labels, num_classes, [lr], epochs, batch_size, weight_decay, seed)
     scores = torch.addmm(bias, test, weight.T)
     return SGDProbeResult(accuracy(scores, test_labels, topk=(1,))[0], scores, lr, validation)
+
+
+def check_training(
+    lrs: Sequence[float], epochs: int, batch_size: int, weight_decay: float, validation_fraction: float
+) -> None:
+    """Raise a ValueError for options of a training that are out of range."""
+    if not lrs or not min(lrs) > 0:
+        raise ValueError(f"lrs={tuple(lrs)}: expected learning rates above 0")
+    if min(epochs, batch_size) < 1 or not weight_decay >= 0 or not 0 < validation_fraction < 1:
+        raise ValueError(
+            f"epochs={epochs}, batch_size={batch_size}, weight_decay={weight_decay}, "
+            f"validation_fraction={validation_fraction}: expected 1 or more, 1 or more, 0 or more, within (0, 1)"
+        )
+
+
+def held_out_accuracies(
+    features: Tensor,
+    labels: Tensor,
+    split: tuple[Tensor, Tensor],
+    num_classes: int,
+    lrs: Sequence[float],
+    epochs: int,
+    batch_size: int,
+    weight_decay: float,
+    seed: int,
+) -> dict[float, float]:
+    """Return learning rate -> top-1 on the held-out samples, without those that diverge; ``split``: rows fitted, held out."""
+    fitted, held_out = split
+    grid = train_grid(
+        features[fitted], labels[fitted], num_classes, lrs, epochs, min(batch_size, len(fitted)), weight_decay, seed
+    )
+    found = {}
+    for lr, (weight, bias) in zip(lrs, grid):
+        scores = torch.addmm(bias, features[held_out], weight.T)
+        if bool(torch.isfinite(scores).all()):
+            found[lr] = accuracy(scores, labels[held_out], topk=(1,))[0]
+    return found
 
 
 def train_grid(
