@@ -10,7 +10,7 @@ from ssl_core.backbones import backbone_names, build_backbone, check_backbone
 from ssl_core.backbones.named_vits import fitting_patch_size
 from ssl_core.backbones.vit import VisionTransformer
 from ssl_core.errors import ConfigError
-from ssl_core.modules.transformer import sine_cosine_positions
+from ssl_core.modules.transformer.blocks import sine_cosine_positions
 
 
 @pytest.fixture(autouse=True)

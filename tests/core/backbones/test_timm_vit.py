@@ -5,7 +5,7 @@ import torch
 
 from ssl_core.backbones import build_backbone
 from ssl_core.backbones.timm_model import is_timm_vit
-from ssl_core.modules.masks import random_mask, split_mask
+from ssl_core.modules.masks.patch_masks import random_mask, split_mask
 
 TIMM = ["timm/vit_tiny_patch16_224", "timm/deit_tiny_distilled_patch16_224", "timm/vit_small_patch14_reg4_dinov2"]
 OPTIONS = {"patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3}

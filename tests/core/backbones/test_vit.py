@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ssl_core.backbones.vit import VisionTransformer
-from ssl_core.modules.transformer import DropPath, sine_cosine_positions
+from ssl_core.modules.transformer.blocks import DropPath, sine_cosine_positions
 
 NAMES = {
     "patches.": "patch_embed.proj.",

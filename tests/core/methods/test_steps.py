@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssl_core.modules.masks import block_mask, random_mask
-from ssl_core.modules.multi_block_mask import multi_block_mask
+from ssl_core.modules.masks.multi_block import multi_block_mask
+from ssl_core.modules.masks.patch_masks import block_mask, random_mask
 
 
 def unit(x):

@@ -17,11 +17,11 @@ from ssl_core.methods import METHODS, method_class
 from ssl_core.methods.cmae import shifted
 from ssl_core.methods.dense_method import cell_locations
 from ssl_core.methods.masked_image import MaskedImageModel
-from ssl_core.modules.autoregressive import prefix_lengths
-from ssl_core.modules.hog import hog
-from ssl_core.modules.masks import block_mask, random_mask
-from ssl_core.modules.multi_block_mask import multi_block_mask
+from ssl_core.modules.masks.multi_block import multi_block_mask
+from ssl_core.modules.masks.patch_masks import block_mask, random_mask
+from ssl_core.modules.pretext.hog import hog
 from ssl_core.modules.random_numbers import Stream, uniform
+from ssl_core.modules.transformer.autoregressive import prefix_lengths
 from ssl_core.run.folder import RunFolder
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from ssl_core.batch import Batch
 from ssl_core.modules.heads import Prototypes
-from ssl_core.modules.masks import (
+from ssl_core.modules.masks.patch_masks import (
     block_mask,
     inverse_block_mask,
     masked_ratios,

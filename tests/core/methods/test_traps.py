@@ -17,7 +17,7 @@ from ssl_core.backbones import build_backbone
 from ssl_core.batch import Batch
 from ssl_core.methods import METHODS, method_class
 from ssl_core.modules.ema import Teacher, warn_if_slow
-from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 from ssl_losses.ops.normalize import unit_rows
 
 TESTS = Path(__file__).parents[2]

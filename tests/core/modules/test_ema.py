@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ssl_core.modules.ema import Teacher
-from ssl_core.modules.transformer import DropPath
+from ssl_core.modules.transformer.blocks import DropPath
 from ssl_core.schedules import cosine_ramp
 
 

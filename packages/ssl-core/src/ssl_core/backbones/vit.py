@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ssl_core.modules.rotary import RotaryPositions, Rotation
-from ssl_core.modules.transformer import Block, sine_cosine_positions
+from ssl_core.modules.transformer.blocks import Block, sine_cosine_positions
+from ssl_core.modules.transformer.rotary import RotaryPositions, Rotation
 
 Pool = Literal["class", "mean"]
 Positions = Literal["sine_cosine", "rotary"]
@@ -43,8 +43,8 @@ class VisionTransformer(nn.Module):
         Recompute the activations of a block in the backward pass: less memory for about a third more time.
     positions : {"sine_cosine", "rotary"}
         The fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021), which are added to the patches; or the
-        rotations of DINOv3, :class:`~ssl_core.modules.rotary.RotaryPositions`, for heads of a multiple of 4 dimensions.
-        Neither has a state.
+        rotations of DINOv3, :class:`~ssl_core.modules.transformer.rotary.RotaryPositions`, for heads of a multiple of 4
+        dimensions. Neither has a state.
 
     Attributes
     ----------

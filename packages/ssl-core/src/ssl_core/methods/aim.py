@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.autoregressive_image import AutoregressiveConfig, AutoregressiveModel
-from ssl_core.modules.autoregressive import ResidualMLP, causal_attention, prefix_lengths
+from ssl_core.modules.transformer.autoregressive import ResidualMLP, causal_attention, prefix_lengths
 from ssl_losses import masked_reconstruction, patchify
 
 

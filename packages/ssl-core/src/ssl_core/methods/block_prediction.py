@@ -6,8 +6,8 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageModel, PatchConfig, take
-from ssl_core.modules.multi_block_mask import multi_block_mask
-from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.masks.multi_block import multi_block_mask
+from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 
 
 @dataclass

@@ -15,8 +15,8 @@ from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, take
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import Prototypes
-from ssl_core.modules.masks import inverse_block_mask, num_masked, random_subset, split_mask
-from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.masks.patch_masks import inverse_block_mask, num_masked, random_subset, split_mask
+from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 from ssl_core.optimizers import other_parameters
 from ssl_losses import sinkhorn
 from ssl_losses.checks import LOWEST_TEMPERATURE

@@ -18,9 +18,9 @@ from ssl_core.methods.masked_image import MaskedImageModel, all_masked, take
 from ssl_core.methods.requirements import check_layers
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import mlp
-from ssl_core.modules.masks import num_masked, random_mask, split_mask
-from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.masks.patch_masks import num_masked, random_mask, split_mask
 from ssl_core.modules.random_numbers import Stream, uniform
+from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 from ssl_losses import masked_reconstruction, moco_v3, patchify
 from ssl_losses.checks import LOWEST_TEMPERATURE
 

@@ -14,7 +14,7 @@ from ssl_core.config import option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
 from ssl_core.modules.ema import Teacher
-from ssl_core.modules.masks import block_mask
+from ssl_core.modules.masks.patch_masks import block_mask
 from ssl_losses import masked_feature_regression
 from ssl_losses.precision import widened
 

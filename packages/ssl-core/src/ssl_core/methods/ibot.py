@@ -14,7 +14,7 @@ from ssl_core.config import option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, pooled
 from ssl_core.methods.self_distillation import SelfDistillation, SelfDistillationConfig
-from ssl_core.modules.masks import block_mask, masked_ratios, view_ids
+from ssl_core.modules.masks.patch_masks import block_mask, masked_ratios, view_ids
 from ssl_core.modules.multi_crop import forward_by_size
 from ssl_losses import IBOTLoss
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_core.config import ModelConfig, option
 from ssl_core.methods.backbone_method import BackboneMethod
-from ssl_core.modules.jigsaw import (
+from ssl_core.modules.pretext.jigsaw import (
     NUM_PATCHES,
     distant_permutations,
     jigsaw_patches,

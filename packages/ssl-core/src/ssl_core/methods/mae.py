@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, all_masked, take
-from ssl_core.modules.masks import num_masked, random_mask, split_mask
-from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.masks.patch_masks import num_masked, random_mask, split_mask
+from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 from ssl_losses import masked_reconstruction, patchify
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_core.config import ModelConfig, option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
-from ssl_core.modules.transformer import MaskToken
+from ssl_core.modules.transformer.blocks import MaskToken
 
 
 @dataclass

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ssl_core.config import option
 from ssl_core.errors import ConfigError
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
-from ssl_core.modules.hog import hog_of_patches
-from ssl_core.modules.masks import block_mask
+from ssl_core.modules.masks.patch_masks import block_mask
+from ssl_core.modules.pretext.hog import hog_of_patches
 from ssl_losses import masked_reconstruction
 
 

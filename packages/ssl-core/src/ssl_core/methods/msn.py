@@ -14,7 +14,7 @@ from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, pooled
 from ssl_core.methods.teacher_student import TeacherConfig, TeacherStudent
 from ssl_core.modules.heads import truncated_normal
-from ssl_core.modules.masks import num_masked, random_mask, split_mask, view_ids
+from ssl_core.modules.masks.patch_masks import num_masked, random_mask, split_mask, view_ids
 from ssl_core.modules.multi_crop import forward_by_size
 from ssl_core.optimizers import other_parameters
 from ssl_core.schedules import linear_ramp

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ssl_core.methods.autoregressive_image import AutoregressiveConfig, AutoregressiveModel
-from ssl_core.modules.autoregressive import causal_attention
+from ssl_core.modules.transformer.autoregressive import causal_attention
 from ssl_losses import negative_cosine_similarity
 
 

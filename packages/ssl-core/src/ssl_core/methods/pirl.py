@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ssl_core.config import option
 from ssl_core.methods.joint_embedding import JointEmbedding, JointEmbeddingConfig
-from ssl_core.modules.jigsaw import NUM_PATCHES, jigsaw_patches, random_orders, shuffled
 from ssl_core.modules.memory_bank import MemoryBank
+from ssl_core.modules.pretext.jigsaw import NUM_PATCHES, jigsaw_patches, random_orders, shuffled
 from ssl_core.modules.random_numbers import Stream, uniform
 from ssl_core.training.feature_pass import feature_pass
 from ssl_losses.checks import LOWEST_TEMPERATURE, check_temperature

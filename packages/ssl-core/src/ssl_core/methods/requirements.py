@@ -10,8 +10,8 @@ from ssl_core.backbones.timm_model import FETCHING_OPTIONS
 from ssl_core.config import Config
 from ssl_core.config.validation import full_keys
 from ssl_core.errors import ConfigError
-from ssl_core.modules.jigsaw import patch_edge
-from ssl_core.modules.masks import num_masked
+from ssl_core.modules.masks.patch_masks import num_masked
+from ssl_core.modules.pretext.jigsaw import patch_edge
 
 ANY_IMAGE = (3, 224, 224)  # stands for the images where their size is known only when the data is open
 

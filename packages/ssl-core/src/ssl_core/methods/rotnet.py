@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
 from ssl_core.methods.backbone_method import BackboneMethod
-from ssl_core.modules.rotation import NUM_ROTATIONS, quarter_turns
+from ssl_core.modules.pretext.rotation import NUM_ROTATIONS, quarter_turns
 from ssl_losses.distributed import mean_over_ranks
 from ssl_losses.precision import widen
 

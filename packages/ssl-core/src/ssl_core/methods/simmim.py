@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
-from ssl_core.modules.masks import random_mask
+from ssl_core.modules.masks.patch_masks import random_mask
 from ssl_losses import masked_reconstruction, patchify
 
 

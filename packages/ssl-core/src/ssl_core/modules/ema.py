@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_core.modules.rotary import RotaryPositions
+from ssl_core.modules.transformer.rotary import RotaryPositions
 from ssl_core.schedules import cosine_ramp, linear_ramp
 
 _message = logging.getLogger(__name__)

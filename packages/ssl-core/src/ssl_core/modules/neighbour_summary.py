@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.errors import ConfigError
-from ssl_core.modules.transformer import sine_cosine
+from ssl_core.modules.transformer.blocks import sine_cosine
 
 
 class NeighbourSummary(nn.Module):

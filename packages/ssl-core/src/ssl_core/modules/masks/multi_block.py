@@ -1,6 +1,7 @@
 """The masks of I-JEPA: target blocks, and a context without them.
 
-As the masks of :mod:`ssl_core.modules.masks`, they are drawn on the device, a pure function of ``(seed, epoch, sample id)``.
+As the masks of :mod:`ssl_core.modules.masks.patch_masks`, they are drawn on the device, a pure function of ``(seed, epoch,
+sample id)``.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssl_core.modules.masks import Grid, rectangles
+from ssl_core.modules.masks.patch_masks import Grid, rectangles
 from ssl_core.modules.random_numbers import Stream, uniform
 
 _NUM_REFERENCES = 256  # draws that fix the length of a context
@@ -46,7 +47,7 @@ def multi_block_mask(
     Parameters
     ----------
     ids, grid, seed, epoch
-        As in :func:`~ssl_core.modules.masks.random_mask`.
+        As in :func:`~ssl_core.modules.masks.patch_masks.random_mask`.
     num_targets : int
         T, target blocks of one image. They may overlap.
     target_scale, context_scale : tuple of float

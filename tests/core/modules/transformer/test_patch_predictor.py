@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_core.modules.masks import random_mask, split_mask
+from ssl_core.modules.masks.patch_masks import random_mask, split_mask
 from ssl_core.modules.multi_crop import forward_by_size
-from ssl_core.modules.patch_predictor import PatchPredictor
+from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 
 KEEP, DROP, INVERSE = split_mask(random_mask(torch.arange(3), (4, 4), 0.75, 0, 0), 12)
 

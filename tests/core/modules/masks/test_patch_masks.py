@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy import stats
 
-from ssl_core.modules.masks import (
+from ssl_core.modules.masks.multi_block import multi_block_mask
+from ssl_core.modules.masks.patch_masks import (
     block_mask,
     inverse_block_mask,
     masked_ratios,
@@ -14,7 +15,6 @@ from ssl_core.modules.masks import (
     split_mask,
     view_ids,
 )
-from ssl_core.modules.multi_block_mask import multi_block_mask
 from ssl_core.modules.random_numbers import Stream, uniform
 from ssl_losses.ops.splitmix64 import splitmix64
 

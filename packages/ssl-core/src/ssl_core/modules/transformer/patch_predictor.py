@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_core.modules.transformer import Block, CrossBlock, sine_cosine_positions
+from ssl_core.modules.transformer.blocks import Block, CrossBlock, sine_cosine_positions
 
 
 class PatchPredictor(nn.Module):

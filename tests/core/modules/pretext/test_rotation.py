@@ -3,7 +3,7 @@
 import torch
 from torchvision.transforms.functional import InterpolationMode, rotate
 
-from ssl_core.modules.rotation import quarter_turns
+from ssl_core.modules.pretext.rotation import quarter_turns
 
 
 def test_pixels_of_all_four_rotations_are_those_of_torchvision():

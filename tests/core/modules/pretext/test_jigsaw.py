@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_core.modules.jigsaw import (
+from ssl_core.modules.pretext.jigsaw import (
     distant_permutations,
     jigsaw_patches,
     random_choices,

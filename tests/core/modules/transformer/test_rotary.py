@@ -9,7 +9,7 @@ from timm.layers import RotaryEmbeddingDinoV3, apply_rot_embed_cat
 from ssl_core import ConfigError
 from ssl_core.backbones import build_backbone
 from ssl_core.modules.ema import Teacher
-from ssl_core.modules.rotary import RotaryPositions, rotate
+from ssl_core.modules.transformer.rotary import RotaryPositions, rotate
 
 X = torch.randn(2, 3, 6, 16, generator=torch.Generator().manual_seed(0))  # two images, three heads, 2 x 3 patches
 

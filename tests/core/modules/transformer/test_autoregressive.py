@@ -2,7 +2,7 @@
 
 import torch
 
-from ssl_core.modules.autoregressive import ResidualMLP, causal_attention
+from ssl_core.modules.transformer.autoregressive import ResidualMLP, causal_attention
 
 
 def test_residual_mlp_equals_lightlys():

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_core.modules.rotary import Rotation, rotate
+from ssl_core.modules.transformer.rotary import Rotation, rotate
 
 
 class Block(nn.Module):
@@ -110,7 +110,7 @@ def attention(
     """Return multi-head attention ``(N, M, D)`` of queries ``(N, M, D)`` to keys and values ``(N, L, D)``.
 
     ``attend`` ``(N, 1, M, L) bool`` is True where a query may attend to a key; it replaces ``causal``. ``rotation`` is that of
-    the queries and of the keys, :class:`~ssl_core.modules.rotary.RotaryPositions`.
+    the queries and of the keys, :class:`~ssl_core.modules.transformer.rotary.RotaryPositions`.
     """
     q, k, v = (x.unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
     if rotation is not None:

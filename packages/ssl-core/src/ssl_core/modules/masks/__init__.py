@@ -1,0 +1,1 @@
+"""Masks over the patches of a vision transformer."""

@@ -1,0 +1,1 @@
+"""Tasks and targets that are computed from the images: puzzles, rotations, gradients."""
