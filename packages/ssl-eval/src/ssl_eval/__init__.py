@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_eval.evaluate import EvaluationResult, evaluate_features, label_free
-    from ssl_eval.features import Features
+    from ssl_eval.evaluate import EvaluationResult, evaluate_features
+    from ssl_eval.features import Features, Tokens
     from ssl_eval.figures.curves import learning_curves
     from ssl_eval.figures.style import NothingToDraw
     from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ssl_eval.report.table import Table
     from ssl_eval.representation.alignment_uniformity import alignment, uniformity
     from ssl_eval.representation.kmeans import Clusters, kmeans
+    from ssl_eval.representation.label_free import label_free
     from ssl_eval.representation.projection_2d import principal_components, tsne
     from ssl_eval.representation.similarity import (
         linear_cka,
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
     from ssl_eval.statistics.significance import WelchTest, welch_test
 
 _NAMES = {  # module -> what it offers here
-    "evaluate": "EvaluationResult evaluate_features label_free",
-    "features": "Features",
+    "evaluate": "EvaluationResult evaluate_features",
+    "features": "Features Tokens",
     "figures.curves": "learning_curves",
     "figures.style": "NothingToDraw",
     "metrics.accuracy": "AccuracyCounter accuracy balanced_accuracy per_class_accuracy",
@@ -80,6 +81,7 @@ _NAMES = {  # module -> what it offers here
     "report.table": "Table",
     "representation.alignment_uniformity": "alignment uniformity",
     "representation.kmeans": "Clusters kmeans",
+    "representation.label_free": "label_free",
     "representation.projection_2d": "principal_components tsne",
     "representation.similarity": "linear_cka mutual_knn procrustes_similarity similarity_matrix",
     "representation.spectrum": "alpha_req eigenvalues lidar nesum rankme stable_rank",
@@ -96,7 +98,7 @@ __all__ = [
     "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "EpisodicResult", "EvaluationRecord",
     "EvaluationResult", "Features", "FewShotResult", "LinearProbeResult", "MultilayerProbeResult", "NothingToDraw",
     "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult", "RidgeProbeResult",
-    "RunRecord", "SGDProbeResult", "Table", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
+    "RunRecord", "SGDProbeResult", "Table", "Tokens", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
     "attentive_probe", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy",
     "confusion_matrix", "contingency_table", "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot",
     "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free", "learning_curves", "lidar", "linear_cka",

@@ -1,7 +1,7 @@
 """Evaluation of frozen features by a protocol: the contents of ``eval/<name>.json``."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -9,28 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_eval.features import Features
+from ssl_eval.features import Features, Tokens
 from ssl_eval.metrics.accuracy import accuracy, balanced_accuracy, per_class_accuracy
 from ssl_eval.metrics.calibration import reliability
 from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
 from ssl_eval.metrics.confusion import confusion_matrix
-from ssl_eval.metrics.registry import LABEL_FREE
 from ssl_eval.metrics.retrieval import retrieval
+from ssl_eval.probes.attentive import attentive_probe
 from ssl_eval.probes.episodic import episodic_few_shot
 from ssl_eval.probes.knn import knn
 from ssl_eval.probes.linear import linear_probe
 from ssl_eval.probes.low_shot import few_shot
+from ssl_eval.probes.multilayer import multilayer_linear_probe
 from ssl_eval.probes.nearest_class_mean import nearest_class_mean
 from ssl_eval.probes.ridge import ridge_probe
 from ssl_eval.probes.sgd import sgd_probe
 from ssl_eval.protocol import Protocol
-from ssl_eval.representation.alignment_uniformity import alignment, uniformity
 from ssl_eval.representation.kmeans import kmeans
+from ssl_eval.representation.label_free import label_free, sample_rows
 from ssl_eval.representation.projection_2d import principal_components, tsne
-from ssl_eval.representation.spectrum import SPECTRAL, eigenvalues, lidar
+from ssl_eval.representation.spectrum import eigenvalues
 from ssl_eval.results import Result
 from ssl_eval.statistics.intervals import bootstrap_interval
-from ssl_eval.validation import check_features
 
 WAYS = 5  # classes of an episode
 SPECTRUM = 2048  # eigenvalues that are kept
@@ -123,56 +123,6 @@ def evaluate_features(features: Features, protocol: Protocol) -> EvaluationResul
     return EvaluationResult(asdict(protocol), metrics, **parts, omitted=omitted)
 
 
-def label_free(
-    features: Tensor,
-    views: Tensor | None = None,
-    uniformity_samples: int = 5000,
-    seed: int = 0,
-    measures: Sequence[str] = LABEL_FREE,
-) -> dict[str, float]:
-    """Return the label-free measures by name; those of views only if there are views.
-
-    Parameters
-    ----------
-    features : Tensor
-        ``(N, D)``.
-    views : Tensor, optional
-        ``(n, q, D)``: for LiDAR and the alignment.
-    uniformity_samples : int
-        Features whose pairs are compared.
-    seed : int
-        Of their choice.
-    measures : sequence of str
-        Of :data:`ssl_eval.metrics.registry.LABEL_FREE`; those of views are taken where there are views.
-
-    Returns
-    -------
-    dict
-        A measure that has no value (a power law needs two eigenvalues) is left out.
-
-    Raises
-    ------
-    ValueError
-        If features hold NaN.
-    """
-    check_features("features", features)
-    values: dict[str, float] = {}
-    for name in measures:
-        try:
-            if name in SPECTRAL:
-                values[name] = SPECTRAL[name](features)
-        except ValueError:
-            if not bool(torch.isfinite(features).all()):
-                raise
-    if "uniformity" in measures and len(features) > 1:
-        values["uniformity"] = uniformity(_sample(features, uniformity_samples, seed))
-    if "lidar" in measures and views is not None:
-        values["lidar"] = lidar(views)
-    if "alignment" in measures and views is not None:
-        values["alignment"] = alignment(views[:, 0], views[:, 1])
-    return {name: value for name, value in values.items() if math.isfinite(value)}
-
-
 def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Give the parts of a protocol that need labels: a name, and a function that returns entries of the result."""
     data = features.train, features.train_labels, features.test, features.test_labels
@@ -199,6 +149,10 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
         yield "linear_sgd", lambda: {"metrics": {"linear_sgd": sgd_probe(*data, seed=protocol.seed).accuracy}}
     if protocol.ridge:
         yield "ridge", lambda: {"metrics": {"ridge": ridge_probe(*data).accuracy}}
+    if protocol.attentive_probe:
+        yield "attentive_probe", partial(_attentive, features, protocol.seed)
+    if protocol.multilayer_linear_probe:
+        yield "multilayer_linear_probe", partial(_multilayer, features, protocol.seed)
     if protocol.class_means:
         yield "class_means", lambda: {"metrics": {"class_means": top1(nearest_class_mean(*data[:3]))}}
     for labels in protocol.few:
@@ -245,6 +199,25 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
     }
 
 
+def _attentive(features: Features, seed: int) -> dict[str, Any]:
+    tokens = _tokens(features)
+    found = attentive_probe(tokens.train, features.train_labels, tokens.test, features.test_labels, seed=seed)
+    return {"metrics": {"attentive_probe": found.accuracy}}
+
+
+def _multilayer(features: Features, seed: int) -> dict[str, Any]:
+    tokens = _tokens(features)
+    blocks = sorted({1, min(4, tokens.train_blocks.shape[1])})
+    data = tokens.train_blocks, features.train_labels, tokens.test_blocks, features.test_labels
+    return {"metrics": {"multilayer_linear_probe": multilayer_linear_probe(*data, blocks=blocks, seed=seed).accuracy}}
+
+
+def _tokens(features: Features) -> Tokens:
+    if features.tokens is None:
+        raise ValueError("the backbone has no tokens; expected a vision transformer, such as vit_tiny")
+    return features.tokens
+
+
 def _episodic(features: Features, shots: int, seed: int) -> dict[str, Any]:
     center = features.train.double().mean(0) if len(features.train) else None
     found = episodic_few_shot(features.test, features.test_labels, WAYS, shots, center=center, seed=seed)
@@ -280,7 +253,7 @@ def _add_optional(values: dict[str, Any], name: str, compute: Callable[[], Any])
 
 def _map(features: Features, protocol: Protocol) -> dict[str, Any]:
     """Return the coordinates of a sample of the test images, to four digits."""
-    chosen = _chosen(len(features.test), protocol.map_samples, protocol.seed)
+    chosen = sample_rows(len(features.test), protocol.map_samples, protocol.seed)
     points = features.test[chosen.to(features.test.device)]
     maps: dict[str, Tensor] = {}
     omitted = {}
@@ -290,16 +263,6 @@ def _map(features: Features, protocol: Protocol) -> dict[str, Any]:
         omitted = _add_optional(maps, "tsne", lambda: tsne(points, perplexity=min(30.0, len(points) / 4)))
     rounded = {name: [[float(f"{x:.4g}") for x in row] for row in each.tolist()] for name, each in maps.items()}
     return {"map": rounded | {"labels": features.test_labels[chosen].tolist()}, "omitted": omitted}
-
-
-def _sample(features: Tensor, limit: int, seed: int) -> Tensor:
-    return features[_chosen(len(features), limit, seed).to(features.device)]
-
-
-def _chosen(samples: int, limit: int, seed: int) -> Tensor:
-    if samples <= limit:
-        return torch.arange(samples)
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
 
 
 def _plain(values: Tensor) -> list[float | None]:

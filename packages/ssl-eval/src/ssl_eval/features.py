@@ -10,6 +10,24 @@ from ssl_eval.validation import check_labels, check_pair, check_tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Tokens(Result):
+    """Frozen tokens of a vision transformer, for the probes on tokens.
+
+    Attributes
+    ----------
+    train, test : Tensor
+        ``(N, L, D)`` and ``(M, L, D)``, of the last block: the class token, if there is one, and the patches.
+    train_blocks, test_blocks : Tensor
+        ``(N, B, 2, D)`` and ``(M, B, 2, D)``, of the last B blocks: the class token, and the mean of the patches.
+    """
+
+    train: Tensor
+    test: Tensor
+    train_blocks: Tensor
+    test_blocks: Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Features(Result):
     """Frozen features of one encoder, with their labels.
 
@@ -25,6 +43,8 @@ class Features(Result):
         K words. Default: the numbers of the classes.
     views : Tensor, optional
         ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
+    tokens : Tokens, optional
+        Of the same samples, for the probes on tokens.
 
     Examples
     --------
@@ -32,7 +52,7 @@ class Features(Result):
     >>> Features(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), torch.zeros(2, 2), torch.tensor([0, 1]))
     ... # doctest: +NORMALIZE_WHITESPACE
     Features(train=float32 (4, 2), train_labels=int64 (4,), test=float32 (2, 2), test_labels=int64 (2,), class_names=(),
-             views=None)
+             views=None, tokens=None)
     """
 
     train: Tensor
@@ -41,6 +61,7 @@ class Features(Result):
     test_labels: Tensor
     class_names: Sequence[str] = ()
     views: Tensor | None = None
+    tokens: Tokens | None = None
 
     def labelled(self) -> "Features":
         """Return the samples that have a label.
@@ -52,13 +73,17 @@ class Features(Result):
         """
         check_pair(self.train, self.test)
         kept: dict[str, Tensor] = {}
+        tokens: dict[str, Tensor] = {}
         for part, rows, labels in (("train", self.train, self.train_labels), ("test", self.test, self.test_labels)):
             check_tensor(f"{part}_labels", labels)
             check_labels(f"{part}_labels", labels.where(labels != -1, labels.new_zeros(())), len(rows))
             known = labels >= 0
             if not bool(known.all()):
                 kept |= {part: rows[known.to(rows.device)], f"{part}_labels": labels[known]}
-        return replace(self, **kept)  # type: ignore[arg-type]
+                for name in (part, f"{part}_blocks") if self.tokens is not None else ():
+                    tokens[name] = getattr(self.tokens, name)[known]
+        chosen = self.tokens if self.tokens is None else replace(self.tokens, **tokens)
+        return replace(self, tokens=chosen, **kept)  # type: ignore[arg-type]
 
 
 def split_of(train: Tensor | Features, *rest: Tensor | None) -> tuple[Tensor, ...]:

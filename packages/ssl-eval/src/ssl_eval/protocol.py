@@ -16,6 +16,8 @@ class Protocol:
     linear: bool = True  # logistic regression to convergence, with accuracy per class, confusion, calibration and hits
     sgd: bool = False  # SGD with a grid of learning rates, as in most papers
     ridge: bool = False  # least squares, leave-one-out
+    attentive_probe: bool = False  # cross-attention on the tokens of a ViT, with a grid of learning rates
+    multilayer_linear_probe: bool = False  # SGD on class tokens and mean patches of its last 1 or 4 blocks
     class_means: bool = False  # nearest class mean
     few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # labels a class, or shares of them below 1
     draws: int = field(default=5, metadata={"low": 1})  # of the few labels
@@ -28,6 +30,11 @@ class Protocol:
     map_samples: int = field(default=1000, metadata={"low": 0})  # test images on the 2-D map (PCA and t-SNE)
     uniformity_samples: int = field(default=5000, metadata={"low": 2})  # features whose pairs are compared
     seed: int = field(default=0, metadata={"low": 0})  # of held-out parts, draws and choices
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether one of the metrics is computed from tokens."""
+        return self.attentive_probe or self.multilayer_linear_probe
 
     def check(self) -> None:
         """Raise a ValueError that begins with the field, for conditions beyond the metadata of one field.

@@ -60,7 +60,8 @@ def evaluate_checkpoint(
     began = time.perf_counter()
     check_groups({"eval": protocol})
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
-    extraction = extract_features(run, checkpoint, method, data, device, view_samples)
+    tokens = protocol.needs_tokens
+    extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens)
     extracted = time.perf_counter()
     tuned: dict[str, Any] = {}
     if fine_tuning is not None:

@@ -7,6 +7,7 @@ precision and the versions that make the pixels.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,22 @@ from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import read_metadata, write_safetensors
 from ssl_core.checkpoint.store import CheckpointStore, read_state, sha256_of
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.features import collect_features, collect_view_features
+from ssl_core.evaluation.features import (
+    collect_features,
+    collect_tokens,
+    collect_view_features,
+    tokens_of_last_blocks,
+)
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
 from ssl_core.training.trained_run import load_weights
-from ssl_eval import Features
+from ssl_eval import Features, Tokens
 from ssl_eval.validation import check_features
 
 PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and features depend on
+BLOCKS = 4  # last blocks of a vision transformer whose tokens are kept
 
 
 @dataclass
@@ -48,6 +55,7 @@ def extract_features(
     data: Any = None,
     device: str = "auto",
     view_samples: int = VIEW_SAMPLES,
+    tokens: bool = False,
 ) -> ExtractedFeatures:
     """Return the features of the training and the evaluation images of a run by the backbone of a checkpoint.
 
@@ -64,6 +72,9 @@ def extract_features(
     view_samples : int
         Training images of which augmented views are embedded, for LiDAR and the alignment, if the run has several views;
         0: none.
+    tokens : bool
+        Keep the tokens of the last blocks, too, in float16, if the backbone has any: 2 (L + 8) D bytes an image, in memory
+        and in the file.
 
     Raises
     ------
@@ -88,6 +99,8 @@ def extract_features(
             "views": view_samples,
             "versions": {name: _version(name) for name in PIXELS},
         }
+        if tokens:
+            asked["tokens"] = BLOCKS
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
         file = run.evaluations / f"features_{key}.safetensors"
         facts = {
@@ -99,35 +112,57 @@ def extract_features(
             "backbone": config.model.backbone,
         }
         cached = _read(file)
-        found = cached or features_of(model, state["model"], view_samples)
+        found = cached or features_of(model, state["model"], view_samples, tokens)
         if cached is None:
             _write(file, found)
         return ExtractedFeatures(found, facts, cached is not None)
 
 
-def features_of(model: BaseModel, weights: dict[str, Tensor], view_samples: int) -> dict[str, Features]:
+def features_of(
+    model: BaseModel, weights: dict[str, Tensor], view_samples: int, tokens: bool = False
+) -> dict[str, Features]:
     """Return the features of an opened model (data, precision, ranks) with these weights, on each evaluation set."""
     model.build()
     load_weights(model, weights)
     model.eval()
     loaders, ranks = model.run.loaders, model.run.distributed
-    train = _labelled_or_all(*collect_features(loaders.reference, model.features, ranks, labelled=False))
+    train, train_labels, train_tokens = _collected(model, loaders.reference, tokens)
     names = list(getattr(loaders, "class_names", ()))
     first = loaders.train.start(0, 0)
     views = collect_view_features(first, model.features, ranks, view_samples) if view_samples else None
     found = {}
     for name, loader in loaders.evaluation.items():
-        test = _labelled_or_all(*collect_features(loader, model.features, ranks, labelled=False))
-        for part, (rows, _) in (("training", train), (name, test)):
+        test, test_labels, test_tokens = _collected(model, loader, tokens)
+        for part, rows in (("training", train), (name, test)):
             check_features(f"the features of {part}", rows)
-        found[name] = Features(*train, *test, class_names=names, views=views)
+        kept = Tokens(train_tokens[0], test_tokens[0], train_tokens[1], test_tokens[1]) if test_tokens else None
+        found[name] = Features(train, train_labels, test, test_labels, names, views, kept)
     return found
 
 
-def _labelled_or_all(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows that have a label, or, where there are none, all: for the measures that need no labels."""
+def _collected(model: BaseModel, loader: Any, tokens: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return features, labels and tokens of the images that have a label, or, where there are none, of all.
+
+    The tokens are those of :func:`~ssl_core.evaluation.features.tokens_of_last_blocks`, float16 on the CPU; an empty list if
+    they are not asked for, or the backbone has none.
+    """
+    ranks, backbone = model.run.distributed, getattr(model, "backbone", None)
+    features, labels = collect_features(loader, model.features, ranks, labelled=False)
+    kept: list[Tensor] = []
+    if tokens and hasattr(backbone, "intermediate_tokens"):
+        kept = [each.cpu() for each in collect_tokens(loader, partial(_half_tokens, model), ranks)]
     known = labels >= 0
-    return (features[known], labels[known]) if known.any() else (features, labels)
+    if known.any():
+        features, labels, kept = features[known], labels[known], [each[known.cpu()] for each in kept]
+    return features, labels, kept
+
+
+@torch.no_grad()
+def _half_tokens(model: Any, x: Tensor) -> list[Tensor]:
+    run, blocks = model.run, min(BLOCKS, len(model.backbone.blocks))
+    with run.precision.autocast():
+        x = x.to(run.distributed.device, run.precision.dtype)
+        return [each.half() for each in tokens_of_last_blocks(model.backbone, x, blocks)]
 
 
 def _write(file: Path, found: dict[str, Features]) -> None:
@@ -137,6 +172,9 @@ def _write(file: Path, found: dict[str, Features]) -> None:
         tensors |= {f"test/{name}": features.test, f"test_labels/{name}": features.test_labels}
         if features.views is not None:
             tensors["views"] = features.views
+        if features.tokens is not None:
+            tensors |= {"train_tokens": features.tokens.train, "train_blocks": features.tokens.train_blocks}
+            tensors |= {f"tokens/{name}": features.tokens.test, f"blocks/{name}": features.tokens.test_blocks}
         names = list(features.class_names)
     file.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
@@ -151,10 +189,15 @@ def _read(file: Path) -> dict[str, Features] | None:
         metadata, tensors = read_metadata(file), load_file(file)
         names = json.loads(metadata["class_names"])
         train, train_labels, views = tensors["train"], tensors["train_labels"], tensors.get("views")
-        return {
-            name: Features(train, train_labels, tensors[f"test/{name}"], tensors[f"test_labels/{name}"], names, views)
-            for name in json.loads(metadata["sets"])
-        }
+        found = {}
+        for name in json.loads(metadata["sets"]):
+            tokens = None
+            if "train_tokens" in tensors:
+                parts = ("train_tokens", f"tokens/{name}", "train_blocks", f"blocks/{name}")
+                tokens = Tokens(*(tensors[part] for part in parts))
+            test, test_labels = tensors[f"test/{name}"], tensors[f"test_labels/{name}"]
+            found[name] = Features(train, train_labels, test, test_labels, names, views, tokens)
+        return found
     except (ConfigError, RunError, SafetensorError, OSError, KeyError, ValueError):
         return None
 

@@ -81,6 +81,47 @@ def collect_view_features(
     return gathered if len(gathered) > 1 else None
 
 
+def collect_tokens(
+    loader: Iterable[Any], tokens: Callable[[Tensor], list[Tensor]], distributed: Distributed
+) -> list[Tensor]:
+    """Return what ``tokens`` gives of the images of all ranks, in the order of the samples' ids."""
+    found: list[list[Tensor]] = []
+    ids: list[Tensor] = []
+    for views, _, index in loader:
+        found.append(tokens(views_of(views)[0]))
+        ids.append(index)
+    return _of_all_ranks(distributed, None, ids, *map(list, zip(*found)))
+
+
+def tokens_of_last_blocks(backbone: Any, x: Tensor, blocks: int) -> list[Tensor]:
+    """Return the tokens of a vision transformer, after its last norm.
+
+    Parameters
+    ----------
+    backbone : Module
+        With ``intermediate_tokens``, ``norm`` and ``num_prefix_tokens``, as
+        :class:`~ssl_core.backbones.vit.VisionTransformer`.
+    x : Tensor
+        Images ``(N, C, H, W)``.
+    blocks : int
+        B, at most the number of blocks.
+
+    Returns
+    -------
+    list of Tensor
+        ``(N, L, D)``: the class token, if there is one, and the patches, of the last block. ``(N, B, 2, D)``: of the last B
+        blocks the class token, or else the mean of the patches, and the mean of the patches.
+    """
+    prefix = backbone.num_prefix_tokens
+    found = [backbone.norm(each) for each in backbone.intermediate_tokens(x, range(-blocks, 0))]
+    patches = [each[:, prefix:] for each in found]
+    has_class_token = getattr(backbone, "class_token", getattr(backbone, "cls_token", None)) is not None
+    means = [each.mean(1) for each in patches]
+    classes = [each[:, 0] for each in found] if has_class_token else means
+    last = torch.cat([found[-1][:, :1], patches[-1]], 1) if has_class_token else patches[-1]
+    return [last, torch.stack([torch.stack(pair, 1) for pair in zip(classes, means)], 1)]
+
+
 def full_size_views(views: Sequence[Tensor]) -> list[Tensor]:
     """Return the views of the size of the first one: without the small views of a multi-crop."""
     views = views_of(views)

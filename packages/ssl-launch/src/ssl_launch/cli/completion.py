@@ -40,7 +40,16 @@ def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: s
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return runs and the keys of an evaluation, for ``stable-ssl eval``."""
-    keys = ["checkpoint=newest", "checkpoint=all", "eval=standard", "eval=full", "eval=finetune", "device=", "--watch"]
+    keys = [
+        "checkpoint=newest",
+        "checkpoint=all",
+        "eval=standard",
+        "eval=full",
+        "eval=tokens",
+        "eval=finetune",
+        "device=",
+        "--watch",
+    ]
     return [*run_paths(incomplete), *(key for key in keys if key.startswith(incomplete))]
 
 
