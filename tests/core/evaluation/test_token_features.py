@@ -13,6 +13,7 @@ from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.features import tokens_of_last_blocks
 from ssl_eval import Protocol, evaluate_features
+from ssl_eval.probes import attentive
 from ssl_eval.probes.attentive import attentive_probe
 
 TOKENS = Protocol(
@@ -69,7 +70,8 @@ def run(tmp_path, make_config):
     return RunFolder(tmp_path / "run")
 
 
-def test_probes_on_tokens_are_computed_from_those_of_the_checkpoint(run, toy_data):
+def test_probes_on_tokens_are_computed_from_those_of_the_checkpoint(run, toy_data, monkeypatch):
+    monkeypatch.setattr(attentive, "MIN_STEPS", 20)
     (path,) = evaluate_checkpoint(run, TOKENS, method=TinyViT, data=toy_data)
     metrics = json.loads(path.read_text())["metrics"]
     assert set(metrics) == {"attentive_probe", "multilayer_linear_probe"}

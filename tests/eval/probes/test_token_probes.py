@@ -128,6 +128,8 @@ def test_attentive_training_equals_torchs_schedulers():
         train.double(), labels, test.double(), test_labels, lrs=[1e-2], epochs=5, batch_size=8, weight_decay=0.1, seed=3
     )
     peer = AttentiveClassifier(8, 4, seed=3).double()
+    peer.mean = train.double().flatten(0, 1).mean(0)
+    peer.scale = train.double().flatten(0, 1).std(0, correction=0)
     groups = [
         {"params": [p for p in peer.parameters() if (p.ndim == 2) == decays], "weight_decay": 0.1 * decays}
         for decays in (True, False)

@@ -15,9 +15,11 @@ from ssl_eval.results import ProbeResult
 from ssl_eval.validation import check_split, check_tensor
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+MIN_EPOCHS, MIN_STEPS = 20, 500  # of the default schedule
 WARMUP = 0.1  # share of the steps with a rising learning rate
 MLP_RATIO = 4  # hidden features over features
 INIT_STD = 0.02
+CHUNK_ROWS = 256  # samples whose tokens are summed at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +49,7 @@ def attentive_probe(
     depth: int = 1,
     num_heads: int | None = None,
     lrs: Sequence[float] = LEARNING_RATES,
-    epochs: int = 20,
+    epochs: int | None = None,
     batch_size: int = 256,
     weight_decay: float = 0.01,
     validation_fraction: float = 0.2,
@@ -57,7 +59,8 @@ def attentive_probe(
 
     The attentive probe of V-JEPA on tokens that are extracted once. AdamW, a warm-up over a tenth of the steps, then a cosine
     to zero. All learning rates begin with the same weights and see the same batches. The best on held-out training samples is
-    trained again on all of them.
+    trained again on all of them. Unlike V-JEPA's, the tokens are standardised with mean and deviation of the training tokens:
+    in a representation that has nearly collapsed, tokens differ by little.
 
     Parameters
     ----------
@@ -71,8 +74,10 @@ def attentive_probe(
         Of the attention; divides D. Default: the largest divisor of D up to D / 32, at least 1.
     lrs : sequence of float
         Peak learning rates, above 0. A single one is used without a choice.
-    epochs, batch_size : int
-        Passes over the training samples, and samples a batch.
+    epochs : int, optional
+        Passes over the training samples. Default: 20, or as many as give 500 steps.
+    batch_size : int
+        Samples a batch.
     weight_decay : float
         Of AdamW, on matrices only.
     validation_fraction : float
@@ -108,15 +113,19 @@ def attentive_probe(
         if tokens.ndim != 3 or tokens.shape[1:] != train_tokens.shape[1:]:
             raise ValueError(f"{name} must be (N, L, D), the same L and D in both; got {tuple(tokens.shape)}")
     num_classes = check_split(train_tokens.flatten(1), train_labels, test_tokens.flatten(1), test_labels)
+    if epochs is None:
+        epochs = max(MIN_EPOCHS, math.ceil(MIN_STEPS / math.ceil(len(train_tokens) / max(1, batch_size))))
     check_training(lrs, epochs, batch_size, weight_decay, validation_fraction)
     labels = train_labels.to(train_tokens.device).long()
 
     def train(rows: Tensor, lr: float) -> AttentiveClassifier:
         made = AttentiveClassifier(train_tokens.shape[2], num_classes, depth, num_heads, seed)
+        made.mean, made.scale = mean, scale
         made.to(train_tokens.device, torch.float64 if train_tokens.dtype == torch.float64 else torch.float32)
         _fit(made, train_tokens, labels, rows, lr, epochs, batch_size, weight_decay, seed)
         return made
 
+    mean, scale = _standardization(train_tokens)
     validation: dict[float, float] = {}
     lr = lrs[0]
     if len(lrs) > 1:
@@ -138,6 +147,8 @@ def attentive_probe(
 class AttentiveClassifier(nn.Module):
     """Self-attention blocks, a block of cross-attention with one learned query, layer norm and a linear classifier.
 
+    The buffers ``mean`` and ``scale (D,)``, 0 and 1 at first, standardise the tokens.
+
     Parameters
     ----------
     dim, num_classes : int
@@ -153,6 +164,10 @@ class AttentiveClassifier(nn.Module):
         num_heads = num_heads or next(each for each in range(max(1, dim // 32), 0, -1) if dim % each == 0)
         if depth < 1 or num_heads < 1 or dim % num_heads:
             raise ValueError(f"depth={depth}, num_heads={num_heads}: expected 1 or more, and a divisor of D={dim}")
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
         self.query = nn.Parameter(torch.empty(1, 1, dim))
         self.blocks = nn.ModuleList(AttentionBlock(dim, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
@@ -166,6 +181,7 @@ class AttentiveClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits ``(M, K)`` of tokens ``(M, L, D)``."""
+        tokens = (tokens - self.mean) / self.scale
         *first, last = self.blocks
         for block in first:
             tokens = block(tokens, tokens)
@@ -192,6 +208,14 @@ class AttentionBlock(nn.Module):
         attended = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
         queries = queries + self.out(attended)
         return queries + self.mlp(self.mlp_norm(queries))
+
+
+def _standardization(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation ``(D,) float64`` of tokens ``(N, L, D)``; the deviation of a constant feature is one."""
+    count = tokens.shape[0] * tokens.shape[1]
+    mean = sum(part.double().sum((0, 1)) for part in tokens.split(CHUNK_ROWS)) / count
+    square = sum((part.double() - mean).square().sum((0, 1)) for part in tokens.split(CHUNK_ROWS)) / count
+    return torch.as_tensor(mean), torch.as_tensor(square).sqrt().where(torch.as_tensor(square) > 0, 1.0)
 
 
 @torch.enable_grad()
