@@ -10,6 +10,7 @@ from PIL import Image, TiffImagePlugin
 from ssl_data import ArraySource, FolderSource, Relabelled, Subset
 from ssl_data.sources.decode import decode
 from ssl_data.sources.listing import image_extensions
+from ssl_data.sources.source import value_range
 from ssl_data.sources.subset import subset_indices
 
 
@@ -27,11 +28,79 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_arrays_of_the_wrong_kind_name_the_conversion():
-    with pytest.raises(ValueError, match=r"transpose\(0, 2, 3, 1\)"):
-        ArraySource(np.zeros((4, 3, 8, 8), np.uint8))
-    with pytest.raises(ValueError, match="uint8"):
-        ArraySource(np.zeros((4, 8, 8, 3), np.float32))
+@pytest.mark.parametrize(
+    ("images", "value_range", "message"),
+    [
+        (
+            np.zeros((4, 3, 8, 8), np.uint8),
+            None,
+            r"8 bands of 3 x 8 pixels; for \(M, C, H, W\) use .*transpose\(0, 2, 3, 1\)",
+        ),
+        (np.zeros((4, 13, 32, 48), np.uint16), None, r"expected \(M, H, W, C\), got \(4, 13, 32, 48\)"),
+        (
+            np.zeros((4, 8, 8, 65), np.uint8),
+            None,
+            r"with 1 to 64 bands, got uint8 \(4, 8, 8, 65\); the bands are the last",
+        ),
+        (np.zeros((4, 8, 0, 3), np.uint8), None, "with 1 to 64 bands, got uint8"),
+        (np.zeros((4, 8), np.uint8), None, r"got uint8 \(4, 8\)$"),
+        (np.zeros((4, 8, 8, 3)), None, r"got float64 \(4, 8, 8, 3\); use images.astype\('float32'\)$"),
+        (np.zeros((4, 8, 8, 3), bool), None, r"got bool .*255 \* images.astype\('uint8'\)"),
+        (np.zeros((4, 8, 8, 3), np.int16), None, r"got int16 .*'float32'\) with value_range=\(lowest, highest\)"),
+        (np.zeros((4, 8, 8), np.uint16), (4095, 0), r"value_range=\(4095, 0\): expected two numbers"),
+        (np.zeros((4, 8, 8), np.uint16), (0, np.inf), r"value_range=\(0, inf\): expected two numbers"),
+        (np.zeros((4, 8, 8), np.uint16), 4095, r"value_range=4095: expected two numbers"),
+    ],
+)
+def test_invalid_images_name_the_conversion(images, value_range, message):
+    with pytest.raises(ValueError, match=message):
+        ArraySource(images, value_range=value_range)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "value_range", "message"),
+    [
+        (
+            np.float32,
+            300,
+            None,
+            r"the value 300 .* is outside of value_range=\(0, 1\) \(1 of 832 values are\); set value_range",
+        ),
+        (np.float32, -0.5, (0, 10), r"the value -0.5 .* is outside of value_range=\(0, 10\)"),
+        (np.float32, np.nan, None, "the value nan .* is outside of .*; replace it"),
+        (np.float32, np.inf, (-1e30, 1e30), "the value inf .* is outside of .*; replace it"),
+        (np.uint16, 4096, (0, 4095), r"the value 4096 .* is outside of value_range=\(0, 4095\)"),
+        (np.uint8, 201, (0, 200), r"the value 201 .* is outside of value_range=\(0, 200\)"),
+    ],
+)
+def test_values_outside_of_the_range_name_the_sample(kind, value, value_range, message):
+    images = np.zeros((3, 8, 8, 13), kind)
+    images[2, 3, 5, 7] = value
+    with pytest.raises(ValueError, match=f"^sample 2: {message.replace('.*', 'in row 3, column 5, band 7', 1)}"):
+        ArraySource(images, value_range=value_range)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 8, 9, 1), (3, 2, 5, 3), (3, 8, 9, 4), (3, 9, 9, 13), (3, 11, 11, 64)])
+def test_bands_and_types_of_arrays_are_kept(kind, shape):
+    images = np.random.default_rng(0).random(shape) * (1 if kind == np.float32 else np.iinfo(kind).max)
+    source = ArraySource(images.astype(kind))
+    assert np.array_equal(source.images.reshape(shape), images.astype(kind))
+    assert (source.image(0).dtype, source.image(0).ndim) == (kind, 3)
+    assert value_range(source) == value_range(kind)
+    for derived in (Subset(ArraySource(images.astype(kind), value_range=(-1, 65535)), np.arange(2)),
+                    Relabelled(ArraySource(images.astype(kind), value_range=(-1, 65535)), np.zeros(3, np.int64))):  # fmt: skip
+        assert value_range(derived) == (-1, 65535)
+
+
+def test_other_byte_order_is_converted():
+    images = np.arange(4 * 8 * 8, dtype=">u2").reshape(4, 8, 8)
+    stored = ArraySource(images).images
+    assert stored.dtype.isnative
+    assert np.array_equal(stored[..., 0], images)
+
+
+def test_invalid_labels_of_arrays_raise():
     with pytest.raises(ValueError, match="one for each of the 4 images"):
         ArraySource(np.zeros((4, 8, 8, 3), np.uint8), [1, 2])
     with pytest.raises(ValueError, match=r"labels: sample 1 has the label 1,000,000,000,000, expected below 1,048,576"):

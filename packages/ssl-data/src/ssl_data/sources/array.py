@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ssl_data.sources.fingerprint import array_fingerprint
-from ssl_data.sources.source import integer_labels, numbered_classes
+from ssl_data.sources.source import Pixels, integer_labels, numbered_classes, pixel_array
+from ssl_data.sources.values import check_stored_values, checked_range
 
 
 class ArraySource:
@@ -15,31 +16,50 @@ class ArraySource:
     Parameters
     ----------
     images : array
-        ``(M, H, W, C)`` or ``(M, H, W) uint8``.
+        ``(M, H, W, C)``, or ``(M, H, W)`` for one band; uint8, uint16 or float32 with 1 to 64 bands.
     labels : array, optional
         ``(M,)`` integer, -1 for no label; default: no labels.
     class_names : sequence of str, optional
         Default: the numbers.
+    value_range : tuple of float, optional
+        The stored values that become 0 and 1 in the engine, e.g. ``(0, 4095)`` for 12-bit data. Default: ``(0, 255)`` for
+        uint8, ``(0, 65535)`` for uint16, ``(0, 1)`` for float32.
 
     Raises
     ------
     ValueError
-        For another type or shape, labels that are not integers, another number of labels than of images, or fewer class
-        names than classes.
+        For another type or shape, values outside ``value_range``, NaN, labels that are not integers, another number of labels
+        than of images, or fewer class names than classes. Also for images with at least as many bands as rows or columns that
+        are not square: those are ``(M, C, H, W)``, as a rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> satellite = np.random.default_rng(0).integers(0, 4096, (100, 64, 64, 13), dtype=np.uint16)
+    >>> ArraySource(satellite, value_range=(0, 4095)).image(0).shape
+    (64, 64, 13)
     """
 
     def __init__(
-        self, images: ArrayLike, labels: ArrayLike | None = None, class_names: Sequence[str] | None = None
+        self,
+        images: ArrayLike,
+        labels: ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
-        array = np.asarray(images)
-        if array.ndim == 3:
-            array = array[..., None]
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3):
+        try:
+            array = pixel_array(images, 4)
+        except ValueError as error:
+            raise ValueError(f"images: {error}") from error
+        height, width, bands = array.shape[1:]
+        if height != width and bands >= min(height, width) and bands not in (1, 3):
             raise ValueError(
-                f"images must be (M, H, W, C) uint8 with C = 1 or 3, got {array.shape} {array.dtype}; "
-                "for (M, C, H, W) use images.transpose(0, 2, 3, 1), for floats in [0, 1] (255 * images).astype('uint8')"
+                f"images: expected (M, H, W, C), got {array.shape}: {bands} bands of {height} x {width} pixels; for "
+                "(M, C, H, W) use images.transpose(0, 2, 3, 1); images with at least as many bands as rows or columns have to "
+                "be square"
             )
-        self.images: NDArray[np.uint8] | None = np.ascontiguousarray(array)
+        self.images: Pixels | None = array
+        self.value_range = None if value_range is None else checked_range(value_range)
         self.labels: NDArray[np.int64] = (
             np.full(len(array), -1, np.int64) if labels is None else integer_labels("labels", labels)
         )
@@ -52,6 +72,7 @@ class ArraySource:
             raise ValueError(
                 f"class_names: expected one for each of {len(numbers)} classes, got {len(self.class_names)}"
             )
+        check_stored_values(self)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,7 +82,7 @@ class ArraySource:
         assert self.images is not None
         return array_fingerprint(self.images)
 
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
+    def image(self, position: int) -> Pixels:
+        """Return one image, ``(H, W, C)``."""
         assert self.images is not None
         return self.images[position]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ssl_data.sources.fingerprint import images_fingerprint
 from ssl_data.sources.samples import name_of, read_sample
-from ssl_data.sources.source import JPEGSource, ScaledSource, Source
+from ssl_data.sources.source import JPEGSource, Pixels, RangedSource, ScaledSource, Source
 
 
 class Derived:
@@ -33,8 +33,13 @@ class Derived:
         """Return the fingerprint of the images of the whole source; which samples these are is in the ids."""
         return images_fingerprint(self._source)
 
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The range of the source, or None: by the type of its images."""
+        return self._source.value_range if isinstance(self._source, RangedSource) else None
+
+    def image(self, position: int) -> Pixels:
+        """Return one image, ``(H, W, C)``."""
         return self._source.image(int(self._positions[position]))
 
     def sample(self, position: int) -> Any:

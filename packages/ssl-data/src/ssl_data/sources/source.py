@@ -1,18 +1,20 @@
 """The protocol of a source, and of what a source may offer beyond it."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Pixels = NDArray[Any]  # uint8, uint16 or float32; C from 1 to 64 bands
+
 
 class Source(Protocol):
-    """Stored samples by position. A source may also be a ScaledSource, a JPEGSource or a FingerprintedSource.
+    """Stored samples by position. A source may also be a ScaledSource, a JPEGSource, a FingerprintedSource or a RangedSource.
 
     Attributes
     ----------
     images : array or None
-        ``(M, H, W, C) uint8`` where all samples lie in memory: then they are read without Python.
+        ``(M, H, W, C)`` uint8, uint16 or float32 where all samples lie in memory: then they are read without Python.
     labels : array
         ``(M,) int64``; -1 for no label.
     ids : array
@@ -21,7 +23,7 @@ class Source(Protocol):
         One for each label; empty without labels.
     """
 
-    images: NDArray[np.uint8] | None
+    images: Pixels | None
     labels: NDArray[np.int64]
     ids: NDArray[np.int64]
     class_names: list[str]
@@ -29,8 +31,17 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Return M."""
 
-    def image(self, position: int) -> NDArray[np.uint8]:
-        """Return one image, ``(H, W, C) uint8``."""
+    def image(self, position: int) -> Pixels:
+        """Return one image, ``(H, W, C)`` uint8, uint16 or float32: type and bands are those of all samples."""
+
+
+@runtime_checkable
+class RangedSource(Protocol):
+    """A source with a range of values that is not that of its type, such as 12-bit data in uint16."""
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The stored values that become 0 and 1 in the engine; None: by the type. See :func:`value_range`."""
 
 
 @runtime_checkable
@@ -68,6 +79,52 @@ class FingerprintedSource(Protocol):
 
 
 MAX_CLASSES = 2**20
+MAX_BANDS = 64
+_RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}  # default: stored values of 0 and 1
+
+
+def value_range(source: Source | np.dtype[Any] | type[Any]) -> tuple[float, float]:
+    """Return the stored values that become 0 and 1 in the engine.
+
+    Parameters
+    ----------
+    source : Source or dtype
+        Of a source its ``value_range``, if it has one, else that of its type: uint8 ``(0, 255)``, uint16 ``(0, 65535)``,
+        float32 ``(0, 1)``.
+    """
+    if isinstance(source, np.dtype | type):
+        return _RANGES[np.dtype(source).name]
+    given = source.value_range if isinstance(source, RangedSource) else None
+    if given is not None:
+        return float(given[0]), float(given[1])
+    return _RANGES[(source.image(0) if source.images is None else source.images).dtype.name]
+
+
+def pixel_array(array: ArrayLike, dimensions: int) -> Pixels:
+    """Return an image ``(H, W, C)`` or, with ``dimensions=4``, images ``(M, H, W, C)``; without C they get one band.
+
+    Values are not changed; the byte order becomes that of the machine.
+
+    Raises
+    ------
+    ValueError
+        For another type or shape, or more than 64 bands. The message has no name of the image.
+    """
+    given = np.asarray(array)
+    expected = (
+        f"expected {'(M, H, W, C)' if dimensions == 4 else '(H, W, C)'} uint8, uint16 or float32 with 1 to 64 bands"
+    )
+    native = given.dtype.newbyteorder("=")
+    if native.name not in _RANGES:
+        advice = {"b": "255 * images.astype('uint8')", "f": "images.astype('float32')"}.get(
+            native.kind, "images.astype('float32') with value_range=(lowest, highest)"
+        )
+        raise ValueError(f"{expected}, got {given.dtype} {given.shape}; use {advice}")
+    given = given[..., None] if given.ndim == dimensions - 1 else given
+    if given.ndim != dimensions or not 0 < given.shape[-1] <= MAX_BANDS or 0 in given.shape[-3:-1]:
+        advice = "; the bands are the last axis: use numpy.moveaxis(images, -3, -1)" if given.ndim == dimensions else ""
+        raise ValueError(f"{expected}, got {given.dtype} {given.shape}{advice}")
+    return np.ascontiguousarray(given, native)
 
 
 def integer_labels(where: str, labels: ArrayLike) -> NDArray[np.int64]:

@@ -1,0 +1,90 @@
+"""Checks of pixel values against the range that the engine maps to [0, 1]."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ssl_data.errors import ArgumentError
+from ssl_data.sources.source import Pixels, Source, value_range
+
+_CHUNK = 2**24  # numbers that are checked at a time
+_CHECKED: WeakKeyDictionary[Source, tuple[int, tuple[float, float]]] = WeakKeyDictionary()
+
+
+def checked_range(value: Any) -> tuple[float, float]:
+    """Return a range of values as two numbers.
+
+    Raises
+    ------
+    ValueError
+        For anything but two finite numbers, the smaller one first.
+    """
+    numbers = isinstance(value, Sequence | np.ndarray) and len(value) == 2 and not isinstance(value, str)
+    if numbers and all(isinstance(each, int | float | np.number) and math.isfinite(each) for each in value):
+        low, high = float(value[0]), float(value[1])
+        if low < high:
+            return low, high
+    raise ArgumentError("value_range", value, "expected two numbers, the stored values of 0 and 1, such as (0, 4095)")
+
+
+def check_values(image: Pixels, allowed: tuple[float, float], name: str) -> None:
+    """Check that the values of one image ``(H, W, C)`` lie in a range; nothing is computed where the type ensures that.
+
+    Parameters
+    ----------
+    image : array
+        uint8, uint16 or float32.
+    allowed : tuple of float
+        The lowest and the highest value.
+    name : str
+        How messages call the image.
+
+    Raises
+    ------
+    ValueError
+        With the value, its place and what to do, also for NaN and infinity.
+    """
+    low, high = allowed
+    if image.dtype.kind == "u" and low <= 0 and high >= np.iinfo(image.dtype).max:
+        return
+    if low <= image.min() and image.max() <= high:  # False for NaN, which both return
+        return
+    wrong = ~((image >= low) & (image <= high))
+    row, column, band = (int(axis[0]) for axis in np.nonzero(wrong))
+    value = image[row, column, band]
+    advice = (
+        "replace it"
+        if not np.isfinite(value)
+        else "set value_range to the lowest and the highest value, or clip the images"
+    )
+    raise ValueError(
+        f"{name}: the value {value:g} in row {row}, column {column}, band {band} is outside of value_range=({low:g}, {high:g}) "
+        f"({int(wrong.sum()):,} of {image.size:,} values are); {advice}"
+    )
+
+
+def check_stored_values(source: Source) -> None:
+    """Check all values of a source in memory, once for each source.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_values`; the sample is called by its id.
+    """
+    if source.images is None or not len(source.images):
+        return
+    allowed = value_range(source)
+    if _CHECKED.get(source) == (id(source.images), allowed):
+        return
+    step = max(1, _CHUNK // source.images[0].size)
+    for first in range(0, len(source.images), step):
+        chunk = source.images[first : first + step]
+        try:
+            check_values(chunk.reshape(len(chunk), -1, 1), allowed, "")
+        except ValueError:
+            for position, image in enumerate(chunk, first):
+                check_values(image, allowed, f"sample {source.ids[position]}")
+    _CHECKED[source] = id(source.images), allowed
