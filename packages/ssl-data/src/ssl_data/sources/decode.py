@@ -18,7 +18,7 @@ UNREADABLE = (
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-_ORIENTATION = 0x0112  # the EXIF tag of the orientation
+ORIENTATION = 0x0112  # the EXIF tag of the orientation
 
 
 def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
@@ -58,18 +58,19 @@ def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | N
     with Image.open(path) as opened:
         check_pixels(*opened.size)
         opened.load()  # a file that is cut off shows only here
-        if opened.format != "JPEG" or opened.mode != "RGB" or opened.getexif().get(_ORIENTATION, 1) != 1:
+        if opened.format != "JPEG" or opened.mode != "RGB" or opened.getexif().get(ORIENTATION, 1) != 1:
             return None
         return np.fromfile(path, np.uint8), opened.height, opened.width
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Return an image that PIL has opened as ``(H, W, 3) uint8``; see :func:`decode`."""
-    return rgb_pixels(image, _upright)
+    return rgb_pixels(image, upright)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image turned by its EXIF tag."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(ORIENTATION, 1) != 1 else image
 
 
 def check_pixels(width: int, height: int) -> None:
