@@ -55,7 +55,6 @@ def test_grey_images_are_repeated_and_missing_labels_kept(tmp_path, noise):
     assert written.labels.tolist() == [-1] * len(noise)
 
 
-@needs_ffcv
 def test_upright_jpeg_files_in_colour_are_stored_unchanged(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()

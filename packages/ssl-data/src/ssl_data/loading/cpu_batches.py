@@ -17,7 +17,7 @@ from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.loading.buffer_pool import Memory
 from ssl_data.loading.prefetch import Job
-from ssl_data.sources.beton.turbojpeg import SHRINKS
+from ssl_data.sources.jpeg import SHRINKS
 from ssl_data.sources.source import ScaledSource, Source
 
 AT_LEAST = 128  # samples of a call: fewer, and the interpreter shows; threads that are done go on with the next batch

@@ -104,7 +104,7 @@ def _ffcv() -> Finding:
     advice = "apt-get install pkg-config libopencv-dev libturbojpeg0-dev, then pip install '.[ffcv]'"
     spec = importlib.util.find_spec("ffcv")
     if spec is None or spec.origin is None:
-        return Finding("could", "ffcv", "not installed: .beton files cannot be written by ssl-data", advice)
+        return Finding("could", "ffcv", "not installed: only FFCV's own loader needs it, .beton files do not", advice)
     try:
         for library in (*Path(spec.origin).parent.glob("*.so"), *Path(spec.origin).parents[1].glob("*_libffcv*.so")):
             ctypes.CDLL(str(library))

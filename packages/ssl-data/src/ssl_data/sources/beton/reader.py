@@ -1,4 +1,4 @@
-"""Reader of FFCV files through a memory map. JPEG images need ``ssl-data[ffcv]``."""
+"""Reader of FFCV files through a memory map. FFCV is not needed."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.beton.format import RAW, read_tables
-from ssl_data.sources.beton.turbojpeg import decode_jpeg, turbojpeg
 from ssl_data.sources.decode import check_pixels
 from ssl_data.sources.fingerprint import samples_fingerprint
+from ssl_data.sources.jpeg import decode_jpeg
 from ssl_data.sources.lazy import MEMORY, StoredSource
 from ssl_data.sources.source import integer_labels, numbered_classes
 from ssl_data.sources.unreadable import SKIP_LIMIT
@@ -18,8 +18,8 @@ from ssl_data.sources.unreadable import SKIP_LIMIT
 class BetonSource(StoredSource):
     """The images of a ``.beton`` file, raw or JPEG, with their labels.
 
-    JPEG is decoded by the libjpeg-turbo that FFCV was built with (see :mod:`ssl_data.sources.beton.turbojpeg`). No worker of
-    FFCV is started, and images are not views of its buffers.
+    JPEG is decoded to the pixels that FFCV's loader gives (see :mod:`ssl_data.sources.jpeg`). No worker of FFCV is started, and
+    images are not views of its buffers.
 
     Parameters
     ----------
@@ -37,8 +37,6 @@ class BetonSource(StoredSource):
 
     Raises
     ------
-    ImportError
-        Without ffcv, for images that are JPEG.
     FileNotFoundError, ValueError
         If there is no such file, or it is not a ``.beton`` file of this version, is cut off, or has no image field; or for an
         unreadable sample.
@@ -64,8 +62,6 @@ class BetonSource(StoredSource):
             raise ValueError(f"{self._where}: {error}") from error
         self._heights, self._widths = images["height"].astype(np.int64), images["width"].astype(np.int64)
         self._starts, self._raw = images["start"].astype(np.int64), images["mode"] == RAW
-        if not self._raw.all():
-            turbojpeg()  # raises if it is missing
         self._bytes = np.asarray(np.memmap(self.path, np.uint8, mode="r"))
         self._sizes = self._lengths(allocations)
         group = f"{key.partition('.')[0]}." if "." in key else ""
@@ -114,7 +110,7 @@ class BetonSource(StoredSource):
         check_pixels(width, height)
         stored = self._stored(position)
         if not self._raw[position]:
-            return decode_jpeg(stored, height, width, shrink)
+            return decode_jpeg(stored, height, width, shrink, fast=True, tolerant=True)
         if len(stored) != height * width * 3:
             raise ValueError(f"expected {width} x {height} pixels, got {len(stored)} bytes")
         return np.array(stored).reshape(height, width, 3)
