@@ -1,5 +1,7 @@
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,36 @@ def test_digits_are_those_of_scikit_learn():
     for image, label in zip(test.images[:50, ..., 0], test.labels[:50]):
         found = np.flatnonzero((expected == image).all((1, 2)))
         assert label in theirs.target[found]
+
+
+def test_affine_digits_are_made_by_the_script():
+    """Oracle: the digits themselves, and scikit-learn's kNN, which knows digits at the same place and no others."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    path = Path(__file__).parents[2] / "runs" / "bench" / "affine_digits.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    plain, affine = (DataConfig(name, views="digits").open(256, seed=0) for name in ("digits", "affine_digits"))
+    parts = [
+        (data.train.source, data.evaluation[name].source)
+        for name, data in (("digits", plain), ("affine_digits", affine))
+    ]
+    accuracies = []
+    for train, test in parts:
+        assert (len(train), len(test)) == (1433, 364)
+        model = KNeighborsClassifier(20).fit(train.images.reshape(len(train), -1), train.labels)
+        accuracies.append(model.score(test.images.reshape(len(test), -1), test.labels))
+    assert accuracies[0] > 0.95
+    assert 0.5 < accuracies[1] < 0.8
+    with np.load(script.DIGITS) as file:
+        images, labels = file["images"], file["labels"]
+    with np.load(script.DIGITS.with_name("affine_digits.npz")) as file:
+        assert np.array_equal(file["labels"], labels)
+        placed = script.place(images).astype(int)
+        assert np.abs(placed - file["images"]).max() <= 1  # rounding may differ between processors
+    area = placed.sum((1, 2)) / images.sum((1, 2), dtype=int) / (script.FRAME * script.SCALE / 8) ** 2
+    assert 0.8**2 * 0.9 < area.min() < 0.7 < 1.3 < area.max() < 1.2**2 * 1.1  # scaled, and no ink is lost
 
 
 def test_loaders_of_a_run():

@@ -76,7 +76,7 @@ def test_licences_types_and_data_are_inside(wheels):
         inside = contents(wheels[name])
         assert any(path.endswith("LICENSE") for path in inside), name
         assert f"{name.replace('-', '_')}/py.typed" in inside
-    assert "ssl_data/digits.npz" in contents(wheels["ssl-data"])
+    assert {"ssl_data/digits.npz", "ssl_data/affine_digits.npz"} <= set(contents(wheels["ssl-data"]))
     recipes = {f"ssl_launch/configs/{path.name}" for path in (ROOT / "runs" / "configs").glob("*.yaml")}
     assert "ssl_launch/configs/simclr_cifar10_sgd.yaml" in recipes
     assert recipes <= set(contents(wheels["ssl-launch"]))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DATASETS = {  # name -> what it is; from CIFAR10 to FakeData, torchvision's
     "digits": "1,797 handwritten digits of scikit-learn, 8 x 8 gray, 10 classes; embedded, no download",
+    "affine_digits": "the digits, each shifted, turned, sheared and scaled at random, 16 x 16 gray, 10 classes; embedded",
     "ImageFolder": "your images: ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg",
     "Beton": "FFCV files: ROOT/train.beton and ROOT/test.beton",
     "CIFAR10": "60,000 photographs, 32 x 32, 10 classes",
@@ -36,9 +37,11 @@ DATASETS = {  # name -> what it is; from CIFAR10 to FakeData, torchvision's
     "objects": "data sets in Python: DataConfig.of(train=..., test=...)",
 }
 
+EMBEDDED = ("digits", "affine_digits")  # <name>.npz of this package
+
 NATIVE_SIZES = {  # pixels; 16 of the digits, since 8 leave no room for convolutions
-    "digits": 16, "CIFAR10": 32, "CIFAR100": 32, "STL10": 96, "SVHN": 32, "FashionMNIST": 28, "MNIST": 28, "KMNIST": 28,
-    "EMNIST": 28,
+    "digits": 16, "affine_digits": 16, "CIFAR10": 32, "CIFAR100": 32, "STL10": 96, "SVHN": 32, "FashionMNIST": 28,
+    "MNIST": 28, "KMNIST": 28, "EMNIST": 28,
 }  # fmt: skip
 
 _UNBOUNDED = {"low": -math.inf, "above": -math.inf, "high": math.inf}
@@ -53,9 +56,7 @@ def _root() -> str:
 class DataConfig:
     """The ``data`` group: data set, views and their loading."""
 
-    dataset: str = field(
-        default="digits", metadata={"choices": tuple(DATASETS)}
-    )  # digits are embedded; others are in root
+    dataset: str = field(default="digits", metadata={"choices": tuple(DATASETS)})  # EMBEDDED ones, or in root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
@@ -202,7 +203,7 @@ class DataConfig:
     def _reads_files(self) -> bool:
         """Return whether the images are the user's files: also a data set of torchvision that was extracted into folders."""
         extracted = (
-            self.dataset not in ("digits", "FakeData", "objects")
+            self.dataset not in (*EMBEDDED, "FakeData", "objects")
             and Path(self.root, self.dataset.lower(), "train").is_dir()
         )
         return self.dataset in ("ImageFolder", "Beton", "huggingface", "objects") or extracted

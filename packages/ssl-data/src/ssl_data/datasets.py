@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_data.config import EMBEDDED
 from ssl_data.sources import ArraySource, BetonSource, FolderSource, Source, TorchvisionSource
 
 TEST_EVERY = 5  # of the digits of a class, in the order of scikit-learn, the first of every five is a test image
@@ -56,20 +57,21 @@ def open_dataset(name: str, root: str, split: str, download: bool, **options: An
         return _own_files(Path(root), split or "train", ".beton" if name == "Beton" else "", options)
     folders = Path(root) / name.lower()
     # The same data set as files in class folders
-    if name not in ("digits", "FakeData") and (folders / "train").is_dir():
+    if name not in (*EMBEDDED, "FakeData") and (folders / "train").is_dir():
         return _own_files(folders, split or "train", "", options)
     known = SPLITS.get(name, ("train",))
     if split and split not in known:
         raise ValueError(f"data.split={split!r}: expected {' or '.join(map(repr, known))} for {name}")
-    return _digits() if name == "digits" else _torchvision(name, root, download, split or known[0])
+    return _digits(name) if name in EMBEDDED else _torchvision(name, root, download, split or known[0])
 
 
-def _digits() -> Parts:
-    """Scikit-learn's 1,797 handwritten digits (Alpaydin & Kaynak 1998), 8 by 8, grey values 0..16 as 0..255.
+def _digits(name: str) -> Parts:
+    """Scikit-learn's 1,797 handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 as 0..255.
 
-    Of each class the first image and every fifth after it are the test set: 1,433 to train, 364 to test.
+    ``digits``: 8 by 8. ``affine_digits``: 16 by 16; ``runs/bench/affine_digits.py`` has shifted, turned, sheared and scaled
+    each digit at random. Of each class the first image and every fifth after it are the test set: 1,433 to train, 364 to test.
     """
-    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
+    with np.load(Path(__file__).with_name(f"{name}.npz"), allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
     test = np.zeros(len(labels), bool)
     for digit in range(10):
