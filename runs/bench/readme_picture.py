@@ -1,7 +1,7 @@
 """The picture of the README: curves of a run, and two views of three of its images, side by side.
 
-stable-ssl train simclr_digits && stable-ssl views simclr_digits
-python3 runs/bench/readme_picture.py outputs/simclr_digits/curves.png outputs/Views-simclr_digits.png runs/bench/first_run.png
+stable-ssl train simclr_affine_digits && stable-ssl views simclr_affine_digits
+python3 runs/bench/readme_picture.py outputs/simclr_affine_digits/curves.png outputs/Views-simclr_affine_digits.png OUT.png
 """
 
 import sys

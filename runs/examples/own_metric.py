@@ -1,7 +1,7 @@
 """An own metric: logged at each evaluation, and allowed in optim.monitor.
 
 python3 own_metric.py
-python3 own_metric.py optim.monitor=digits/top3 optim.patience=3
+python3 own_metric.py optim.monitor=affine_digits/top3 optim.patience=3
 """
 
 from ssl_core.methods.simclr import SimCLR

@@ -47,12 +47,19 @@ def test_script_of_a_run_finishes(name, tmp_path):
     lines = lines_of_run(tmp_path)
     assert any(math.isfinite(line.get("train/loss", math.nan)) for line in lines)
     if name == "own_metric":
-        assert 0 < lines[-1]["digits/top3"] <= 1
+        assert 0 < lines[-1]["affine_digits/top3"] <= 1
 
 
 def test_metric_of_the_script_is_monitored(tmp_path):
-    run("own_metric", *SMALL, "optim.monitor=digits/top3", "optim.patience=1", "log.eval_every=1", folder=tmp_path)
-    assert "digits/top3" in lines_of_run(tmp_path)[-1]
+    run(
+        "own_metric",
+        *SMALL,
+        "optim.monitor=affine_digits/top3",
+        "optim.patience=1",
+        "log.eval_every=1",
+        folder=tmp_path,
+    )
+    assert "affine_digits/top3" in lines_of_run(tmp_path)[-1]
 
 
 def test_plain_loop_lowers_the_loss(tmp_path):

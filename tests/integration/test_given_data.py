@@ -101,7 +101,7 @@ def test_other_function_is_other_data(tmp_path):
 
 
 def test_launch_takes_an_object_that_the_command_line_changes(monkeypatch, tmp_path):
-    """The group ``data`` of the recipe, that of the digits, is replaced."""
+    """The group ``data`` of the recipe is replaced."""
     data = DataConfig.of(spectrograms(), spectrograms(), [noisy, noisy], num_workers=0)
     found = []
     monkeypatch.chdir(tmp_path)

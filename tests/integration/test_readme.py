@@ -30,7 +30,7 @@ EXPECTED = {
     "watch": "1 finished",
 }  # fmt: skip
 CHANGES = {
-    "eval simclr_digits eval=finetune": ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"],
+    "eval simclr_affine_digits eval=finetune": ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"],
     "eval backbone=resnet9 ++data.size=16": ["++model.backbone_options={width: 4}", "view_samples=0", "eval.few=[]"],
 }
 pytestmark = pytest.mark.slow
@@ -91,10 +91,10 @@ def small(outputs):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, images):
-    """Return a working directory whose ``outputs/`` has the run ``simclr_digits``, made small."""
+    """Return a working directory whose ``outputs/`` has the run ``simclr_affine_digits``, made small."""
     place = tmp_path_factory.mktemp("trained")
     run(
-        ["stable-ssl", "train", "simclr_digits", *small("outputs"), "++log.run=simclr_digits"],
+        ["stable-ssl", "train", "simclr_affine_digits", *small("outputs"), "++log.run=simclr_affine_digits"],
         place,
         images,
         fork=False,

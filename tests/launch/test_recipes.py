@@ -39,7 +39,7 @@ def test_method_fits_its_recipe(configs, name):
 def test_header_names_paper_and_command(name):
     header = [line for line in (FOLDER / f"{name}.yaml").read_text().splitlines() if line.startswith("#")]
     assert header[-1].startswith("#   python3 main.py")
-    assert name in header[-1] or name == "simclr_digits"  # the default: main.py without a name
+    assert name in header[-1] or name == "simclr_affine_digits"  # the default: main.py without a name
     assert len(header[0]) <= 120
     if name.endswith(("_cifar10", "_imagenet", "_imagenet100")) and not name.startswith("slurm"):
         text = " ".join(header)

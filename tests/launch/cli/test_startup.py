@@ -67,7 +67,7 @@ def test_cfg_job_is_the_whole_configuration_and_a_file_of_it_is_the_same_run(tmp
     )
     config = yaml.safe_load(whole["said"])
     assert (config["optim"]["lr"], config["optim"]["momentum"]) == (3.0, 0.9)  # given; a default of the dataclass
-    assert config["log"].pop("run") == "simclr_digits-lr=3"
+    assert config["log"].pop("run") == "simclr_affine_digits-lr=3"
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
     [again, part] = answers(
         tmp_path, ["main.py", f"--config-dir={tmp_path}", "--config-name=mine", "--cfg=job"],

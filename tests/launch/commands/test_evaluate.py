@@ -93,7 +93,7 @@ def test_killed_fine_tuning_resumes_and_reaches_the_probe(trained):
         (["run={run}", "eval=standart"], "eval=standart: no such choice; did you mean 'standard'?"),
         (["run={run}", "eval.draws=many"], "eval.draws='many': expected an integer, at least 1"),
         (["run={run}", "view_samples=-1"], "view_samples=-1: expected an integer, at least 0"),
-        ([], "run: name a run, e.g. run=simclr_digits, or a backbone without a run, e.g. backbone=resnet18"),
+        ([], "run: name a run, e.g. run=simclr_affine_digits, or a backbone without a run, e.g. backbone=resnet18"),
     ],
 )
 def test_invalid_settings_are_one_line(trained, arguments, message):

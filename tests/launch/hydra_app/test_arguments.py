@@ -129,7 +129,7 @@ def configurations(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("optim.lr", 0.5),  # simclr_digits has it
+        ("optim.lr", 0.5),  # simclr_affine_digits has it
         ("optim.momentum", 0.5),  # and has not
         ("model.backbone_options.width", 8),
         ("optim.freeze.backbone.stem", 2),
@@ -143,7 +143,7 @@ def test_known_key_is_set_with_any_prefix(configurations, plus, key, value):
     for name in names:
         found = found[name] if isinstance(found, dict) else getattr(found, name)
     assert found == value
-    assert config.log.run == name_of(["simclr_digits"], [f"{key}={value}"])
+    assert config.log.run == name_of(["simclr_affine_digits"], [f"{key}={value}"])
 
 
 def test_key_of_a_method_named_on_the_same_line_is_set(configurations):

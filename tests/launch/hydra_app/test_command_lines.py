@@ -106,7 +106,7 @@ def test_user_defined_method_is_trained_by_a_job(tmp_path):
     result = command(tmp_path / "out", *quick, "hydra/launcher=submitit_local", script=str(script), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     [(name, summary)] = summaries(tmp_path / "out").items()
-    assert name.startswith("MyIdea-simclr_digits-")
+    assert name.startswith("MyIdea-simclr_affine_digits-")
     assert summary["method"]["class"] == "MyIdea"
     assert summary["method"]["file"] == str(script)  # the class came into the job without its file
     assert summary["status"] == "finished"

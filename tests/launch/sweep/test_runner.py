@@ -169,7 +169,7 @@ def test_optuna_maximizes_accuracy_and_resumes(script):
     code, out, err = run(script, *optuna, "hydra.launcher.n_jobs=2")
     assert code == 0, err
     best = (out_folder(script) / "optimization_results.yaml").read_text()
-    accuracies = [summary(path)["metrics"]["digits/accuracy"] for path in out_folder(script).glob("*/")]
+    accuracies = [summary(path)["metrics"]["affine_digits/accuracy"] for path in out_folder(script).glob("*/")]
     assert f"best_value: {max(accuracies)}" in best
     code, out, err = run(script, *optuna)
     assert code == 0, err

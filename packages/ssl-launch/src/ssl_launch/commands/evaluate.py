@@ -82,7 +82,7 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     asked, protocol, fine_tuning, settings = asked_of(composed)
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
-            "run: name a run, e.g. run=simclr_digits, or a backbone without a run, e.g. backbone=resnet18"
+            "run: name a run, e.g. run=simclr_affine_digits, or a backbone without a run, e.g. backbone=resnet18"
         )
     if asked.backbone is not None:
         overrides = list(HydraConfig.get().overrides.task)

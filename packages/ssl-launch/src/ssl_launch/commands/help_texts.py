@@ -4,7 +4,7 @@ TRAIN = """Train: PROGRAM [NAME] [group.key=value ...]
 
   NAME                a recipe of `stable-ssl list recipes` or ./configs, or a
                       path, FILE.yaml; --config-name=NAME is the same. Default:
-                      simclr_digits
+                      simclr_affine_digits
   --config-path=DIR   look for NAME in another folder
   group.key=value     set a key, e.g. optim.lr=0.1; ++group.key=value as well
   -m                  one run for each combination of comma-separated values,

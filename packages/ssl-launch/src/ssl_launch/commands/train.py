@@ -46,8 +46,8 @@ def launch(method: type | None = None, *, data: Any = None, report: bool = True)
     Notes
     -----
     Recipes are looked for in ``configs/`` of the script's folder, then among those of the package; the default is
-    ``simclr_digits``. ``hydra/launcher=submitit_slurm`` submits, with or without ``-m``, and ``-m`` may be anywhere. A sweep
-    without a launcher runs on this machine, each run in its own process, ``hydra.launcher.n_jobs`` at a time.
+    ``simclr_affine_digits``. ``hydra/launcher=submitit_slurm`` submits, with or without ``-m``, and ``-m`` may be anywhere. A
+    sweep without a launcher runs on this machine, each run in its own process, ``hydra.launcher.n_jobs`` at a time.
 
     An invalid configuration ends the process with exit code 2 and one line; a run that fails, with the exit code of its
     error (see ``ssl_core.errors``). In a notebook, a ConfigError names what to call instead.
@@ -65,7 +65,7 @@ def launch(method: type | None = None, *, data: Any = None, report: bool = True)
         if kind is not None:
             remember_source(kind if isinstance(kind, type) else type(kind))
     run_command(
-        "simclr_digits",
+        "simclr_affine_digits",
         TRAIN,
         lambda composed: _run(composed, method, data, report),
         lambda composed: plain_config(_config(composed, method, data, report)),

@@ -27,7 +27,7 @@ NEUTRAL = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 0}  # the col
 def show_views() -> None:
     """Draw, and print the name of the file."""
     run_command(
-        "simclr_digits",
+        "simclr_affine_digits",
         VIEWS,
         lambda composed: print(draw(_config(composed)).resolve()),
         lambda composed: plain_config(_config(composed)),
