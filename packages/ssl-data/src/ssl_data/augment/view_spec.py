@@ -15,7 +15,8 @@ _FACTORS = ("brightness", "contrast", "saturation")
 class ViewSpec:
     """One view of an image. Operations are applied in the order of the fields; a probability of 0 leaves one out.
 
-    Images are float in [0, 1] until the normalisation; every operation that can leave the range clips back into it.
+    Images have 1 to 64 bands and are float in [0, 1] until the normalisation: stored values are mapped by the ``value_range``
+    of the source. Every operation that can leave the range clips back into it.
     """
 
     size: int = 32  # pixels: height and width of the view
@@ -31,8 +32,10 @@ class ViewSpec:
     shear: float = 0.0  # degrees: drawn from [-shear, shear], in x
     jitter: float = 0.0  # probability of the colour jitter (brightness, contrast, saturation, hue, in random order)
     brightness: float = 0.0  # factor drawn from [max(0, 1 - brightness), 1 + brightness]
-    contrast: float = 0.0  # likewise
-    saturation: float = 0.0  # likewise
+    contrast: float = 0.0  # likewise; about the mean grey value, without RGB about the mean of all bands
+    saturation: float = (
+        0.0  # likewise. Saturation, hue and grayscale need RGB: they do nothing to one band, others raise
+    )
     hue: float = 0.0  # turn of the colour circle drawn from [-hue, hue], at most 0.5
     grayscale: float = 0.0  # probability of losing the colours
     blur: float = 0.0  # probability of a Gaussian blur
@@ -98,6 +101,26 @@ class ViewSpec:
     def moves_pixels(self) -> bool:
         """Whether one of the operations moves pixels, so that the view is no box of the image."""
         return any(operation.moves_pixels for operation in self.operations)
+
+    def check_bands(self, channels: int) -> None:
+        """Raise an ArgumentError for an operation on colours where the images have neither three bands (RGB) nor one (grey).
+
+        Grey images have no colours: saturation, hue and grayscale leave them as they are, so that the presets apply to them.
+        """
+        if channels in (1, 3):
+            return
+        names = [name for name in ("saturation", "hue") if self.jitter and getattr(self, name)]
+        names += ["grayscale"] if self.grayscale else []
+        if not names:
+            return
+        also = " and ".join(f"{name}={getattr(self, name)!r}" for name in names[1:])
+        also = f" ({also} as well)" if also else ""
+        arguments, keys = (", ".join(f"{name}{sign}0" for name in names) for sign in ("=", ": "))
+        raise ArgumentError(
+            names[0], getattr(self, names[0]),
+            f"needs RGB images{also}, and these have {channels} bands; leave it out: replace(spec, {arguments}), in a "
+            f"configuration data.views=[{{preset: simclr, {keys}}}]",
+        )  # fmt: skip
 
     def statistics(self, channels: int) -> tuple[list[float], list[float]]:
         """Return the mean and one over the deviation of each of ``channels``; raise for another number of them."""

@@ -9,6 +9,7 @@ from ssl_data.loading.cpu_batches import HostBatches
 from ssl_data.loading.gpu_batches import DeviceBatches
 from ssl_data.loading.worker_batches import WorkerBatches
 from ssl_data.sources.source import Source
+from ssl_data.sources.values import check_stored_values
 
 Batches = HostBatches | DeviceBatches | WorkerBatches
 
@@ -27,7 +28,7 @@ def make_batches(
     Raises
     ------
     ValueError
-        For views of functions with other views, a device or parameters.
+        For views of functions with other views, a device or parameters; for values outside of the source's ``value_range``.
     """
     if any(map(callable, views)):
         if return_parameters or device is not None or not all(map(callable, views)):
@@ -35,6 +36,7 @@ def make_batches(
                 "views of functions: expected a function for each view, without device and return_parameters"
             )
         return WorkerBatches(source, views, seed, dtype, num_workers)
+    check_stored_values(source)
     if device is None:
         return HostBatches(source, views, seed, dtype, num_workers, return_parameters)
     return DeviceBatches(source, views, seed, dtype, torch.device(device), return_parameters)

@@ -18,7 +18,8 @@ from ssl_data.batch import Batch
 from ssl_data.loading.buffer_pool import Memory
 from ssl_data.loading.prefetch import Job
 from ssl_data.sources.jpeg import SHRINKS
-from ssl_data.sources.source import ScaledSource, Source
+from ssl_data.sources.source import Pixels, ScaledSource, Source, value_range
+from ssl_data.sources.values import check_values
 
 AT_LEAST = 128  # samples of a call: fewer, and the interpreter shows; threads that are done go on with the next batch
 _FIRST = np.zeros(1, np.int64)
@@ -55,8 +56,10 @@ class HostBatches:
         self._source, self._seed, self._dtype = source, seed, dtype
         self._num_workers, self._return_parameters = num_workers, return_parameters
         self._scaled = source if isinstance(source, ScaledSource) and source.scaled_decoding else None
-        self._channels = source.image(0).shape[2]
-        self._views = [CPUView(spec, self._channels) for spec in specs]
+        first = source.image(0)
+        self._channels, self._type = first.shape[2], first.dtype
+        self._range = value_range(source)
+        self._views = [CPUView(spec, self._channels, self._range) for spec in specs]
         self._memory = Memory()
         self._pin = torch.cuda.is_available()  # then copies to the device need not wait
 
@@ -113,14 +116,18 @@ class HostBatches:
         for at in range(stretch.start, stretch.stop):
             rows = drawn[:, at]
             image, boxes = self._decoded(int(positions[at]), int(ids[at]), epoch, rows)
-            if image.shape[2] != self._channels:
-                raise ValueError(f"sample {ids[at]} has {image.shape[2]} channels, the first has {self._channels}")
+            if image.shape[2] != self._channels or image.dtype != self._type:
+                raise ValueError(
+                    f"sample {ids[at]} has {image.shape[2]} bands of {image.dtype}, the first has {self._channels} of "
+                    f"{self._type}"
+                )
+            check_values(image, self._range, f"sample {ids[at]}")
             for number, (view, out) in enumerate(zip(self._views, buffers)):
                 view.fill(image[None], _FIRST, boxes[number : number + 1], out[at : at + 1])
 
     def _decoded(
         self, position: int, sample: int, epoch: int, rows: NDArray[np.void]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.void]]:
+    ) -> tuple[Pixels, NDArray[np.void]]:
         """Draw the parameters of all views of a sample into ``rows (V,)``; return its image and the boxes that lie in it."""
 
         def draw(height: int, width: int) -> None:

@@ -16,9 +16,9 @@ from ssl_data.augment.sampling import PARAMETERS, sample_parameters
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.loading.prefetch import Job
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import Source, value_range
 
-_Resident = tuple[Tensor, Tensor, Tensor]  # images (M, H, W, C) uint8, labels (M,), ids (M,)
+_Resident = tuple[Tensor, Tensor, Tensor]  # images (M, H, W, C), labels (M,), ids (M,)
 _RESIDENT: WeakKeyDictionary[Source, dict[torch.device, _Resident]] = WeakKeyDictionary()
 
 
@@ -41,7 +41,7 @@ class DeviceBatches:
         self._source, self._seed, self._dtype, self._device = source, seed, dtype, device
         self._return_parameters = return_parameters
         self._images, self._labels, self._ids = _resident(source, device)
-        self._views = [GPUView(spec, self._images.shape[3], device) for spec in specs]
+        self._views = [GPUView(spec, self._images.shape[3], device, value_range(source)) for spec in specs]
 
     def with_parameters(self) -> "DeviceBatches":
         """Return batches that end with the parameters of their views."""

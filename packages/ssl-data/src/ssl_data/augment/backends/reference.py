@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
@@ -11,21 +10,32 @@ from ssl_data.augment.operations.operation import draw_parameters
 from ssl_data.augment.rng import normals
 from ssl_data.augment.sampling import permutation
 from ssl_data.augment.view_spec import ViewSpec
+from ssl_data.sources.source import Pixels
+from ssl_data.sources.source import value_range as range_of
 
 
-def reference_view(image: NDArray[np.uint8], spec: ViewSpec, p: np.void) -> Tensor:
+def reference_view(image: Pixels, spec: ViewSpec, p: np.void, value_range: tuple[float, float] | None = None) -> Tensor:
     """Return one view of one image, ``(C, size, size) float32``, normalised.
 
     Parameters
     ----------
     image : array
-        ``(H, W, C) uint8``, C = 1 or 3.
+        ``(H, W, C)`` uint8, uint16 or float32, C from 1 to 64.
     spec : ViewSpec
         The operations.
     p : record
         A row of :func:`ssl_data.augment.sampling.sample_parameters`.
+    value_range : tuple of float, optional
+        The stored values that become 0 and 1; default: those of the type of the image.
+
+    Raises
+    ------
+    ValueError
+        For operations that need other bands.
     """
-    x = torch.tensor(image).permute(2, 0, 1).float() / 255
+    spec.check_bands(image.shape[2])
+    low, high = value_range or range_of(image.dtype)
+    x = (torch.tensor(image).permute(2, 0, 1).float() - low) / (high - low)
     x = _resized(x, spec, p).clamp(0, 1)  # bicubic overshoots
     if p["flip"]:
         x = tv.horizontal_flip(x)
@@ -58,13 +68,15 @@ def _resized(x: Tensor, spec: ViewSpec, p: np.void) -> Tensor:
 
 
 def _jitter(x: Tensor, operation: int, p: np.void) -> Tensor:
+    """Return ``x (C, size, size)`` changed; other bands than RGB as one grey image, in which they lie below one another."""
+    one = x if len(x) == 3 else x.reshape(1, -1, x.shape[2])
     if operation == 0 and p["brightness"] != 1:
-        return tv.adjust_brightness(x, p["brightness"])
+        return tv.adjust_brightness(one, p["brightness"]).reshape(x.shape)
     if operation == 1 and p["contrast"] != 1:
-        return tv.adjust_contrast(x, p["contrast"])
-    if operation == 2 and p["saturation"] != 1:
+        return tv.adjust_contrast(one, p["contrast"]).reshape(x.shape)
+    if operation == 2 and p["saturation"] != 1 and len(x) == 3:
         return tv.adjust_saturation(x, p["saturation"])
-    if operation == 3 and p["hue"] != 0:
+    if operation == 3 and p["hue"] != 0 and len(x) == 3:
         return tv.adjust_hue(x, p["hue"])
     return x
 

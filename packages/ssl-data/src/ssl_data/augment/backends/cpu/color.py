@@ -19,10 +19,15 @@ def clip(value):
 
 @compiled
 def luma(x, out):
-    """Write the grey values of ITU-R 601-2 (as PIL and torchvision) into ``out (pixels,)``."""
-    if x.shape[0] == 1:
+    """Write the grey values of ITU-R 601-2 (as torchvision) into ``out (pixels,)``; without RGB the mean of the bands."""
+    if x.shape[0] != 3:
+        share = np.float32(1.0 / x.shape[0])
         for j in range(len(out)):
-            out[j] = x[0, j]
+            out[j] = x[0, j] * share
+        for c in range(1, x.shape[0]):
+            plane = x[c]
+            for j in range(len(out)):
+                out[j] += plane[j] * share
         return
     red, green, blue = x[0], x[1], x[2]
     for j in range(len(out)):

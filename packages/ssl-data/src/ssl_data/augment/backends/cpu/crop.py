@@ -70,8 +70,10 @@ def _cubic(d):
 
 
 @compiled
-def resized_crop(image, p, cropped, cubic, room, out):
-    """Write the box of ``p`` of ``image (H, W * C) uint8``, resized and mirrored as ``p`` says, into ``out (C, size, size)``.
+def resized_crop(image, p, cropped, cubic, zero, unit, room, out):
+    """Write the box of ``p`` of ``image (H, W * C)``, resized and mirrored as ``p`` says, into ``out (C, size, size)``.
+
+    A stored value becomes ``(value - zero) * unit``. Without ``zero`` (None) nothing is subtracted, as for 8-bit images.
 
     Rows first, one output row at a time: what is summed lies side by side, and the sum stays in the cache. A random crop reads
     nothing outside of its box; the centre of a resized image does, as if the rest had been cut off afterwards.
@@ -86,27 +88,38 @@ def resized_crop(image, p, cropped, cubic, room, out):
     taps_x = fill_filter(p.left - left, p.width / size, columns, channels, p.flip, cubic, at[1], weight[1], scratch)
     at_y, weight_y, at_x, weight_x = at[0], weight[0], at[1], weight[1]
     begin, end = left * channels, (left + columns) * channels
-    row, unit = whole_row[: end - begin], np.float32(1.0 / 255.0)
+    row = whole_row[: end - begin]
     for y in range(size):
         for k in range(0, taps_y, 2):
             a, b = weight_y[k, y] * unit, weight_y[k + 1, y] * unit
             first, second = image[top + at_y[k, y], begin:end], image[top + at_y[k + 1, y], begin:end]
             if k == 0:
                 for j in range(len(row)):
-                    row[j] = a * np.float32(first[j]) + b * np.float32(second[j])
+                    row[j] = a * _shifted(first[j], zero) + b * _shifted(second[j], zero)
             else:
                 for j in range(len(row)):
-                    row[j] += a * np.float32(first[j]) + b * np.float32(second[j])
+                    row[j] += a * _shifted(first[j], zero) + b * _shifted(second[j], zero)
         for k in range(0, taps_x, 2):
             if channels == 3:
                 _add_columns(row, at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[:, y])
             else:
-                _add_grey_columns(row, at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[0, y])
+                for c in range(0, channels - 2, 3):
+                    _add_columns(row[c:], at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[c : c + 3, y])
+                for c in range(channels - channels % 3, channels):
+                    _add_grey_columns(row[c:], at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[c, y])
         if cubic:  # its weights are negative in places, and the sum can leave the range
             for c in range(channels):
                 line = out[c, y]
                 for x in range(size):
                     line[x] = min(max(line[x], np.float32(0.0)), np.float32(1.0))
+
+
+@compiled
+def _shifted(value, zero):
+    """Return a stored value as float32, as its difference from ``zero`` unless that is None."""
+    if zero is None:
+        return np.float32(value)
+    return np.float32(value) - zero
 
 
 @compiled

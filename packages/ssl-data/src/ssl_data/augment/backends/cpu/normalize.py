@@ -17,9 +17,10 @@ def normalise(planes, mean, inverse_std, out):
             out[j, 1] = (green[j] - m1) * s1
             out[j, 2] = (blue[j] - m2) * s2
     else:
-        grey = planes[0]
-        for j in range(len(grey)):
-            out[j, 0] = (grey[j] - mean[0]) * inverse_std[0]
+        for c in range(planes.shape[0]):
+            plane, m, s = planes[c], mean[c], inverse_std[c]
+            for j in range(len(plane)):
+                out[j, c] = (plane[j] - m) * s
 
 
 @compiled

@@ -52,9 +52,9 @@ def _blend(x: Tensor, factor: Tensor, operation: Tensor) -> Tensor:
 
 
 def luma(x: Tensor) -> Tensor:
-    """Return the grey values of ITU-R 601-2 (as PIL and torchvision), ``(n, 1, size, size)``."""
-    if x.shape[1] == 1:
-        return x
+    """Return the grey values of ITU-R 601-2 (as torchvision), ``(n, 1, size, size)``; without RGB the mean of the bands."""
+    if x.shape[1] != 3:
+        return x.mean(1, keepdim=True)
     return (0.2989 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
 
 

@@ -1,5 +1,6 @@
 """One view of many samples, as batched torch operations."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +10,9 @@ from ssl_data.augment.backends.gpu.geometry import affine, resized_crop
 from ssl_data.augment.columns import columns
 from ssl_data.augment.operations.operation import draw_parameters
 from ssl_data.augment.view_spec import ViewSpec
+from ssl_data.sources.source import value_range
+
+_RANGES = {getattr(torch, name): value_range(np.dtype(name)) for name in ("uint8", "uint16", "float32")}
 
 
 class GPUView:
@@ -19,13 +23,23 @@ class GPUView:
     spec : ViewSpec
         The operations.
     channels : int
-        C of the images, 1 or 3.
+        C of the images, 1 to 64.
     device : torch.device
         Where images and parameters are.
+    value_range : tuple of float, optional
+        The stored values that become 0 and 1; default: those of the type of the images.
+
+    Raises
+    ------
+    ValueError
+        For operations that need other bands.
     """
 
-    def __init__(self, spec: ViewSpec, channels: int, device: torch.device) -> None:
-        self.spec = spec
+    def __init__(
+        self, spec: ViewSpec, channels: int, device: torch.device, value_range: tuple[float, float] | None = None
+    ) -> None:
+        spec.check_bands(channels)
+        self.spec, self._range = spec, value_range
         mean, inverse_std = spec.statistics(channels)
         self._mean = torch.tensor(mean, device=device)[:, None, None]
         self._inverse_std = torch.tensor(inverse_std, device=device)[:, None, None]
@@ -39,7 +53,7 @@ class GPUView:
         Parameters
         ----------
         images : Tensor
-            ``(M, H, W, C) uint8``.
+            ``(M, H, W, C)`` uint8, uint16 or float32.
         rows : Tensor
             ``(n,) int64``: which images.
         parameters : Tensor
@@ -49,7 +63,7 @@ class GPUView:
         """
         spec, p = self.spec, columns(parameters)
         with torch.autocast(images.device.type, enabled=False):  # matrix products below are pixels, not features
-            x = resized_crop(images.index_select(0, rows), p, spec)
+            x = resized_crop(images.index_select(0, rows), p, spec, self._range or _RANGES[images.dtype])
             if spec.affine:
                 x = affine(x, p)
             if self._jitter is not None:

@@ -8,13 +8,15 @@ from ssl_data.augment.columns import Columns
 from ssl_data.augment.view_spec import ViewSpec
 
 
-def resized_crop(images: Tensor, p: Columns, spec: ViewSpec) -> Tensor:
-    """Return ``(n, C, size, size) float32`` in [0, 1] from ``images (n, H, W, C) uint8``."""
+def resized_crop(images: Tensor, p: Columns, spec: ViewSpec, value_range: tuple[float, float]) -> Tensor:
+    """Return ``(n, C, size, size) float32`` in [0, 1] from ``images (n, H, W, C)`` with values in ``value_range``."""
     n, height, width, channels = images.shape
-    rows = _filters(p["top"], p["height"], height, spec) / 255
+    low, high = value_range
+    rows = _filters(p["top"], p["height"], height, spec) / (high - low)
     columns = _filters(p["left"], p["width"], width, spec)
     columns = torch.where(p["flip"][:, None, None], columns.flip(1), columns)
-    x = torch.bmm(rows, images.reshape(n, height, width * channels).float())  # (n, size, W * C)
+    stored = images.reshape(n, height, width * channels).float()
+    x = torch.bmm(rows, stored if low == 0 else stored - low)  # (n, size, W * C)
     x = x.reshape(n, spec.size, width, channels).permute(0, 3, 1, 2).reshape(n, channels * spec.size, width)
     x = torch.bmm(x, columns.mT).reshape(n, channels, spec.size, spec.size)
     return x.clamp(0, 1) if spec.interpolation == "bicubic" else x  # its weights are negative in places
