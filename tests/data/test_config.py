@@ -175,7 +175,7 @@ def test_own_views_by_mappings():
         ({"views": [{"flip": "often"}]}, ValueError, r"data.views: flip='often': expected a number"),
         ({"views": [{"crop_scale": 0.2}]}, ValueError, r"data.views: crop_scale=0.2: expected a list of two numbers"),
         ({"views": [{"size": 2.5}]}, ValueError, r"data.views: size=2.5: expected a whole number"),
-        ({"per_class": 500}, ValueError, r"^data.per_class=500: class 8 has 139 training images"),
+        ({"per_class": 500}, ValueError, r"^data.per_class=500: class 8 has 139 images"),
         ({"views": []}, ValueError, r"data.views=\[\]"),
         ({"views": 5}, ValueError, r"data.views=5: expected one of"),
         ({"views": [{"preset": 5}]}, ValueError, r"data.views=5: expected one of"),
@@ -204,6 +204,37 @@ def test_own_views_by_mappings():
 def test_invalid_input_names_the_key(options, error, message):
     with pytest.raises(error, match=message):
         DataConfig(**options).open(8, seed=0)
+
+
+def test_eval_per_class_is_a_seeded_number_of_each_class():
+    """Oracle: numpy's counts."""
+    options = {"dataset": "digits", "views": "digits", "eval_per_class": 7}
+    first, second = (DataConfig(**options, fraction=0.5).open(32, seed=seed).evaluation["digits"] for seed in (0, 1))
+    assert np.bincount(first.labels).tolist() == [7] * 10
+    assert np.array_equal(first.source.ids, second.source.ids)  # whatever the seed of the run
+    whole = DataConfig(dataset="digits", views="digits").open(32, seed=0).evaluation["digits"].source
+    assert np.array_equal(first.labels, whole.labels[first.source.ids])
+    fewer = DataConfig(**options | {"eval_per_class": 3}).open(32, seed=0).evaluation["digits"].source
+    assert set(fewer.ids) < set(first.source.ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eval_per_class": 36}, r"^data.eval_per_class=36: 'digits': class \d has 3\d images"),
+        ({"eval_per_class": 5, "eval_fraction": 0.5}, "^data.eval_per_class=5 and data.eval_fraction=0.5 are mutually"),
+        ({"eval_per_class": -1}, "^data.eval_per_class=-1: expected a number at least 0"),
+    ],
+)
+def test_invalid_parts_for_evaluation_name_the_key(options, message):
+    with pytest.raises(ValueError, match=message):
+        DataConfig(**options).open(8, seed=0)
+
+
+def test_eval_per_class_needs_labels():
+    images = np.zeros((8, 8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"^data.eval_per_class=2: the images of 'test' have no labels"):
+        DataConfig.of(train=(images, [0, 1] * 4), test=images, eval_per_class=2).open(4, seed=0)
 
 
 def test_without_a_network_the_error_names_the_remedy(tmp_path, monkeypatch):

@@ -212,7 +212,7 @@ def test_so_many_of_each_class():
     assert np.array_equal(part, subset_indices(labels, 1.0, 1.0, seed=0, per_class=10))
     assert not np.array_equal(part, subset_indices(labels, 1.0, 1.0, seed=1, per_class=10))
     assert set(part) < set(subset_indices(labels, 1.0, 1.0, seed=0, per_class=20))  # fewer lie within more
-    with pytest.raises(ValueError, match=r"per_class=21: class 3 has 20 training images"):
+    with pytest.raises(ValueError, match=r"per_class=21: class 3 has 20 images"):
         subset_indices(labels, 1.0, 1.0, seed=0, per_class=21)
     tail = subset_indices(labels, 1.0, 0.1, seed=0, per_class=20)
     assert np.bincount(labels[tail]).tolist() == [round(20 * 0.1 ** (k / 3)) for k in range(4)]
@@ -249,7 +249,7 @@ def test_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():
     ("options", "message"),
     [
         ({"per_class": 10, "fraction": 0.5}, r"data.per_class=10 and data.fraction=0.5 are mutually exclusive"),
-        ({"per_class": 2000}, r"data.per_class=2000: class \d has \d+ training images"),
+        ({"per_class": 2000}, r"data.per_class=2000: class \d has \d+ images"),
         ({"label_noise": 1.5}, r"data.label_noise=1.5: expected a number"),
         ({"split": "unlabeled"}, r"data.split='unlabeled': expected 'train' for digits"),
     ],

@@ -80,6 +80,7 @@ class DataConfig:
     label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of training labels made wrong
     eval_fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the test images of each class;
     # the same images for every seed
+    eval_per_class: int = field(default=0, metadata={"low": 0})  # test images of each class; 0: all of them
     image_key: str = ""  # huggingface: column of the images; "": image, img, ...
     label_key: str = ""  # huggingface: column of the labels; "": label, labels, fine_label, ...
     eval_view: Any = None  # in Python, with views that are functions: the function that makes the view for evaluation
@@ -256,6 +257,11 @@ class DataConfig:
         if self.per_class and self.fraction < 1:
             raise ValueError(
                 f"data.per_class={self.per_class!r} and data.fraction={self.fraction!r} are mutually exclusive"
+            )
+        if self.eval_per_class and self.eval_fraction < 1:
+            raise ValueError(
+                f"data.eval_per_class={self.eval_per_class!r} and data.eval_fraction={self.eval_fraction!r} are mutually "
+                "exclusive"
             )
         for name in ("eval_view", "batch_transform"):
             value = getattr(self, name)

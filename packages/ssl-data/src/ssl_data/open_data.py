@@ -11,6 +11,7 @@ from ssl_data.augment.functions import describe_function, identity, is_ready
 from ssl_data.augment.presets import views
 from ssl_data.config import NATIVE_SIZES, DataConfig
 from ssl_data.datasets import open_dataset
+from ssl_data.errors import ArgumentError
 from ssl_data.loader import Loader
 from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.threads import bounded_threads
@@ -20,7 +21,7 @@ from ssl_data.sources.label_noise import symmetric_label_noise
 from ssl_data.sources.samples import read_sample
 from ssl_data.sources.subset import subset_indices
 
-EVAL_SEED = 0  # of data.eval_fraction: runs with different seeds are evaluated on the same images
+EVAL_SEED = 0  # of data.eval_fraction and eval_per_class: runs with different seeds are evaluated on the same images
 
 
 @dataclass
@@ -101,11 +102,8 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
         train = Relabelled(train, labels)
     if len(part) < len(train):
         train = Subset(train, part)
-    if config.eval_fraction < 1:
-        shares = {
-            name: subset_indices(each.labels, config.eval_fraction, 1, EVAL_SEED) for name, each in evaluation.items()
-        }
-        evaluation = {name: Subset(each, shares[name]) for name, each in evaluation.items()}
+    if config.eval_fraction < 1 or config.eval_per_class:
+        evaluation = {name: _evaluated_part(config, name, each) for name, each in evaluation.items()}
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if config.has_functions:
@@ -176,6 +174,17 @@ def training_labels(config: DataConfig, labels: NDArray[np.int64], num_classes: 
     if num_classes < 2:
         raise ValueError(f"data.label_noise={config.label_noise!r}: there is one class only")
     return symmetric_label_noise(labels, num_classes, config.label_noise, seed)
+
+
+def _evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
+    """Return the test images that ``eval_fraction`` or ``eval_per_class`` leaves."""
+    wanted = config.eval_per_class
+    if wanted and (len(source) == 0 or source.labels.min() < 0):
+        raise ValueError(f"data.eval_per_class={wanted!r}: the images of {name!r} have no labels")
+    try:
+        return Subset(source, subset_indices(source.labels, config.eval_fraction, 1, EVAL_SEED, wanted))
+    except ArgumentError as error:
+        raise ArgumentError("data.eval_per_class", wanted, f"{name!r}: {error.reason}") from error
 
 
 def _evaluation_function(config: DataConfig, train: Source) -> Any:

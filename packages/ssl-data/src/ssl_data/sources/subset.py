@@ -47,7 +47,7 @@ def subset_indices(
     classes, available = np.unique(labels, return_counts=True)
     if per_class and available.min() < per_class:
         short = int(classes[available.argmin()])
-        raise ArgumentError("per_class", per_class, f"class {short} has {available.min()} training images")
+        raise ArgumentError("per_class", per_class, f"class {short} has {available.min()} images")
     wanted = np.full(len(classes), per_class, float) if per_class else available.astype(float)
     if imbalance < 1:
         tail = imbalance ** (np.arange(len(classes)) / max(1, len(classes) - 1))
