@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ssl_data.augment.presets import view_names, views
     from ssl_data.augment.view_spec import ViewSpec
     from ssl_data.config import DataConfig
+    from ssl_data.inspection.describe import describe
     from ssl_data.loader import Loader
     from ssl_data.open_data import DataLoaders
     from ssl_data.sources import (
@@ -37,6 +38,7 @@ _HOME = {
     "Subset": "sources",
     "TorchvisionSource": "sources",
     "ViewSpec": "augment.view_spec",
+    "describe": "inspection.describe",
     "view_names": "augment.presets",
     "views": "augment.presets",
     "write_beton": "sources",
@@ -55,6 +57,7 @@ __all__ = [
     "Subset",
     "TorchvisionSource",
     "ViewSpec",
+    "describe",
     "view_names",
     "views",
     "write_beton",

@@ -42,7 +42,7 @@ class GivenData:
         functions : bool
             Whether views are made by functions. Else the samples have to be 8-bit images.
         reading
-            ``on_error``, ``skip_limit``, ``scaled_decoding``, of sources that read files.
+            ``on_error``, ``skip_limit``, ``memory``, ``scaled_decoding``, of sources that read files.
 
         Raises
         ------
@@ -71,8 +71,8 @@ class GivenData:
         files = {key: value for key, value in reading.items() if key != "scaled_decoding"}
         if isinstance(data, str | os.PathLike):
             if Path(data).suffix == ".beton":
-                return BetonSource(data, memory=0, key=f"data.{part}", **reading)
-            return FolderSource(data, memory=0, key=f"data.{part}", **files)
+                return BetonSource(data, key=f"data.{part}", **{**reading, "memory": 0})
+            return FolderSource(data, key=f"data.{part}", **{**files, "memory": 0})
         if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
             return data
         rows, labels = data if _is_pair(data) else (data, None)

@@ -66,10 +66,13 @@ class Sources:
         return next((list(each.class_names) for each in sources if each is not None and each.class_names), [])
 
 
-def open_sources(config: DataConfig) -> Sources:
-    """Return the parts of the data set of a configuration; files of images are listed, and not read yet."""
+def open_sources(config: DataConfig, **options: Any) -> Sources:
+    """Return the parts of the data set of a configuration; files of images are listed, and not read yet.
+
+    ``options`` of the sources (``on_error``, ``skip_limit``, ``memory``) replace those of the configuration.
+    """
     config.check_objects()
-    reading: dict[str, Any] = {"on_error": config.on_error, "skip_limit": config.skip_limit}
+    reading: dict[str, Any] = {"on_error": config.on_error, "skip_limit": config.skip_limit} | options
     if config.given is not None:
         return Sources(*config.given.sources(config.has_functions, scaled_decoding=config.scaled_decoding, **reading))
     if config.dataset == "huggingface":
@@ -77,6 +80,7 @@ def open_sources(config: DataConfig) -> Sources:
         parts = open_hugging_face(config.root, config.split, config.download)
         train, test = (IndexedSource(part, **keys, **reading) for part in parts)
         return Sources(train, {config.dataset: test}, None)
+    reading.pop("memory", None)  # these sources decode later
     opened = open_dataset(
         config.dataset, config.root, config.split, config.download, scaled_decoding=config.scaled_decoding, **reading
     )

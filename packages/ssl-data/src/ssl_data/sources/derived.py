@@ -33,6 +33,10 @@ class Derived:
         """Return the fingerprint of the images of the whole source; which samples these are is in the ids."""
         return images_fingerprint(self._source)
 
+    def origin(self, positions: NDArray[np.int64]) -> tuple[Source, NDArray[np.int64]]:
+        """Return the other source, and the positions that samples of this one have there."""
+        return self._source, self._positions[positions]
+
     @property
     def value_range(self) -> tuple[float, float] | None:
         """The range of the source, or None: by the type of its images."""

@@ -41,6 +41,15 @@ class StoredSource:
         """Return one image, ``(H, W, C) uint8``."""
         return self.images[position] if self.images is not None else self._readable.read(position, self._read)
 
+    def stored_image(self, position: int) -> NDArray[np.uint8]:
+        """Return one image without replacement: one that cannot be read is an error."""
+        is_kept = self.images is not None and position not in self.skipped
+        return self.images[position] if is_kept else self._read(position)  # type: ignore[index]
+
+    def describe(self, position: int) -> str:
+        """Return how messages call a sample, such as its path in quotes."""
+        return self._describe(position)
+
     @property
     def skipped(self) -> set[int]:
         """The positions of the unreadable samples that were met so far, and replaced."""

@@ -68,6 +68,17 @@ class JPEGSource(Protocol):
 
 
 @runtime_checkable
+class FileSource(Protocol):
+    """A source that replaces unreadable images, such as :class:`ssl_data.FolderSource`: a report reads the stored ones."""
+
+    def stored_image(self, position: int) -> NDArray[np.uint8]:
+        """Return one image, never a replacement; an image that cannot be read is an error."""
+
+    def describe(self, position: int) -> str:
+        """Return how messages call a sample, such as its path in quotes."""
+
+
+@runtime_checkable
 class FingerprintedSource(Protocol):
     """A source that identifies its images: compared when a run is resumed.
 
