@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ssl_data.augment.presets import view_names, views
     from ssl_data.augment.view_spec import ViewSpec
     from ssl_data.config import DataConfig
+    from ssl_data.inspection.contact_sheet import show_views
     from ssl_data.inspection.describe import describe
     from ssl_data.loader import Loader
     from ssl_data.open_data import DataLoaders
@@ -39,6 +40,7 @@ _HOME = {
     "TorchvisionSource": "sources",
     "ViewSpec": "augment.view_spec",
     "describe": "inspection.describe",
+    "show_views": "inspection.contact_sheet",
     "view_names": "augment.presets",
     "views": "augment.presets",
     "write_beton": "sources",
@@ -58,6 +60,7 @@ __all__ = [
     "TorchvisionSource",
     "ViewSpec",
     "describe",
+    "show_views",
     "view_names",
     "views",
     "write_beton",

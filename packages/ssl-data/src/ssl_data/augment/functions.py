@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssl_data.augment.seeding import seed_generators, view_seed
 
-_SAMPLE = 2**12 - 2  # in the place of a view's number: random transforms of the data set draw other numbers than a view
+SAMPLE = 2**12 - 2  # in the place of a view's number: random transforms of the data set draw other numbers than a view
 _TO_TENSOR = "end a pipeline of torchvision with v2.ToImage(), v2.ToDtype(torch.float32, scale=True)"
 
 
@@ -117,7 +117,7 @@ def make_views(
     """
     doing = "reading it"
     try:
-        seed_generators(view_seed(seed, epoch, index, _SAMPLE))
+        seed_generators(view_seed(seed, epoch, index, SAMPLE))
         sample = read()
         views = []
         for function in functions:
