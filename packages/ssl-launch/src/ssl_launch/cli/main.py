@@ -22,6 +22,7 @@ from ssl_launch.cli.click_types import Commands, HydraCommand, RunArgument, Word
 from ssl_launch.cli.completion import complete_overrides, complete_runs
 from ssl_launch.cli.doctor import print_findings
 from ssl_launch.cli.ls import SORTS, print_runs
+from ssl_launch.commands.help_texts import DATA as DATA_HELP
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
 from ssl_launch.run_path import OUTPUTS, check_working_directory
 
@@ -120,6 +121,16 @@ def views(arguments: tuple[str, ...]) -> None:
     from ssl_launch.commands.views import show_views
 
     show_views()
+
+
+@cli.command("data", cls=HydraCommand, text=DATA_HELP)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=complete_overrides)
+def describe_data(arguments: tuple[str, ...]) -> None:
+    """Describe a data set: classes, sizes, unreadable files, duplicates."""
+    _act_as_script("data", arguments)
+    from ssl_launch.commands.views import show_data
+
+    show_data()
 
 
 @cli.command()

@@ -45,7 +45,34 @@ VIEWS = """Draw the views of a recipe: PROGRAM [NAME] [group.key=value ...]
 The command line is that of training; only the keys of data matter, e.g.
   simclr_cifar10_sgd data.views=byol data.size=64
 
+  rows=N              samples in the picture. Default: 6
+  bands=[3,2,1]       which bands of an image are drawn, one or three, from 0.
+                      Default: the first three
+
 The file is <log.folder>/Views-<recipe>.png: one row for each of the first
-samples, one column for the stored image and one for each view, with the
-parameters of the view (crop, jitter, blur, ...) below it.
+samples, one column for the stored sample and one for each view, with the
+parameters of the view (crop, jitter, blur, ...) below it. A short report of the
+data is printed, too: `stable-ssl data` reads all of them.
+
+Data sets and functions of Python: python3 my_idea.py views, if my_idea.py calls
+launch(MyIdea, data=...); in a notebook ssl_data.show_views(data).
+"""
+
+DATA = """Describe a data set: PROGRAM [NAME] [group.key=value ...]
+
+The command line is that of training; only the keys of data matter, e.g.
+  data.dataset=ImageFolder data.root=photographs
+
+  samples=N           read N samples of each part, evenly spread; 0 (default):
+                      all of them, about 1,500 photographs a second and core
+                      of 32 pixels, 100 of 500 pixels
+
+Printed: number of samples, sizes, bands, classes and their counts, samples that
+cannot be read, and duplicates: within the training samples, and between them and
+the test samples, by a hash of the decoded pixels.
+
+Data sets of Python: python3 my_idea.py data, if my_idea.py calls
+launch(MyIdea, data=...); in a notebook ssl_data.describe(data).
+
+Exit code: 1 if a sample cannot be read, else 0.
 """

@@ -1,9 +1,7 @@
 """Train: from a command line to a run. Hydra composes YAML and submits jobs; the rest works with dataclasses."""
 
 import dataclasses
-import re
-from argparse import Namespace
-from pathlib import Path
+import sys
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,12 +14,12 @@ from ssl_core.run.folder import plain_config
 from ssl_core.run.notebook import notebook_shell
 from ssl_core.run.source_location import remember_source
 from ssl_launch.commands.help_texts import TRAIN
+from ssl_launch.commands.views import show_data, show_views
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.build_config import build_config, every_key
 from ssl_launch.hydra_app.error_messages import exit_with_message
+from ssl_launch.hydra_app.recipe import name_recipe
 from ssl_launch.hydra_app.run_name import run_name
-
-_RECIPE = re.compile(r"[\w./][\w./-]*")
 
 
 def main() -> None:
@@ -49,6 +47,9 @@ def launch(method: type | None = None, *, data: Any = None, report: bool = True)
     ``simclr_affine_digits``. ``hydra/launcher=submitit_slurm`` submits, with or without ``-m``, and ``-m`` may be anywhere. A
     sweep without a launcher runs on this machine, each run in its own process, ``hydra.launcher.n_jobs`` at a time.
 
+    ``python3 my_idea.py views`` and ``python3 my_idea.py data`` show the data instead of training, as ``stable-ssl views`` and
+    ``stable-ssl data`` do.
+
     An invalid configuration ends the process with exit code 2 and one line; a run that fails, with the exit code of its
     error (see ``ssl_core.errors``). In a notebook, a ConfigError names what to call instead.
     """
@@ -64,6 +65,9 @@ def launch(method: type | None = None, *, data: Any = None, report: bool = True)
     for kind in (method, data):
         if kind is not None:
             remember_source(kind if isinstance(kind, type) else type(kind))
+    if (method or data) is not None and sys.argv[1:2] in (["views"], ["data"]):
+        look = show_views if sys.argv.pop(1) == "views" else show_data
+        return look(method, data)
     run_command(
         "simclr_affine_digits",
         TRAIN,
@@ -74,22 +78,6 @@ def launch(method: type | None = None, *, data: Any = None, report: bool = True)
         method=method,
         keys=lambda: every_key(data, method),
     )
-
-
-def name_recipe(arguments: Namespace) -> None:
-    """Take a bare word as ``--config-name``: the name of a recipe, or the path of a YAML file."""
-    words = [each for each in arguments.overrides if _RECIPE.fullmatch(each)]
-    names = [*filter(None, [arguments.config_name]), *words]
-    if not words:
-        return
-    if len(names) > 1:
-        raise ConfigError(f"{' '.join(names)}: expected one recipe, then group.key=value")
-    arguments.overrides.remove(words[0])
-    path = Path(words[0])
-    if path.suffix == ".yaml" and path.is_file():
-        arguments.config_path, arguments.config_name = str(path.parent.absolute()), path.stem
-    else:
-        arguments.config_name = words[0]
 
 
 def _problem_with_method(method: Any) -> str | None:
