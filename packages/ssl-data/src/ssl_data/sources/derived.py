@@ -33,10 +33,6 @@ class Derived:
         """Return the fingerprint of the images of the whole source; which samples these are is in the ids."""
         return images_fingerprint(self._source)
 
-    def origin(self, positions: NDArray[np.int64]) -> tuple[Source, NDArray[np.int64]]:
-        """Return the other source, and the positions that samples of this one have there."""
-        return self._source, self._positions[positions]
-
     @property
     def value_range(self) -> tuple[float, float] | None:
         """The range of the source, or None: by the type of its images."""
@@ -68,3 +64,7 @@ class Derived:
     def jpeg(self, position: int) -> tuple[NDArray[np.uint8], int, int] | None:
         """Return the bytes of a JPEG file with its height and width, or None if the source has none."""
         return None if self._jpegs is None else self._jpegs.jpeg(int(self._positions[position]))
+
+    def origin(self, positions: NDArray[np.int64]) -> tuple[Source, NDArray[np.int64]]:
+        """Return the other source, and the positions that samples of this one have there."""
+        return self._source, self._positions[positions]
