@@ -204,8 +204,9 @@ def _view_limits(source: Source, index: int, bands: Sequence[int] | None) -> Lim
     """Return the limits of the views of an image: those of the stored image, in the units of a view."""
     image = source.image(int(np.flatnonzero(source.ids == index)[0]))
     limits = limits_of([to_panel(image, bands, channels_last=True)])
-    scale = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
-    return None if limits is None else (limits[0] / scale, limits[1] / scale)
+    of_type = (0.0, float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0)
+    low, high = getattr(source, "value_range", None) or of_type
+    return None if limits is None else ((limits[0] - low) / (high - low), (limits[1] - low) / (high - low))
 
 
 def _plain_columns(views: list[Tensor], titles: list[str], bands: Sequence[int] | None) -> list[Column]:
