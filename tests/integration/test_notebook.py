@@ -33,7 +33,7 @@ def test_notebook_of_the_repository_shows_table_and_figure(tmp_path, monkeypatch
     assert progress.data["text/plain"].startswith("epoch 6: 100%")
     assert len(str(progress)) < 300
     page = result.data["text/html"]
-    for text in ("trained encoder", "untrained encoder", "raw pixels", "after 6 epochs", "digits/knn"):
+    for text in ("trained encoder", "untrained encoder", "raw pixels", "after 6 epochs", "affine_digits/knn"):
         assert text in page
     png = base64.b64decode(re.search(r'src="data:image/png;base64,([^"]+)"', page)[1])
     assert png == (tmp_path / "outputs" / "first_run" / "curves.png").read_bytes()
