@@ -43,12 +43,20 @@ CROPS = {
 }  # fmt: skip
 AFFINE = {"dataset": "affine_digits"}
 WEAK = {"preset": "digits", "rotation": 10.0, "translate": 0.06, "zoom": [0.9, 1.1], "shear": 10.0, "brightness": 0.3}
+WEAKEST = WEAK | {"rotation": 5.0, "translate": 0.03, "zoom": [0.95, 1.05], "shear": 5.0, "noise": 0.1}
+NARROW = {"backbone_options": {"width": 8}}
 STRONG = {"preset": "digits", "rotation": 30.0, "translate": 0.25, "zoom": [0.7, 1.4], "shear": 20.0}
 
 #: name -> what differs from BASE; mappings are merged key by key, but for the view
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits": {"optim": {"epochs": 60}},
     "digits, weak views": {"view": WEAK},
+    "digits, width 8": {"model": NARROW},
+    "digits, width 8, weak views": {"model": NARROW, "view": WEAK},
+    "digits, width 8, weakest views": {"model": NARROW, "view": WEAKEST},
+    "digits, width 8, weak views, temperature 0.1": {"model": NARROW | {"temperature": 0.1}, "view": WEAK},
+    "digits, width 8, weak views, temperature 0.5": {"model": NARROW | {"temperature": 0.5}, "view": WEAK},
+    "digits, width 8, weak views, 90 epochs": {"model": NARROW, "view": WEAK, "optim": {"epochs": 90}},
     "fashion, crops and flips": {"dataset": "FashionMNIST", "view": CROPS, "optim": {"epochs": 10}},
     "affine": AFFINE,
     "affine, translate 0.2": AFFINE | {"view": {"preset": "digits", "translate": 0.2}},
@@ -124,7 +132,7 @@ def run(name: str, root: str, fold: int, baselines: bool) -> dict[str, Any]:
 
 def show(lines: list[dict[str, Any]]) -> None:
     """Print mean and standard deviation over the folds of each setting."""
-    print(f"{'':28s} {'':10s}     {'kNN-20':15s}{'linear':15s}{'10 labels':15s}")
+    print(f"{'':46s} {'':10s}     {'kNN-20':15s}{'linear':15s}{'10 labels':15s}")
     for name in dict.fromkeys(line["name"] for line in lines):
         own = [line for line in lines if line["name"] == name]
         seconds = statistics.mean(line["cpu_seconds"] for line in own)
@@ -133,7 +141,7 @@ def show(lines: list[dict[str, Any]]) -> None:
             spreads = [statistics.stdev(column) if len(values) > 1 else 0.0 for column in zip(*values)]
             cells = [f"{statistics.mean(column):5.1f} ± {each:3.1f}" for column, each in zip(zip(*values), spreads)]
             if cells:
-                print(f"{name:28s} {row:10s} n={len(values)} {'    '.join(cells)}   CPU {seconds:.0f} s", flush=True)
+                print(f"{name:46s} {row:10s} n={len(values)} {'    '.join(cells)}   CPU {seconds:.0f} s", flush=True)
 
 
 def main() -> None:
