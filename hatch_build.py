@@ -26,7 +26,9 @@ class MembersHook(MetadataHookInterface):
                 return f"{name}{extra}>=1.0,<2"
             return f"{name}{extra} @ {(Path(self.root) / 'packages' / name).as_uri()}"
 
-        metadata["dependencies"] = [requirement(name, extra) for name, extra in MEMBERS.items()]
+        # pip takes ssl-eval and ssl-eval[report] for two projects, and looks up the one that has no path on the index
+        plain = [requirement(name, "") for name in MEMBERS]
+        metadata["dependencies"] = plain + [requirement(name, extra) for name, extra in MEMBERS.items() if extra]
         metadata["optional-dependencies"] = {
             "ffcv": [requirement("ssl-data", "[ffcv]")],
             "optuna": [requirement("ssl-launch", "[optuna]")],  # not by default: the sweeper needs an optuna below 3

@@ -1,5 +1,6 @@
 """What is published: built as ``hatch build -a`` builds it, and installed where nothing of ours is."""
 
+import json
 import os
 import re
 import shutil
@@ -131,6 +132,15 @@ def test_install_from_the_checkout_needs_no_index(checkout):
     found = resolved(checkout)
     for name in MEMBERS:
         assert f"+ {name} @ {(checkout / 'packages' / name).as_uri()}" in found, found
+
+
+def test_each_member_is_required_without_its_extra_too(checkout):
+    """pip 23.2 looks up ``ssl-eval`` on the index if only ``ssl-eval[report]`` has a path. Oracle: hatchling's metadata."""
+    environment = {key: value for key, value in os.environ.items() if key != "SSL_RELEASE"}
+    command = [sys.executable, "-m", "hatchling", "metadata", "dependencies"]
+    result = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
+    for name in MEMBERS:
+        assert f"{name} @ {(checkout / 'packages' / name).as_uri()}" in json.loads(result.stdout)
 
 
 def test_ssl_core_is_installed_with_its_siblings_in_one_command(checkout):
