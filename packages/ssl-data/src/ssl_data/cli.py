@@ -78,13 +78,15 @@ def open_source(name: str, root: str, options: dict[str, Any]) -> "Source":
         If the data set is not there.
     """
     from ssl_data.datasets import open_dataset
-    from ssl_data.sources import ArraySource, BetonSource, FolderSource
+    from ssl_data.sources import ArraySource, BetonSource, FolderSource, ShardSource
 
     path = Path(name)
     if path.is_dir():
         return FolderSource(path, **options)
     if path.suffix == ".beton":
         return BetonSource(path, **options)
+    if path.suffix == ".tar":
+        return ShardSource(name, **options)
     if path.suffix == ".npz":
         import numpy as np
 
@@ -97,8 +99,8 @@ def open_source(name: str, root: str, options: dict[str, Any]) -> "Source":
     dataset, _, split = name.partition(":")
     if dataset not in _BY_NAME:
         raise ValueError(
-            f"SOURCE={name!r}: expected a folder, a .beton or .npz file, or one of {', '.join(_BY_NAME)} (:test for its test "
-            "images)"
+            f"SOURCE={name!r}: expected a folder, a .beton, .tar or .npz file, or one of {', '.join(_BY_NAME)} (:test for its "
+            "test images)"
         )
     parts = open_dataset(dataset, root, "" if split in ("", "train", "test") else split, download=True)
     return parts.test if split == "test" else parts.train
@@ -114,8 +116,9 @@ def _parsers(prog: str, command: str) -> tuple[argparse.ArgumentParser, argparse
         "killed or full-disk conversion leaves nothing behind.",
     )
     write.add_argument(
-        "source", metavar="SOURCE", help="a folder (of class folders, or of images), a .beton file, a .npz file with images "
-        "(M, H, W, C) uint8 and labels (M,), or a data set by name, such as CIFAR10, CIFAR10:test or STL10:unlabeled",
+        "source", metavar="SOURCE", help="a folder (of class folders, or of images), a .beton file, shards of WebDataset "
+        "('train-*.tar'), a .npz file with images (M, H, W, C) uint8 and labels (M,), or a data set by name, such as CIFAR10, "
+        "CIFAR10:test or STL10:unlabeled",
     )  # fmt: skip
     write.add_argument("file", metavar="FILE", help="what to write, such as train.beton")
     write.add_argument(

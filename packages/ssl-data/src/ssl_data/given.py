@@ -15,10 +15,12 @@ from ssl_data.sources import (
     FolderSource,
     IndexedSource,
     SampleSource,
+    ShardSource,
     Source,
     TorchvisionSource,
 )
 from ssl_data.sources.indexed import Key
+from ssl_data.sources.shards import is_shards
 
 TEST = "test"  # name of the evaluation, if there is one
 
@@ -72,6 +74,9 @@ class GivenData:
         if isinstance(data, str | os.PathLike):
             if Path(data).suffix == ".beton":
                 return BetonSource(data, key=f"data.{part}", **{**reading, "memory": 0})
+            if is_shards(data):
+                extensions: dict[str, Any] = {"image": self.image, "label": self.label, "class_names": self.class_names}
+                return ShardSource(data, key=f"data.{part}", **extensions, **{**files, "memory": 0})
             return FolderSource(data, key=f"data.{part}", **{**files, "memory": 0})
         if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
             return data

@@ -15,7 +15,7 @@ from ssl_data.errors import ArgumentError
 from ssl_data.loader import Loader
 from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, Source, Subset
+from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, ShardSource, Source, Subset
 from ssl_data.sources.hugging_face import open_hugging_face
 from ssl_data.sources.label_noise import symmetric_label_noise
 from ssl_data.sources.samples import read_sample
@@ -99,7 +99,7 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
         else bounded_threads(config.num_workers, "data.num_workers")
     )
     for source in (sources.train, sources.reference, *sources.evaluation.values()):
-        if isinstance(source, FolderSource | BetonSource):
+        if isinstance(source, FolderSource | BetonSource | ShardSource):
             source.load_into_memory(num_workers=max(1, threads))
     train, evaluation = sources.train, sources.evaluation
     if labels is not train.labels:

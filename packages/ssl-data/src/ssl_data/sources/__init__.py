@@ -7,6 +7,7 @@ from ssl_data.sources.folder import FolderSource
 from ssl_data.sources.indexed import IndexedSource
 from ssl_data.sources.label_noise import Relabelled
 from ssl_data.sources.samples import SampleSource
+from ssl_data.sources.shards import ShardSource
 from ssl_data.sources.source import Source
 from ssl_data.sources.subset import Subset
 from ssl_data.sources.torchvision_source import TorchvisionSource
@@ -18,6 +19,7 @@ __all__ = [
     "IndexedSource",
     "Relabelled",
     "SampleSource",
+    "ShardSource",
     "Source",
     "Subset",
     "TorchvisionSource",

@@ -1,5 +1,6 @@
 """Decoding of image files."""
 
+import io
 import os
 import struct
 import zlib
@@ -49,20 +50,21 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
         raise ValueError(reason) from error
 
 
-def jpeg(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], int, int] | None:
-    """Return the bytes of a JPEG file with its height and width, or None if it is not an upright JPEG in colour.
+def jpeg(file: str | os.PathLike[str] | bytes) -> tuple[NDArray[np.uint8], int, int] | None:
+    """Return the bytes of a JPEG file (path or content) with height and width, or None if it is no upright JPEG in colour.
 
     Raises
     ------
     one of UNREADABLE
         As :func:`decode`.
     """
-    with Image.open(path) as opened:
+    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
         check_pixels(*opened.size)
         opened.load()  # a file that is cut off shows only here
         if opened.format != "JPEG" or opened.mode != "RGB" or _is_turned(opened):
             return None
-        return np.fromfile(path, np.uint8), opened.height, opened.width
+        content = np.frombuffer(file, np.uint8) if isinstance(file, bytes) else np.fromfile(file, np.uint8)
+        return content, opened.height, opened.width
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
