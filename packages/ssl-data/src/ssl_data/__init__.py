@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TorchvisionSource,
         write_beton,
     )
+    from ssl_data.stream_loader import StreamLoader
 
 _HOME = {
     "ArraySource": "sources",
@@ -38,6 +39,7 @@ _HOME = {
     "Relabelled": "sources",
     "SampleSource": "sources",
     "ShardSource": "sources",
+    "StreamLoader": "stream_loader",
     "Subset": "sources",
     "TorchvisionSource": "sources",
     "ViewSpec": "augment.view_spec",
@@ -59,6 +61,7 @@ __all__ = [
     "Relabelled",
     "SampleSource",
     "ShardSource",
+    "StreamLoader",
     "Subset",
     "TorchvisionSource",
     "ViewSpec",

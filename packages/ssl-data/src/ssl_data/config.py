@@ -100,6 +100,7 @@ class DataConfig:
         image: str | int | None = None,
         label: str | int | None = None,
         class_names: list[str] | None = None,
+        epoch_samples: int | None = None,
         **keys: Any,
     ) -> "DataConfig":
         """Return the configuration of data sets that are given as Python objects.
@@ -109,7 +110,8 @@ class DataConfig:
         train : object
             A map-style data set of torch, torchvision or Hugging Face (``dataset[i]`` is a mapping, a tuple ``(sample, label)``
             or a sample), an array or tensor ``(M, ...)``, a tuple ``(array, labels)``, the path of a folder with a folder for
-            each class, or a source of :mod:`ssl_data.sources`.
+            each class, WebDataset shards (``"train-{000..146}.tar"``), or a source of :mod:`ssl_data.sources`. Or a stream, an
+            ``IterableDataset`` of WebDataset, Hugging Face or torch: see :class:`ssl_data.StreamLoader`.
         test : object or dict, optional
             Likewise; several by name. Default: no evaluation.
         views : str or list
@@ -120,7 +122,9 @@ class DataConfig:
         image, label : str or int, optional
             Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`.
         class_names : list of str, optional
-            Default: those of the data set.
+            Default: those of the data set; of a stream those of ``reference``.
+        epoch_samples : int, optional
+            Samples of an epoch of a stream, over all ranks. Default: its length, if it has one.
         keys
             Other keys of this class, such as ``eval_view``, ``batch_transform``, ``num_workers``, ``fraction``.
 
@@ -147,7 +151,7 @@ class DataConfig:
         from ssl_data.given import GivenData  # imports torch
 
         config = cls(dataset="objects", root="", views=views, **keys)
-        config.given = GivenData(train, test, reference, image, label, class_names)  # type: ignore[misc]
+        config.given = GivenData(train, test, reference, image, label, class_names, epoch_samples)  # type: ignore[misc]
         config.check()
         return config
 
@@ -175,6 +179,10 @@ class DataConfig:
             The message begins with the key to change.
         """
         self.check()  # before any data is opened
+        if self.given is not None and self.given.has_stream:
+            from ssl_data.open_stream import open_stream_loaders
+
+            return open_stream_loaders(self, batch_size, seed, rank, world_size)
         from ssl_data.open_data import open_loaders  # imports torch
 
         return open_loaders(self, batch_size, seed, rank, world_size)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ssl_data.loading.streams import is_stream
 from ssl_data.sources import (
     ArraySource,
     BetonSource,
@@ -35,6 +36,7 @@ class GivenData:
     image: Key | None = None
     label: Key | None = None
     class_names: list[str] | None = None
+    epoch_samples: int | None = None  # of a stream
 
     def sources(self, functions: bool, **reading: Any) -> tuple[Source, dict[str, Source], Source | None]:
         """Return the training samples, those of each evaluation by name, and labelled training samples if they are others.
@@ -51,14 +53,30 @@ class GivenData:
         ValueError, FileNotFoundError
             The message begins with ``data.train`` or the like.
         """
-        tests = self.test if isinstance(self.test, Mapping) else {} if self.test is None else {TEST: self.test}
         train = self._source(self.train, "train", functions, reading)
+        return train, *self.evaluation_sources(train, functions, **reading)
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether the training data can only be read from the beginning."""
+        return is_stream(self.train)
+
+    def evaluation_sources(
+        self, train: Source | None, functions: bool, **reading: Any
+    ) -> tuple[dict[str, Source], Source | None]:
+        """Return what :meth:`sources` does, without the training samples; these are ``train``, None for a stream."""
+        tests = self.test if isinstance(self.test, Mapping) else {} if self.test is None else {TEST: self.test}
         evaluation = {name: self._source(each, name, functions, reading) for name, each in tests.items()}
         reference = None if self.reference is None else self._source(self.reference, "reference", functions, reading)
-        names = (reference or train).class_names
+        labelled = reference or train
         for name, source in evaluation.items():
-            _check_classes(name, names, source.class_names)
-        return train, evaluation, reference
+            if labelled is None:
+                raise ValueError(
+                    "data.reference=None: the training data is a stream, and the evaluation compares with labelled training "
+                    "samples that are read by position; expected reference=..., such as the path of some shards"
+                )
+            _check_classes(name, labelled.class_names, source.class_names)
+        return evaluation, reference
 
     def _source(self, data: Any, part: str, functions: bool, reading: dict[str, Any]) -> Source:
         rows = data[0] if _is_pair(data) else data

@@ -20,6 +20,7 @@ from ssl_data.sources.hugging_face import open_hugging_face
 from ssl_data.sources.label_noise import symmetric_label_noise
 from ssl_data.sources.samples import read_sample
 from ssl_data.sources.subset import subset_indices
+from ssl_data.stream_loader import StreamLoader
 
 EVAL_SEED = 0  # of data.eval_fraction and eval_per_class: runs with different seeds are evaluated on the same images
 
@@ -28,8 +29,10 @@ EVAL_SEED = 0  # of data.eval_fraction and eval_per_class: runs with different s
 class DataLoaders:
     """The loaders of one rank."""
 
-    train: Loader  # the views, shuffled, full batches only
-    reference: Loader  # the training images (labelled ones, where these are not) under the evaluation view, in order
+    train: Loader | StreamLoader  # the views, shuffled, full batches only
+    # the training images (labelled ones, where these are not) under the evaluation view, in order; empty for a stream
+    # without a reference
+    reference: Loader | list[Any]
     evaluation: dict[str, Loader]  # name of the data set -> its test images under the evaluation view
     num_classes: int
     class_names: list[str]
@@ -41,7 +44,7 @@ class DataLoaders:
     def fingerprint(self) -> dict[str, dict[str, Any]]:
         """Return the fingerprint of each part, by name: what a run records, and compares when it is resumed."""
         found = {"train": self.train.fingerprint()}
-        if self.reference.source is not self.train.source:
+        if isinstance(self.reference, Loader) and self.reference.source is not getattr(self.train, "source", None):
             found["reference"] = self.reference.fingerprint()
         if self.functions:
             found["functions"] = dict(self.functions)
@@ -111,7 +114,7 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if config.has_functions:
-        specs, plain = list(config.views), [_evaluation_function(config, train)]
+        specs, plain = list(config.views), [evaluation_function(config, train)]
     else:
         size = config.size or _native_size(config.dataset, train)
         mean, std = _statistics(sources.train)  # of all images: a part of them is seen as the whole is
@@ -144,7 +147,7 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
         image_shape=reference.view_shapes()[0],
         mean=mean,
         std=std,
-        functions=_functions(config),
+        functions=described_functions(config),
     )
 
 
@@ -158,6 +161,8 @@ def count_labelled(config: DataConfig, seed: int) -> int:
     ValueError, FileNotFoundError
         As :meth:`ssl_data.DataConfig.labelled_part`.
     """
+    if config.given is not None and config.given.has_stream:
+        config.use_reference()
     sources = open_sources(config)
     if sources.reference is not None:
         config.use_reference()
@@ -191,7 +196,7 @@ def _evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
         raise ArgumentError("data.eval_per_class", wanted, f"{name!r}: {error.reason}") from error
 
 
-def _evaluation_function(config: DataConfig, train: Source) -> Any:
+def evaluation_function(config: DataConfig, train: Source) -> Any:
     if config.eval_view is not None:
         return config.eval_view
     problem = is_ready(read_sample(train, 0))
@@ -203,7 +208,7 @@ def _evaluation_function(config: DataConfig, train: Source) -> Any:
     )
 
 
-def _functions(config: DataConfig) -> dict[str, str]:
+def described_functions(config: DataConfig) -> dict[str, str]:
     """Return a description of each function of a configuration, for the record of a run."""
     found = {"eval_view": config.eval_view, "batch_transform": config.batch_transform}
     if config.has_functions:

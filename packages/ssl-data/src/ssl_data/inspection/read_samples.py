@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ssl_data.augment.seeding import preserved_generators, seed_generators
-from ssl_data.sources.samples import GivesSamples, content
+from ssl_data.sources.samples import GivesSamples, content_bytes
 from ssl_data.sources.source import FileSource, Source
 
 DIGEST = 16  # bytes of a SHA-256 digest that are kept: no two of 2**40 samples have the same by chance
@@ -157,7 +157,7 @@ def _measured(source: Source, position: int, seed: int = 0) -> Measured:
             )
         if isinstance(sample, np.ndarray):
             return _measured_array(sample)
-        return Measured(hashlib.sha256(content(sample)).digest()[:DIGEST], (), type(sample).__name__)
+        return Measured(hashlib.sha256(content_bytes(sample)).digest()[:DIGEST], (), type(sample).__name__)
     except Exception as error:  # of the user's data set: any
         return Measured(reason=f"{error}" or type(error).__name__)
 

@@ -69,6 +69,12 @@ class HostBatches:
         other._return_parameters = True
         return other
 
+    def of(self, source: Source) -> "HostBatches":
+        """Return the same for another source of images that are not in memory, with the same number of channels."""
+        other = copy.copy(self)
+        other._source = source
+        return other
+
     def job(self, positions: NDArray[np.int64], epoch: int) -> Job[Callable[[], Batch]]:
         """Return what gives the batch of the samples at ``positions``, and the calls that make its views, a stretch each."""
         n, ids, images = len(positions), self._source.ids[positions], self._source.images

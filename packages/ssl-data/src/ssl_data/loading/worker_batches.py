@@ -1,6 +1,7 @@
 """Batches whose views are made by functions, in worker processes of ``torch.utils.data.DataLoader``."""
 
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from ssl_data.sources.samples import name_of, read_sample
 from ssl_data.sources.source import Source
 
 _AHEAD = 2  # batches that a worker makes ahead
+_Key = tuple[int, NDArray[np.int64], Source | None]  # epoch, positions, source; None: that of the worker
 
 
 class WorkerBatches:
@@ -54,7 +56,7 @@ class WorkerBatches:
 
     def shapes(self) -> list[tuple[int, ...]]:
         """Return the shape of each view of the first sample."""
-        made = self._samples[0, np.zeros(1, np.int64)]
+        made = self._samples[0, np.zeros(1, np.int64), None]
         return [tuple(view.shape[1:]) for view in _checked(made)]
 
     def iterate(self, steps: Iterable[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
@@ -68,24 +70,40 @@ class WorkerBatches:
             If data set or functions cannot be sent to a worker process.
         """
         due = list(steps)
+        for positions, views in zip(due, self._made([(epoch, positions, None) for positions in due])):
+            yield views, *_labels_and_ids(self._source, positions)
+
+    def iterate_sources(self, sources: Iterable[Source], epoch: int) -> Iterator[Batch]:
+        """Yield the batch of all samples of each source, which are sent to the workers; errors as of :meth:`iterate`."""
+        sent: deque[Source] = deque()
+
+        def keys() -> Iterator[_Key]:
+            for source in sources:
+                sent.append(source)
+                yield epoch, np.arange(len(source)), source
+
+        for views in self._made(keys()):
+            source = sent.popleft()
+            yield views, *_labels_and_ids(source, np.arange(len(source)))
+
+    def _made(self, keys: Iterable[_Key]) -> Iterator[list[Tensor]]:
         loader = DataLoader(
             self._samples,
             batch_size=None,  # an item is a batch
-            sampler=[(epoch, positions) for positions in due],
+            sampler=keys,  # read as workers are free
             num_workers=self._num_workers,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=_AHEAD if self._num_workers else None,
             generator=torch.Generator(),  # else the loader draws from the global one
         )
-        for positions, made in zip(due, self._started(loader)):
-            views = _checked(made)
-            labels, ids = self._source.labels[positions], self._source.ids[positions]
-            yield views, torch.from_numpy(labels), torch.from_numpy(ids)
+        yield from map(_checked, self._started(loader))
 
     def _started(self, loader: DataLoader[Any]) -> Iterator[Any]:
         try:
             return iter(loader)
+        except SampleError:  # of a stream
+            raise
         except Exception as error:  # pickle raises errors of many types
             if not self._num_workers:
                 raise
@@ -97,40 +115,41 @@ class WorkerBatches:
 
 
 class _Samples(Dataset[Any]):
-    """Gives a batch of views for ``(epoch, positions)``; an error is returned, so that it crosses processes as one line."""
+    """Gives the views of ``(epoch, positions, source)``; an error is returned, so that it crosses processes as one line."""
 
     def __init__(self, source: Source, functions: Sequence[Callable[..., Any]], seed: int, dtype: torch.dtype) -> None:
         self.source, self.seed, self.dtype = source, seed, dtype
         self.functions = [FunctionView(function, number) for number, function in enumerate(functions)]
 
-    def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> "list[Tensor] | _Failure":
-        epoch, positions = key
+    def __getitem__(self, key: _Key) -> "list[Tensor] | _Failure":
+        epoch, positions, source = key
+        source = self.source if source is None else source
         try:
             if get_worker_info() is not None:
-                return self._batch(epoch, positions)
+                return self._batch(source, epoch, positions)
             with preserved_generators():
-                return self._batch(epoch, positions)
+                return self._batch(source, epoch, positions)
         except SampleError as error:
             return _Failure(str(error), "".join(traceback.format_exception(error.__cause__ or error)))
 
-    def _batch(self, epoch: int, positions: NDArray[np.int64]) -> list[Tensor]:
+    def _batch(self, source: Source, epoch: int, positions: NDArray[np.int64]) -> list[Tensor]:
         if not len(positions):  # a rank without samples in the last batch of an epoch
-            return [view[:0] for view in self._batch(epoch, np.zeros(1, np.int64))]
-        samples = [self._views(epoch, int(position)) for position in positions]
+            return [view[:0] for view in self._batch(source, epoch, np.zeros(1, np.int64))]
+        samples = [self._views(source, epoch, int(position)) for position in positions]
         for number, views in enumerate(samples):
             shapes, expected = ([tuple(view.shape) for view in each] for each in (views, samples[0]))
             if shapes != expected:
-                first, other = (int(self.source.ids[positions[at]]) for at in (0, number))
+                first, other = (int(source.ids[positions[at]]) for at in (0, number))
                 raise SampleError(
-                    f"{name_of(self.source)}: sample {other}: its views have the shapes {_joined(shapes)}, those of sample "
+                    f"{name_of(source)}: sample {other}: its views have the shapes {_joined(shapes)}, those of sample "
                     f"{first} {_joined(expected)}: views of one number have one shape, e.g. by a crop or by padding"
                 )
         return [default_collate(list(views)).to(self.dtype) for views in zip(*samples)]
 
-    def _views(self, epoch: int, position: int) -> list[Tensor]:
-        index = int(self.source.ids[position])
-        read = partial(read_sample, self.source, position)
-        return make_views(self.functions, read, self.seed, epoch, index, name_of(self.source))
+    def _views(self, source: Source, epoch: int, position: int) -> list[Tensor]:
+        index = int(source.ids[position])
+        read = partial(read_sample, source, position)
+        return make_views(self.functions, read, self.seed, epoch, index, name_of(source))
 
 
 class _Failure:
@@ -146,6 +165,10 @@ def _checked(made: "list[Tensor] | _Failure") -> list[Tensor]:
     error = SampleError(made.message)
     error.add_note(made.details)
     raise error
+
+
+def _labels_and_ids(source: Source, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(source.labels[positions]), torch.from_numpy(source.ids[positions])
 
 
 def _unchanged(batch: Any) -> Any:

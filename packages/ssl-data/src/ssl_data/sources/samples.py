@@ -141,7 +141,7 @@ class SampleSource:
     def _digest(self, position: int) -> NDArray[np.uint8]:
         with preserved_generators():
             seed_generators(position)
-            digest = hashlib.sha256(content(self.sample(position))).digest()
+            digest = hashlib.sha256(content_bytes(self.sample(position))).digest()
         return np.frombuffer(digest, np.uint8)
 
     def _item(self, position: int) -> Any:
@@ -210,7 +210,7 @@ def _plain(label: Any) -> Any:
     return label.item() if hasattr(label, "item") and np.size(label) == 1 else label
 
 
-def content(sample: Any) -> bytes:
+def content_bytes(sample: Any) -> bytes:
     """Return bytes that identify a sample."""
     if isinstance(sample, Tensor):
         sample = sample.detach().cpu().float().numpy() if sample.dtype == torch.bfloat16 else sample.cpu().numpy()
@@ -219,9 +219,9 @@ def content(sample: Any) -> bytes:
     if isinstance(sample, np.ndarray):
         return f"{sample.dtype} {sample.shape}".encode() + np.ascontiguousarray(sample).tobytes()
     if isinstance(sample, Mapping):
-        return b"".join(str(key).encode() + content(value) for key, value in sample.items())
+        return b"".join(str(key).encode() + content_bytes(value) for key, value in sample.items())
     if isinstance(sample, list | tuple):
-        return b"".join(map(content, sample))
+        return b"".join(map(content_bytes, sample))
     try:
         return pickle.dumps(sample)
     except Exception:  # of many types
