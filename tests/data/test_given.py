@@ -63,6 +63,8 @@ def opened(train, test=None, batch_size=8, seed=0, world_size=1, rank=0, **keys)
 
 
 SPECTROGRAMS = torch.arange(M * 12.0).reshape(M, 1, 3, 4)
+SATELLITE = np.random.default_rng(0).integers(0, 4096, (M, 12, 12, 13), dtype=np.uint16)
+BANDS = [{"preset": "simclr", "saturation": 0, "hue": 0, "grayscale": 0}]  # views of other bands than RGB
 TABLE = np.arange(M * 5, dtype=np.float64).reshape(M, 5)
 
 
@@ -115,6 +117,37 @@ def test_images_with_a_preset_and_with_a_pipeline(kind, tmp_path):
     if kind not in ("torchvision", "folder"):
         rows = torch.cat([batch[0][0] for batch in own.evaluation["test"]])
         assert torch.equal((rows * 255).round().byte(), torch.from_numpy(images())[:, 1:9, 1:9].permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("bands", [1, 2, 3, 13])
+def test_arrays_and_tensors_of_any_bands_and_type(kind, bands):
+    """The same views from an array (M, H, W, C), a tensor (M, C, H, W) and a source; statistics are those of numpy."""
+    range_ = (0, 255) if kind is np.uint8 else (0, 4095)
+    stored = (SATELLITE[..., :bands] >> (4 if kind is np.uint8 else 0)).astype(kind)
+    made = []
+    for data in (stored, torch.from_numpy(stored).permute(0, 3, 1, 2), ArraySource(stored, value_range=range_)):
+        loaders = opened((data, labels()) if len(made) < 2 else data, views=BANDS, value_range=range_)
+        assert loaders.image_shape == (bands, 12, 12)
+        scaled = stored.astype(np.float64) / range_[1]
+        assert np.allclose(loaders.mean, scaled.mean((0, 1, 2)), rtol=1e-12)
+        assert np.allclose(loaders.std, scaled.std((0, 1, 2)), rtol=1e-9)
+        (plain, *_), _, ids = next(iter(loaders.reference))
+        expected = (scaled - loaders.mean) / loaders.std
+        assert np.allclose(plain.permute(0, 2, 3, 1), expected[ids], atol=2e-6)
+        made.append(next(iter(loaders.train))[0][0])
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[0], made[2])
+
+
+def test_images_of_many_bands_with_functions():
+    """They are float32 tensors in [0, 1]: PIL has no mode for them. Oracle: numpy."""
+    source = ArraySource(SATELLITE, labels(), value_range=(0, 4095))
+    loaders = opened(source, source, views=[v2.RandomCrop(8), noisy])
+    (cropped, whole), _, _ = next(iter(loaders.train))
+    assert (cropped.shape, whole.shape) == ((8, 13, 8, 8), (8, 13, 12, 12))
+    rows = torch.cat([batch[0][0] for batch in loaders.evaluation["test"]])
+    assert np.allclose(rows.permute(0, 2, 3, 1), SATELLITE / 4095, atol=1e-6)
 
 
 def test_transforms_of_torchvision_make_the_sample():
@@ -267,7 +300,14 @@ class Fails(Items):
 @pytest.mark.parametrize(
     ("keys", "error", "message"),
     [
-        ({"train": (SPECTROGRAMS, labels())}, ValueError, r"data.train: expected uint8 images, got float32 \(24, 1"),
+        ({"train": (SPECTROGRAMS, labels())}, ValueError, r"data.train: sample 0: the value 2 in row 0, column 2, band 0"),
+        ({"train": (TABLE, labels())}, ValueError, r"data.train: expected images, .*got float64 \(24, 5\); .*views=\[function"),
+        ({"train": SATELLITE.astype(float)}, ValueError, r"data.train: images: .*got float64 .*use images.astype\('float32'\)"),
+        ({"train": SATELLITE.transpose(0, 3, 1, 2)}, ValueError, r"data.train: .* 12 bands of 13 x 12 pixels; for \(M, C, H"),
+        ({"train": torch.from_numpy(SATELLITE)}, ValueError, r"a tensor \(M, C, H, W\), got \(24, 12, 12, 13\): 12 bands of"),
+        ({"train": SATELLITE}, ValueError, r"data.views: saturation=0.4: needs RGB images \(hue=0.1 and grayscale=0.2 as well"),
+        ({"train": SATELLITE, "value_range": (0, 99)}, ValueError, r"data.train: sample 0: the value .* value_range=\(0, 99"),
+        ({"train": ArraySource(SATELLITE), "value_range": [0, 99]}, ValueError, r"sample 0: the value .* value_range=\(0, 99"),
         ({"train": Items(TABLE, labels())}, ValueError, "data.train: .*expected a PIL image or"),
         ({"train": iter([1]), "views": [noisy]}, ValueError, "data.train=.*with __len__ and __getitem__.*make a list"),
         ({"train": (SPECTROGRAMS, labels()[:3]), "views": [noisy]}, ValueError, "data.train=.*: 3 labels for 24 samples"),
@@ -295,6 +335,10 @@ def test_invalid_data_names_what_was_found(keys, error, message):
         ({"views": [noisy, {"preset": "simclr"}]}, "expected a function for each view, or none"),
         ({"views": [noisy], "size": 8}, "data.size=8: not a key of views that are functions"),
         ({"views": [noisy], "executor": "device"}, "data.executor='device': not a key"),
+        ({"views": [noisy], "value_range": (0, 1)}, r"data.value_range=\(0, 1\): not a key"),
+        ({"value_range": [4095, 0]}, r"data.value_range=\[4095, 0\]: expected two numbers"),
+        ({"value_range": [4095]}, r"data.value_range=\[4095\]: expected two numbers"),
+        ({"value_range": "12 bits"}, r"data.value_range='12 bits': expected two numbers"),
         ({"eval_view": 3}, "data.eval_view=3: expected a function, which only Python can give"),
         ({"batch_transform": "mixup"}, "data.batch_transform='mixup': expected a function"),
         ({"eval_fraction": 0.0}, "data.eval_fraction=0.0: expected a number"),

@@ -15,6 +15,7 @@ from ssl_data.augment.presets import view_names, views
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.errors import configuration_keys
 from ssl_data.suggestion import did_you_mean
+from ssl_data.value_range import checked_range
 
 if TYPE_CHECKING:
     from ssl_data.open_data import DataLoaders
@@ -74,6 +75,10 @@ class DataConfig:
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
     scaled_decoding: bool = False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more
     # than that; moves pixels by 1 to 2 grey levels
+    value_range: list[float] | None = (
+        None  # stored values that become 0 and 1 in the views, e.g. [0, 4095]; null: those of
+    )
+    # the data, else of its type: uint8 [0, 255], uint16 [0, 65535], float32 [0, 1]
     fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
@@ -110,13 +115,14 @@ class DataConfig:
         train : object
             A map-style data set of torch, torchvision or Hugging Face (``dataset[i]`` is a mapping, a tuple ``(sample, label)``
             or a sample), an array or tensor ``(M, ...)``, a tuple ``(array, labels)``, the path of a folder with a folder for
-            each class, WebDataset shards (``"train-{000..146}.tar"``), or a source of :mod:`ssl_data.sources`. Or a stream, an
-            ``IterableDataset`` of WebDataset, Hugging Face or torch: see :class:`ssl_data.StreamLoader`.
+            each class, WebDataset shards (``"train-{000..146}.tar"``), or a source of :mod:`ssl_data.sources`. Images are arrays
+            ``(M, H, W, C)`` or tensors ``(M, C, H, W)``. Or a stream, an ``IterableDataset`` of WebDataset, Hugging Face or
+            torch: see :class:`ssl_data.StreamLoader`.
         test : object or dict, optional
             Likewise; several by name. Default: no evaluation.
         views : str or list
-            A preset or mappings, for 8-bit images; or a list of functions, one a view: ``function(sample, generator)``, or a
-            pipeline ``function(sample)`` of torchvision, albumentations or kornia.
+            A preset or mappings, for images (uint8, uint16 or float32, 1 to 64 bands); or a list of functions, one a view:
+            ``function(sample, generator)``, or a pipeline ``function(sample)`` of torchvision, albumentations or kornia.
         reference : object, optional
             Labelled training samples, for the evaluation, where those of ``train`` have no labels.
         image, label : str or int, optional
@@ -126,7 +132,7 @@ class DataConfig:
         epoch_samples : int, optional
             Samples of an epoch of a stream, over all ranks. Default: its length, if it has one.
         keys
-            Other keys of this class, such as ``eval_view``, ``batch_transform``, ``num_workers``, ``fraction``.
+            Other keys of this class, such as ``value_range``, ``eval_view``, ``batch_transform``, ``num_workers``.
 
         Raises
         ------
@@ -271,6 +277,8 @@ class DataConfig:
                 f"data.eval_per_class={self.eval_per_class!r} and data.eval_fraction={self.eval_fraction!r} are mutually "
                 "exclusive"
             )
+        if self.value_range is not None:
+            checked_range(self.value_range)
         for name in ("eval_view", "batch_transform"):
             value = getattr(self, name)
             if value is not None and not _is_function(value):
@@ -302,7 +310,7 @@ class DataConfig:
         """Raise a ValueError for views that are not all functions, and for keys that only the engine's views have."""
         if not all(map(_is_function, self.views)):
             raise ValueError(f"data.views={self.views!r}: expected a function for each view, or none")
-        for name in ("size", "executor", "scaled_decoding"):
+        for name in ("size", "executor", "scaled_decoding", "value_range"):
             if getattr(self, name) != getattr(DataConfig, name) and (name, self.executor) != ("executor", "fused"):
                 raise ValueError(f"data.{name}={getattr(self, name)!r}: not a key of views that are functions")
 

@@ -10,6 +10,7 @@ _KEYS = {
     "name": "data.views",
     "per_class": "data.per_class",
     "dtype": "data.dtype",
+    "value_range": "data.value_range",
     "rank": "rank",  # of the process; no key
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ssl_data.loading.streams import is_stream
@@ -20,6 +21,7 @@ from ssl_data.sources import (
     Source,
     TorchvisionSource,
 )
+from ssl_data.sources.array import is_plausible
 from ssl_data.sources.indexed import Key
 from ssl_data.sources.shards import is_shards
 
@@ -44,9 +46,10 @@ class GivenData:
         Parameters
         ----------
         functions : bool
-            Whether views are made by functions. Else the samples have to be 8-bit images.
+            Whether views are made by functions. Else the samples have to be images.
         reading
-            ``on_error``, ``skip_limit``, ``memory``, ``scaled_decoding``, of sources that read files.
+            ``on_error``, ``skip_limit``, ``memory``, ``scaled_decoding``, of sources that read files; ``value_range`` of
+            arrays.
 
         Raises
         ------
@@ -88,6 +91,8 @@ class GivenData:
             raise ValueError(f"data.{part}: {error}") from error
 
     def _opened(self, data: Any, part: str, name: str, functions: bool, reading: dict[str, Any]) -> Source:
+        value_range = reading.get("value_range")
+        reading = {key: value for key, value in reading.items() if key != "value_range"}
         files = {key: value for key, value in reading.items() if key != "scaled_decoding"}
         if isinstance(data, str | os.PathLike):
             if Path(data).suffix == ".beton":
@@ -101,7 +106,7 @@ class GivenData:
         rows, labels = data if _is_pair(data) else (data, None)
         images = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.shape[3:] in ((), (1,), (3,))
         if isinstance(rows, np.ndarray | Tensor) and (not functions or (images and rows.ndim in (3, 4))):
-            return ArraySource(_channels_last(rows), labels, self.class_names)
+            return ArraySource(_channels_last(rows), labels, self.class_names, value_range)
         keys: dict[str, Any] = {"image": self.image, "label": self.label}
         if functions:
             if files.get("on_error") == "skip":
@@ -119,15 +124,28 @@ def _is_pair(data: Any) -> bool:
 
 
 def _channels_last(rows: np.ndarray | Tensor) -> np.ndarray:
-    """Return images ``(M, C, H, W)`` of a tensor as ``(M, H, W, C)``; anything else as an array."""
-    array = np.asarray(rows)
-    if array.dtype != np.uint8:
+    """Return images as ``(M, H, W, C)`` or ``(M, H, W)``: an array has that layout, a tensor is ``(M, C, H, W)``.
+
+    A tensor of which the last axis has a length of 1 or 3, and the second has not, is ``(M, H, W, C)``.
+    """
+    shape = tuple(rows.shape)
+    if len(shape) not in (3, 4):
         raise ValueError(
-            f"expected uint8 images, got {array.dtype} {array.shape}; give a function for each view, which gets a row and "
-            "returns a tensor: views=[function, function]"
+            f"expected images, an array (M, H, W, C) or a tensor (M, C, H, W), got {rows.dtype} {shape}; for other samples "
+            "give a function for each view, which gets a row and returns a tensor: views=[function, function]"
         )
-    first = isinstance(rows, Tensor) and array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3)
-    return array.transpose(0, 2, 3, 1) if first else array
+    if isinstance(rows, np.ndarray):
+        return rows
+    rows = rows.detach().cpu()
+    array = (rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows).numpy()
+    if len(shape) == 3 or (shape[3] in (1, 3) and shape[1] not in (1, 3)):
+        return array
+    if not is_plausible(shape[2], shape[3], shape[1]):
+        raise ValueError(
+            f"expected a tensor (M, C, H, W), got {shape}: {shape[1]} bands of {shape[2]} x {shape[3]} pixels; for "
+            "(M, H, W, C) use images.permute(0, 3, 1, 2)"
+        )
+    return array.transpose(0, 2, 3, 1)
 
 
 def _check_classes(name: str, train: list[str], test: list[str]) -> None:

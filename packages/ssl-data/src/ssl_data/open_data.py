@@ -18,9 +18,12 @@ from ssl_data.loading.threads import bounded_threads
 from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, ShardSource, Source, Subset
 from ssl_data.sources.hugging_face import open_hugging_face
 from ssl_data.sources.label_noise import symmetric_label_noise
+from ssl_data.sources.ranged import Ranged
 from ssl_data.sources.samples import read_sample
 from ssl_data.sources.subset import subset_indices
+from ssl_data.statistics import statistics
 from ssl_data.stream_loader import StreamLoader
+from ssl_data.value_range import checked_range
 
 EVAL_SEED = 0  # of data.eval_fraction and eval_per_class: runs with different seeds are evaluated on the same images
 
@@ -63,6 +66,15 @@ class Sources:
     def labelled(self) -> Source:
         return self.reference or self.train
 
+    def ranged(self, value_range: tuple[float, float]) -> "Sources":
+        """Return the same samples with another range of values."""
+        train, *others = (
+            None if each is None else Ranged(each, value_range)
+            for each in (self.train, self.reference, *self.evaluation.values())
+        )
+        assert train is not None
+        return Sources(train, dict(zip(self.evaluation, others[1:])), others[0])  # type: ignore[arg-type]
+
     @property
     def class_names(self) -> list[str]:
         sources = (self.train, self.reference, *self.evaluation.values())
@@ -77,7 +89,8 @@ def open_sources(config: DataConfig, **options: Any) -> Sources:
     config.check_objects()
     reading: dict[str, Any] = {"on_error": config.on_error, "skip_limit": config.skip_limit} | options
     if config.given is not None:
-        return Sources(*config.given.sources(config.has_functions, scaled_decoding=config.scaled_decoding, **reading))
+        reading |= {"scaled_decoding": config.scaled_decoding, "value_range": config.value_range}
+        return Sources(*config.given.sources(config.has_functions, **reading))
     if config.dataset == "huggingface":
         keys: dict[str, Any] = {"image": config.image_key or None, "label": config.label_key or None}
         parts = open_hugging_face(config.root, config.split, config.download)
@@ -104,20 +117,22 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     for source in (sources.train, sources.reference, *sources.evaluation.values()):
         if isinstance(source, FolderSource | BetonSource | ShardSource):
             source.load_into_memory(num_workers=max(1, threads))
+    if config.value_range is not None:
+        sources = sources.ranged(checked_range(config.value_range))
     train, evaluation = sources.train, sources.evaluation
     if labels is not train.labels:
         train = Relabelled(train, labels)
     if len(part) < len(train):
         train = Subset(train, part)
     if config.eval_fraction < 1 or config.eval_per_class:
-        evaluation = {name: _evaluated_part(config, name, each) for name, each in evaluation.items()}
+        evaluation = {name: evaluated_part(config, name, each) for name, each in evaluation.items()}
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if config.has_functions:
         specs, plain = list(config.views), [evaluation_function(config, train)]
     else:
         size = config.size or _native_size(config.dataset, train)
-        mean, std = _statistics(sources.train)  # of all images: a part of them is seen as the whole is
+        mean, std = statistics(sources.train, threads)  # of all images: a part of them is seen as the whole is
         specs, plain = config.specs(size, mean, std), views("evaluation", size, mean, std)
     ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
 
@@ -185,7 +200,7 @@ def training_labels(config: DataConfig, labels: NDArray[np.int64], num_classes: 
     return symmetric_label_noise(labels, num_classes, config.label_noise, seed)
 
 
-def _evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
+def evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
     """Return the test images that ``eval_fraction`` or ``eval_per_class`` leaves."""
     wanted = config.eval_per_class
     if wanted and (len(source) == 0 or source.labels.min() < 0):
@@ -233,19 +248,3 @@ def _native_size(dataset: str, source: Source) -> int:
     if source.images is None:
         return 224  # pixels, the field's size for photographs
     return NATIVE_SIZES["digits"] if dataset == "digits" else max(source.images.shape[1:3])
-
-
-def _statistics(source: Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel: those of the data in memory, else ImageNet's."""
-    if source.images is None:
-        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    channels = source.images.shape[3]
-    counts = np.zeros((channels, 256), np.int64)  # exact, and no float copy of the data
-    for first in range(0, len(source.images), 1024):
-        stretch = source.images[first : first + 1024]
-        for channel in range(channels):
-            counts[channel] += np.bincount(stretch[..., channel].ravel(), minlength=256)
-    values, shares = np.arange(256) / 255, counts / counts.sum(1, keepdims=True)
-    means = shares @ values
-    deviations = np.sqrt((shares * (values - means[:, None]) ** 2).sum(1)).clip(min=1e-3)
-    return tuple(means.tolist()), tuple(deviations.tolist())

@@ -8,9 +8,8 @@ from ssl_data.augment.presets import views
 from ssl_data.config import DataConfig
 from ssl_data.loader import Loader
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.open_data import EVAL_SEED, DataLoaders, described_functions, device_of, evaluation_function
-from ssl_data.sources import BetonSource, FolderSource, ShardSource, Source, Subset
-from ssl_data.sources.subset import subset_indices
+from ssl_data.open_data import DataLoaders, described_functions, device_of, evaluated_part, evaluation_function
+from ssl_data.sources import BetonSource, FolderSource, ShardSource, Source
 from ssl_data.stream_loader import StreamLoader
 
 SIZE = 224  # pixels, the field's size for photographs
@@ -38,11 +37,8 @@ def open_stream_loaders(config: DataConfig, batch_size: int, seed: int, rank: in
     for source in (reference, *evaluation.values()):
         if isinstance(source, FolderSource | BetonSource | ShardSource):
             source.load_into_memory(num_workers=max(1, threads))
-    if config.eval_fraction < 1:
-        shares = {
-            name: subset_indices(each.labels, config.eval_fraction, 1, EVAL_SEED) for name, each in evaluation.items()
-        }
-        evaluation = {name: Subset(each, shares[name]) for name, each in evaluation.items()}
+    if config.eval_fraction < 1 or config.eval_per_class:
+        evaluation = {name: evaluated_part(config, name, each) for name, each in evaluation.items()}
     size = config.size or SIZE
     ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
     train = StreamLoader(

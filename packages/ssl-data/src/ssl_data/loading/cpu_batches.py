@@ -58,7 +58,7 @@ class HostBatches:
         self._scaled = source if isinstance(source, ScaledSource) and source.scaled_decoding else None
         first = source.image(0)
         self._channels, self._type = first.shape[2], first.dtype
-        self._range = value_range(source)
+        self._range = value_range(source, first.dtype)
         self._views = [CPUView(spec, self._channels, self._range) for spec in specs]
         self._memory = Memory()
         self._pin = torch.cuda.is_available()  # then copies to the device need not wait

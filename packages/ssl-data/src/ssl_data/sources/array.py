@@ -7,7 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ssl_data.sources.fingerprint import array_fingerprint
 from ssl_data.sources.source import Pixels, integer_labels, numbered_classes, pixel_array
-from ssl_data.sources.values import check_stored_values, checked_range
+from ssl_data.sources.values import check_stored_values
+from ssl_data.value_range import checked_range
+
+
+def is_plausible(height: int, width: int, bands: int) -> bool:
+    """Return whether images may have this layout: with at least as many bands as rows or columns they have to be square."""
+    return bands in (1, 3) or height == width or bands < min(height, width)
 
 
 class ArraySource:
@@ -52,7 +58,7 @@ class ArraySource:
         except ValueError as error:
             raise ValueError(f"images: {error}") from error
         height, width, bands = array.shape[1:]
-        if height != width and bands >= min(height, width) and bands not in (1, 3):
+        if not is_plausible(height, width, bands):
             raise ValueError(
                 f"images: expected (M, H, W, C), got {array.shape}: {bands} bands of {height} x {width} pixels; for "
                 "(M, C, H, W) use images.transpose(0, 2, 3, 1); images with at least as many bands as rows or columns have to "
@@ -78,9 +84,10 @@ class ArraySource:
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        """Return shape and digest of the images."""
+        """Return shape and digest of the images, and their range if it was given."""
         assert self.images is not None
-        return array_fingerprint(self.images)
+        shown = array_fingerprint(self.images)
+        return shown if self.value_range is None else f"{shown}, {self.value_range[0]:g} to {self.value_range[1]:g}"
 
     def image(self, position: int) -> Pixels:
         """Return one image, ``(H, W, C)``."""

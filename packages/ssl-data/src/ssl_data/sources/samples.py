@@ -18,7 +18,7 @@ from ssl_data.augment.functions import described
 from ssl_data.augment.seeding import preserved_generators, seed_generators
 from ssl_data.sources.fingerprint import samples_fingerprint
 from ssl_data.sources.indexed import Key, numbered_labels, sample_keys
-from ssl_data.sources.source import Source, numbered_classes
+from ssl_data.sources.source import Source, numbered_classes, value_range
 
 _LABELS = ("targets", "labels", "_labels")  # where the data sets of torchvision have them
 _MANY = 10_000  # samples that are read one by one without a message
@@ -193,10 +193,17 @@ def stored_labels(dataset: Any, key: Key) -> Any | None:
 
 
 def read_sample(source: Source, position: int) -> Any:
-    """Return what a function makes a view of: a sample, or the image of a source of images as a PIL image."""
+    """Return what a function makes a view of: a sample, or the image of a source of images as a PIL image.
+
+    Images that PIL has no mode for (other types than uint8, other bands than RGB and grey) are tensors ``(C, H, W) float32`` in
+    [0, 1], mapped by the ``value_range`` of the source.
+    """
     if isinstance(source, GivesSamples):
         return source.sample(position)
     image = source.image(position)
+    if image.dtype != np.uint8 or image.shape[2] not in (1, 3):
+        low, high = value_range(source)
+        return (torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1) - low) / (high - low)
     return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
 
 

@@ -94,7 +94,7 @@ MAX_BANDS = 64
 _RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0), "float32": (0.0, 1.0)}  # default: stored values of 0 and 1
 
 
-def value_range(source: Source | np.dtype[Any] | type[Any]) -> tuple[float, float]:
+def value_range(source: Source | np.dtype[Any] | type[Any], dtype: np.dtype[Any] | None = None) -> tuple[float, float]:
     """Return the stored values that become 0 and 1 in the engine.
 
     Parameters
@@ -102,13 +102,16 @@ def value_range(source: Source | np.dtype[Any] | type[Any]) -> tuple[float, floa
     source : Source or dtype
         Of a source its ``value_range``, if it has one, else that of its type: uint8 ``(0, 255)``, uint16 ``(0, 65535)``,
         float32 ``(0, 1)``.
+    dtype : dtype, optional
+        That of the images, where it is known; else an image may have to be read.
     """
     if isinstance(source, np.dtype | type):
         return _RANGES[np.dtype(source).name]
     given = source.value_range if isinstance(source, RangedSource) else None
     if given is not None:
         return float(given[0]), float(given[1])
-    return _RANGES[(source.image(0) if source.images is None else source.images).dtype.name]
+    dtype = dtype or (source.image(0) if source.images is None else source.images).dtype
+    return _RANGES[dtype.name]
 
 
 def pixel_array(array: ArrayLike, dimensions: int) -> Pixels:

@@ -1,33 +1,13 @@
 """Checks of pixel values against the range that the engine maps to [0, 1]."""
 
-import math
-from collections.abc import Sequence
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ssl_data.errors import ArgumentError
 from ssl_data.sources.source import Pixels, Source, value_range
 
 _CHUNK = 2**24  # numbers that are checked at a time
 _CHECKED: WeakKeyDictionary[Source, tuple[int, tuple[float, float]]] = WeakKeyDictionary()
-
-
-def checked_range(value: Any) -> tuple[float, float]:
-    """Return a range of values as two numbers.
-
-    Raises
-    ------
-    ValueError
-        For anything but two finite numbers, the smaller one first.
-    """
-    numbers = isinstance(value, Sequence | np.ndarray) and len(value) == 2 and not isinstance(value, str)
-    if numbers and all(isinstance(each, int | float | np.number) and math.isfinite(each) for each in value):
-        low, high = float(value[0]), float(value[1])
-        if low < high:
-            return low, high
-    raise ArgumentError("value_range", value, "expected two numbers, the stored values of 0 and 1, such as (0, 4095)")
 
 
 def check_values(image: Pixels, allowed: tuple[float, float], name: str) -> None:
