@@ -231,6 +231,17 @@ def test_invalid_parts_for_evaluation_name_the_key(options, message):
         DataConfig(**options).open(8, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pixels": "rgb"}, "^data.pixels='rgb': expected one of 'rgb8', 'stored'"),
+    ],
+)
+def test_invalid_pixels_name_the_key(options, message):
+    with pytest.raises(ValueError, match=message):
+        DataConfig(**options).open(8, seed=0)
+
+
 def test_eval_per_class_needs_labels():
     images = np.zeros((8, 8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match=r"^data.eval_per_class=2: the images of 'test' have no labels"):

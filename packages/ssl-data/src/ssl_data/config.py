@@ -73,6 +73,8 @@ class DataConfig:
     # at most 8 for each. With views that are functions: processes; 0: this one
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
+    pixels: str = field(default="rgb8", metadata={"choices": ("rgb8", "stored")})  # of image files: 8-bit RGB, or with
+    # the bands and the depth that are stored (TIFF, 16-bit PNG, .npy: pip install 'ssl-data[tiff]')
     scaled_decoding: bool = False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more
     # than that; moves pixels by 1 to 2 grey levels
     value_range: list[float] | None = (

@@ -44,7 +44,8 @@ def open_dataset(name: str, root: str, split: str, download: bool, **options: An
     download : bool
         Fetch what torchvision knows and ``root`` has not.
     options
-        ``on_error`` and ``skip_limit``, of the sources that read files, and ``scaled_decoding``, of FFCV's.
+        ``on_error`` and ``skip_limit``, of the sources that read files; ``pixels`` and ``value_range``, of folders, and
+        ``scaled_decoding``, of FFCV's files.
 
     Raises
     ------
@@ -99,11 +100,9 @@ def _own_files(root: Path, split: str, suffix: str, options: dict[str, Any]) -> 
         )
 
     def opened(path: Path) -> Source:
-        scaled_decoding = options.get("scaled_decoding", False)
-        reading = {name: value for name, value in options.items() if name != "scaled_decoding"} | {"key": "data.root"}
-        if suffix:
-            return BetonSource(path, memory=0, scaled_decoding=scaled_decoding, **reading)
-        return FolderSource(path, memory=0, **reading)
+        others = ("pixels", "value_range") if suffix else ("scaled_decoding",)
+        reading = {name: value for name, value in options.items() if name not in others}
+        return (BetonSource if suffix else FolderSource)(path, memory=0, key="data.root", **reading)
 
     parts = Parts(opened(train), opened(test))
     if parts.train.labels.max() < 0 and labelled != train and labelled.exists():

@@ -11,6 +11,7 @@ _KEYS = {
     "per_class": "data.per_class",
     "dtype": "data.dtype",
     "value_range": "data.value_range",
+    "pixels": "data.pixels",
     "rank": "rank",  # of the process; no key
 }
 

@@ -48,8 +48,8 @@ class GivenData:
         functions : bool
             Whether views are made by functions. Else the samples have to be images.
         reading
-            ``on_error``, ``skip_limit``, ``memory``, ``scaled_decoding``, of sources that read files; ``value_range`` of
-            arrays.
+            ``on_error``, ``skip_limit``, ``memory``, ``pixels``, ``scaled_decoding``, of sources that read files;
+            ``value_range``.
 
         Raises
         ------
@@ -91,22 +91,24 @@ class GivenData:
             raise ValueError(f"data.{part}: {error}") from error
 
     def _opened(self, data: Any, part: str, name: str, functions: bool, reading: dict[str, Any]) -> Source:
-        value_range = reading.get("value_range")
-        reading = {key: value for key, value in reading.items() if key != "value_range"}
         files = {key: value for key, value in reading.items() if key != "scaled_decoding"}
         if isinstance(data, str | os.PathLike):
+            rgb8 = {key: value for key, value in reading.items() if key not in ("pixels", "value_range")} | {
+                "memory": 0
+            }
             if Path(data).suffix == ".beton":
-                return BetonSource(data, key=f"data.{part}", **{**reading, "memory": 0})
+                return BetonSource(data, key=f"data.{part}", **rgb8)
             if is_shards(data):
+                rgb8.pop("scaled_decoding", None)
                 extensions: dict[str, Any] = {"image": self.image, "label": self.label, "class_names": self.class_names}
-                return ShardSource(data, key=f"data.{part}", **extensions, **{**files, "memory": 0})
+                return ShardSource(data, key=f"data.{part}", **extensions, **rgb8)
             return FolderSource(data, key=f"data.{part}", **{**files, "memory": 0})
         if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
             return data
         rows, labels = data if _is_pair(data) else (data, None)
         images = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.shape[3:] in ((), (1,), (3,))
         if isinstance(rows, np.ndarray | Tensor) and (not functions or (images and rows.ndim in (3, 4))):
-            return ArraySource(_channels_last(rows), labels, self.class_names, value_range)
+            return ArraySource(_channels_last(rows), labels, self.class_names, reading.get("value_range"))
         keys: dict[str, Any] = {"image": self.image, "label": self.label}
         if functions:
             if files.get("on_error") == "skip":

@@ -87,10 +87,10 @@ def open_sources(config: DataConfig, **options: Any) -> Sources:
     ``options`` of the sources (``on_error``, ``skip_limit``, ``memory``) replace those of the configuration.
     """
     config.check_objects()
-    reading: dict[str, Any] = {"on_error": config.on_error, "skip_limit": config.skip_limit} | options
+    names = ("on_error", "skip_limit", "pixels", "value_range")
+    reading: dict[str, Any] = {name: getattr(config, name) for name in names} | options
     if config.given is not None:
-        reading |= {"scaled_decoding": config.scaled_decoding, "value_range": config.value_range}
-        return Sources(*config.given.sources(config.has_functions, **reading))
+        return Sources(*config.given.sources(config.has_functions, scaled_decoding=config.scaled_decoding, **reading))
     if config.dataset == "huggingface":
         keys: dict[str, Any] = {"image": config.image_key or None, "label": config.label_key or None}
         parts = open_hugging_face(config.root, config.split, config.download)
@@ -131,6 +131,7 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     if config.has_functions:
         specs, plain = list(config.views), [evaluation_function(config, train)]
     else:
+        _check_alike(sources)
         size = config.size or _native_size(config.dataset, train)
         mean, std = statistics(sources.train, threads)  # of all images: a part of them is seen as the whole is
         specs, plain = config.specs(size, mean, std), views("evaluation", size, mean, std)
@@ -198,6 +199,19 @@ def training_labels(config: DataConfig, labels: NDArray[np.int64], num_classes: 
     if num_classes < 2:
         raise ValueError(f"data.label_noise={config.label_noise!r}: there is one class only")
     return symmetric_label_noise(labels, num_classes, config.label_noise, seed)
+
+
+def _check_alike(sources: Sources) -> None:
+    """Raise a ValueError for images to evaluate that have other bands or another type than those to train with."""
+    first = sources.train.image(0)
+    others = sources.evaluation | ({} if sources.reference is None else {"reference": sources.reference})
+    for name, source in others.items():
+        image = source.image(0)
+        if (image.shape[2], image.dtype) != (first.shape[2], first.dtype):
+            raise ValueError(
+                f"data.pixels: the images of {name!r} have {image.shape[2]} bands of {image.dtype}, those to train with "
+                f"{first.shape[2]} of {first.dtype}; expected the same"
+            )
 
 
 def evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:

@@ -18,6 +18,10 @@ _REDUCED_OR_MASK = 0b101  # of NewSubfileType: a smaller copy of another page, o
 _HALF = 2**15  # of the range of 16 bits
 
 
+class NotRGB8Error(ValueError):
+    """An image that does not fit into 8-bit RGB; ``pixels="stored"`` gives it with its bands and its depth."""
+
+
 def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
     """Return an image that PIL has opened as ``(H, W, 3) uint8``, without losing information.
 
@@ -31,21 +35,22 @@ def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        With bands and bits, as described for :func:`ssl_data.sources.decode.decode`.
+        With bands and bits, as described for :func:`ssl_data.sources.decode.decode`; a NotRGB8Error where ``pixels="stored"``
+        helps.
     """
     check_pages(image)
     sixteen_bits = ";16" in str(getattr(image, "tile", ""))  # PIL gives colours of 16 bits as 8 bits
     image.load()
     image = orient(image)
     if image.mode == "F":
-        raise ValueError(f"its pixels are floating-point numbers (1 band of 32 bits); {_ADVICE}")
+        raise NotRGB8Error(f"its pixels are floating-point numbers (1 band of 32 bits); {_ADVICE}")
     if image.mode.startswith("I"):
         return _scaled_grey(np.asarray(image))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or (image.mode == "P" and "transparency" in image.info):
         image = image.convert("RGBA")
         low, high = image.getchannel("A").getextrema()
         if low != high:
-            raise ValueError(
+            raise NotRGB8Error(
                 f"it has 4 bands of {16 if sixteen_bits else 8} bits, and the fourth (transparency) is not constant; "
                 f"{_ADVICE}, over a background of one colour"
             )
@@ -60,7 +65,7 @@ def check_pages(image: Image.Image) -> None:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bands = image.tag_v2.get(_BANDS, 1)
         if bands > len(image.getbands()):
-            raise ValueError(
+            raise NotRGB8Error(
                 f"it has {bands} bands of {_bits(image.tag_v2)} bits, of which {len(image.getbands())} would be read; "
                 f"{_ADVICE}"
             )
@@ -110,7 +115,7 @@ def _scaled_grey(grey: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _raise_for_low_values(bands: int, high: int) -> None:
-    raise ValueError(
+    raise NotRGB8Error(
         f"it has {bands} {'band' if bands == 1 else 'bands'} of 16 bits with no value above {high:,} of 65,535: 8 bits would "
         f"keep {high // 257 + 1} grey levels; {_ADVICE}, scaled by its own range"
     )

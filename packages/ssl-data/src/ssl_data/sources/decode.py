@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ssl_data.sources.bands import explain_tiff, rgb_pixels
+from ssl_data.sources.bands import NotRGB8Error, explain_tiff, rgb_pixels
 from ssl_data.sources.jpeg import decode_jpeg
 from ssl_data.sources.listing import is_special
 
@@ -42,12 +42,12 @@ def decode(file: str | os.PathLike[str] | IO[bytes]) -> NDArray[np.uint8]:
         with Image.open(file) as opened:
             check_pixels(*opened.size)
             quickly = _jpeg_pixels(opened)
-            return pixels(opened) if quickly is None else quickly
+            return rgb_image(opened) if quickly is None else quickly
     except UnidentifiedImageError as error:
         reason = explain_tiff(file) if isinstance(file, str | os.PathLike) else None
         if reason is None:
             raise
-        raise ValueError(reason) from error
+        raise NotRGB8Error(reason) from error
 
 
 def jpeg(file: str | os.PathLike[str] | bytes) -> tuple[NDArray[np.uint8], int, int] | None:
@@ -67,7 +67,7 @@ def jpeg(file: str | os.PathLike[str] | bytes) -> tuple[NDArray[np.uint8], int, 
         return content, opened.height, opened.width
 
 
-def pixels(image: Image.Image) -> NDArray[np.uint8]:
+def rgb_image(image: Image.Image) -> NDArray[np.uint8]:
     """Return an image that PIL has opened as ``(H, W, 3) uint8``; see :func:`decode`."""
     return rgb_pixels(image, upright)
 

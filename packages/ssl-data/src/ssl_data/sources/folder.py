@@ -12,6 +12,8 @@ from ssl_data.sources.decode import decode, jpeg
 from ssl_data.sources.fingerprint import files_fingerprint
 from ssl_data.sources.lazy import MEMORY, StoredSource
 from ssl_data.sources.listing import described, image_extensions, list_images
+from ssl_data.sources.source import Pixels
+from ssl_data.sources.stored import read_stored
 from ssl_data.sources.unreadable import SKIP_LIMIT
 
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "unlabeled", "unlabelled"}  # no classes
@@ -26,8 +28,9 @@ class FolderSource(StoredSource):
 
     They are given as ``(H, W, 3) uint8``, turned upright by their EXIF tag. Every format that the installed Pillow
     decodes is read; :func:`ssl_data.sources.decode.decode` lists the images that cannot be given as 8-bit colours
-    without losing information, which count as unreadable. Symbolic links are followed, names that begin with a dot are left
-    out. Other files in class folders (unknown extensions, pipes, sockets, devices) are ignored; their number is logged once.
+    without losing information, which count as unreadable: ``pixels="stored"`` gives them as they are. Symbolic links are
+    followed, names that begin with a dot are left out. Other files in class folders (unknown extensions, pipes, sockets,
+    devices) are ignored; their number is logged once.
 
     Parameters
     ----------
@@ -45,6 +48,12 @@ class FolderSource(StoredSource):
         Share of the samples that ``skip`` may replace.
     key : str
         The name of ``root`` in messages; a configuration passes its own, such as ``"data.root"``.
+    pixels : {"rgb8", "stored"}
+        ``rgb8`` gives 8-bit RGB. ``stored`` gives ``(H, W, C)`` uint8, uint16 or float32 with the bands and the depth of the
+        files, which have to be the same for all: TIFF of 1 to 64 bands, PNG of 16 bits, ``.npy``, and Pillow's formats; see
+        :func:`ssl_data.sources.stored.read_stored`.
+    value_range : tuple of float, optional
+        The stored values that become 0 and 1 in the engine, such as ``(0, 4095)``. Default: those of the type.
 
     Raises
     ------
@@ -52,7 +61,10 @@ class FolderSource(StoredSource):
         If the folder is missing or holds no image.
     ValueError
         For an empty class folder, a folder that cannot be listed, images next to class folders, class folders that are called
-        as the parts of a data set are (train, test, ...), or an unreadable image.
+        as the parts of a data set are (train, test, ...), or an unreadable image, which with ``pixels="stored"`` is also one
+        with other bands or of another type than the first, or with values outside of the range.
+    ImportError
+        If the package that reads a file is not installed: ``ssl-data[tiff]``.
     """
 
     def __init__(
@@ -63,13 +75,15 @@ class FolderSource(StoredSource):
         num_workers: int = 1,
         skip_limit: float = SKIP_LIMIT,
         key: str = "root",
+        pixels: str = "rgb8",
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         self.root, where = Path(root), f"{key}={str(root)!r}"
         if not self.root.is_dir():
             raise FileNotFoundError(f"{where}: there is no such folder")
-        self.paths, labels, classes = _listed(self.root, where)
         group = f"{key.partition('.')[0]}." if "." in key else ""
-        super().__init__(where, labels, classes, on_error, skip_limit, group)
+        self.paths, labels, classes = _listed(self.root, where, pixels, group)
+        super().__init__(where, labels, classes, on_error, skip_limit, group, pixels, value_range)
         if memory:
             self.load_into_memory(memory, num_workers)
 
@@ -81,22 +95,23 @@ class FolderSource(StoredSource):
         """Return the bytes of a JPEG file with its height and width, or None if it is not an upright JPEG in colour."""
         return self._readable.read(position, lambda at: jpeg(self.paths[at]))
 
-    def _read(self, position: int) -> NDArray[np.uint8]:
-        return decode(self.paths[position])
+    def _read(self, position: int) -> Pixels:
+        return (decode if self.pixels == "rgb8" else read_stored)(self.paths[position])
 
     def _describe(self, position: int) -> str:
         return f"'{self.paths[position]}'"
 
 
-def _listed(root: Path, where: str) -> tuple[list[Path], NDArray[np.int64], list[str]]:
+def _listed(root: Path, where: str, pixels: str, group: str) -> tuple[list[Path], NDArray[np.int64], list[str]]:
     """Return the images of a folder, their labels and the names of the classes; log what is ignored."""
     ignored = Counter[str]()
     try:
-        classes, loose = _entries(root, where)
-        found = [list_images(root / name, ignored) for name in classes] or [list_images(root, ignored)]
+        classes, loose = _entries(root, where, pixels)
+        found = [list_images(root / name, ignored, pixels) for name in classes] or [list_images(root, ignored, pixels)]
     except OSError as error:
         raise ValueError(f"{where}: '{error.filename}' cannot be listed: {error.strerror}") from error
-    rest = f"; ignored {described(ignored)}" if ignored else ""
+    arrays = f"; .npy is read with {group}pixels=stored" if ignored[".npy"] else ""
+    rest = f"; ignored {described(ignored)}{arrays}" if ignored else ""
     if not classes and not found[0]:
         raise FileNotFoundError(f"{where}: no class folder and no image in it ({_KNOWN}){rest}")
     for name, paths in zip(classes, found):
@@ -112,14 +127,14 @@ def _listed(root: Path, where: str) -> tuple[list[Path], NDArray[np.int64], list
             f"such as '{root / classes[-1]}'"
         )
     if ignored:
-        _message.warning("%s: ignored %s (expected images: %s)", where, described(ignored), _KNOWN)
+        _message.warning("%s: ignored %s (expected images: %s)%s", where, described(ignored), _KNOWN, arrays)
     labels = np.repeat(np.arange(len(classes)) if classes else [-1], [len(paths) for paths in found])
     return [path for paths in found for path in paths], labels.astype(np.int64), classes
 
 
-def _entries(root: Path, where: str) -> tuple[list[str], list[str]]:
+def _entries(root: Path, where: str, pixels: str) -> tuple[list[str], list[str]]:
     """Return the names of the class folders of a folder, and of the images next to them, sorted."""
-    extensions = image_extensions()
+    extensions = image_extensions(pixels)
     classes, images = [], []
     for entry in root.iterdir():
         if entry.name.startswith("."):

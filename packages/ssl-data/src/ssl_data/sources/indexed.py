@@ -2,16 +2,21 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from ssl_data.sources.decode import UNREADABLE, decode, pixels
+from ssl_data.errors import ArgumentError
+from ssl_data.sources.bands import NotRGB8Error
+from ssl_data.sources.decode import UNREADABLE, decode, rgb_image, upright
 from ssl_data.sources.fingerprint import array_fingerprint, files_fingerprint, samples_fingerprint
 from ssl_data.sources.lazy import MEMORY, StoredSource
-from ssl_data.sources.source import integer_labels, numbered_classes
+from ssl_data.sources.source import Pixels, integer_labels, numbered_classes
+from ssl_data.sources.stored import read_stored, stored_array, stored_image
 from ssl_data.sources.unreadable import SKIP_LIMIT
 
 IMAGE_KEYS = ("image", "img", "picture", "pixels", "png", "jpg")  # of a mapping, the first that it has
@@ -36,9 +41,12 @@ class IndexedSource(StoredSource):
         Where a sample keeps them. Default: places 0 and 1 of a tuple; of a mapping the first of ``IMAGE_KEYS`` and of
         ``LABEL_KEYS``.
     channels : int, optional
-        1 or 3; default: as the first image. Grey images are repeated where it is 3.
-    on_error, memory, num_workers, skip_limit
+        1 or 3; default: as the first image. Grey images are repeated where it is 3. Only for ``pixels="rgb8"``.
+    on_error, memory, num_workers, skip_limit, value_range
         As for :class:`FolderSource`.
+    pixels : {"rgb8", "stored"}
+        With ``stored`` an image may also be a PIL image of mode ``I;16`` or ``F``, an array of uint16 or float32 with 1 to 64
+        bands, or a file that :func:`ssl_data.sources.stored.read_stored` reads, as bytes or path.
 
     Raises
     ------
@@ -65,12 +73,20 @@ class IndexedSource(StoredSource):
         memory: int = MEMORY,
         num_workers: int = 1,
         skip_limit: float = SKIP_LIMIT,
+        pixels: str = "rgb8",
+        value_range: tuple[float, float] | None = None,
     ) -> None:
+        if pixels == "stored" and channels is not None:
+            raise ArgumentError(
+                "channels", channels, "expected None: with pixels='stored' they are those of the images"
+            )
         self._dataset, self._name = dataset, f"data set {type(dataset).__name__}"
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__") or len(dataset) == 0:
             raise ValueError(
                 f"{self._name}: expected samples by position, with __len__ and __getitem__, and at least one"
             )
+        if pixels == "stored":
+            self._dataset = _undecoded(self._name, dataset)
         sample = self._any_sample()
         self._image_key, self._label_key = sample_keys(self._name, sample, image, label)
         if self._image_key is None and isinstance(sample, Mapping):
@@ -78,7 +94,8 @@ class IndexedSource(StoredSource):
             raise ValueError(f"{self._name}: several keys may be the image: {several}; pass image=KEY")
         given = self._stored_labels()
         labels, names = numbered_labels(self._name, self._read_labels() if given is None else given)
-        super().__init__(self._name, labels, names or self._names(labels), on_error, skip_limit)
+        names = names or self._names(labels)
+        super().__init__(self._name, labels, names, on_error, skip_limit, pixels=pixels, value_range=value_range)
         self._channels = channels or 0
         self._channels = self._channels or self.image(0).shape[2]
         if memory:
@@ -104,9 +121,12 @@ class IndexedSource(StoredSource):
                 continue
         raise ValueError(f"{self._name}: none of its {len(self._dataset)} samples can be read")
 
-    def _read(self, position: int) -> NDArray[np.uint8]:
+    def _read(self, position: int) -> Pixels:
         sample = self._dataset[position]
-        array = _pixels(sample if self._image_key is None else sample[self._image_key])
+        image = sample if self._image_key is None else sample[self._image_key]
+        if self.pixels == "stored":
+            return _stored_pixels(image)
+        array = _pixels(image)
         if self._channels in (0, array.shape[2]):
             return array
         if self._channels == 1:
@@ -191,12 +211,47 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, bytes | str):
         return decode(io.BytesIO(image) if isinstance(image, bytes) else image)
     if isinstance(image, Image.Image):
-        return np.ascontiguousarray(pixels(image)[..., :1]) if image.mode == "L" else pixels(image)
+        return np.ascontiguousarray(rgb_image(image)[..., :1]) if image.mode == "L" else rgb_image(image)
     array = np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
-        raise ValueError(
+        error = NotRGB8Error if array.dtype in (np.uint8, np.uint16, np.float32) else ValueError
+        raise error(
             f"expected a PIL image or (H, W, C) uint8 with C = 1 or 3, got {array.shape} {array.dtype}; make the data set "
             "without transforms, its views are made here"
         )
     return array
+
+
+def _stored_pixels(image: Any) -> Pixels:
+    """Return ``(H, W, C)`` uint8, uint16 or float32."""
+    if isinstance(image, Mapping):
+        image = image["bytes"] if image.get("bytes") is not None else image["path"]
+    if isinstance(image, bytes | str):
+        return read_stored(io.BytesIO(image) if isinstance(image, bytes) else image)
+    if isinstance(image, Image.Image):
+        return stored_image(image, upright)
+    if isinstance(image, Tensor):
+        raise ValueError(
+            f"expected a PIL image or an array (H, W, C), got a tensor {tuple(image.shape)}; of (C, H, W) return "
+            "tensor.permute(1, 2, 0).numpy()"
+        )
+    return stored_array(np.asarray(image))
+
+
+def _undecoded(name: str, dataset: Any) -> Any:
+    """Return a data set that gives the files of its images, where Hugging Face would decode them to 8 bits.
+
+    Raises
+    ------
+    ValueError
+        For torchvision's folders: their loader converts to RGB.
+    """
+    if getattr(getattr(dataset, "loader", None), "__module__", "") == "torchvision.datasets.folder":
+        raise ValueError(
+            f"{name}: its loader converts images to 8-bit RGB; with pixels='stored' pass the folder itself, {dataset.root!r}"
+        )
+    for column, feature in (getattr(dataset, "features", None) or {}).items():
+        if type(feature).__name__ == "Image" and feature.decode:
+            dataset = dataset.cast_column(column, replace(feature, decode=False))
+    return dataset

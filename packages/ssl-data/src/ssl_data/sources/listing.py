@@ -16,14 +16,14 @@ _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _CLUTTER = {"thumbs.db", "desktop.ini"}
 
 
-def image_extensions() -> tuple[str, ...]:
-    """Return the file extensions that the installed Pillow decodes, plug-ins included, in lower case."""
+def image_extensions(pixels: str = "rgb8") -> tuple[str, ...]:
+    """Return the file extensions that the installed Pillow decodes, in lower case; with ``pixels="stored"`` .npy, too."""
     known = Image.registered_extensions()  # loads all plug-ins
     decoded = [extension for extension, name in known.items() if name in Image.OPEN and name not in _NOT_DECODED]
-    return (*decoded, ".mpo")  # read by the plug-in for JPEG
+    return (*decoded, ".mpo", *([".npy"] if pixels == "stored" else []))  # .mpo is read by the plug-in for JPEG
 
 
-def list_images(folder: Path, ignored: Counter[str]) -> list[Path]:
+def list_images(folder: Path, ignored: Counter[str], pixels: str = "rgb8") -> list[Path]:
     """Return the image files below a folder, sorted part by part of their paths.
 
     Symbolic links are followed, except to a folder that contains the link. A link to a missing file is listed if its name is
@@ -35,13 +35,15 @@ def list_images(folder: Path, ignored: Counter[str]) -> list[Path]:
         Where to look.
     ignored : Counter
         Counts what is not listed, by kind: an extension, ``"special files"``, ``"links to a folder that contains them"``.
+    pixels : {"rgb8", "stored"}
+        As for :class:`ssl_data.FolderSource`.
 
     Raises
     ------
     OSError
         If a folder cannot be listed.
     """
-    extensions = set(image_extensions())
+    extensions = set(image_extensions(pixels))
     found: list[str] = []
     above = {_identity(os.stat(parent)) for parent in folder.resolve().parents}
     _walk(os.fspath(folder), above, found, extensions, ignored)

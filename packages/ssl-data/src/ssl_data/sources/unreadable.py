@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.errors import ArgumentError
+from ssl_data.sources.bands import NotRGB8Error
 from ssl_data.sources.decode import UNREADABLE
 
 SKIP_LIMIT = 0.01  # share of the samples that on_error="skip" may replace
@@ -54,7 +55,7 @@ class Substitutes:
             raise ArgumentError(f"{group}on_error", on_error, "expected 'raise' or 'skip'")
         self.skipped: set[int] = set()
         self._where, self._labels, self._describe, self._on_error = where, labels, describe, on_error
-        self._skip_option = f"{group}on_error=skip"
+        self._skip_option, self._pixels_option = f"{group}on_error=skip", f"{group}pixels=stored"
         self._at_most = max(1, int(limit * len(labels)))
 
     def read(self, position: int, read: Callable[[int], Sample]) -> Sample:
@@ -84,6 +85,8 @@ class Substitutes:
 
     def _skip(self, at: int, error: BaseException) -> None:
         why = f"sample {at}, {self._describe(at)}, cannot be read: {error or type(error).__name__}"
+        if isinstance(error, NotRGB8Error):
+            why += f", or set {self._pixels_option}"
         if self._on_error != "skip":
             raise ValueError(f"{self._where}: {why}; repair or remove it, or set {self._skip_option}") from error
         with _LOCK:

@@ -60,7 +60,8 @@ def write_beton(
     Raises
     ------
     ValueError
-        For another mode, labels that are not integers, a sample that cannot be read, or one that is larger than a page.
+        For another mode, labels that are not integers, a sample that cannot be read, that is not 8-bit RGB or grey, or that is
+        larger than a page.
     OSError
         If the file cannot be written or the disk is full: nothing is left behind.
     """
@@ -124,6 +125,11 @@ def _encoder(source: Source, mode: str, quality: int) -> Callable[[int], Stored]
         if stored is not None:
             return stored[0], beton.JPEG, stored[2], stored[1]
         image = source.image(position)
+        if image.dtype != np.uint8 or image.shape[2] not in (1, 3):
+            raise ValueError(
+                f"sample {position} has {image.shape[2]} bands of {image.dtype}; the images of a .beton file are 8-bit RGB: "
+                "keep others as .npy or TIFF files in class folders, or as arrays"
+            )
         image = np.ascontiguousarray(image if image.shape[2] == 3 else image.repeat(3, axis=2))
         height, width, _ = image.shape
         if mode == "raw":

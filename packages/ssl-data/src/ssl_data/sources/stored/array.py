@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
+from ssl_data.sources.array import is_plausible
 from ssl_data.sources.source import Pixels, pixel_array
 
 _PIXEL_BYTES = 4  # an image may take as many bytes as one of PIL.Image.MAX_IMAGE_PIXELS pixels of 8-bit RGBA
@@ -25,7 +26,7 @@ def stored_array(array: NDArray[Any]) -> Pixels:
     """
     image = pixel_array(array, 3)
     height, width, bands = image.shape
-    if height != width and bands >= min(height, width) and bands not in (1, 3):
+    if not is_plausible(height, width, bands):
         raise ValueError(
             f"expected (H, W, C), got {array.shape}: {bands} bands of {height} x {width} pixels; of (C, H, W) store "
             "numpy.moveaxis(image, 0, -1); an image with at least as many bands as rows or columns has to be square"
