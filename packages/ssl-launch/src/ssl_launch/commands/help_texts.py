@@ -64,8 +64,7 @@ The command line is that of training; only the keys of data matter, e.g.
   data.dataset=ImageFolder data.root=photographs
 
   samples=N           read N samples of each part, evenly spread; 0 (default):
-                      all of them, about 1,500 photographs a second and core
-                      of 32 pixels, 100 of 500 pixels
+                      all of them, which takes little more than decoding them
 
 Printed: number of samples, sizes, bands, classes and their counts, samples that
 cannot be read, and duplicates: within the training samples, and between them and
