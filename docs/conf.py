@@ -18,8 +18,8 @@ author = "stable-ssl contributors"
 copyright = "2026, stable-ssl contributors"
 release = version = version_of("ssl-core")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
-exclude_patterns = ["_build", "tutorials/outputs", "tutorials/compared"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
+exclude_patterns = ["_build", "generated/tables", "tutorials/outputs", "tutorials/compared"]
 
 # The tutorials are executed by a real kernel, in an empty folder; a cell that fails is an error
 nb_execution_mode = "force"
@@ -34,6 +34,9 @@ html_static_path = ["_static"]
 html_show_sourcelink = False
 html_css_files = ["custom.css"]
 
+autosummary_generate = (
+    False  # generate() has written the pages of the tables; a page that has not changed is not read again
+)
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings have types and shapes
 autoclass_content = "class"

@@ -1,15 +1,13 @@
 """Pages of the documentation that are generated from the code: methods, configuration, API, packages and changelogs."""
 
-import ast
-import dataclasses
-import importlib
 import inspect
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from api_pages import api_pages
+from dataclass_keys import keys_of
+from evaluation_tables import evaluation_tables
 
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig
 from ssl_core.methods import METHODS, method_class
@@ -17,19 +15,13 @@ from ssl_data import DataConfig
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ssl-losses", "ssl-data", "ssl-eval", "ssl-core", "ssl-launch")
-# Public modules besides the names that ``import PACKAGE`` brings
-MODULES = {
-    "ssl-core": (
-        "backbones.registry", "backbones.vit", "modules.heads", "modules.ema", "modules.masks.patch_masks",
-        "modules.masks.multi_block", "modules.multi_crop", "modules.transformer.rotary", "schedules", "optimizers.factory",
-        "optimizers.param_groups", "optimizers.layer_decay", "checkpoint.export", "training.trained_run",
-    ),
-}  # fmt: skip
 
 
 def generate(folder: Path) -> None:
     """Write all pages into a folder; those that have not changed keep their time, so that Sphinx reads only the others."""
-    pages = dict([*_methods(), _configuration(), *_packages(), *_api(), _changelog(), _results()])
+    modules = tuple(name.replace("-", "_") for name in PACKAGES)
+    tables, api = evaluation_tables(), api_pages(modules)
+    pages = dict([*_methods(), _configuration(), *tables, *_packages(), *api, _changelog(), _results()])
     for name, text in pages.items():
         path = folder / f"{name}.rst"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,78 +34,6 @@ def generate(folder: Path) -> None:
 
 def _title(text: str, line: str = "=") -> str:
     return f"{text}\n{line * len(text)}\n\n"
-
-
-# ---- keys of dataclasses, with their comments ----
-
-
-def comments(kind: type) -> dict[str, str]:
-    """Return key -> comment of a dataclass: at the end of its lines, or on the lines between it and the key before."""
-    source = inspect.getsource(kind)
-    notes = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT and "fmt:" not in token.string
-    }
-    [definition] = ast.parse(source).body
-    assert isinstance(definition, ast.ClassDef)
-    names = {field.name for field in dataclasses.fields(kind)}
-    keys = [each for each in definition.body if isinstance(each, ast.AnnAssign) and each.target.id in names]  # type: ignore
-    found: dict[str, list[int]] = {}
-    last = definition.lineno
-    for key in keys:
-        name, own = key.target.id, [n for n in range(key.lineno, key.end_lineno + 1) if n in notes]  # type: ignore
-        between = [n for n in range(last + 1, key.lineno) if n in notes]
-        if own and between and found:  # the end of the comment of the key before
-            found[next(reversed(found))] += between
-            between = []
-        found[name] = between + own
-        last = key.end_lineno
-    following = [n for n in notes if n > last]
-    for n in following:
-        if n == last + 1:
-            found[next(reversed(found))].append(n)
-            last = n
-    return {name: " ".join(notes[n] for n in sorted(lines)) for name, lines in found.items()}
-
-
-def _all_comments(kind: type) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__[:-1]):
-        if dataclasses.is_dataclass(each):
-            found |= comments(each)
-    return found
-
-
-def _default(field: dataclasses.Field) -> str:
-    if field.default is not dataclasses.MISSING:
-        return repr(field.default)
-    if field.name == "root":  # $SSL_DATA_ROOT of this machine
-        return ""
-    return repr(field.default_factory()) if field.default_factory is not dataclasses.MISSING else ""
-
-
-def _allowed(metadata: Any) -> str:
-    if "choices" in metadata:
-        return "one of " + ", ".join(map(str, metadata["choices"]))
-    words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
-    return ", ".join(f"{word} {metadata[bound]:g}" for bound, word in words.items() if bound in metadata)
-
-
-def keys_of(kind: type, group: str, without: type | None = None) -> str:
-    """Return a definition list of the keys of a dataclass: comment, default and allowed values."""
-    skipped = {field.name for field in dataclasses.fields(without)} if without else set()
-    lines, notes = [], _all_comments(kind)
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name in skipped:
-            continue
-        allowed = _allowed(field.metadata)
-        facts = [f"Default: ``{_default(field)}``." if _default(field) else "", allowed[:1].upper() + allowed[1:]]
-        comment = re.sub(r"([*|`\\]|_(?=\W|$))", r"\\\1", notes.get(field.name, ""))
-        lines += [f"``{group}.{field.name}``", f"   {comment}{'' if comment.endswith('.') else '.'} {facts[0]}"]
-        lines[-1] += f" {facts[1]}." if facts[1] else ""
-        lines.append("")
-    return "\n".join(lines) + "\n"
 
 
 # ---- pages ----
@@ -205,26 +125,6 @@ def _with_literal_links(text: str) -> str:
         return f":doc:`{label} <{page}>`" if page else f"``{label}``"
 
     return re.sub(r"`([^`<]+)\s<([^>`]+)>`__?", replaced, text)
-
-
-def _api() -> Iterator[tuple[str, str]]:
-    for name in PACKAGES:
-        package = name.replace("-", "_")
-        module = importlib.import_module(package)
-        text = _title(package)
-        for public in sorted(module.__all__, key=str.lower):
-            value = getattr(module, public)
-            if inspect.isclass(value):
-                text += f".. autoclass:: {package}.{public}\n   :members:\n\n"
-            elif isinstance(value, dict):
-                text += f".. py:data:: {package}.{public}\n\n   Names: ``{'``, ``'.join(value)}``.\n\n"
-            elif callable(value):
-                text += f".. autofunction:: {package}.{public}\n\n"
-            else:
-                text += f".. autodata:: {package}.{public}\n   :no-value:\n\n"
-        for each in MODULES.get(name, ()):
-            text += _title(f"{package}.{each}", "-") + f".. automodule:: {package}.{each}\n   :members:\n\n"
-        yield f"api/{package}", text
 
 
 def _changelog() -> tuple[str, str]:

@@ -4,21 +4,34 @@ test_readme.py executes its commands. ``.ci/run`` builds the pages (``hatch run 
 """
 
 import dataclasses
+import importlib
+import re
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
+import api_pages  # noqa: E402
+import dataclass_keys  # noqa: E402
+import evaluation_tables  # noqa: E402
 import generate  # noqa: E402
 
 from code_blocks import code_blocks  # noqa: E402
+from ssl_core.config.fine_tuning import FineTuning  # noqa: E402
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
 from ssl_core.methods import METHODS  # noqa: E402
 from ssl_data import DataConfig  # noqa: E402
+from ssl_eval import Features, Protocol, evaluate_features  # noqa: E402
+from ssl_eval.metrics.registry import metric_of  # noqa: E402
 
 PAGES = sorted(ROOT.glob("docs/*.rst"))
+DOCUMENTS = [*PAGES, *ROOT.glob("*.rst"), *ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("packages/**/*.rst")]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
@@ -28,17 +41,19 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         exec(block, {"__name__": "page"})
 
 
-@pytest.mark.parametrize("kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig])
+@pytest.mark.parametrize(
+    "kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig, Protocol, FineTuning]
+)
 def test_every_key_has_its_comment(kind):
-    found = generate.comments(kind)
+    found = dataclass_keys.comments(kind)
     assert list(found) == [field.name for field in dataclasses.fields(kind)]
     assert all(len(comment.split()) > 1 for comment in found.values()), found
 
 
 def test_comment_over_several_lines_belongs_to_one_key():
-    assert generate.comments(LogConfig)["every_steps"].endswith("the last step of each epoch has a line too")
-    assert generate.comments(ModelConfig)["init_from"].startswith("initial weights of the backbone")
-    assert generate.comments(ModelConfig)["backbone_options"] == "passed to the backbone, e.g. {width: 32}"
+    assert dataclass_keys.comments(LogConfig)["every_steps"].endswith("the last step of each epoch has a line too")
+    assert dataclass_keys.comments(ModelConfig)["init_from"].startswith("initial weights of the backbone")
+    assert dataclass_keys.comments(ModelConfig)["backbone_options"] == "passed to the backbone, e.g. {width: 32}"
 
 
 def test_every_method_has_a_page_with_keys_recipe_and_source(tmp_path):
@@ -55,3 +70,67 @@ def test_links_of_a_readme_become_links_to_pages():
     text = "See `the results <../../runs/bench/RESULTS.rst>`_, `a file <src/a.py>`_ and `a site <https://a.org>`_."
     expected = "See :doc:`the results </generated/results>`, ``a file`` and `a site <https://a.org>`_."
     assert generate._with_literal_links(text) == expected
+
+
+@pytest.mark.parametrize("name", evaluation_tables.PROTOCOLS)
+def test_protocol_table_has_the_composed_values(name):
+    """Oracle: Hydra, which composes the protocol of ``stable-ssl eval eval=NAME``."""
+    with initialize_config_dir(str(ROOT / "runs/configs"), version_base="1.3"):
+        composed = OmegaConf.to_container(compose("evaluation", [f"eval={name}"]).eval)
+    assert evaluation_tables.protocol(name) == composed
+
+
+def test_metric_table_has_every_metric_of_an_evaluation():
+    labels = torch.arange(160) % 4
+    encoded = torch.randn(160, 8, generator=torch.Generator().manual_seed(0)) + torch.eye(4, 8)[labels]
+    data = Features(encoded[:80], labels[:80], encoded[80:], labels[80:], views=encoded[:80].view(40, 2, 8))
+    everything = Protocol(
+        sgd=True, ridge=True, class_means=True, retrieval=[1], clustering=True, few=[5], map_samples=0
+    )
+    written = {metric_of(name).name for name in evaluate_features(data, everything).metrics}
+    assert written == set(evaluation_tables.COMPUTED_BY) - {"auroc", "mce"}
+
+
+@pytest.mark.parametrize("name", generate.PACKAGES)
+def test_every_public_name_has_a_page_in_a_table(name, tmp_path):
+    package = name.replace("-", "_")
+    pages = dict(api_pages.api_pages((package,)))
+    public = importlib.import_module(package).__all__
+    assert public
+    for each in public:
+        data = f".. py:data:: {package}.{each}\n" in pages[f"api/{package}"]
+        page = pages.get(f"api/{package}/{package}.{each}", "")
+        assert data or (f"   ~{package}.{each}\n" in pages[f"api/{package}"] and f":: {package}.{each}\n" in page)
+
+
+def test_relative_links_of_documents_exist():
+    found = 0
+    for path in DOCUMENTS:
+        text = re.sub(r"``.*?``", "", path.read_text(), flags=re.DOTALL)
+        for target in re.findall(
+            r"<([\w./-]+)>`__?|\.\. (?:image|literalinclude|include):: (\S+)|\]\(([\w./-]+)\)", text
+        ):
+            file = next(filter(None, target))
+            if file.startswith(("generated/", "/generated/")) or (path.parent.name == "docs" and "." not in file):
+                continue  # a page; Sphinx looks it up
+            place = ROOT / "docs" / file[1:] if file.startswith("/") else path.parent / file
+            assert place.exists(), f"{path}: {file}"
+            found += 1
+    assert found > 30
+
+
+def test_addresses_are_well_formed():
+    """No address is opened: the form is checked, and that of arXiv and DOI exactly."""
+    addresses = {
+        match
+        for path in [*DOCUMENTS, *ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("runs/**/*.yaml")]
+        for match in re.findall(r"https?://[^\s<>\"'`{}|\\]+", path.read_text())
+    }
+    assert len(addresses) > 50
+    for address in addresses:
+        parts = urlsplit(address.rstrip(").,;:"))
+        assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+|localhost(:\d+)?|127\.0\.0\.1(:\d+)?", parts.netloc), address
+        if parts.netloc == "arxiv.org":
+            assert re.fullmatch(r"/abs/(\d{4}\.\d{4,5}|[a-z-]+/\d{7})(v\d+)?", parts.path), address
+        if parts.netloc == "doi.org":
+            assert re.fullmatch(r"/10\.\d{4,9}/\S+", parts.path), address

@@ -117,9 +117,9 @@ class DataConfig:
         train : object
             A map-style data set of torch, torchvision or Hugging Face (``dataset[i]`` is a mapping, a tuple ``(sample, label)``
             or a sample), an array or tensor ``(M, ...)``, a tuple ``(array, labels)``, the path of a folder with a folder for
-            each class, WebDataset shards (``"train-{000..146}.tar"``), or a source of :mod:`ssl_data.sources`. Images are arrays
-            ``(M, H, W, C)`` or tensors ``(M, C, H, W)``. Or a stream, an ``IterableDataset`` of WebDataset, Hugging Face or
-            torch: see :class:`ssl_data.StreamLoader`.
+            each class, WebDataset shards (``"train-{000..146}.tar"``), or a source of :mod:`ssl_data.sources`. Images are
+            arrays ``(M, H, W, C)`` or tensors ``(M, C, H, W)``. Or a stream, an ``IterableDataset`` of WebDataset, Hugging
+            Face or torch: see :class:`ssl_data.StreamLoader`.
         test : object or dict, optional
             Likewise; several by name. Default: no evaluation.
         views : str or list

@@ -19,13 +19,13 @@ class FineTuning:
     fractions: list[float] = option(
         [0.01, 0.1, 1.0], above=0.0, high=1.0
     )  # shares of the training images of each class
-    draws: int = option(1, low=1)  # of a share's images and of the classifier: as many runs, seeded from ``seed`` on
-    seed: int = option(0, low=0)
+    draws: int = option(1, low=1)  # runs for each share, which differ in its images and in the start of the classifier
+    seed: int = option(0, low=0)  # of the first draw
     epochs: int = option(50, low=1)  # passes over the images of a share
-    optimizer: str = option("AdamW", choices=OPTIMIZERS)
+    optimizer: str = option("AdamW", choices=OPTIMIZERS)  # of backbone and classifier
     lr: float = option(1e-3, above=0.0)  # of the classifier, after the warm-up
     layer_decay: float = option(0.75, above=0.0, high=1.0)  # learning rate of a layer over that of the one above
-    weight_decay: float = option(0.05, low=0.0)
+    weight_decay: float = option(0.05, low=0.0)  # not of biases and normalisations
     batch_size: int = option(64, low=1)  # images; all of a share that has fewer
     warmup_epochs: float = option(5.0, low=0.0)  # of linear warm-up
     label_smoothing: float = option(0.1, low=0.0, below=1.0)  # probability spread over all classes
