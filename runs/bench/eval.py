@@ -7,7 +7,8 @@
 ``knn``: 10,000 queries against 50,000 references, D = 512, by cosine; ``euclidean``: the same by distance, for which
 scikit-learn has a kernel of its own. ``linear``: 50,000 by 512, ten classes that a hyperplane nearly separates; ``overlap``:
 that overlap; at one regularisation, to where each ends by itself, and scikit-learn also with a tolerance that brings it to the
-objective that ours ends at. ``large``: kNN against 128,000 by 2,048 references, a tenth of ImageNet.
+objective that ours ends at. ``large``: kNN against 128,000 by 2,048 references, a tenth of ImageNet. ``protocol``: each key of
+an evaluation protocol alone, on the features of ``knn``.
 
 Both sides get the same float32 features (standardised already, for the probe) and all cores. Times are medians of
 repetitions in which both take turns, each in a process of its own, forked from one that holds the features and has computed
@@ -30,11 +31,16 @@ import torch
 from process_timing import processors
 from torch import Tensor
 
-from ssl_eval import accuracy, knn, linear_probe
+from ssl_eval import Features, Protocol, accuracy, evaluate_features, knn, linear_probe
 from ssl_eval.probes.linear import standardization
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-PARTS = ("knn", "euclidean", "linear", "overlap", "large")
+PARTS = ("knn", "euclidean", "linear", "overlap", "large", "protocol")
+# The keys of a protocol, each alone
+KEYS: dict[str, Any] = {
+    "knn": [20, 200], "linear": True, "sgd": True, "ridge": True, "class_means": True, "few": [0.01, 0.1], "label_free": True,
+    "retrieval": [1, 5, 10], "clustering": True, "map_samples": 1000,
+}  # fmt: skip
 REGULARIZATION = 1e-3
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -136,6 +142,14 @@ def compare(
     return medians
 
 
+def protocol_cost(data: Data, key: str) -> tuple[float, float]:
+    """Evaluate one key of a protocol; the accuracy is its first metric."""
+    off = {each: type(value)() for each, value in KEYS.items()}
+    result = evaluate_features(Features(*data), Protocol(**off | {key: KEYS[key]}))
+    first = next(iter(result.metrics.values()), math.nan)
+    return first["mean"] if isinstance(first, dict) else first, 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
@@ -171,6 +185,10 @@ def main() -> None:
             )
     if "large" in arguments.parts:
         compare("large", {"ours": our_knn}, features(128_000, 5_000, 2048), 1, *how)
+    if "protocol" in arguments.parts:
+        data = features(50_000, 10_000, 512)
+        costs: dict[str, Callable[[Data], Any]] = {key: partial(protocol_cost, key=key) for key in KEYS}
+        compare("protocol", costs, data, arguments.repeats, *how)
 
 
 if __name__ == "__main__":
