@@ -1,7 +1,9 @@
 """Views that are made by functions, in worker processes."""
 
 import multiprocessing
+import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torchvision.transforms import v2
 
 from ssl_data import ArraySource, Loader, Relabelled, SampleSource, Subset
 from ssl_data.augment.functions import SampleError
-from ssl_data.augment.seeding import view_seed
+from ssl_data.augment.seeding import view_seed, view_seeds
 
 M = 14
 PIPELINE = v2.Compose(
@@ -219,3 +221,64 @@ def test_mixed_views_and_a_device_raise():
         Loader(source, functions, 4, device="cpu")
     with pytest.raises(ValueError, match="have no boxes"):
         make().with_crops()
+
+
+def process(sample):
+    return torch.full_like(sample, os.getpid())
+
+
+def processes(loader):
+    return {int(each) for batch in loader for each in batch[0][0].flatten()}
+
+
+def test_workers_live_from_one_epoch_to_the_next():
+    before = set(multiprocessing.active_children())
+    loader = Loader(SampleSource(torch.ones(M, 1)), [process], 2, num_workers=2)
+    first = processes(loader)
+    assert len(first) == 2
+    assert processes(loader.start(3, 2)) == processes(loader) == first
+    iterators = iter(loader), iter(loader)  # both at once: the second has workers of its own
+    next(iterators[0])
+    assert not processes(iterators[1]) & first
+    del iterators
+    assert processes(loader.in_order())
+    del loader
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_early_stop_and_order_of_the_source_leave_no_worker_behind():
+    loader = Loader(SampleSource(torch.ones(M, 1)), [process], 2, num_workers=1, shuffle=False)
+    before = set(multiprocessing.active_children())
+    list(loader)
+    next(iter(loader))
+    shuffled = make(num_workers=1)
+    next(iter(shuffled))
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_idle_workers_that_have_ended_are_replaced():
+    before = set(multiprocessing.active_children())
+    loader = make(num_workers=1)
+    list(loader)
+    for worker in set(multiprocessing.active_children()) - before:
+        os.kill(worker.pid, signal.SIGINT)
+        worker.join()
+    assert equal(list(loader.start(1)), list(make().start(1)))
+
+
+def numpy_in_lambda(sample):
+    return sample * np.random.rand()  # noqa: NPY002
+
+
+def test_pipeline_with_a_function_draws_from_the_generators_of_all_libraries():
+    """Oracle: the pipeline, called after numpy.random.seed."""
+    pipeline = v2.Compose([v2.RandomApply([v2.Lambda(numpy_in_lambda)], p=1.0)])
+    views, _, ids = next(iter(Loader(of("spectrograms")[0], [pipeline], 4, seed=3, num_workers=0)))
+    for made, index in zip(views[0], ids.tolist()):
+        np.random.seed(view_seed(3, 0, index, 0) & 0xFFFFFFFF)  # noqa: NPY002
+        assert torch.equal(made, numpy_in_lambda(of("spectrograms")[0].sample(index)))
+
+
+def test_seeds_of_a_batch_are_those_of_its_views():
+    seeds = view_seeds(2**64 - 1, 5, np.array([3, 2**40]), [0, 7, 4094])
+    assert seeds == [[view_seed(2**64 - 1, 5, index, view) for view in (0, 7, 4094)] for index in (3, 2**40)]

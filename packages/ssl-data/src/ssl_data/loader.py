@@ -54,7 +54,7 @@ class Loader(ResumableLoader):
         of several processes exists: each of them would get all samples.
     num_workers : int, optional
         Threads that make the views; default: one for each processor that this process may use. At most 8 for each. Where
-        the views are callables, processes; 0: this process.
+        the views are callables, processes (0: this process), which a shuffled loader keeps from one epoch to the next.
     dtype : torch.dtype
         Of the views: float32, or bfloat16, which is half the memory and half the way to a device.
     device : device, optional
@@ -123,7 +123,8 @@ class Loader(ResumableLoader):
         self.shuffle = shuffle
         self.drop_last = drop_last
         self._positions: NDArray[np.int64] | None = None  # of the source's samples; None: all of them
-        self._batches = make_batches(source, self.views, seed, dtype, self.num_workers, device, return_parameters)
+        options = (dtype, self.num_workers, device, return_parameters)
+        self._batches = make_batches(source, self.views, seed, *options, persistent_workers=shuffle)
 
     def __len__(self) -> int:
         """Return the batches of an epoch."""

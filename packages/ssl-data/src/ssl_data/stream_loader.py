@@ -120,7 +120,8 @@ class StreamLoader(ResumableLoader):
             self._digest(self._first_samples()) == self._order
         )  # whether the order of an epoch is always the same
         first = StreamSamples(self._form, samples[:1], np.zeros(1, np.int64))
-        self._batches: Any = make_batches(first, self.views, seed, dtype, self.num_workers, None, return_parameters)
+        options = (dtype, self.num_workers, None, return_parameters)
+        self._batches: Any = make_batches(first, self.views, seed, *options, persistent_workers=False)
         self._channels = 0 if isinstance(self._batches, WorkerBatches) else first.image(0).shape[2]
         self._warn()
 

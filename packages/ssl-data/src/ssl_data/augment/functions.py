@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ssl_data.augment.seeding import seed_generators, view_seed
+from ssl_data.augment.seeding import seed_generators
 
 SAMPLE = 2**12 - 2  # in the place of a view's number: random transforms of the data set draw other numbers than a view
 _TO_TENSOR = "end a pipeline of torchvision with v2.ToImage(), v2.ToDtype(torch.float32, scale=True)"
@@ -33,14 +33,13 @@ class FunctionView:
         such as a pipeline of torchvision: those draw from the global generators. A pipeline of albumentations is called
         with ``image=`` and the pixels of the sample. It returns a tensor or an array of floating point, or a list of them,
         each a view.
-    number : int
-        Number of the view, part of its seed.
     """
 
-    def __init__(self, function: Callable[..., Any], number: int) -> None:
-        self.function, self.number = function, number
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self._albumentations = hasattr(function, "set_random_seed")  # they have generators of their own
         self._takes_generator = not self._albumentations and _takes_two(function)
+        self._only_torch = _draws_from_torch_only(function)
         self._generator = torch.Generator() if self._takes_generator else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,16 +48,15 @@ class FunctionView:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _generator=torch.Generator() if state["_takes_generator"] else None)
 
-    def __call__(self, sample: Any, seed: int, epoch: int, index: int) -> list[Tensor]:
-        """Return the view, or the views if the function returns several, as float32.
+    def __call__(self, sample: Any, key: int) -> list[Tensor]:
+        """Return the view with the seed ``key``, or the views if the function returns several, as float32.
 
         Raises
         ------
         ValueError
             If the result is not of floating point.
         """
-        key = view_seed(seed, epoch, index, self.number)
-        seed_generators(key)
+        seed_generators(key, self._only_torch)
         if self._generator is not None:
             made = self.function(_copied(sample), self._generator.manual_seed(key))
         elif self._albumentations:
@@ -73,8 +71,10 @@ class FunctionView:
     def _tensor(self, made: Any) -> Tensor:
         if isinstance(made, np.ndarray) and made.dtype.kind == "f":
             made = torch.from_numpy(np.ascontiguousarray(made))
-        if isinstance(made, Tensor) and made.is_floating_point():
-            return made.detach().as_subclass(Tensor).float()
+        # Calls of a subclass of Tensor, such as those of torchvision, take ten times as long
+        plain = made.as_subclass(Tensor) if isinstance(made, Tensor) else None
+        if plain is not None and plain.is_floating_point():
+            return plain.detach().float()
         hint = f"; {_TO_TENSOR}" if isinstance(made, Image.Image | Tensor | np.ndarray) else ""
         raise ValueError(
             f"the function returned {described(made)}: expected a tensor or an array of floating point{hint}"
@@ -94,7 +94,7 @@ def is_ready(sample: Any) -> str | None:
 
 
 def make_views(
-    functions: Sequence[FunctionView], read: Callable[[], Any], seed: int, epoch: int, index: int, where: str
+    functions: Sequence[FunctionView], read: Callable[[], Any], seeds: Sequence[int], index: int, where: str
 ) -> list[Tensor]:
     """Return the views of a sample.
 
@@ -105,8 +105,10 @@ def make_views(
     read : callable
         Returns the sample. It is called once, after the generators are seeded: random transforms of a data set are functions
         of (seed, epoch, index), too.
-    seed, epoch, index : int
-        As in :func:`~ssl_data.augment.seeding.view_seed`.
+    seeds : sequence of int
+        One of each function, then that of the sample: :func:`~ssl_data.augment.seeding.view_seeds`.
+    index : int
+        Id of the sample, for errors.
     where : str
         Name of the data set, for errors.
 
@@ -117,12 +119,12 @@ def make_views(
     """
     doing = "reading it"
     try:
-        seed_generators(view_seed(seed, epoch, index, SAMPLE))
+        seed_generators(seeds[-1])
         sample = read()
         views = []
-        for function in functions:
-            doing = f"view {function.number}"
-            views += function(sample, seed, epoch, index)
+        for number, function in enumerate(functions):
+            doing = f"view {number}"
+            views += function(sample, seeds[number])
         return views
     except Exception as error:
         raise SampleError(f"{where}: sample {index}: {doing}: {_cause(error)}") from error
@@ -158,6 +160,15 @@ def _takes_two(function: Callable[..., Any]) -> bool:
         return False
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(each.kind in by_position and each.default is each.empty for each in parameters) == 2
+
+
+def _draws_from_torch_only(part: Any) -> bool:
+    """Return whether a part of a pipeline consists of transforms of torchvision v2: they draw from torch's generator alone."""
+    if isinstance(part, list | tuple | dict):
+        return all(map(_draws_from_torch_only, part.values() if isinstance(part, dict) else part))
+    if type(part).__module__.startswith("torchvision.transforms.v2."):
+        return _draws_from_torch_only(vars(part))  # that of a v2.Lambda has the user's function
+    return not callable(part)
 
 
 def _copied(sample: Any) -> Any:

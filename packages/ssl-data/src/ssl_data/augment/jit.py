@@ -16,7 +16,7 @@ _numba: Any = numba.config  # its names are created at run time, so that a type 
 _PACKAGE = Path(__file__).parents[1]  # ssl_data
 # Every file with compiled functions
 _FILES = [
-    *(_PACKAGE / "augment" / name for name in ("jit.py", "rng.py", "sampling.py")),
+    *(_PACKAGE / "augment" / name for name in ("jit.py", "rng.py", "sampling.py", "seeding.py")),
     *sorted((_PACKAGE / "augment" / "backends" / "cpu").glob("*.py")),
     *sorted((_PACKAGE / "augment" / "operations").glob("*.py")),
     _PACKAGE / "loading" / "shuffle.py",

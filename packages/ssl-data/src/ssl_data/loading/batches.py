@@ -22,6 +22,7 @@ def make_batches(
     num_workers: int,
     device: torch.device | str | None,
     return_parameters: bool,
+    persistent_workers: bool,
 ) -> Batches:
     """Return what makes the batches: threads, the device, or worker processes for views of functions.
 
@@ -35,7 +36,7 @@ def make_batches(
             raise ValueError(
                 "views of functions: expected a function for each view, without device and return_parameters"
             )
-        return WorkerBatches(source, views, seed, dtype, num_workers)
+        return WorkerBatches(source, views, seed, dtype, num_workers, persistent_workers)
     check_stored_values(source)
     if device is None:
         return HostBatches(source, views, seed, dtype, num_workers, return_parameters)

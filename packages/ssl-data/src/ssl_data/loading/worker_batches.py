@@ -1,5 +1,7 @@
 """Batches whose views are made by functions, in worker processes of ``torch.utils.data.DataLoader``."""
 
+import contextlib
+import gc
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from ssl_data.augment.functions import FunctionView, SampleError, make_views
-from ssl_data.augment.seeding import preserved_generators, view_seed
+from ssl_data.augment.functions import SAMPLE, FunctionView, SampleError, make_views
+from ssl_data.augment.seeding import preserved_generators, view_seeds
 from ssl_data.batch import Batch
 from ssl_data.sources.samples import name_of, read_sample
 from ssl_data.sources.source import Source
@@ -25,7 +27,8 @@ _Key = tuple[int, NDArray[np.int64], Source | None]  # epoch, positions, source;
 class WorkerBatches:
     """Makes the batches of a source by functions: each view is seeded by (seed, epoch, index, view).
 
-    The workers are processes that live as long as an iteration.
+    The workers are processes with a copy of the source and the functions. They end when an iteration is left early, and when
+    this object is deleted.
 
     Parameters
     ----------
@@ -40,6 +43,9 @@ class WorkerBatches:
         Of the views: float32 or bfloat16.
     num_workers : int
         Processes; 0: this one.
+    persistent : bool
+        Keep the workers from one epoch to the next: starting two takes 0.1 s of the processor's time, and several seconds
+        where processes are not forked.
     """
 
     def __init__(
@@ -49,9 +55,13 @@ class WorkerBatches:
         seed: int,
         dtype: torch.dtype,
         num_workers: int,
+        persistent: bool,
     ) -> None:
-        self._source, self._num_workers = source, num_workers
-        view_seed(seed, 0, 0, 0)  # loads compiled code once: workers are forked from this process in each iteration
+        self._source, self._num_workers, self._persistent = source, num_workers, persistent and num_workers > 0
+        self._idle: list[DataLoader[Any]] = []  # whose workers wait for the next epoch
+        view_seeds(
+            seed, 0, np.zeros(1, np.int64), [0]
+        )  # loads compiled code once: workers are forked from this process
         self._samples = _Samples(source, functions, seed, dtype)
 
     def shapes(self) -> list[tuple[int, ...]]:
@@ -70,38 +80,54 @@ class WorkerBatches:
             If data set or functions cannot be sent to a worker process.
         """
         due = list(steps)
-        for positions, views in zip(due, self._made([(epoch, positions, None) for positions in due])):
-            yield views, *_labels_and_ids(self._source, positions)
+        loader, batches = self._started([(epoch, positions, None) for positions in due], self._persistent)
+        try:
+            for step, (positions, made) in enumerate(zip(due, batches), 1):
+                views = _checked(made)
+                if self._persistent and step == len(due):
+                    self._idle.append(loader)
+                yield views, *_labels_and_ids(self._source, positions)
+        finally:
+            del loader, batches  # workers that are not idle end here: the traceback of an error would keep them
 
     def iterate_sources(self, sources: Iterable[Source], epoch: int) -> Iterator[Batch]:
         """Yield the batch of all samples of each source, which are sent to the workers; errors as of :meth:`iterate`."""
         sent: deque[Source] = deque()
 
         def keys() -> Iterator[_Key]:
-            for source in sources:
+            for source in sources:  # read as workers are free
                 sent.append(source)
                 yield epoch, np.arange(len(source)), source
 
-        for views in self._made(keys()):
-            source = sent.popleft()
-            yield views, *_labels_and_ids(source, np.arange(len(source)))
+        loader, batches = self._started(keys(), False)
+        try:
+            for made in batches:
+                source = sent.popleft()
+                yield _checked(made), *_labels_and_ids(source, np.arange(len(source)))
+        finally:
+            del loader, batches
 
-    def _made(self, keys: Iterable[_Key]) -> Iterator[list[Tensor]]:
+    def _started(self, keys: Iterable[_Key], persistent: bool) -> tuple[DataLoader[Any], Iterator[Any]]:
+        """Return a DataLoader and its iterator over ``keys``: an idle one, if its workers are alive."""
+        if persistent and self._idle:
+            loader = self._idle.pop()
+            loader.sampler[:] = keys  # type: ignore[index]
+            with contextlib.suppress(RuntimeError):  # its workers have ended, e.g. by Ctrl-C
+                return loader, iter(loader)
         loader = DataLoader(
             self._samples,
             batch_size=None,  # an item is a batch
-            sampler=keys,  # read as workers are free
+            sampler=keys,
             num_workers=self._num_workers,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_freeze,
             prefetch_factor=_AHEAD if self._num_workers else None,
+            persistent_workers=persistent,
             generator=torch.Generator(),  # else the loader draws from the global one
         )
-        yield from map(_checked, self._started(loader))
-
-    def _started(self, loader: DataLoader[Any]) -> Iterator[Any]:
         try:
-            return iter(loader)
+            return loader, iter(loader)
         except SampleError:  # of a stream
             raise
         except Exception as error:  # pickle raises errors of many types
@@ -113,13 +139,16 @@ class WorkerBatches:
                 "num_workers=0"
             ) from error
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_idle": []}
+
 
 class _Samples(Dataset[Any]):
     """Gives the views of ``(epoch, positions, source)``; an error is returned, so that it crosses processes as one line."""
 
     def __init__(self, source: Source, functions: Sequence[Callable[..., Any]], seed: int, dtype: torch.dtype) -> None:
         self.source, self.seed, self.dtype = source, seed, dtype
-        self.functions = [FunctionView(function, number) for number, function in enumerate(functions)]
+        self.functions = list(map(FunctionView, functions))
 
     def __getitem__(self, key: _Key) -> "list[Tensor] | _Failure":
         epoch, positions, source = key
@@ -135,21 +164,21 @@ class _Samples(Dataset[Any]):
     def _batch(self, source: Source, epoch: int, positions: NDArray[np.int64]) -> list[Tensor]:
         if not len(positions):  # a rank without samples in the last batch of an epoch
             return [view[:0] for view in self._batch(source, epoch, np.zeros(1, np.int64))]
-        samples = [self._views(source, epoch, int(position)) for position in positions]
+        ids = source.ids[positions]
+        seeds = view_seeds(self.seed, epoch, ids, [*range(len(self.functions)), SAMPLE])
+        samples = [self._views(source, *each) for each in zip(positions.tolist(), ids.tolist(), seeds)]
+        expected = [view.shape for view in samples[0]]
         for number, views in enumerate(samples):
-            shapes, expected = ([tuple(view.shape) for view in each] for each in (views, samples[0]))
+            shapes = [view.shape for view in views]
             if shapes != expected:
-                first, other = (int(source.ids[positions[at]]) for at in (0, number))
                 raise SampleError(
-                    f"{name_of(source)}: sample {other}: its views have the shapes {_joined(shapes)}, those of sample "
-                    f"{first} {_joined(expected)}: views of one number have one shape, e.g. by a crop or by padding"
+                    f"{name_of(source)}: sample {ids[number]}: its views have the shapes {_joined(shapes)}, those of "
+                    f"sample {ids[0]} {_joined(expected)}: views of one number have one shape, e.g. by a crop or by padding"
                 )
         return [default_collate(list(views)).to(self.dtype) for views in zip(*samples)]
 
-    def _views(self, source: Source, epoch: int, position: int) -> list[Tensor]:
-        index = int(source.ids[position])
-        read = partial(read_sample, source, position)
-        return make_views(self.functions, read, self.seed, epoch, index, name_of(source))
+    def _views(self, source: Source, position: int, index: int, seeds: list[int]) -> list[Tensor]:
+        return make_views(self.functions, partial(read_sample, source, position), seeds, index, name_of(source))
 
 
 class _Failure:
@@ -175,5 +204,10 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _joined(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes))
+def _freeze(worker: int) -> None:
+    """Leave the objects that exist when a worker starts to no garbage collection: it would copy the memory that is shared."""
+    gc.freeze()
+
+
+def _joined(shapes: Sequence[torch.Size]) -> str:
+    return ", ".join(str(tuple(shape)) for shape in shapes)
