@@ -12,9 +12,11 @@ from ssl_data.augment.backends.cpu import CPUView
 from ssl_data.augment.backends.gpu import GPUView
 from ssl_data.augment.backends.reference import reference_view
 from ssl_data.augment.columns import table
+from ssl_data.augment.operation_parameters import _uniforms
 from ssl_data.augment.operations import OPERATIONS
-from ssl_data.augment.operations.operation import _uniforms
+from ssl_data.augment.operations.patch_drop import PatchDrop
 from ssl_data.augment.operations.random_erasing import RandomErasing
+from ssl_data.augment.operations.three_augment import ThreeAugment
 from ssl_data.augment.operations.vertical_flip import VerticalFlip
 from ssl_data.augment.rng import philox
 from ssl_data.augment.sampling import sample_parameters
@@ -23,10 +25,13 @@ KINDS = [
     (VerticalFlip(0.5),),
     (RandomErasing(0.7, value=0.3),),
     (RandomErasing(1.0), VerticalFlip(0.5), RandomErasing(0.5)),
+    (ThreeAugment(0.9),),
+    (PatchDrop(0.4, grid=3, value=0.7), PatchDrop(0.1, grid=5, probability=0.5)),
 ]
+NAMES = ["vertical flip", "random erasing", "three", "3-augment", "patch drop"]
 
 
-@pytest.mark.parametrize("operations", KINDS, ids=["vertical flip", "random erasing", "three"])
+@pytest.mark.parametrize("operations", KINDS, ids=NAMES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_backends_agree_with_the_reference(noise, operations, channels):
     """Oracle: the reference, which calls torchvision's functions."""
@@ -72,6 +77,26 @@ def test_erased_shares_are_those_of_torchvision():
     assert (drawn["erase_left"] + drawn["erase_width"]).max() <= 32
 
 
+def test_three_augment_draws_each_operation_equally_often():
+    u = torch.rand((6000, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    drawn = ThreeAugment(0.75, sigma=(1.0, 3.0)).draw(u, 32)
+    shares = drawn["three_augment"].bincount(minlength=4) / 6000
+    assert shares == pytest.approx([0.25] * 4, abs=0.02)
+    assert drawn["three_augment_sigma"].min() >= 1.0
+    assert drawn["three_augment_sigma"].mean() == pytest.approx(2.0, abs=0.05)
+
+
+def test_patch_drop_drops_the_share_of_each_sample():
+    operation = PatchDrop(0.25, grid=4, probability=0.8)
+    u = torch.rand((4000, operation.num_uniforms), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    dropped = operation.draw(u, 32)["dropped_patches"]
+    assert sorted(set(dropped.sum(1).tolist())) == [0, 4]
+    assert (dropped.sum(1) > 0).double().mean() == pytest.approx(0.8, abs=0.03)
+    assert dropped.double().mean(0) == pytest.approx([0.2] * 16, abs=0.03)  # every patch equally often
+    left = operation.gpu(torch.ones(4000, 1, 32, 32), {"dropped_patches": dropped}).mean((1, 2, 3))
+    assert torch.equal(left, 1 - dropped.float().mean(1))
+
+
 def test_uniforms_are_those_of_philox():
     """Oracle: ssl_data.augment.rng.philox, which is tested against its authors' known answers."""
     keys = torch.tensor([2**62 + 5, -7])
@@ -110,6 +135,9 @@ def test_operations_by_name_in_a_configuration():
         ([{"operations": 3}], "operations=3: expected a list of operations"),
         ([{"operations": [{"name": "vertical_flip", "probability": 2.0}]}], "vertical_flip: probability=2.0: expected 0 to 1"),
         ([{"operations": [{"name": "random_erasing", "scale": [0.3, 0.1]}]}], "random_erasing: scale=.*two numbers above 0"),
+        ([{"operations": [{"name": "three_augment", "sigma": [0.0, 2.0]}]}], r"three_augment: sigma=\(0.0, 2.0\): expected"),
+        ([{"operations": [{"name": "patch_drop", "share": 1.5}]}], "patch_drop: share=1.5: expected 0 to 1"),
+        ([{"operations": [{"name": "patch_drop", "grid": 0}]}], "patch_drop: grid=0: expected a whole number"),
         ([{"vertical_flip": 0.5}], "unknown operation"),
     ],
 )  # fmt: skip

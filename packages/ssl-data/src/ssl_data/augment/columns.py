@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl_data.augment.operations.operation import draw_parameters
+from ssl_data.augment.operation_parameters import draw_parameters
 from ssl_data.augment.sampling import PARAMETERS
 from ssl_data.augment.view_spec import ViewSpec
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from ssl_data.augment.operations.operation import draw_parameters
+from ssl_data.augment.operation_parameters import draw_parameters
 from ssl_data.augment.rng import normals
 from ssl_data.augment.sampling import permutation
 from ssl_data.augment.view_spec import ViewSpec
@@ -54,7 +54,9 @@ def reference_view(image: Pixels, spec: ViewSpec, p: np.void, value_range: tuple
         x = (x + p["noise"] * _noise(x.shape, p["noise_key"])).clamp(0, 1)
     key = torch.from_numpy(np.array([p["noise_key"]]).view(np.int64))
     for operation, drawn in zip(spec.operations, draw_parameters(spec, key)):
-        x = operation.reference(x, {name: column[0].item() for name, column in drawn.items()})
+        x = operation.reference(
+            x, {name: column[0].item() if column.dim() == 1 else column[0] for name, column in drawn.items()}
+        )
     mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
     return (x - mean[:, None, None]) / std[:, None, None]
 

@@ -11,12 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_data.augment.operations.operation import Operation
+from ssl_data.augment.operations.patch_drop import PatchDrop
 from ssl_data.augment.operations.random_erasing import RandomErasing
+from ssl_data.augment.operations.three_augment import ThreeAugment
 from ssl_data.augment.operations.vertical_flip import VerticalFlip
 from ssl_data.errors import ArgumentError
 from ssl_data.suggestion import did_you_mean
 
-OPERATIONS: dict[str, type[Operation]] = {"random_erasing": RandomErasing, "vertical_flip": VerticalFlip}
+OPERATIONS: dict[str, type[Operation]] = {
+    "patch_drop": PatchDrop,
+    "random_erasing": RandomErasing,
+    "three_augment": ThreeAugment,
+    "vertical_flip": VerticalFlip,
+}
 
 
 def build_operations(given: Sequence[Operation | Mapping[str, Any]]) -> tuple[Operation, ...]:

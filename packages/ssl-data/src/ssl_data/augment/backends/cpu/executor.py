@@ -11,7 +11,7 @@ from ssl_data.augment.backends.cpu.crop import resized_crop, room_for
 from ssl_data.augment.backends.cpu.filters import blur, noise
 from ssl_data.augment.backends.cpu.normalize import normalise, round_to_bfloat16
 from ssl_data.augment.jit import compiled
-from ssl_data.augment.operations.operation import draw_parameters
+from ssl_data.augment.operation_parameters import draw_parameters
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.sources.source import Pixels, value_range
 

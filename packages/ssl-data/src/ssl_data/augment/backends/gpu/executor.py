@@ -8,7 +8,7 @@ from ssl_data.augment.backends.gpu.color import Jitter, grayscale, solarize
 from ssl_data.augment.backends.gpu.filters import Blur, noise
 from ssl_data.augment.backends.gpu.geometry import affine, resized_crop
 from ssl_data.augment.columns import columns
-from ssl_data.augment.operations.operation import draw_parameters
+from ssl_data.augment.operation_parameters import draw_parameters
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.sources.source import value_range
 

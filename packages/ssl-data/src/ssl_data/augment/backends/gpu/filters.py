@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_data.augment.columns import Columns
-from ssl_data.augment.operations.operation import philox
+from ssl_data.augment.operation_parameters import philox
 
 _LOW = 0xFFFFFFFF
 
