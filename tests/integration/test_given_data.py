@@ -1,12 +1,17 @@
 """Runs on data sets and functions that are given in Python: launched, interrupted, resumed."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
 from ssl_core import BaseModel, Config, HardwareConfig, LogConfig, ModelConfig, OptimConfig, RunFolderError
+from ssl_core.backbones import build_backbone
 from ssl_core.run.folder import RunFolder
+from ssl_core.training.fit_and_report import fit_and_report
 from ssl_data import DataConfig
 from ssl_launch.cli.resume import resume
 from ssl_launch.commands.train import _config, launch
@@ -87,6 +92,41 @@ def test_interrupted_run_resumes_with_the_same_objects(tmp_path):
     loaded = Idea.from_run(folder)  # no data is opened
     assert torch.equal(loaded.backbone[1].weight, whole.backbone[1].weight)
     assert RunFolder(folder).read_config()["data"]["dataset"] == "objects"
+
+
+class Satellites(Idea):
+    """The same on images of 13 bands, with a backbone of the package."""
+
+    def initialize_modules(self):
+        self.backbone = build_backbone("resnet9", self.image_shape, width=4)
+
+
+def satellites(value_range=(0, 4095)):
+    images, labels = np.random.default_rng(0).integers(0, 3000, (60, 16, 16, 13), dtype=np.uint16), np.arange(60) % 3
+    images[np.arange(60), ..., labels] += 1000
+    views = [{"preset": "simclr", "saturation": 0, "hue": 0, "grayscale": 0}]
+    return DataConfig.of((images, labels), (images, labels), views, value_range=value_range, num_workers=1)
+
+
+def test_run_on_images_of_13_bands(tmp_path):
+    """With evaluation, interruption and resumption, and the report, of which one row is raw pixels."""
+    configs = [config(tmp_path, name, satellites()) for name in ("whole", "cut", "cut")]
+    configs[0].log.report = True
+    whole, model, resumed = map(Satellites, configs)
+    assert "test/knn" in fit_and_report(whole)
+    rows = json.loads((tmp_path / "whole" / "table.json").read_text())["rows"]
+    assert [row[0] for row in rows] == ["trained encoder", "untrained encoder", "raw pixels"]
+    assert all(row[1] is not None for row in rows)
+    model.interrupted_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        model.fit()
+    with pytest.raises(RunFolderError, match=r"data.value_range"):
+        Satellites(config(tmp_path, "cut", satellites((0, 5000)))).fit()
+    resumed.fit()
+    assert next(resumed.backbone.parameters()).shape[1] == 13
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert Satellites.from_run(tmp_path / "cut").config.data.value_range == [0, 4095]
 
 
 def test_other_function_is_other_data(tmp_path):
