@@ -240,3 +240,13 @@ def test_archive_with_a_pickle_raises_unread(tmp_path, capsys):
     assert not (tmp_path / "it ran").exists()
     pickle.loads(pickle.dumps(Attack())).close()  # the attack is one
     assert (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("mode", ["raw", "jpg"])
+@pytest.mark.parametrize(("kind", "bands"), [(np.uint8, 4), (np.uint16, 3), (np.float32, 13)])
+def test_other_bands_and_types_are_refused(kind, bands, mode, tmp_path):
+    with pytest.raises(
+        ValueError, match=f"^sample 0 has {bands} bands of {np.dtype(kind)}; the images of a .beton file"
+    ):
+        write_beton(ArraySource(np.zeros((4, 8, 8, bands), kind)), tmp_path / "bands.beton", mode=mode)
+    assert not list(tmp_path.iterdir())
