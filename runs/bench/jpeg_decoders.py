@@ -20,6 +20,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -227,6 +228,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7, help="turns of each contender")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # torchvision.io only reads it
     names = ("torch", "torchvision", "pillow", "simplejpeg", "imagecodecs", "PyTurboJPEG", "opencv-python", "ffcv")
     versions = []
     for name in names:

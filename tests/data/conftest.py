@@ -1,5 +1,7 @@
-"""Real photographs for the tests, where they are: CIFAR-10 as JPEG files, beside the checkout."""
+"""Real photographs for the tests, where they are: CIFAR-10 as JPEG files, beside the checkout; and FFCV."""
 
+import importlib
+import importlib.util
 import os
 import tarfile
 from pathlib import Path
@@ -15,6 +17,14 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ffcv():
+    """Return FFCV. Tests skip where it is not installed, and fail where SSL_FFCV=1 requires it."""
+    if importlib.util.find_spec("ffcv") is None and os.environ.get("SSL_FFCV") != "1":
+        pytest.skip("ffcv is not installed (SSL_FFCV=1 requires it)")
+    return importlib.import_module("ffcv")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """FFCV's files. Without ffcv the tests that compare with it skip; where SSL_FFCV=1 requires it, they fail."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,10 +15,7 @@ from PIL import Image
 from ssl_data import ArraySource, BetonSource, FolderSource, IndexedSource, Loader, Subset, ViewSpec, views, write_beton
 from ssl_data.sources.beton.format import read_tables
 
-HERE = importlib.util.find_spec("ffcv") is not None
-needs_ffcv = pytest.mark.skipif(
-    not HERE and os.environ.get("SSL_FFCV") != "1", reason="ffcv is not installed (SSL_FFCV=1 requires it)"
-)
+needs_ffcv = pytest.mark.usefixtures("ffcv")
 
 
 @pytest.fixture(scope="module")

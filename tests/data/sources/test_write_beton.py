@@ -1,7 +1,6 @@
 """Writing FFCV's files, by function and by command. Oracle: FFCV's own loader."""
 
 import importlib
-import importlib.util
 import os
 import pickle
 import resource
@@ -18,7 +17,7 @@ from PIL import Image
 from ssl_data import ArraySource, BetonSource, FolderSource, write_beton
 from ssl_data.cli import main
 
-needs_ffcv = pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="ffcv is not installed")
+needs_ffcv = pytest.mark.usefixtures("ffcv")
 PAGE = 2**21  # bytes, the smallest
 
 
@@ -27,9 +26,9 @@ def source(noise):
     return ArraySource(noise, np.arange(len(noise)) % 3)
 
 
+@needs_ffcv
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_ffcv_reads_files_of_many_pages_in_any_order(tmp_path, os_cache):
-    pytest.importorskip("ffcv", reason="ffcv is not installed")
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader as Theirs
     from ffcv.loader import OrderOption

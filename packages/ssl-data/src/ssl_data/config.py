@@ -101,10 +101,10 @@ class DataConfig:
         cls,
         train: Any,
         test: Any = None,
-        views: str | list = "simclr",
+        views: str | list | None = None,
         *,
         reference: Any = None,
-        image: str | int | None = None,
+        image: str | int | list[str] | None = None,
         label: str | int | None = None,
         class_names: list[str] | None = None,
         epoch_samples: int | None = None,
@@ -119,16 +119,19 @@ class DataConfig:
             or a sample), an array or tensor ``(M, ...)``, a tuple ``(array, labels)``, the path of a folder with a folder for
             each class, WebDataset shards (``"train-{000..146}.tar"``), or a source of :mod:`ssl_data.sources`. Images are
             arrays ``(M, H, W, C)`` or tensors ``(M, C, H, W)``. Or a stream, an ``IterableDataset`` of WebDataset, Hugging
-            Face or torch: see :class:`ssl_data.StreamLoader`.
+            Face or torch: see :class:`ssl_data.StreamLoader`. Or an FFCV ``Loader``: see
+            :class:`ssl_data.loading.ffcv_loader.FFCVLoader`.
         test : object or dict, optional
             Likewise; several by name. Default: no evaluation.
         views : str or list
             A preset or mappings, for images (uint8, uint16 or float32, 1 to 64 bands); or a list of functions, one a view:
             ``function(sample, generator)``, or a pipeline ``function(sample)`` of torchvision, albumentations or kornia.
+            Default: ``"simclr"``, or the pipelines of an FFCV ``Loader``.
         reference : object, optional
             Labelled training samples, for the evaluation, where those of ``train`` have no labels.
         image, label : str or int, optional
-            Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`.
+            Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`. Of an FFCV ``Loader``: the
+            pipelines that give the views (a list of names) and the label.
         class_names : list of str, optional
             Default: those of the data set; of a stream those of ``reference``.
         epoch_samples : int, optional
@@ -157,9 +160,12 @@ class DataConfig:
             if name not in known:
                 raise ValueError(f"DataConfig.of({name}=...): unknown key{did_you_mean(name, known)}")
         from ssl_data.given import GivenData  # imports torch
+        from ssl_data.open_ffcv import raise_for_key
 
-        config = cls(dataset="objects", root="", views=views, **keys)
+        config = cls(dataset="objects", root="", views="simclr" if views is None else views, **keys)
         config.given = GivenData(train, test, reference, image, label, class_names, epoch_samples)  # type: ignore[misc]
+        if views is not None and config.given.is_ffcv:
+            raise_for_key("views", views)
         config.check()
         return config
 
@@ -207,7 +213,7 @@ class DataConfig:
             For invalid keys, as :meth:`check`.
         """
         self.check()
-        if self.has_functions:
+        if self.has_functions or (self.given is not None and self.given.is_ffcv):
             return []  # a function may return several
         size = self.size or (None if self._reads_files() else NATIVE_SIZES.get(self.dataset))
         small, large = ([spec.size for spec in self.specs(each, (0.0,), (1.0,))] for each in (size or 96, size or 224))
@@ -246,6 +252,8 @@ class DataConfig:
         ValueError, FileNotFoundError
             As :meth:`open`.
         """
+        if self.given is not None and self.given.is_ffcv:
+            raise ValueError("data.train: an FFCV Loader gives all of its samples; expected the path of its file")
         own = self.views if isinstance(self.views, list) or self.views == "digits" else "supervised"
         part = copy.copy(self)  # with the data sets that are given as objects
         part.fraction, part.per_class, part.views = fraction, 0, views or own
@@ -281,6 +289,10 @@ class DataConfig:
             )
         if self.value_range is not None:
             checked_range(self.value_range)
+        if self.given is not None and self.given.is_ffcv:
+            from ssl_data.open_ffcv import check_ffcv_keys
+
+            check_ffcv_keys(self)
         for name in ("eval_view", "batch_transform"):
             value = getattr(self, name)
             if value is not None and not _is_function(value):

@@ -19,6 +19,7 @@ from ssl_data.sources import (
     SampleSource,
     ShardSource,
     Source,
+    Subset,
     TorchvisionSource,
 )
 from ssl_data.sources.array import is_plausible
@@ -35,10 +36,15 @@ class GivenData:
     train: Any
     test: Any = None  # one, or name -> data set
     reference: Any = None
-    image: Key | None = None
+    image: Key | list[str] | None = None
     label: Key | None = None
     class_names: list[str] | None = None
     epoch_samples: int | None = None  # of a stream
+
+    @property
+    def is_ffcv(self) -> bool:
+        """Whether the training data are an FFCV ``Loader``."""
+        return _is_ffcv(self.train)
 
     def sources(self, functions: bool, **reading: Any) -> tuple[Source, dict[str, Source], Source | None]:
         """Return the training samples, those of each evaluation by name, and labelled training samples if they are others.
@@ -103,19 +109,33 @@ class GivenData:
                 extensions: dict[str, Any] = {"image": self.image, "label": self.label, "class_names": self.class_names}
                 return ShardSource(data, key=f"data.{part}", **extensions, **rgb8)
             return FolderSource(data, key=f"data.{part}", **{**files, "memory": 0})
+        if _is_ffcv(data):
+            if part != "train":
+                raise ValueError(
+                    f"an FFCV Loader, which makes views for training; expected the path of its file, {data.fname!r}"
+                )
+            rgb8 = {key: value for key, value in reading.items() if key not in ("pixels", "value_range", "memory")}
+            whole = BetonSource(data.fname, memory=0, key="data.train", **rgb8)
+            indices = np.asarray(data.indices, np.int64)
+            return whole if np.array_equal(indices, whole.ids) else Subset(whole, indices)
         if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
             return data
         rows, labels = data if _is_pair(data) else (data, None)
         images = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.shape[3:] in ((), (1,), (3,))
         if isinstance(rows, np.ndarray | Tensor) and (not functions or (images and rows.ndim in (3, 4))):
             return ArraySource(_channels_last(rows), labels, self.class_names, reading.get("value_range"))
-        keys: dict[str, Any] = {"image": self.image, "label": self.label}
+        # With an FFCV Loader they are names of its pipelines
+        keys: dict[str, Any] = {} if self.is_ffcv else {"image": self.image, "label": self.label}
         if functions:
             if files.get("on_error") == "skip":
                 raise ValueError("data.on_error='skip': expected 'raise': samples of Python objects are not replaced")
             return SampleSource(rows, labels, class_names=self.class_names, name=name, **keys)
         is_torchvision = type(data).__module__.startswith("torchvision.")
         return (TorchvisionSource if is_torchvision else IndexedSource)(data, **keys, **files)
+
+
+def _is_ffcv(data: Any) -> bool:
+    return type(data).__module__.startswith("ffcv.loader")
 
 
 def _is_pair(data: Any) -> bool:

@@ -13,8 +13,10 @@ from ssl_data.config import NATIVE_SIZES, DataConfig
 from ssl_data.datasets import open_dataset
 from ssl_data.errors import ArgumentError
 from ssl_data.loader import Loader
+from ssl_data.loading.ffcv_loader import FFCVLoader
 from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.threads import bounded_threads
+from ssl_data.open_ffcv import open_ffcv
 from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, ShardSource, Source, Subset
 from ssl_data.sources.hugging_face import open_hugging_face
 from ssl_data.sources.label_noise import symmetric_label_noise
@@ -32,7 +34,7 @@ EVAL_SEED = 0  # of data.eval_fraction and eval_per_class: runs with different s
 class DataLoaders:
     """The loaders of one rank."""
 
-    train: Loader | StreamLoader  # the views, shuffled, full batches only
+    train: Loader | StreamLoader | FFCVLoader  # the views, shuffled, full batches only
     # the training images (labelled ones, where these are not) under the evaluation view, in order; empty for a stream
     # without a reference
     reference: Loader | list[Any]
@@ -90,7 +92,8 @@ def open_sources(config: DataConfig, **options: Any) -> Sources:
     names = ("on_error", "skip_limit", "pixels", "value_range")
     reading: dict[str, Any] = {name: getattr(config, name) for name in names} | options
     if config.given is not None:
-        return Sources(*config.given.sources(config.has_functions, scaled_decoding=config.scaled_decoding, **reading))
+        functions = config.has_functions or (config.given.is_ffcv and config.eval_view is not None)
+        return Sources(*config.given.sources(functions, scaled_decoding=config.scaled_decoding, **reading))
     if config.dataset == "huggingface":
         keys: dict[str, Any] = {"image": config.image_key or None, "label": config.label_key or None}
         parts = open_hugging_face(config.root, config.split, config.download)
@@ -111,7 +114,7 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     check_batch_size(batch_size, len(part), world_size)
     threads = (
         0
-        if config.has_functions and config.num_workers == 0
+        if (config.has_functions or config.eval_view is not None) and config.num_workers == 0
         else bounded_threads(config.num_workers, "data.num_workers")
     )
     for source in (sources.train, sources.reference, *sources.evaluation.values()):
@@ -128,7 +131,10 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
         evaluation = {name: evaluated_part(config, name, each) for name, each in evaluation.items()}
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    if config.has_functions:
+    first: Loader | FFCVLoader | None = None
+    if config.given is not None and config.given.is_ffcv:
+        first, plain, mean, std = open_ffcv(config, sources.train, batch_size, seed, rank, world_size)
+    elif config.has_functions:
         specs, plain = list(config.views), [evaluation_function(config, train)]
     else:
         _check_alike(sources)
@@ -138,22 +144,15 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
 
     def plainly(source: Source) -> Loader:
-        return Loader(
-            source, plain, batch_size, device=device_of(config, source), shuffle=False, drop_last=False, **ranks
-        )
+        device = None if callable(plain[0]) else device_of(config, source)
+        return Loader(source, plain, batch_size, device=device, shuffle=False, drop_last=False, **ranks)
 
-    dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
     reference = plainly(sources.reference or train)
-    first = Loader(
-        train,
-        specs,
-        batch_size,
-        dtype=dtype,
-        device=device_of(config, train),
-        batch_transform=config.batch_transform,
-        **ranks,
-    )
-    first.view_shapes()  # a function that fails is an error now, before anything is written
+    if first is None:
+        dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
+        transform, device = config.batch_transform, device_of(config, train)
+        first = Loader(train, specs, batch_size, dtype=dtype, device=device, batch_transform=transform, **ranks)
+        first.view_shapes()  # a function that fails is an error now, before anything is written
     return DataLoaders(
         train=first,
         reference=reference,
