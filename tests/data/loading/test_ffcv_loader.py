@@ -33,15 +33,17 @@ def make_loader(path, pipelines=None, **options):
     from ffcv.loader import Loader, OrderOption
     from ffcv.pipeline import PipelineSpec
 
-    def view(*operations):
-        last = [
-            t.NormalizeImage(np.array([0.0, 51, 102]), np.array([255.0, 51, 255]), np.float32),
-            t.ToTensor(),
-            t.ToTorchImage(),
-        ]
-        return PipelineSpec("image", SimpleRGBImageDecoder(), [*operations, *last])
+    decoder = SimpleRGBImageDecoder()
 
-    default = {"image": None, "plain": view(), "mirrored": view(t.RandomHorizontalFlip(1.0))}
+    def last():
+        table = t.NormalizeImage(np.array([0.0, 51, 102]), np.array([255.0, 51, 255]), np.float32)
+        return [table, t.ToTensor(), t.ToTorchImage()]
+
+    default = {
+        "image": None,
+        "plain": PipelineSpec("image", decoder, last()),
+        "mirrored": PipelineSpec(decoder, None, [t.RandomHorizontalFlip(1.0), *last()]),  # one decoding for both
+    }
     options = {"batch_size": BATCH, "num_workers": 2, "order": OrderOption.RANDOM, "batches_ahead": 1} | options
     return Loader(str(path), pipelines=pipelines or default, **options)
 

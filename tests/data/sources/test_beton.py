@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from ssl_data import ArraySource, BetonSource, FolderSource, IndexedSource, Loader, Subset, ViewSpec, views, write_beton
-from ssl_data.sources.beton.format import read_tables
+from ssl_data.sources.beton.format import RAW, read_tables
 
 needs_ffcv = pytest.mark.usefixtures("ffcv")
 
@@ -86,8 +86,9 @@ def test_jpeg_images_are_those_that_ffcv_itself_decodes(jpeg_file):
 
     pipelines = {"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
     theirs = Theirs(str(jpeg_file), batch_size=40, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
-    images, _ = next(iter(theirs))
+    images, labels = next(iter(theirs))
     assert np.array_equal(BetonSource(jpeg_file).images, images)
+    assert np.array_equal(BetonSource(jpeg_file).labels, np.asarray(labels).ravel())
     streamed = BetonSource(jpeg_file, memory=0)
     assert streamed.images is None
     assert all(np.array_equal(streamed.image(position), images[position]) for position in range(40))
@@ -308,6 +309,29 @@ def test_tables_are_those_that_ffcv_itself_reads(jpeg_file, tmp_path):
     source = BetonSource(tmp_path / "many.beton")
     assert np.array_equal(source.images, images)
     assert source.labels.tolist() == [7, 6, 5, 4, 3]
+
+
+@needs_ffcv
+def test_file_of_ffcv_with_raw_and_jpeg_images_is_read(tmp_path, photographs):
+    """Oracle: FFCV's writer, which stores about half of the images as JPEG, and its loader."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
+    from ffcv.loader import Loader as Theirs
+    from ffcv.writer import DatasetWriter
+
+    path, images = tmp_path / "theirs.beton", photographs[:40]
+    fields = {"image": RGBImageField(write_mode="proportion", compress_probability=0.5), "label": IntField()}
+    DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(
+        [(image, 3 * i) for i, image in enumerate(images)]
+    )
+    source, raw = BetonSource(path), read_tables(path).images["mode"] == RAW
+    assert 0 < raw.sum() < 40
+    assert np.array_equal(source.images[raw], images[raw])
+    assert source.labels.tolist() == list(range(0, 120, 3))
+    pipelines = {"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]}
+    decoded, labels = next(iter(Theirs(str(path), batch_size=40, num_workers=1, pipelines=pipelines)))
+    assert np.array_equal(source.images, decoded)
+    assert np.array_equal(source.labels, np.asarray(labels).ravel())
 
 
 def test_files_that_are_none_are_named(tmp_path, source):

@@ -166,6 +166,10 @@ class DataConfig:
         config.given = GivenData(train, test, reference, image, label, class_names, epoch_samples)  # type: ignore[misc]
         if views is not None and config.given.is_ffcv:
             raise_for_key("views", views)
+        if isinstance(image, list) and not config.given.is_ffcv:
+            raise ValueError(
+                f"DataConfig.of(image={image!r}): expected one key or column; a list is for an FFCV Loader"
+            )
         config.check()
         return config
 

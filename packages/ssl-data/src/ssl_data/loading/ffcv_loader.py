@@ -132,8 +132,9 @@ class FFCVLoader:
         return None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return the fingerprint of the samples, with the operations of each pipeline."""
-        return fingerprint(self.source) | {"pipelines": {name: self._describe(name) for name in self._outputs}}
+        """Return the fingerprint of the samples, with the names of the views and the operations of each pipeline."""
+        pipelines = {name: self._describe(name) for name in self._outputs}
+        return fingerprint(self.source) | {"views": list(self._images), "pipelines": pipelines}
 
     def _describe(self, name: str) -> str:
         spec = self._loader.pipeline_specs[name]
