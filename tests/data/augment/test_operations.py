@@ -1,12 +1,15 @@
 """Operations that extend the engine: the three implementations, and what is drawn."""
 
-from dataclasses import dataclass
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
 
+from code_blocks import code_blocks
 from ssl_data import ArraySource, DataConfig, Loader, ViewSpec, views
 from ssl_data.augment.backends.cpu import CPUView
 from ssl_data.augment.backends.gpu import GPUView
@@ -21,6 +24,7 @@ from ssl_data.augment.operations.vertical_flip import VerticalFlip
 from ssl_data.augment.rng import philox
 from ssl_data.augment.sampling import sample_parameters
 
+README = Path(__file__).parents[3] / "packages" / "ssl-data" / "README.rst"
 KINDS = [
     (VerticalFlip(0.5),),
     (RandomErasing(0.7, value=0.3),),
@@ -37,19 +41,43 @@ def test_backends_agree_with_the_reference(noise, operations, channels):
     """Oracle: the reference, which calls torchvision's functions."""
     images = np.ascontiguousarray(noise[:12, :32, :, :channels])
     spec = ViewSpec(size=16, flip=0.5, jitter=1.0, brightness=0.4, operations=operations, mean=(0.4,), std=(0.2,))
+    assert_backends_agree(images, spec)
+
+
+def assert_backends_agree(images, spec):
+    channels, size = images.shape[3], spec.size
     rows = np.arange(12)
     drawn = sample_parameters(spec, 1, 2, rows, 0, 32, 32)
     expected = torch.stack([reference_view(image, spec, p) for image, p in zip(images, drawn)])
-    out = torch.empty(12, 16, 16, channels)
+    out = torch.empty(12, size, size, channels)
     CPUView(spec, channels).fill(images, rows, drawn, out)
     made = GPUView(spec, channels, torch.device("cpu")).make(
         torch.from_numpy(images), torch.from_numpy(rows), table(drawn)
     )
     assert (out.permute(0, 3, 1, 2) - expected).abs().max() < 1e-3
     assert (made - expected).abs().max() < 1e-3
-    half = torch.empty(12, 16, 16, channels, dtype=torch.bfloat16)
+    half = torch.empty(12, size, size, channels, dtype=torch.bfloat16)
     CPUView(spec, channels).fill(images, rows, drawn, half)
     assert torch.equal(half, out.bfloat16())
+
+
+def test_operation_of_the_readme_in_a_file_of_a_user(noise, tmp_path, monkeypatch):
+    """Oracle: torchvision.transforms.v2.functional.posterize."""
+    [text] = [block for block in code_blocks(README.read_text()) if "class Posterize" in block]
+    (tmp_path / "posterize.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("posterize")
+    images = np.ascontiguousarray(noise[:12, :32])
+    spec = ViewSpec(size=32, operations=(module.Posterize(0.5, bits=3), VerticalFlip(0.5)))
+    assert_backends_agree(images, spec)
+    assert list(Path(module._posterize.stats.cache_path).glob("posterize.*.nbi"))
+    spec = replace(spec, operations=(module.Posterize(1.0),))
+    expected = v2.functional.posterize(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, 4)
+    for options in ({"num_workers": 3}, {"device": "cpu"}):
+        loader = Loader(ArraySource(images), [spec], 12, shuffle=False, return_parameters=True, **options)
+        (view,), _, _, (parameters,) = next(iter(loader))
+        assert (view - expected).abs().max() < 1e-6
+        assert parameters["posterize"].all()
 
 
 def test_flip_is_that_of_torchvision(noise):
@@ -153,6 +181,15 @@ def test_unknown_field_of_a_subclass_raises():
 
     with pytest.raises(ValueError, match=r"Mine.flips=0.5: .*did you mean 'flip'"):
         Mine(size=8)
+
+
+@pytest.mark.parametrize("operations", [(VerticalFlip,), VerticalFlip(0.5), ({"name": "vertical_flip"},)])
+def test_other_things_than_operations_raise(operations):
+    with pytest.raises(
+        ValueError, match=r"operations=.*: expected a tuple of operations, such as \(VerticalFlip\(0.5\),\)"
+    ):
+        ViewSpec(size=8, operations=operations)
+    assert ViewSpec(size=8, operations=[VerticalFlip(0.5)]) == ViewSpec(size=8, operations=(VerticalFlip(0.5),))
 
 
 def test_registered_names_are_those_of_the_files():

@@ -77,6 +77,10 @@ class ViewSpec:
         self._check("blur", not self.blur or self.size >= 2, "a view of at least 2 pixels")
         self._check("crop_scale", self.crop_scale[1] <= 1, "shares of the area, at most 1")
         self._check("std", min(self.std) > 0, "numbers above 0")
+        if isinstance(self.operations, list):
+            object.__setattr__(self, "operations", tuple(self.operations))  # a spec can be hashed
+        fits = isinstance(self.operations, tuple) and all(map(_is_operation, self.operations))
+        self._check("operations", fits, "a tuple of operations, such as (VerticalFlip(0.5),)")
 
     def _check(self, name: str, is_allowed: bool, expected: str) -> None:
         if not is_allowed:
@@ -147,6 +151,10 @@ class ViewSpec:
 
             numbers["operations"] = build_operations(values["operations"])
         return replace(self, **numbers)
+
+
+def _is_operation(value: Any) -> bool:
+    return hasattr(value, "draw") and not isinstance(value, type)
 
 
 def _expected(name: str) -> str:
