@@ -29,7 +29,7 @@ def prepare(archive: Path, folder: Path) -> None:
     source = FolderSource(where["root"], memory=0)
     with webdataset.ShardWriter(str(folder / "%04d.tar"), maxcount=MAX_IN_SHARD, verbose=0) as writer:
         for number, (path, label) in enumerate(zip(source.paths, source.labels.tolist())):
-            writer.write({"__key__": f"{number:06}", "jpg": path.read_bytes(), "cls": label})
+            writer.write({"__key__": f"{number:06}", "jpg": Path(path).read_bytes(), "cls": label})
     shards = sorted(map(str, folder.glob("*.tar")))
     os.environ["BENCH"] = json.dumps(where | {"shards": shards, "num_samples": len(source)})
 

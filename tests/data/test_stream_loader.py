@@ -238,6 +238,8 @@ def test_fingerprint_changes_with_the_stream(shards, tmp_path):
     assert whole == of(web_dataset(shards)) == of(web_dataset(shards), rank=1, world_size=2)
     assert whole != of(web_dataset(shards, shuffled=False))
     assert whole != of(web_dataset(shards), epoch_samples=24)
+    unseeded = [hugging_face(shuffled=False).shuffle(buffer_size=10) for _ in range(2)]  # as in two processes
+    assert of(unseeded[0]) != of(unseeded[1])
     with library.TarWriter(str(tmp_path / "other.tar")) as writer:
         for number in range(M):
             writer.write({"__key__": f"{number}", "png": PICTURES[-number], "cls": number % 4})

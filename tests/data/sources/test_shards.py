@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_batches_equal_those_of_a_folder(tmp_path):
         (tmp_path / f"{number % 4}" / f"{number:04}.jpg").write_bytes(picture(number))
     folder = FolderSource(tmp_path, memory=0)
     with wds.TarWriter(str(tmp_path / "all.tar")) as writer:
-        for position, path in enumerate(folder.paths):
+        for position, path in enumerate(map(Path, folder.paths)):
             writer.write({"__key__": path.stem, "jpg": path.read_bytes(), "cls": int(folder.labels[position])})
     sources = folder, ShardSource(tmp_path / "all.tar", memory=0)
     loaders = [Loader(source, views("simclr", size=16), 8, num_workers=2) for source in sources]

@@ -102,7 +102,7 @@ class FolderSource(StoredSource):
         return f"'{self.paths[position]}'"
 
 
-def _listed(root: Path, where: str, pixels: str, group: str) -> tuple[list[Path], NDArray[np.int64], list[str]]:
+def _listed(root: Path, where: str, pixels: str, group: str) -> tuple[list[str], NDArray[np.int64], list[str]]:
     """Return the images of a folder, their labels and the names of the classes; log what is ignored."""
     ignored = Counter[str]()
     try:
