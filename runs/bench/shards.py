@@ -15,7 +15,7 @@ import photographs
 from photographs import BATCH, MEAN, SIZE, STD, WORKERS
 from process_timing import Epoch, Result, compare, table
 
-MAX_IN_SHARD = 125  # 4 shards of the 500 photographs: as many as the processes can share evenly
+MAX_IN_SHARD = 63  # 4 shards of the 250 photographs, which the processes share evenly
 
 
 def prepare(archive: Path, folder: Path) -> None:
