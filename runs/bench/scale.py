@@ -4,7 +4,7 @@
     python3 runs/bench/scale.py ../shared/data/imagenet-sample.tar --parts open memory --files 100000
 
 The million files are hard links to the photographs of the archive, in 1,000 class folders. What is made lies below ``--folder``
-(local disk, about 7 GB) and is removed at the end; after an interruption the same command continues with what is there. Each
+(local disk, about 12 GB) and is removed at the end; after an interruption the same command continues with what is there. Each
 measurement has a process of its own. Throughput needs FFCV and WebDataset (``SSL_FFCV=1 hatch run ...``).
 """
 
