@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from ssl_data import ArraySource, Loader, Relabelled, SampleSource, Subset
+from ssl_data import ArraySource, Loader, SampleSource
 from ssl_data.augment.functions import SampleError
 from ssl_data.augment.seeding import view_seed, view_seeds
 
@@ -45,16 +45,6 @@ def several(sample, generator):
     return [noisy(sample, generator)[..., :5], noisy(sample, generator)]
 
 
-class Transformed(torch.utils.data.Dataset):
-    """A data set with a random transform of its own."""
-
-    def __len__(self):
-        return M
-
-    def __getitem__(self, index):
-        return torch.full((3,), float(index)) + torch.rand(3), index % 2
-
-
 def photographs():
     return np.random.default_rng(0).integers(0, 256, (M, 10, 12, 3), dtype=np.uint8)
 
@@ -72,17 +62,8 @@ def of(kind):
         "spectrograms": lambda: (SampleSource(series), [noisy, in_place]),
         "table": lambda: (SampleSource(np.ones((M, 7), np.float32), np.arange(M) % 3), [of_python_and_numpy] * 3),
         "tensor data set": lambda: (SampleSource(TensorDataset(series, torch.arange(M) % 2)), [noisy, noisy]),
-        "transformed": lambda: (SampleSource(Transformed()), [noisy, noisy]),
         "several views of a function": lambda: (SampleSource(series), [several]),
-        "subset": lambda: (
-            Relabelled(Subset(SampleSource(series), np.arange(3, 14)), np.arange(11) % 2),
-            [noisy, noisy],
-        ),
     }[kind]()
-
-
-KINDS = ["images", "torchvision", "spectrograms", "table", "tensor data set", "transformed"]
-KINDS += ["several views of a function", "subset"]
 
 
 def make(kind="spectrograms", **options):
@@ -107,24 +88,6 @@ def together(steps):
         )
         for step in zip(*steps, strict=True)
     ]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_ranks_and_resumption_do_not_change_a_view(kind):
-    loader = make(kind)
-    alone = [list(loader), list(loader)]
-    assert not torch.equal(alone[0][0][0][0], alone[1][0][0][0])
-    for step in range(len(loader) + 1):
-        assert equal(list(make(kind).start(1, step)), alone[1][step:])
-    for world_size in (2, 4):
-        ranks = [list(make(kind, rank=rank, world_size=world_size)) for rank in range(world_size)]
-        assert equal(together(ranks), alone[0])
-
-
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than processors
-@pytest.mark.parametrize(("kind", "num_workers"), [("images", 1), ("table", 4), ("transformed", 2), ("subset", 3)])
-def test_workers_do_not_change_a_view(kind, num_workers):
-    assert equal(list(make(kind, num_workers=num_workers)), list(make(kind)))
 
 
 def test_three_ranks_share_a_last_batch_of_one_sample():
