@@ -20,6 +20,10 @@ def clip(value):
 @compiled
 def luma(x, out):
     """Write the grey values of ITU-R 601-2 (as torchvision) into ``out (pixels,)``; without RGB the mean of the bands."""
+    if x.shape[0] == 1:
+        for j in range(len(out)):
+            out[j] = x[0, j]
+        return
     if x.shape[0] != 3:
         share = np.float32(1.0 / x.shape[0])
         for j in range(len(out)):

@@ -102,6 +102,8 @@ def resized_crop(image, p, cropped, cubic, zero, unit, room, out):
         for k in range(0, taps_x, 2):
             if channels == 3:
                 _add_columns(row, at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[:, y])
+            elif channels == 1:
+                _add_grey_columns(row, at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[0, y])
             else:
                 for c in range(0, channels - 2, 3):
                     _add_columns(row[c:], at_x[k], at_x[k + 1], weight_x[k], weight_x[k + 1], k == 0, out[c : c + 3, y])

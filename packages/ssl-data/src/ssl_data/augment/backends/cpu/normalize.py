@@ -16,6 +16,10 @@ def normalise(planes, mean, inverse_std, out):
             out[j, 0] = (red[j] - m0) * s0
             out[j, 1] = (green[j] - m1) * s1
             out[j, 2] = (blue[j] - m2) * s2
+    elif planes.shape[0] == 1:
+        grey = planes[0]
+        for j in range(len(grey)):
+            out[j, 0] = (grey[j] - mean[0]) * inverse_std[0]
     else:
         for c in range(planes.shape[0]):
             plane, m, s = planes[c], mean[c], inverse_std[c]
