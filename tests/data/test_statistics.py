@@ -15,15 +15,12 @@ from ssl_data.statistics import IMAGENET, _sample, statistics
 class Files(StoredSource):
     """Images that are read one by one, as from files; ``sizes`` are their heights."""
 
-    value_range = (0, 4095)
-
     def __init__(self, kind=np.uint16, bands=5, count=12, key="a"):
-        super().__init__("files", np.zeros(count, np.int64), ["0"], "raise", 0.0)
+        range_ = None if kind is np.uint8 else (0, 4095)
+        super().__init__("files", np.zeros(count, np.int64), ["0"], "raise", 0.0, value_range=range_)
         random = np.random.default_rng(1)
         self.stored = [random.integers(0, 200, (6 + n % 3, 7, bands)).astype(kind) for n in range(count)]
         self.key, self.num_read = key, 0
-        if kind is np.uint8:
-            self.value_range = None
 
     def fingerprint(self):
         return self.key

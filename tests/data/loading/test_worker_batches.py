@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from ssl_data import ArraySource, Loader, SampleSource
+from ssl_data import ArraySource, IndexedSource, Loader, SampleSource, ViewSpec
 from ssl_data.augment.functions import SampleError
 from ssl_data.augment.seeding import view_seed, view_seeds
 
@@ -178,12 +178,50 @@ def test_unpicklable_view_raises_where_processes_are_spawned(monkeypatch):
         list(Loader(source, [lambda sample: sample], batch_size=11, num_workers=1))
 
 
-def test_mixed_views_and_a_device_raise():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cpu"}, "device='cpu': the views are functions, .* leave it out"),
+        ({"return_parameters": True}, "return_parameters=True: the views are functions"),
+        (
+            {"views": [noisy, ViewSpec(size=8)]},
+            "view 1 is a ViewSpec, others are functions: expected a function for each",
+        ),
+    ],
+)
+def test_options_of_the_engine_raise_with_functions(options, message):
     source, functions = of("spectrograms")
-    with pytest.raises(ValueError, match="a function for each view"):
-        Loader(source, functions, 4, device="cpu")
+    with pytest.raises(ValueError, match=message):
+        Loader(source, **{"views": functions, "batch_size": 4, **options})
     with pytest.raises(ValueError, match="have no boxes"):
         make().with_crops()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (iter([1]), "it has no __len__ and no __getitem__: expected samples by position, .*; make a list of a stream"),
+        ([], "data set list: it is empty: expected samples by position"),
+    ],
+)
+@pytest.mark.parametrize("kind", [SampleSource, IndexedSource])
+def test_data_set_without_samples_by_position_raises(kind, dataset, message):
+    with pytest.raises(ValueError, match=message):
+        kind(dataset)
+
+
+def test_unreadable_data_set_names_the_cause():
+    class Broken:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            raise OSError(f"no file {index}")
+
+    with pytest.raises(ValueError, match="none of its 3 samples can be read; the last raised OSError: no file 2"):
+        IndexedSource(Broken())
+    with pytest.raises(ValueError, match=r"2 class_names for labels from 0 to 3: expected 4"):
+        SampleSource(torch.zeros(4, 1), labels=[0, 1, 2, 3], class_names=["a", "b"])
 
 
 def process(sample):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ssl_data import FolderSource
 from ssl_data.sources import decode as decoding
-from ssl_data.sources.decode import UNREADABLE, decode, pixels
+from ssl_data.sources.decode import UNREADABLE, decode, rgb_image
 from ssl_data.sources.jpeg import SHRINKS, decode_jpeg
 
 
@@ -23,7 +23,7 @@ def with_pillow(file):
     """Return what Pillow alone makes of a file: its pixels, or the text of its error."""
     try:
         with Image.open(io.BytesIO(file)) as opened:
-            return pixels(opened)
+            return rgb_image(opened)
     except UNREADABLE as error:
         return str(error)
 

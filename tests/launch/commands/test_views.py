@@ -79,7 +79,7 @@ def test_script_of_a_user_shows_its_data(tmp_path):
     said = command("my_idea.py", "data", cwd=tmp_path)
     assert "train: 12 samples, shape (1, 40, 100) of float32" in said
     said = command("my_idea.py", "views", "rows=3", cwd=tmp_path)
-    assert Path(said.splitlines()[-1]) == tmp_path / "outputs" / "Views-SimCLR-simclr_digits-rows=3.png"
+    assert Path(said.splitlines()[-1]) == tmp_path / "outputs" / "Views-SimCLR-simclr_affine_digits-rows=3.png"
 
 
 WRONG = [

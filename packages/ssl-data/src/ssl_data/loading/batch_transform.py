@@ -30,7 +30,13 @@ def transformed(
             or not all(isinstance(v, Tensor) for v in parts[0])
         ):
             raise ValueError(
-                f"batch_transform returned a {type(result).__name__}: expected (views, labels, indices), views a list of "
-                "tensors, as it was given"
+                f"batch_transform returned {_named(result)}: expected (views, labels, indices), views a list of tensors, as it "
+                "was given"
             )
         yield result
+
+
+def _named(result: object) -> str:
+    """Return the type of a result, and those of the parts of a tuple."""
+    parts = f" ({', '.join(type(part).__name__ for part in result)})" if isinstance(result, tuple) else ""
+    return f"a {type(result).__name__}{parts}"

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ssl_data.errors import ArgumentError
 from ssl_data.loading.cpu_batches import HostBatches
 from ssl_data.loading.gpu_batches import DeviceBatches
 from ssl_data.loading.worker_batches import WorkerBatches
@@ -32,10 +33,15 @@ def make_batches(
         For views of functions with other views, a device or parameters; for values outside of the source's ``value_range``.
     """
     if any(map(callable, views)):
-        if return_parameters or device is not None or not all(map(callable, views)):
+        other = next((number for number, view in enumerate(views) if not callable(view)), None)
+        if other is not None:
             raise ValueError(
-                "views of functions: expected a function for each view, without device and return_parameters"
+                f"views: view {other} is a {type(views[other]).__name__}, others are functions: expected a function for each "
+                "view, or a ViewSpec for each"
             )
+        for name, value in (("device", device), ("return_parameters", return_parameters or None)):
+            if value is not None:
+                raise ArgumentError(name, value, "the views are functions, which run in processes: leave it out")
         return WorkerBatches(source, views, seed, dtype, num_workers, persistent_workers)
     check_stored_values(source)
     if device is None:

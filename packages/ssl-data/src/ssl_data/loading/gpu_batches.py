@@ -78,7 +78,7 @@ def _resident(source: Source, device: torch.device) -> _Resident:
     """Return a source's images, labels and ids on a device, copied there at the first call."""
     if source.images is None:
         raise ValueError(
-            f"device={str(device)!r}: the images of the source are not in memory, and cannot be copied there"
+            f"device={str(device)!r}: the images of the source are not in memory, and cannot be copied there; leave it out"
         )
     places = _RESIDENT.setdefault(source, {})
     if device not in places:

@@ -82,9 +82,7 @@ class IndexedSource(StoredSource):
             )
         self._dataset, self._name = dataset, f"data set {type(dataset).__name__}"
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__") or len(dataset) == 0:
-            raise ValueError(
-                f"{self._name}: expected samples by position, with __len__ and __getitem__, and at least one"
-            )
+            raise ValueError(f"{self._name}: {not_by_position(dataset)}")
         if pixels == "stored":
             self._dataset = _undecoded(self._name, dataset)
         sample = self._any_sample()
@@ -114,12 +112,13 @@ class IndexedSource(StoredSource):
 
     def _any_sample(self) -> Any:
         """Return the first sample that can be read: the others are laid out as it is."""
+        why = ""
         for position in range(len(self._dataset)):
             try:
                 return self._dataset[position]
-            except UNREADABLE:  # named when it is asked for
-                continue
-        raise ValueError(f"{self._name}: none of its {len(self._dataset)} samples can be read")
+            except UNREADABLE as error:  # named when it is asked for
+                why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{self._name}: none of its {len(self._dataset)} samples can be read; the last raised {why}")
 
     def _read(self, position: int) -> Pixels:
         sample = self._dataset[position]
@@ -169,6 +168,14 @@ def _listed(dataset: Any) -> list[tuple[str, int]]:
     """Return the files and labels of torchvision's folders; an empty list for another data set."""
     samples = getattr(dataset, "samples", None)
     return samples if isinstance(samples, list) and samples and isinstance(samples[0], tuple) else []
+
+
+def not_by_position(dataset: Any) -> str:
+    """Return what an object lacks that a data set with samples by position has, for a message."""
+    missing = [name for name in ("__len__", "__getitem__") if not hasattr(dataset, name)]
+    found = f"it has no {' and no '.join(missing)}" if missing else "it is empty"
+    hint = "; make a list of a stream" if missing and hasattr(dataset, "__iter__") else ""
+    return f"{found}: expected samples by position, with __len__ and __getitem__, and at least one{hint}"
 
 
 def sample_keys(name: str, sample: Any, image: Key | None, label: Key | None) -> tuple[Key | None, Key | None]:

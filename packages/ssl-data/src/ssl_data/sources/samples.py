@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 from ssl_data.augment.functions import described
 from ssl_data.augment.seeding import preserved_generators, seed_generators
 from ssl_data.sources.fingerprint import samples_fingerprint
-from ssl_data.sources.indexed import Key, numbered_labels, sample_keys
+from ssl_data.sources.indexed import Key, not_by_position, numbered_labels, sample_keys
 from ssl_data.sources.source import Source, numbered_classes, value_range
 
 _LABELS = ("targets", "labels", "_labels")  # where the data sets of torchvision have them
@@ -84,10 +84,7 @@ class SampleSource:
     ) -> None:
         self.name = name or f"data set {type(dataset).__name__}"
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__") or len(dataset) == 0:
-            hint = "; make a list of a stream" if hasattr(dataset, "__iter__") else ""
-            raise ValueError(
-                f"{self.name}: expected samples by position, with __len__ and __getitem__, and at least one{hint}"
-            )
+            raise ValueError(f"{self.name}: {not_by_position(dataset)}")
         self._dataset = dataset
         self._sample_key: Key | None = None
         self._label_key: Key | None = None
@@ -96,11 +93,16 @@ class SampleSource:
         given = self._labels() if labels is None else labels
         self.labels, names = numbered_labels(self.name, given)
         if len(self.labels) != len(dataset):
-            raise ValueError(f"{self.name}: {len(self.labels):,} labels for {len(dataset):,} samples")
+            raise ValueError(
+                f"{self.name}: {len(self.labels):,} labels for {len(dataset):,} samples: expected one each"
+            )
         numbers = numbered_classes(self.name, self.labels)
         self.class_names = list(class_names or names or self._class_names(len(numbers)) or numbers)
         if len(self.class_names) < len(numbers):
-            raise ValueError(f"{self.name}: {len(self.class_names)} names for {len(numbers)} classes")
+            raise ValueError(
+                f"{self.name}: {len(self.class_names)} class_names for labels from 0 to {len(numbers) - 1}: expected "
+                f"{len(numbers)} of them"
+            )
         self.ids: NDArray[np.int64] = np.arange(len(dataset), dtype=np.int64)
 
     def __len__(self) -> int:
