@@ -114,7 +114,7 @@ def test_images_that_would_be_misread_raise():
         read(written(np.zeros((8, 8, 65), np.uint8)))
 
 
-_DAMAGED = "it is cut off|tifffile cannot read it|it is not an image|it has 0 pages"
+_DAMAGED = "tifffile cannot read it|it is not an image|it has 0 pages"
 
 
 @pytest.mark.parametrize(

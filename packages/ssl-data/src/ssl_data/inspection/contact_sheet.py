@@ -22,7 +22,7 @@ from ssl_data.inspection.parameters import parameter_lines
 from ssl_data.loader import Loader
 from ssl_data.sources.derived import Derived
 from ssl_data.sources.samples import GivesSamples
-from ssl_data.sources.source import Source
+from ssl_data.sources.source import Source, value_range
 from ssl_data.sources.subset import Subset
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ def _view_limits(source: Source, index: int, bands: Sequence[int] | None) -> Lim
     """Return the limits of the views of an image: those of the stored image, in the units of a view."""
     image = source.image(int(np.flatnonzero(source.ids == index)[0]))
     limits = limits_of([to_panel(image, bands, channels_last=True)])
-    of_type = (0.0, float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0)
-    low, high = getattr(source, "value_range", None) or of_type
+    low, high = value_range(source, image.dtype)
     return None if limits is None else ((limits[0] - low) / (high - low), (limits[1] - low) / (high - low))
 
 

@@ -36,7 +36,7 @@ def read_tiff(file: str | os.PathLike[str] | IO[bytes]) -> Pixels:
     try:
         with tifffile.TiffFile(file) as opened:
             images = [each for each in opened.series if not each.keyframe.subfiletype & _REDUCED_OR_MASK]
-            problem = _problem(images, len(opened.pages), opened.filehandle.size)
+            problem = _problem(images, len(opened.pages))
             if problem is None:
                 array, axes = images[0].asarray(maxworkers=1), images[0].axes  # the loader has threads of its own
                 orientation = images[0].keyframe.tags.valueof("Orientation")
@@ -49,8 +49,8 @@ def read_tiff(file: str | os.PathLike[str] | IO[bytes]) -> Pixels:
     return pixel_array(upright_array(array, orientation), 3)
 
 
-def _problem(images: list[Any], pages: int, size: int) -> str | None:
-    """Return why a file of ``size`` bytes is not read, or None."""
+def _problem(images: list[Any], pages: int) -> str | None:
+    """Return why the images of a file are not read, or None."""
     if len(images) != 1 or images[0].axes not in ("YX", *_BANDS_FIRST, *_BANDS_LAST):
         first = f", the first image has the shape {images[0].shape} and the axes {images[0].axes}" if images else ""
         return (
@@ -60,13 +60,4 @@ def _problem(images: list[Any], pages: int, size: int) -> str | None:
     if images[0].keyframe.photometric == _PALETTE:
         return "its values are indices of a palette; convert it to grey or colour"
     check_bytes(images[0].shape, images[0].dtype)
-    ends = (
-        offset + count
-        for page in images[0].pages
-        if page is not None  # of contiguous pages only the first is described
-        for offset, count in zip(page.dataoffsets, page.databytecounts)
-    )
-    end = max(ends, default=0)
-    if end > size:  # tifffile gives zeros for some of the missing pixels
-        return f"it is cut off: its pixels end at byte {end:,}, the file at {size:,}"
     return None
