@@ -109,6 +109,15 @@ def test_loop_that_ends_early_leaves_no_thread(loader, path):
     assert threading.active_count() == before
 
 
+def test_iteration_that_is_held_changes_no_other(loader, path):
+    """As by the traceback of an interrupted run, in a notebook."""
+    held = iter(adapted(loader, path).start(1, 5))
+    next(held)
+    ids = torch.cat([batch[2] for batch in adapted(loader, path)]).tolist()
+    assert ids == np.random.default_rng(3).permutation(M).tolist()
+    assert torch.cat([batch[2] for batch in held]).tolist() == np.random.default_rng(4).permutation(M)[24:].tolist()
+
+
 def test_limit_of_reproducibility_is_logged_once(loader, path, caplog):
     with caplog.at_level(logging.WARNING):
         ours = adapted(loader, path)

@@ -154,7 +154,10 @@ class FFCVLoader:
         if not len(steps):
             return
         self._loader.traversal_order = _Fixed(steps.ravel().astype(np.uint64))  # an epoch of these samples only
-        running = iter(self._loader)
+        try:
+            running = iter(self._loader)
+        finally:
+            self._loader.traversal_order = self._order  # now, since a traceback may hold this iteration for long
         try:
             for ids in steps:
                 _wait(running)
@@ -165,7 +168,6 @@ class FFCVLoader:
                 )
                 yield views, labels, torch.from_numpy(ids.copy())
         finally:
-            self._loader.traversal_order = self._order
             _stop(running)
 
 
