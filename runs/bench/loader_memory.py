@@ -7,6 +7,7 @@ of the process and of its workers in MiB, files are open file descriptors and th
 """
 
 import argparse
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -99,6 +100,7 @@ def iterate(name: str, epochs: int) -> None:
     import torch
 
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # this process was spawned, and its workers would be, too
     with tempfile.TemporaryDirectory() as folder:
         loader = KINDS[name](Path(folder))
         for epoch in range(1, epochs + 1):
