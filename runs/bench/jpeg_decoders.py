@@ -34,8 +34,8 @@ import torchvision.io
 from PIL import Image
 
 from ssl_data import BetonSource, FolderSource, Loader, views, write_beton
-from ssl_data.sources.decode import pixels
-from ssl_data.sources.jpeg import decode_jpeg
+from ssl_data.sources.files.decode import pixels
+from ssl_data.sources.files.jpeg import decode_jpeg
 
 sys.path.insert(0, str(Path(__file__).parent))
 

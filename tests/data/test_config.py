@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from ssl_data import ArraySource, DataConfig, Loader, views
-from ssl_data.open_data import device_of
+from ssl_data.opening.open_data import device_of
 
 
 def test_digits_are_those_of_scikit_learn():

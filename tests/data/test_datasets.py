@@ -8,8 +8,8 @@ import scipy.io
 from PIL import Image
 
 from ssl_data import DataConfig
-from ssl_data.sources.label_noise import symmetric_label_noise
-from ssl_data.sources.subset import subset_indices
+from ssl_data.sources.derived.label_noise import symmetric_label_noise
+from ssl_data.sources.derived.subset import subset_indices
 
 RNG = np.random.default_rng(3)
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from ssl_data import ArraySource, FolderSource, Relabelled, Subset
-from ssl_data.sources.decode import decode
-from ssl_data.sources.listing import image_extensions
+from ssl_data.sources.derived.subset import subset_indices
+from ssl_data.sources.files.decode import decode
+from ssl_data.sources.files.listing import image_extensions
 from ssl_data.sources.source import value_range
-from ssl_data.sources.subset import subset_indices
 
 
 def save(path, array, **options):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ssl_data.inspection.contact_sheet import show_views
     from ssl_data.inspection.describe import describe
     from ssl_data.loader import Loader
-    from ssl_data.open_data import DataLoaders
+    from ssl_data.opening.open_data import DataLoaders
     from ssl_data.sources import (
         ArraySource,
         BetonSource,
@@ -32,7 +32,7 @@ _HOME = {
     "ArraySource": "sources",
     "BetonSource": "sources",
     "DataConfig": "config",
-    "DataLoaders": "open_data",
+    "DataLoaders": "opening.open_data",
     "FolderSource": "sources",
     "IndexedSource": "sources",
     "Loader": "loader",

@@ -18,7 +18,7 @@ from ssl_data.suggestion import did_you_mean
 from ssl_data.value_range import checked_range
 
 if TYPE_CHECKING:
-    from ssl_data.open_data import DataLoaders
+    from ssl_data.opening.open_data import DataLoaders
 
 DATASETS = {  # name -> what it is; from CIFAR10 to FakeData, torchvision's
     "digits": "1,797 handwritten digits of scikit-learn, 8 x 8 gray, 10 classes; embedded, no download",
@@ -159,8 +159,8 @@ class DataConfig:
         for name in keys:
             if name not in known:
                 raise ValueError(f"DataConfig.of({name}=...): unknown key{did_you_mean(name, known)}")
-        from ssl_data.given import GivenData  # imports torch
-        from ssl_data.open_ffcv import raise_for_key
+        from ssl_data.opening.given import GivenData  # imports torch
+        from ssl_data.opening.open_ffcv import raise_for_key
 
         config = cls(dataset="objects", root="", views="simclr" if views is None else views, **keys)
         config.given = GivenData(train, test, reference, image, label, class_names, epoch_samples)  # type: ignore[misc]
@@ -198,10 +198,10 @@ class DataConfig:
         """
         self.check()  # before any data is opened
         if self.given is not None and self.given.has_stream:
-            from ssl_data.open_stream import open_stream_loaders
+            from ssl_data.opening.open_stream import open_stream_loaders
 
             return open_stream_loaders(self, batch_size, seed, rank, world_size)
-        from ssl_data.open_data import open_loaders  # imports torch
+        from ssl_data.opening.open_data import open_loaders  # imports torch
 
         return open_loaders(self, batch_size, seed, rank, world_size)
 
@@ -262,7 +262,7 @@ class DataConfig:
         part = copy.copy(self)  # with the data sets that are given as objects
         part.fraction, part.per_class, part.views = fraction, 0, views or own
         part.check()
-        from ssl_data.open_data import count_labelled  # imports torch
+        from ssl_data.opening.open_data import count_labelled  # imports torch
 
         return part, count_labelled(part, seed)
 
@@ -294,7 +294,7 @@ class DataConfig:
         if self.value_range is not None:
             checked_range(self.value_range)
         if self.given is not None and self.given.is_ffcv:
-            from ssl_data.open_ffcv import check_ffcv_keys
+            from ssl_data.opening.open_ffcv import check_ffcv_keys
 
             check_ffcv_keys(self)
         for name in ("eval_view", "batch_transform"):

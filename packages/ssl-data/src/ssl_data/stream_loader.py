@@ -21,9 +21,9 @@ from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.resumable import ResumableLoader, with_crops
 from ssl_data.loading.streams import is_split_by_library, is_stream, read_stream
 from ssl_data.loading.worker_batches import WorkerBatches
-from ssl_data.sources.indexed import LABEL_KEYS, Key
-from ssl_data.sources.samples import content_bytes
-from ssl_data.sources.stream_samples import SampleForm, StreamSamples
+from ssl_data.sources.adapters.indexed import LABEL_KEYS, Key
+from ssl_data.sources.adapters.samples import content_bytes
+from ssl_data.sources.adapters.stream_samples import SampleForm, StreamSamples
 
 FIRST = 16  # samples that are compared: does the order repeat itself?
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_data.sources.decode import decode
+from ssl_data.sources.files.decode import decode
 from ssl_data.sources.stored import read_stored, stored_image
 
 

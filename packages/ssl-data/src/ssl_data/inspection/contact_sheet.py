@@ -20,10 +20,10 @@ from ssl_data.inspection.draw_sheet import Column, draw_sheet
 from ssl_data.inspection.panels import Limits, described_limits, limits_of, to_panel
 from ssl_data.inspection.parameters import parameter_lines
 from ssl_data.loader import Loader
-from ssl_data.sources.derived import Derived
-from ssl_data.sources.samples import GivesSamples
+from ssl_data.sources.adapters.samples import GivesSamples
+from ssl_data.sources.derived.derived import Derived
+from ssl_data.sources.derived.subset import Subset
 from ssl_data.sources.source import Source, value_range
-from ssl_data.sources.subset import Subset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

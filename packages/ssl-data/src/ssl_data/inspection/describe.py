@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ssl_data.config import DataConfig
 from ssl_data.errors import ArgumentError
-from ssl_data.given import GivenData
 from ssl_data.inspection.data_report import DataReport, Duplicate, PartReport, SharedSamples, Unreadable
 from ssl_data.inspection.read_samples import Tally, differs_by_call, read_samples, sample_name
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.open_data import EVAL_SEED, open_sources, training_labels
+from ssl_data.opening.given import GivenData
+from ssl_data.opening.open_data import EVAL_SEED, open_sources, training_labels
 from ssl_data.sources import Source
-from ssl_data.sources.derived import Derived
-from ssl_data.sources.subset import subset_indices
+from ssl_data.sources.derived.derived import Derived
+from ssl_data.sources.derived.subset import subset_indices
 
 MAX_NAMES = 20  # of unreadable and repeated samples that a report keeps
 _TRAINING = ("train", "reference")  # parts with which the others are compared

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ssl_data.augment.seeding import preserved_generators, seed_generators
-from ssl_data.sources.samples import GivesSamples, content_bytes
+from ssl_data.sources.adapters.samples import GivesSamples, content_bytes
 from ssl_data.sources.source import FileSource, Source
 
 DIGEST = 16  # bytes of a SHA-256 digest that are kept: no two of 2**40 samples have the same by chance

@@ -17,7 +17,7 @@ from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.loading.buffer_pool import Memory
 from ssl_data.loading.prefetch import Job
-from ssl_data.sources.jpeg import SHRINKS
+from ssl_data.sources.files.jpeg import SHRINKS
 from ssl_data.sources.source import Pixels, ScaledSource, Source, value_range
 from ssl_data.sources.values import check_values
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from ssl_data.augment.functions import SAMPLE, FunctionView, SampleError, make_views
 from ssl_data.augment.seeding import preserved_generators, view_seeds
 from ssl_data.batch import Batch
-from ssl_data.sources.samples import name_of, read_sample
+from ssl_data.sources.adapters.samples import name_of, read_sample
 from ssl_data.sources.source import Source
 
 _AHEAD = 2  # batches that a worker makes ahead

@@ -1,16 +1,16 @@
 """Sources of stored samples: images by position, with labels and ids."""
 
+from ssl_data.sources.adapters.indexed import IndexedSource
+from ssl_data.sources.adapters.samples import SampleSource
+from ssl_data.sources.adapters.torchvision_source import TorchvisionSource
 from ssl_data.sources.array import ArraySource
 from ssl_data.sources.beton.reader import BetonSource
 from ssl_data.sources.beton.writer import write_beton
-from ssl_data.sources.folder import FolderSource
-from ssl_data.sources.indexed import IndexedSource
-from ssl_data.sources.label_noise import Relabelled
-from ssl_data.sources.samples import SampleSource
-from ssl_data.sources.shards import ShardSource
+from ssl_data.sources.derived.label_noise import Relabelled
+from ssl_data.sources.derived.subset import Subset
+from ssl_data.sources.files.folder import FolderSource
+from ssl_data.sources.shards.shards import ShardSource
 from ssl_data.sources.source import Source
-from ssl_data.sources.subset import Subset
-from ssl_data.sources.torchvision_source import TorchvisionSource
 
 __all__ = [
     "ArraySource",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ssl_data.errors import ArgumentError
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.sources.decode import UNREADABLE
+from ssl_data.sources.files.decode import UNREADABLE
 from ssl_data.sources.source import Pixels
 from ssl_data.sources.unreadable import Substitutes
 from ssl_data.sources.values import check_values

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.errors import ArgumentError
-from ssl_data.sources.bands import NotRGB8Error
-from ssl_data.sources.decode import UNREADABLE
+from ssl_data.sources.files.bands import NotRGB8Error
+from ssl_data.sources.files.decode import UNREADABLE
 
 SKIP_LIMIT = 0.01  # share of the samples that on_error="skip" may replace
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.sources.beton.format import RAW, read_tables
-from ssl_data.sources.decode import check_pixels
+from ssl_data.sources.files.decode import check_pixels
+from ssl_data.sources.files.jpeg import decode_jpeg
 from ssl_data.sources.fingerprint import samples_fingerprint
-from ssl_data.sources.jpeg import decode_jpeg
 from ssl_data.sources.lazy import MEMORY, StoredSource
 from ssl_data.sources.source import integer_labels, numbered_classes
 from ssl_data.sources.unreadable import SKIP_LIMIT
@@ -18,8 +18,8 @@ from ssl_data.sources.unreadable import SKIP_LIMIT
 class BetonSource(StoredSource):
     """The images of a ``.beton`` file, raw or JPEG, with their labels.
 
-    JPEG is decoded to the pixels that FFCV's loader gives (see :mod:`ssl_data.sources.jpeg`). No worker of FFCV is started, and
-    images are not views of its buffers.
+    JPEG is decoded to the pixels that FFCV's loader gives (see :mod:`ssl_data.sources.files.jpeg`). No worker of FFCV is
+    started, and images are not views of its buffers.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from ssl_data.sources.decode import ORIENTATION, upright
-from ssl_data.sources.listing import is_special
+from ssl_data.sources.files.decode import ORIENTATION, upright
+from ssl_data.sources.files.listing import is_special
 from ssl_data.sources.source import Pixels, pixel_array
 from ssl_data.sources.stored.array import check_bytes, upright_array
 from ssl_data.sources.stored.npy import read_npy

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ssl_data.sources.bands import check_pages
+from ssl_data.sources.files.bands import check_pages
 from ssl_data.sources.source import Pixels, pixel_array
 
 # Formats of 8 bits, and those that show if Pillow gives fewer bits than they have; None: made in memory

@@ -8,7 +8,7 @@ from ssl_data.augment.presets import views
 from ssl_data.config import DataConfig
 from ssl_data.loader import Loader
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.open_data import DataLoaders, described_functions, device_of, evaluated_part, evaluation_function
+from ssl_data.opening.open_data import DataLoaders, described_functions, device_of, evaluated_part, evaluation_function
 from ssl_data.sources import BetonSource, FolderSource, ShardSource, Source
 from ssl_data.stream_loader import StreamLoader
 

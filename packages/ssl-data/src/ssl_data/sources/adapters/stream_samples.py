@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssl_data.sources.decode import UNREADABLE
-from ssl_data.sources.indexed import IndexedSource, Key, sample_keys
-from ssl_data.sources.listing import image_extensions
+from ssl_data.sources.adapters.indexed import IndexedSource, Key, sample_keys
+from ssl_data.sources.files.decode import UNREADABLE
+from ssl_data.sources.files.listing import image_extensions
 
 
 class SampleForm:

@@ -9,7 +9,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ssl_data import ArraySource, DataConfig
-from ssl_data.open_data import DataLoaders
+from ssl_data.opening.open_data import DataLoaders
 
 M = 24
 CROP = v2.Compose([v2.ToImage(), v2.RandomCrop(8), v2.ToDtype(torch.float32, scale=True)])

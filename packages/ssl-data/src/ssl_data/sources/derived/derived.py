@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.adapters.samples import name_of, read_sample
 from ssl_data.sources.fingerprint import images_fingerprint
-from ssl_data.sources.samples import name_of, read_sample
 from ssl_data.sources.source import JPEGSource, Pixels, RangedSource, ScaledSource, Source
 
 
@@ -43,7 +43,7 @@ class Derived:
         return self._source.image(int(self._positions[position]))
 
     def sample(self, position: int) -> Any:
-        """Return one sample, as :func:`ssl_data.sources.samples.read_sample` reads it."""
+        """Return one sample, as :func:`ssl_data.sources.adapters.samples.read_sample` reads it."""
         return read_sample(self._source, int(self._positions[position]))
 
     @property

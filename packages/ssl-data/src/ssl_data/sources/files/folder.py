@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_data.sources.decode import decode, jpeg
+from ssl_data.sources.files.decode import decode, jpeg
+from ssl_data.sources.files.listing import described, image_extensions, list_images
 from ssl_data.sources.fingerprint import files_fingerprint
 from ssl_data.sources.lazy import MEMORY, StoredSource
-from ssl_data.sources.listing import described, image_extensions, list_images
 from ssl_data.sources.source import Pixels
 from ssl_data.sources.stored import read_stored
 from ssl_data.sources.unreadable import SKIP_LIMIT
@@ -27,7 +27,7 @@ class FolderSource(StoredSource):
     """Images in ``root/<class>/**``, the classes sorted by name; or images in ``root``, without labels.
 
     They are given as ``(H, W, 3) uint8``, turned upright by their EXIF tag. Every format that the installed Pillow
-    decodes is read; :func:`ssl_data.sources.decode.decode` lists the images that cannot be given as 8-bit colours
+    decodes is read; :func:`ssl_data.sources.files.decode.decode` lists the images that cannot be given as 8-bit colours
     without losing information, which count as unreadable: ``pixels="stored"`` gives them as they are. Symbolic links are
     followed, names that begin with a dot are left out. Other files in class folders (unknown extensions, pipes, sockets,
     devices) are ignored; their number is logged once.

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_data.sources.derived import Derived
+from ssl_data.sources.derived.derived import Derived
 from ssl_data.sources.source import Source, integer_labels
 
 _LABEL_NOISE = 1  # second word of the key: subsets use another stream

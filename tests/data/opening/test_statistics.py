@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ssl_data import ArraySource
+from ssl_data.opening.statistics import IMAGENET, _sample, statistics
 from ssl_data.sources.lazy import StoredSource
 from ssl_data.sources.source import value_range
-from ssl_data.statistics import IMAGENET, _sample, statistics
 
 
 class Files(StoredSource):
@@ -53,7 +53,7 @@ def assert_equal(found, expected):
     ("kind", "range_"), [(np.uint8, None), (np.uint8, (0, 300)), (np.uint16, None), (np.float32, (-50.0, 400.0))]
 )
 def test_images_in_memory_equal_numpy(kind, range_, num_workers, monkeypatch):
-    monkeypatch.setattr("ssl_data.statistics._CHUNK", 1000)
+    monkeypatch.setattr("ssl_data.opening.statistics._CHUNK", 1000)
     images = np.random.default_rng(0).normal(100, 20, (40, 7, 7, 13)).clip(0, 255).astype(kind)
     source = ArraySource(images, value_range=range_)
     low, high = value_range(source)
@@ -152,7 +152,7 @@ def test_sample_of_many_images():
 
 
 def test_sample_is_what_is_read(monkeypatch):
-    monkeypatch.setattr("ssl_data.statistics.SAMPLED", 4)
+    monkeypatch.setattr("ssl_data.opening.statistics.SAMPLED", 4)
     source = Files()
     found, chosen = statistics(source, 2), _sample(12)
     assert source.num_read == 5

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_data.sources.indexed import IndexedSource
+from ssl_data.sources.adapters.indexed import IndexedSource
 from ssl_data.sources.lazy import MEMORY
 
 

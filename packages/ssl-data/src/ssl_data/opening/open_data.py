@@ -16,14 +16,14 @@ from ssl_data.loader import Loader
 from ssl_data.loading.ffcv_loader import FFCVLoader
 from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.open_ffcv import open_ffcv
+from ssl_data.opening.open_ffcv import open_ffcv
+from ssl_data.opening.statistics import statistics
 from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, ShardSource, Source, Subset
-from ssl_data.sources.hugging_face import open_hugging_face
-from ssl_data.sources.label_noise import symmetric_label_noise
-from ssl_data.sources.ranged import Ranged
-from ssl_data.sources.samples import read_sample
-from ssl_data.sources.subset import subset_indices
-from ssl_data.statistics import statistics
+from ssl_data.sources.adapters.hugging_face import open_hugging_face
+from ssl_data.sources.adapters.samples import read_sample
+from ssl_data.sources.derived.label_noise import symmetric_label_noise
+from ssl_data.sources.derived.ranged import Ranged
+from ssl_data.sources.derived.subset import subset_indices
 from ssl_data.stream_loader import StreamLoader
 from ssl_data.value_range import checked_range
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ssl_data.errors import ArgumentError
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.sources.decode import decode, jpeg
+from ssl_data.sources.adapters.indexed import numbered_labels
+from ssl_data.sources.files.decode import decode, jpeg
 from ssl_data.sources.fingerprint import files_fingerprint
-from ssl_data.sources.indexed import numbered_labels
 from ssl_data.sources.lazy import MEMORY, StoredSource
-from ssl_data.sources.shard_index import ShardIndex
+from ssl_data.sources.shards.shard_index import ShardIndex
 from ssl_data.sources.source import numbered_classes
 from ssl_data.sources.unreadable import SKIP_LIMIT
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ssl_data import DataConfig, FolderSource, Loader, ShardSource, views, write_beton
 from ssl_data.cli import main
-from ssl_data.sources.shard_index import ShardIndex
+from ssl_data.sources.shards.shard_index import ShardIndex
 
 wds = pytest.importorskip("webdataset")
 

@@ -16,8 +16,8 @@ from torch.utils.data import TensorDataset
 
 from ssl_data.augment.functions import described
 from ssl_data.augment.seeding import preserved_generators, seed_generators
+from ssl_data.sources.adapters.indexed import Key, not_by_position, numbered_labels, sample_keys
 from ssl_data.sources.fingerprint import samples_fingerprint
-from ssl_data.sources.indexed import Key, not_by_position, numbered_labels, sample_keys
 from ssl_data.sources.source import Source, numbered_classes, value_range
 
 _LABELS = ("targets", "labels", "_labels")  # where the data sets of torchvision have them

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from ssl_data import FolderSource
-from ssl_data.sources import decode as decoding
-from ssl_data.sources.decode import UNREADABLE, decode, rgb_image
-from ssl_data.sources.jpeg import SHRINKS, decode_jpeg
+from ssl_data.sources.files import decode as decoding
+from ssl_data.sources.files.decode import UNREADABLE, decode, rgb_image
+from ssl_data.sources.files.jpeg import SHRINKS, decode_jpeg
 
 
 def encoded(image, **options):

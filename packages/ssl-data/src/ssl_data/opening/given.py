@@ -22,9 +22,9 @@ from ssl_data.sources import (
     Subset,
     TorchvisionSource,
 )
+from ssl_data.sources.adapters.indexed import Key
 from ssl_data.sources.array import is_plausible
-from ssl_data.sources.indexed import Key
-from ssl_data.sources.shards import is_shards
+from ssl_data.sources.shards.shards import is_shards
 
 TEST = "test"  # name of the evaluation, if there is one
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ssl_data.sources.bands import NotRGB8Error, explain_tiff, rgb_pixels
-from ssl_data.sources.jpeg import decode_jpeg
-from ssl_data.sources.listing import is_special
+from ssl_data.sources.files.bands import NotRGB8Error, explain_tiff, rgb_pixels
+from ssl_data.sources.files.jpeg import decode_jpeg
+from ssl_data.sources.files.listing import is_special
 
 #: The errors that PIL and its plug-ins raise for a file that is damaged or not an image.
 UNREADABLE = (

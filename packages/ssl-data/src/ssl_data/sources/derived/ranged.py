@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ssl_data.sources.derived import Derived
+from ssl_data.sources.derived.derived import Derived
 from ssl_data.sources.source import Source
 from ssl_data.value_range import checked_range
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from ssl_data.errors import ArgumentError
-from ssl_data.sources.bands import NotRGB8Error
-from ssl_data.sources.decode import UNREADABLE, decode, rgb_image, upright
+from ssl_data.sources.files.bands import NotRGB8Error
+from ssl_data.sources.files.decode import UNREADABLE, decode, rgb_image, upright
 from ssl_data.sources.fingerprint import array_fingerprint, files_fingerprint, samples_fingerprint
 from ssl_data.sources.lazy import MEMORY, StoredSource
 from ssl_data.sources.source import Pixels, integer_labels, numbered_classes

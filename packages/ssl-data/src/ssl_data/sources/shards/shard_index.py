@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_data.sources.adapters.indexed import LABEL_KEYS
 from ssl_data.sources.beton.atomic_file import atomic_file
-from ssl_data.sources.indexed import LABEL_KEYS
-from ssl_data.sources.listing import image_extensions
+from ssl_data.sources.files.listing import image_extensions
 
 _NAME = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")  # WebDataset: the key ends at the first dot of the file's name
 _META = re.compile(r"__[^/]*__($|/)")

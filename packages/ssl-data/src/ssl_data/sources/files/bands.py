@@ -35,8 +35,8 @@ def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        With bands and bits, as described for :func:`ssl_data.sources.decode.decode`; a NotRGB8Error where ``pixels="stored"``
-        helps.
+        With bands and bits, as described for :func:`ssl_data.sources.files.decode.decode`; a NotRGB8Error where
+        ``pixels="stored"`` helps.
     """
     check_pages(image)
     sixteen_bits = ";16" in str(getattr(image, "tile", ""))  # PIL gives colours of 16 bits as 8 bits

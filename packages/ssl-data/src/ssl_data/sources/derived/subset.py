@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_data.errors import ArgumentError
-from ssl_data.sources.derived import Derived
+from ssl_data.sources.derived.derived import Derived
 from ssl_data.sources.source import Source
 
 

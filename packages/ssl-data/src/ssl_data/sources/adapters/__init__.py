@@ -1,0 +1,1 @@
+"""Data sets of other libraries and of users as sources."""
