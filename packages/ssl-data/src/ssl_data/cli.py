@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ssl_data.config import DATASETS
+from ssl_data.dataset_names import DATASETS
 from ssl_data.suggestion import did_you_mean
 
 if TYPE_CHECKING:

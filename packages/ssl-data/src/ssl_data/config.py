@@ -5,48 +5,22 @@
 """
 
 import copy
-import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ssl_data.augment.presets import view_names, views
+from ssl_data.augment.presets import views
+from ssl_data.augment.view_mappings import views_of_mappings
 from ssl_data.augment.view_spec import ViewSpec
+from ssl_data.config_checks import check_fields, check_views, is_function
+from ssl_data.dataset_names import DATASETS, EMBEDDED, NATIVE_SIZES
 from ssl_data.errors import configuration_keys
 from ssl_data.suggestion import did_you_mean
 from ssl_data.value_range import checked_range
 
 if TYPE_CHECKING:
     from ssl_data.opening.open_data import DataLoaders
-
-DATASETS = {  # name -> what it is; from CIFAR10 to FakeData, torchvision's
-    "digits": "1,797 handwritten digits of scikit-learn, 8 x 8 gray, 10 classes; embedded, no download",
-    "affine_digits": "the digits, each shifted, turned, sheared and scaled at random, 16 x 16 gray, 10 classes; embedded",
-    "ImageFolder": "your images: ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg",
-    "Beton": "FFCV files: ROOT/train.beton and ROOT/test.beton",
-    "CIFAR10": "60,000 photographs, 32 x 32, 10 classes",
-    "CIFAR100": "60,000 photographs, 32 x 32, 100 classes",
-    "STL10": "13,000 labelled and 100,000 unlabelled photographs, 96 x 96, 10 classes",
-    "SVHN": "99,289 house numbers, 32 x 32, 10 classes",
-    "FashionMNIST": "70,000 pieces of clothing, 28 x 28 gray, 10 classes",
-    "MNIST": "70,000 handwritten digits, 28 x 28 gray, 10 classes",
-    "KMNIST": "70,000 handwritten Japanese characters, 28 x 28 gray, 10 classes",
-    "EMNIST": "handwritten letters and digits, 28 x 28 gray, up to 62 classes",
-    "FakeData": "random pixels, for tests",
-    "huggingface": "a data set of Hugging Face: data.root=org/name, or a folder of save_to_disk",
-    "objects": "data sets in Python: DataConfig.of(train=..., test=...)",
-}
-
-EMBEDDED = ("digits", "affine_digits")  # <name>.npz of this package
-
-NATIVE_SIZES = {  # pixels; 16 of the digits, since 8 leave no room for convolutions
-    "digits": 16, "affine_digits": 16, "CIFAR10": 32, "CIFAR100": 32, "STL10": 96, "SVHN": 32, "FashionMNIST": 28,
-    "MNIST": 28, "KMNIST": 28, "EMNIST": 28,
-}  # fmt: skip
-
-_UNBOUNDED = {"low": -math.inf, "above": -math.inf, "high": math.inf}
-_SIGNS = {"low": "at least", "above": "above", "high": "at most"}
 
 
 def _root() -> str:
@@ -176,7 +150,7 @@ class DataConfig:
     @property
     def has_functions(self) -> bool:
         """Whether the views are made by functions."""
-        return isinstance(self.views, list | tuple) and any(map(_is_function, self.views))
+        return isinstance(self.views, list | tuple) and any(map(is_function, self.views))
 
     @configuration_keys()
     def open(self, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> "DataLoaders":
@@ -272,16 +246,7 @@ class DataConfig:
 
         Without torch, and before any data is opened.
         """
-        for each in fields(self):
-            value, name, allowed = getattr(self, each.name), f"data.{each.name}", each.metadata
-            if "choices" in allowed and value not in allowed["choices"]:
-                hint = did_you_mean(str(value), allowed["choices"])
-                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed['choices']))}{hint}")
-            limits = {key: allowed[key] for key in ("low", "above", "high") if key in allowed}
-            low, above, high = (limits.get(key, bound) for key, bound in _UNBOUNDED.items())
-            if limits and not (low <= value <= high and value > above):
-                said = " and ".join(f"{_SIGNS[key]} {limit:g}" for key, limit in limits.items())
-                raise ValueError(f"{name}={value!r}: expected a number {said}")
+        check_fields(self)
         if self.per_class and self.fraction < 1:
             raise ValueError(
                 f"data.per_class={self.per_class!r} and data.fraction={self.fraction!r} are mutually exclusive"
@@ -297,40 +262,13 @@ class DataConfig:
             from ssl_data.opening.open_ffcv import check_ffcv_keys
 
             check_ffcv_keys(self)
-        for name in ("eval_view", "batch_transform"):
-            value = getattr(self, name)
-            if value is not None and not _is_function(value):
-                raise ValueError(f"data.{name}={value!r}: expected a function, which only Python can give")
-        if isinstance(self.views, str):
-            views(self.views)
-        elif self.has_functions:
-            self._check_functions()
-        elif (
-            not isinstance(self.views, list | tuple)
-            or not self.views
-            or not all(isinstance(view, dict) for view in self.views)
-        ):
-            names = ", ".join(map(repr, view_names()))
-            raise ValueError(
-                f"data.views={self.views!r}: expected one of {names}, or a list of mappings, one a view, or in Python of "
-                "functions"
-            )
-        else:
-            self._own_views(32, (0.0,), (1.0,))
+        check_views(self)
 
     def use_reference(self) -> None:
         """Train on the labelled images where those of the configuration have no labels."""
         self.split = ""
         if self.given is not None:
             self.given = replace(self.given, train=self.given.reference, reference=None)  # type: ignore[misc]
-
-    def _check_functions(self) -> None:
-        """Raise a ValueError for views that are not all functions, and for keys that only the engine's views have."""
-        if not all(map(_is_function, self.views)):
-            raise ValueError(f"data.views={self.views!r}: expected a function for each view, or none")
-        for name in ("size", "executor", "scaled_decoding", "value_range"):
-            if getattr(self, name) != getattr(DataConfig, name) and (name, self.executor) != ("executor", "fused"):
-                raise ValueError(f"data.{name}={getattr(self, name)!r}: not a key of views that are functions")
 
     def check_objects(self) -> None:
         """Raise a ValueError for a configuration that was read from a file and lacks the Python objects of its run."""
@@ -343,25 +281,8 @@ class DataConfig:
 
     def specs(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
         """Return the views of ``views`` for images of a size."""
-        return views(self.views, size, mean, std) if isinstance(self.views, str) else self._own_views(size, mean, std)
-
-    def _own_views(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> list[ViewSpec]:
-        """Return the specs of a list of mappings: each a view of its own, or with ``preset`` all views of one, changed."""
-        assert not isinstance(self.views, str)
-        specs = []
-        for mapping in self.views:
-            changes = dict(mapping)
-            preset, num_local = changes.pop("preset", None), changes.pop("num_local", None)
-            if preset is None and num_local is not None:
-                raise ValueError(f"data.views: num_local={num_local!r}: expected a preset in the same mapping")
-            for name in ("mean", "std"):
-                if name in changes:
-                    raise ValueError(f"data.views: {name}={changes[name]!r}: not a key here, that of the data is used")
-            base = [ViewSpec(size=size)] if preset is None else views(preset, size, num_local=num_local)
-            specs += [spec.changed(changes) for spec in base]
-        return [replace(spec, mean=mean, std=std) for spec in specs]
-
-
-def _is_function(value: Any) -> bool:
-    """Return whether a value is a function, or stands for one in the configuration file of a run: "<module.class>"."""
-    return callable(value) or (isinstance(value, str) and value.startswith("<") and value.endswith(">"))
+        return (
+            views(self.views, size, mean, std)
+            if isinstance(self.views, str)
+            else views_of_mappings(self.views, size, mean, std)
+        )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_data.config import EMBEDDED
+from ssl_data.dataset_names import EMBEDDED
 from ssl_data.sources import ArraySource, BetonSource, FolderSource, Source, TorchvisionSource
 
 TEST_EVERY = 5  # of the digits of a class, in the order of scikit-learn, the first of every five is a test image
@@ -36,7 +36,7 @@ def open_dataset(name: str, root: str, split: str, download: bool, **options: An
     Parameters
     ----------
     name : str
-        One of ``ssl_data.config.DATASETS``.
+        One of ``ssl_data.dataset_names.DATASETS``.
     root : str
         Folder of the data.
     split : str

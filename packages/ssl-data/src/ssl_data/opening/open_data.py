@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ssl_data.augment.functions import describe_function, identity, is_ready
 from ssl_data.augment.presets import views
-from ssl_data.config import NATIVE_SIZES, DataConfig
+from ssl_data.config import DataConfig
+from ssl_data.dataset_names import NATIVE_SIZES
 from ssl_data.datasets import open_dataset
 from ssl_data.errors import ArgumentError
 from ssl_data.loader import Loader
@@ -109,29 +110,16 @@ def open_sources(config: DataConfig, **options: Any) -> Sources:
 def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, world_size: int) -> DataLoaders:
     """Return the loaders of one rank: see :meth:`ssl_data.DataConfig.open`."""
     sources = open_sources(config)
-    labels = training_labels(config, sources.train.labels, len(sources.class_names), seed)
-    part = subset_indices(labels, config.fraction, config.imbalance, seed, config.per_class)
-    check_batch_size(batch_size, len(part), world_size)
-    threads = (
-        0
-        if (config.has_functions or config.eval_view is not None) and config.num_workers == 0
-        else bounded_threads(config.num_workers, "data.num_workers")
-    )
+    num_workers = worker_count(config)
     for source in (sources.train, sources.reference, *sources.evaluation.values()):
         if isinstance(source, FolderSource | BetonSource | ShardSource):
-            source.load_into_memory(num_workers=max(1, threads))
+            source.load_into_memory(num_workers=max(1, num_workers))
     if config.value_range is not None:
         sources = sources.ranged(checked_range(config.value_range))
-    train, evaluation = sources.train, sources.evaluation
-    if labels is not train.labels:
-        train = Relabelled(train, labels)
-    if len(part) < len(train):
-        train = Subset(train, part)
-    if config.eval_fraction < 1 or config.eval_per_class:
-        evaluation = {name: evaluated_part(config, name, each) for name, each in evaluation.items()}
+    train = _trained_part(config, sources, batch_size, seed, world_size)
+    first: Loader | FFCVLoader | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    first: Loader | FFCVLoader | None = None
     if config.given is not None and config.given.is_ffcv:
         first, plain, mean, std = open_ffcv(config, sources.train, batch_size, seed, rank, world_size)
     elif config.has_functions:
@@ -139,9 +127,9 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     else:
         _check_alike(sources)
         size = config.size or _native_size(config.dataset, train)
-        mean, std = statistics(sources.train, threads)  # of all images: a part of them is seen as the whole is
+        mean, std = statistics(sources.train, num_workers)  # of all images: a part of them is seen as the whole is
         specs, plain = config.specs(size, mean, std), views("evaluation", size, mean, std)
-    ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
+    ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": num_workers}
 
     def plainly(source: Source) -> Loader:
         device = None if callable(plain[0]) else device_of(config, source)
@@ -156,7 +144,7 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
     return DataLoaders(
         train=first,
         reference=reference,
-        evaluation={name: plainly(each) for name, each in evaluation.items()},
+        evaluation={name: plainly(each) for name, each in evaluated_parts(config, sources.evaluation).items()},
         num_classes=len(sources.class_names),
         class_names=sources.class_names,
         image_shape=reference.view_shapes()[0],
@@ -164,6 +152,25 @@ def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, worl
         std=std,
         functions=described_functions(config),
     )
+
+
+def worker_count(config: DataConfig) -> int:
+    """Return the threads of the loaders, or the processes for views that are functions; 0: this process."""
+    may_be_none = config.has_functions or config.eval_view is not None
+    if may_be_none and config.num_workers == 0:
+        return 0
+    return bounded_threads(config.num_workers, "data.num_workers")
+
+
+def _trained_part(config: DataConfig, sources: Sources, batch_size: int, seed: int, world_size: int) -> Source:
+    """Return the training images that the configuration leaves, with the labels to train with."""
+    train = sources.train
+    labels = training_labels(config, train.labels, len(sources.class_names), seed)
+    part = subset_indices(labels, config.fraction, config.imbalance, seed, config.per_class)
+    check_batch_size(batch_size, len(part), world_size)
+    if labels is not train.labels:
+        train = Relabelled(train, labels)
+    return Subset(train, part) if len(part) < len(train) else train
 
 
 def count_labelled(config: DataConfig, seed: int) -> int:
@@ -213,8 +220,14 @@ def _check_alike(sources: Sources) -> None:
             )
 
 
-def evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
-    """Return the test images that ``eval_fraction`` or ``eval_per_class`` leaves."""
+def evaluated_parts(config: DataConfig, evaluation: dict[str, Source]) -> dict[str, Source]:
+    """Return the test images that ``eval_fraction`` or ``eval_per_class`` leaves of each data set."""
+    if config.eval_fraction == 1 and not config.eval_per_class:
+        return evaluation
+    return {name: _evaluated_part(config, name, source) for name, source in evaluation.items()}
+
+
+def _evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
     wanted = config.eval_per_class
     if wanted and (len(source) == 0 or source.labels.min() < 0):
         raise ValueError(f"data.eval_per_class={wanted!r}: the images of {name!r} have no labels")

@@ -7,8 +7,14 @@ import torch
 from ssl_data.augment.presets import views
 from ssl_data.config import DataConfig
 from ssl_data.loader import Loader
-from ssl_data.loading.threads import bounded_threads
-from ssl_data.opening.open_data import DataLoaders, described_functions, device_of, evaluated_part, evaluation_function
+from ssl_data.opening.open_data import (
+    DataLoaders,
+    described_functions,
+    device_of,
+    evaluated_parts,
+    evaluation_function,
+    worker_count,
+)
 from ssl_data.sources import BetonSource, FolderSource, ShardSource, Source
 from ssl_data.stream_loader import StreamLoader
 
@@ -31,14 +37,12 @@ def open_stream_loaders(config: DataConfig, batch_size: int, seed: int, rank: in
             )
     if config.executor == "device":
         raise ValueError("data.executor='device': the images of a stream are not in memory; expected 'auto' or 'fused'")
-    in_this_process = config.has_functions and config.num_workers == 0
-    threads = 0 if in_this_process else bounded_threads(config.num_workers, "data.num_workers")
+    threads = worker_count(config)
     evaluation, reference = given.evaluation_sources(None, config.has_functions)
     for source in (reference, *evaluation.values()):
         if isinstance(source, FolderSource | BetonSource | ShardSource):
             source.load_into_memory(num_workers=max(1, threads))
-    if config.eval_fraction < 1 or config.eval_per_class:
-        evaluation = {name: evaluated_part(config, name, each) for name, each in evaluation.items()}
+    evaluation = evaluated_parts(config, evaluation)
     size = config.size or SIZE
     ranks: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size, "num_workers": threads}
     train = StreamLoader(

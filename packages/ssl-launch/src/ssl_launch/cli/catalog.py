@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_core.methods import METHODS, method_class
-from ssl_data.config import DATASETS
+from ssl_data.dataset_names import DATASETS
 
 KINDS = ("methods", "backbones", "losses", "datasets", "recipes")
 
