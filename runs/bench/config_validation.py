@@ -67,6 +67,7 @@ IMPOSSIBLE = {
     "eval.knn": [[0], [20, -1]],
     "eval.few": [[0], [-1], [1.5], [math.nan]],
     "eval.retrieval": [[0]],
+    "eval.episodic": [[0], [1, -5]],
     "eval.finetune.fractions": [[0], [0.1, 1.5]],
 }
 # Any string is possible: names, and paths that the run looks for before it opens the data
