@@ -96,7 +96,8 @@ def _own_files(root: Path, split: str, suffix: str, options: dict[str, Any]) -> 
         found = sorted(entry.name for entry in root.iterdir())[:5]
         raise FileNotFoundError(
             f"{where}: expected the {'files' if suffix else 'folders'} {split}{shown} and test{shown} (or val{shown})"
-            f"{'' if suffix else ' with a folder for each class in it'}, found {', '.join(found) or 'nothing'}"
+            f"{'' if suffix else ' with a folder for each class in it'}, found {', '.join(found) or 'nothing'}; move some "
+            "images of each class to test/, or train without an evaluation by DataConfig.of(train=FOLDER) in Python"
         )
 
     def opened(path: Path) -> Source:
