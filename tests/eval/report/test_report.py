@@ -369,12 +369,15 @@ def drawn(figure_call, monkeypatch):
 
 def test_one_run_has_its_accuracies_in_one_panel(make_run, monkeypatch):
     folder = make_run("one")
-    (loss, accuracy), (legend,) = drawn(lambda: learning_curves([folder], "x.png"), monkeypatch)
-    assert [text.get_text() for text in legend.get_texts()] == ["prediction", "kNN", "linear probe, backbone"]
+    (loss, accuracy, rate), (legend,) = drawn(lambda: learning_curves([folder], "x.png"), monkeypatch)
+    labels = ["prediction = linear probe, backbone", "kNN"]  # the run has equal values of the first two
+    assert [text.get_text() for text in legend.get_texts()] == labels
     assert loss.get_ylabel() == "training loss"
     assert accuracy.get_ylabel() == "top-1 accuracy (%)"
-    assert accuracy.get_xlabel() == "epoch"
-    assert [line.get_label() for line in accuracy.get_lines()] == ["prediction", "kNN", "linear probe, backbone"]
+    assert rate.get_xlabel() == "epoch"
+    assert rate.get_ylabel() == "learning rate"
+    assert set(rate.get_lines()[0].get_ydata()) == {0.1}
+    assert [line.get_label() for line in accuracy.get_lines()] == labels
     assert accuracy.get_lines()[1].get_ydata()[-1] == pytest.approx(88)
     assert accuracy.get_lines()[1].get_xdata().tolist() == [2, 4, 6]
 
@@ -395,8 +398,8 @@ def test_several_groups_have_a_panel_for_each_accuracy(make_run, monkeypatch):
 
 def test_runs_in_their_first_epoch_are_drawn_against_steps(make_run, monkeypatch):
     folder = make_run("one", status="running", done=1)
-    (loss,), _ = drawn(lambda: learning_curves([folder], "x.png"), monkeypatch)
-    assert loss.get_xlabel() == "optimizer step"
+    (loss, rate), _ = drawn(lambda: learning_curves([folder], "x.png"), monkeypatch)
+    assert rate.get_xlabel() == "optimizer step"
     assert loss.get_lines()[0].get_xdata().tolist() == [1, 2, 3, 4]
 
 

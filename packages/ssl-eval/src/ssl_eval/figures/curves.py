@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FEW_POINTS = 15  # up to which each point has a marker; longer lines have some markers
 MAX_NAMED = 7  # groups with a colour and a legend entry, the best ones; others are grey
-LOSS = "train/loss"
+LOSS, RATE = "train/loss", "train/lr"
 
 Runs = Sequence[RunRecord | str | Path]
 Point = tuple[float, float, float]  # x, mean, deviation
@@ -36,7 +36,8 @@ class Panel:
 def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     """Draw training loss and accuracies against the epoch.
 
-    One run, or one group of runs, has its accuracies in one panel; several have one panel for each accuracy. Where runs
+    One run, or one group of runs, has its accuracies in one panel, and a panel of the learning rate; several have one panel for
+    each accuracy. Where runs
     are in a group, the line is their mean and the band one sample deviation on either side, at the epochs that all of
     them have reached. Of more than seven groups the best seven are named, the others grey.
 
@@ -80,6 +81,9 @@ def epoch_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
     panels = [panel for panel in [loss, *_accuracy_panels(groups, in_epochs)] if any(panel.lines.values())]
     if not panels:
         raise NothingToDraw(f"no curve to draw: none of the {len(records)} runs has logged {LOSS} or an accuracy yet")
+    if len(groups) == 1:
+        rates = {label: _points(group, RATE, in_epochs) for label, group in groups.items()}
+        panels += [Panel("learning rate", rates)] * any(rates.values())
     return _draw(panels, _colours(_last_accuracies(groups)), "epoch" if in_epochs else "optimizer step")
 
 
@@ -123,7 +127,7 @@ def _accuracy_panels(groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool,
     if len(groups) == 1:
         (group,) = groups.values()
         lines = {readable(name, datasets): _points(group, name, in_epochs, minutes) for name in names}
-        return [Panel("top-1 accuracy (%)", lines)]
+        return [Panel("top-1 accuracy (%)", _without_hidden(lines))]
     return [
         Panel(
             with_unit(name, datasets),
@@ -131,6 +135,14 @@ def _accuracy_panels(groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool,
         )
         for name in names
     ]
+
+
+def _without_hidden(lines: Mapping[str, list[Point]]) -> dict[str, list[Point]]:
+    """Return lines by label; equal ones, of which only the last would be seen, become one line with all of their labels."""
+    labels: dict[tuple[Point, ...], list[str]] = {}
+    for label, points in lines.items():
+        labels.setdefault(tuple(points), []).append(label)
+    return {" = ".join(same): list(points) for points, same in labels.items()}
 
 
 def _points(group: Sequence[RunRecord], name: str, in_epochs: bool, minutes: bool = False) -> list[Point]:
@@ -184,7 +196,7 @@ def _draw(panels: Sequence[Panel], colours: dict[str, int] | None, x_label: str)
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    columns = 1 if len(panels) <= 2 else 2
+    columns = 1 if len(panels) <= 2 or colours is None else 2
     rows = -(-len(panels) // columns)
     width = COLUMN_INCHES * columns
     figure = Figure((width, 0.3 + 1.45 * rows), layout="constrained")
