@@ -38,11 +38,13 @@ ELSEWHERE = {
     "an image without masked patches is 0 / 0": "losses/test_ibot.py::test_without_masked_patches_loss_and_update_are_0",
     "a mean over patches, not over images": "losses/test_ibot.py::test_images_count_equally_for_any_number_of_masked_patches",
     "KoLeo of equal rows is infinite": "losses/test_koleo.py::test_rows_that_coincide_have_a_finite_loss_and_no_gradient",
-    "masks depend on ranks or on a resume": "core/modules/test_masks.py::test_mask_depends_on_seed_epoch_and_id_alone",
+    "masks depend on ranks or on a resume": "core/modules/masks/test_patch_masks.py::test_mask_depends_on_seed_epoch_"
+    "and_id_alone",
     "a constant patch is normalised to NaN": "losses/test_masked.py::test_constant_target_is_0_when_normalised",
     "positions are off by one at another size": "core/backbones/test_vit.py::test_positions_of_another_size_are_those_of_the_"
     "same_places",
-    "views of one size in several passes": "core/modules/test_patch_predictor.py::test_views_of_one_size_share_a_pass",
+    "views of one size in several passes": "core/modules/transformer/test_patch_predictor.py::test_views_of_one_"
+    "size_share_a_pass",
     "stochastic depth for the batch": "core/backbones/test_vit.py::test_drop_path_equals_timms",
     "whitening of too few samples": "core/methods/test_methods.py::test_whitening_of_too_few_samples_raises_before_data",
     "equal singular values have a NaN gradient": "losses/test_mmcr.py::test_repeated_and_zero_singular_values_have_finite_"

@@ -211,7 +211,18 @@ def test_loaders_of_a_user():
             self.train = [(torch.zeros(batch_size, 1, 8, 8), torch.zeros(batch_size), torch.arange(batch_size))]
             return self
 
-    assert "sample 1\nclass 0" in texts(show_views(Own(), rows=2))
+    own = Own()
+    assert {"sample 1\nclass 0", "view 0\n(1, 8, 8)"} <= set(texts(show_views(own, rows=2)))
+    own.open(2, 0, 0, 1)
+
+    class Stream(list):  # without a source
+        views, class_names = [ViewSpec(size=8, mean=(0.5,), std=(0.25,))], NAMES
+
+    own.open = lambda *_: own
+    own.train = Stream(own.train)
+    sheet = show_views(own, rows=1)
+    assert "view 0 (8 px)" in texts(sheet)
+    assert np.allclose(drawn(sheet)[0], 0.5)  # without the normalisation
 
 
 def test_other_values():
@@ -238,6 +249,13 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="a picture needs matplotlib: pip install matplotlib"):
         show_views(DataConfig(views="digits"))
+
+
+def test_wrong_input_is_one_line():
+    with pytest.raises(ArgumentError, match=r"data='ndarray': expected a DataConfig or a Loader, e.g. DataConfig.of"):
+        show_views(images())
+    with pytest.raises(ArgumentError, match="rows=0: expected at least 1"):
+        show_views(DataConfig(views="digits"), rows=0)
 
 
 def test_failing_function_is_one_line():

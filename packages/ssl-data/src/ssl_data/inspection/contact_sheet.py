@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
-from ssl_data.augment.functions import SAMPLE, described
-from ssl_data.augment.seeding import preserved_generators, seed_generators, view_seed
+from ssl_data.augment.functions import described
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.batch import Batch
 from ssl_data.errors import ArgumentError
@@ -96,8 +96,12 @@ def show_views(
     """
     if rows < 1:
         raise ArgumentError("rows", rows, "expected at least 1")
+    if not isinstance(data, Loader) and not hasattr(data, "open"):
+        raise ArgumentError(
+            "data", type(data).__name__, "expected a DataConfig or a Loader, e.g. DataConfig.of(train=..., views=...)"
+        )
     loader = data if isinstance(data, Loader) else _opened(data, rows, seed)
-    names = list(getattr(getattr(loader, "source", None), "class_names", ()))
+    names = list(getattr(getattr(loader, "source", loader), "class_names", None) or ())
     columns, labels, ids = _columns(loader, rows, bands)
     headings = [_heading(int(index), int(label), names) for index, label in zip(ids, labels)]
     return ContactSheet(draw_sheet(columns, headings, title))
@@ -120,26 +124,32 @@ def _heading(index: int, label: int, names: list[str]) -> str:
 
 def _columns(loader: Any, rows: int, bands: Sequence[int] | None) -> tuple[list[Column], Any, Any]:
     """Return the columns, labels and ids."""
-    if not isinstance(loader, Loader):  # of the user
+    if not isinstance(loader, Loader):  # of a stream, or of the user
         views, labels, ids = next(iter(loader))[:3]
         views = [view[:rows] for view in (views if isinstance(views, list | tuple) else [views])]
-        return _plain_columns(views, _numbered(views), bands), labels[:rows], ids[:rows]
+        specs = getattr(loader, "views", [])
+        if len(specs) == len(views) and all(isinstance(spec, ViewSpec) for spec in specs):
+            return _engine_columns(None, specs, views, ids[:rows], bands), labels[:rows], ids[:rows]
+        titles = _function_titles(specs, len(views)) if specs and all(map(callable, specs)) else _numbered(views)
+        return _plain_columns(views, titles, bands), labels[:rows], ids[:rows]
     source = loader.source if loader._positions is None else Subset(loader.source, loader._positions)
     are_functions = any(map(callable, loader.views))
     first = partial(
-        _first_batch, source, loader.views, min(rows, len(source)), loader.shuffle, loader.seed,
-        num_workers=0 if are_functions else 1, rank=0, world_size=1,
+        _first_batch, source, count=min(rows, len(source)), shuffle=loader.shuffle, seed=loader.seed,
+        num_workers=0 if are_functions else 1,
     )  # fmt: skip
     if are_functions:
-        views, labels, ids = first()
+        samples: list[Any] = []  # which the functions get: a data set may transform them at random
+        (*views, _), labels, ids = first([*loader.views, partial(_keep, samples)])
         columns = _plain_columns(views, _function_titles(loader.views, len(views)), bands)
+        columns.insert(0, _stored_column(source, ids, bands, samples))
     else:
-        views, labels, ids, parameters = first(return_parameters=True)
+        views, labels, ids, parameters = first(loader.views, return_parameters=True)
         columns = _engine_columns(source, loader.views, views, ids, bands)
         columns = [replace(column, texts=_parameters(drawn)) for column, drawn in zip(columns, parameters)]
-    columns.insert(0, _stored_column(source, ids, bands, loader.seed))
+        columns.insert(0, _stored_column(source, ids, bands))
     if loader.batch_transform is not None:
-        changed = first(batch_transform=loader.batch_transform)[0]
+        changed = first(loader.views, batch_transform=loader.batch_transform)[0]
         name = f"after {short_name(loader.batch_transform)} of these {len(ids)}"
         if are_functions or len(changed) != len(loader.views):
             columns += _plain_columns(changed, [f"{title}\n{name}" for title in _numbered(changed)], bands)
@@ -150,29 +160,34 @@ def _columns(loader: Any, rows: int, bands: Sequence[int] | None) -> tuple[list[
 
 
 def _first_batch(
-    source: Source, views: list[Any], count: int, shuffle: bool, seed: int, **options: Any
-) -> Batch:  # fmt: skip
-    return next(iter(Loader(source, views, count, shuffle, seed, **options)))
+    source: Source, views: Sequence[Any], count: int, shuffle: bool, seed: int, num_workers: int, **options: Any
+) -> Batch:
+    loader = Loader(source, views, count, shuffle, seed, rank=0, world_size=1, num_workers=num_workers, **options)
+    return next(iter(loader))
 
 
-def _stored_column(source: Source, ids: Tensor, bands: Sequence[int] | None, seed: int) -> Column:
-    samples = [_stored(source, index, seed) for index in ids.tolist()]
-    panels = [to_panel(sample, bands, channels_last) for sample, channels_last in samples]
-    texts = [[_size(sample, channels_last)] for sample, channels_last in samples]
-    limits = [limits_of([panel]) for panel in panels]
-    return Column("stored", panels, texts, limits)
+def _keep(samples: list[Any], sample: Any) -> Tensor:
+    """Keep a sample; as a view it is one number."""
+    samples.append(sample)
+    return torch.zeros(1)
 
 
-def _stored(source: Source, index: int, seed: int) -> tuple[Any, bool]:
-    """Return a sample as it is stored, and whether it is an array with its channels last."""
-    position = np.flatnonzero(source.ids == index)
+def _stored_column(
+    source: Source, ids: Tensor, bands: Sequence[int] | None, samples: Sequence[Any] | None = None
+) -> Column:
+    """Return the column of the stored images; of a source without images that of its ``samples``."""
+    positions = np.array([np.flatnonzero(source.ids == index)[0] for index in ids.tolist()])
     while isinstance(source, Derived):
-        source, position = source.origin(position)
-    if not isinstance(source, GivesSamples):
-        return source.image(int(position[0])), True
-    with preserved_generators():
-        seed_generators(view_seed(seed, 0, index, SAMPLE))  # as before its views are made
-        return source.sample(int(position[0])), False
+        source, positions = source.origin(positions)
+    are_images = samples is None or not isinstance(source, GivesSamples)
+    stored = [source.image(position) for position in positions.tolist()] if are_images else list(samples or [])
+    panels = [to_panel(each, bands, channels_last=are_images) for each in stored]
+    limits = [limits_of([panel]) for panel in panels]
+    texts = [
+        list(filter(None, [_size(each, are_images), described_limits(limit) if limit else ""]))
+        for each, limit in zip(stored, limits)
+    ]
+    return Column("\n".join(filter(None, ["stored", panels[0].note])), panels, texts, limits)
 
 
 def _size(sample: Any, channels_last: bool) -> str:
@@ -187,9 +202,9 @@ def _size(sample: Any, channels_last: bool) -> str:
 
 
 def _engine_columns(
-    source: Source, specs: Sequence[ViewSpec], views: list[Tensor], ids: Tensor, bands: Sequence[int] | None
+    source: Source | None, specs: Sequence[ViewSpec], views: list[Tensor], ids: Tensor, bands: Sequence[int] | None
 ) -> list[Column]:
-    """Return the columns of views ``(n, C, size, size)`` without their normalisation."""
+    """Return the columns of views ``(n, C, size, size)`` without their normalisation; without a source black is 0, white 1."""
     columns = []
     for number, (view, spec) in enumerate(zip(views, specs)):
         mean, std = (view.new_tensor(each)[:, None, None] for each in (spec.mean, spec.std))
@@ -200,8 +215,10 @@ def _engine_columns(
     return columns
 
 
-def _view_limits(source: Source, index: int, bands: Sequence[int] | None) -> Limits | None:
+def _view_limits(source: Source | None, index: int, bands: Sequence[int] | None) -> Limits | None:
     """Return the limits of the views of an image: those of the stored image, in the units of a view."""
+    if source is None:
+        return np.zeros(3), np.ones(3)
     image = source.image(int(np.flatnonzero(source.ids == index)[0]))
     limits = limits_of([to_panel(image, bands, channels_last=True)])
     low, high = value_range(source, image.dtype)

@@ -164,6 +164,7 @@ class DataReport:
 
     parts: dict[str, PartReport]  # name -> report: train, reference (where there is one), and each evaluation
     shared: list[SharedSamples]  # of each evaluation with the training samples
+    streams: list[str] = field(default_factory=list)  # parts that have no samples by position, and were not read
 
     @property
     def num_unreadable(self) -> int:
@@ -171,7 +172,8 @@ class DataReport:
         return sum(part.num_unreadable for part in self.parts.values())
 
     def __str__(self) -> str:
-        lines = "\n".join(map(str, [*self.parts.values(), *self.shared])).splitlines()
+        streams = [f"{name}: a stream or loader, whose samples are not read" for name in self.streams]
+        lines = "\n".join(map(str, [*streams, *self.parts.values(), *self.shared])).splitlines()
         fill = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
         wrapped = []
         for line in lines:

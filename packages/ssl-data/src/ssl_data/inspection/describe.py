@@ -1,5 +1,6 @@
 """Describe a data set: sizes, bands, classes, unreadable samples and duplicates."""
 
+import copy
 import dataclasses
 from collections.abc import Iterable
 from itertools import islice
@@ -7,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import IterableDataset
 
+from ssl_data.augment.functions import identity
 from ssl_data.config import DataConfig
 from ssl_data.errors import ArgumentError
 from ssl_data.inspection.data_report import DataReport, Duplicate, PartReport, SharedSamples, Unreadable
 from ssl_data.inspection.read_samples import Tally, differs_by_call, read_samples, sample_name
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.opening.given import GivenData
 from ssl_data.opening.open_data import EVAL_SEED, open_sources, training_labels
 from ssl_data.sources import Source
 from ssl_data.sources.derived.derived import Derived
@@ -73,7 +75,11 @@ def describe(
     """
     if samples < 0:
         raise ArgumentError("samples", samples, "expected at least 0 (0: all of them)")
-    parts, wanted = _parts(data, samples, seed)
+    streams = (
+        ["train"] if isinstance(data, DataConfig) and data.given is not None and _is_stream(data.given.train) else []
+    )
+    parts, wanted = _parts(_without_stream(data) if streams else data, samples, seed)
+    parts = [part._replace(name="reference") if streams and part.name == "train" else part for part in parts]
     threads = bounded_threads(wanted if num_workers is None else num_workers)
     reports, digests = {}, {}
     for part in parts:
@@ -87,7 +93,7 @@ def describe(
         for other in certain
         if part.name not in _TRAINING and other.name in _TRAINING
     ]
-    return DataReport(reports, shared)
+    return DataReport(reports, shared, streams)
 
 
 def _parts(data: Any, samples: int, seed: int) -> tuple[list[_Part], int | None]:
@@ -95,8 +101,8 @@ def _parts(data: Any, samples: int, seed: int) -> tuple[list[_Part], int | None]
     if not isinstance(data, DataConfig) and hasattr(data, "open"):
         return _opened_parts(data, samples, seed), None
     if not isinstance(data, DataConfig):
-        given, _, _ = GivenData(data).sources(functions=True, on_error="raise", skip_limit=1.0)
-        return [_whole("data", given, samples)], None
+        given = open_sources(DataConfig.of(train=data, views=[identity]), memory=0)
+        return [_whole("data", given.train, samples)], None
     data.check()
     # Unreadable samples are no error here; they would be one when a data set is opened
     lenient = {} if data.has_functions else {"on_error": "skip", "skip_limit": 1.0}
@@ -112,6 +118,22 @@ def _parts(data: Any, samples: int, seed: int) -> tuple[list[_Part], int | None]
         title = "test" if len(sources.evaluation) == 1 and name != "reference" else name
         parts.append(_part(title, source, source.labels, chosen, names, samples))
     return parts, data.num_workers
+
+
+def _is_stream(data: Any) -> bool:
+    """Return whether a data set has no samples by position: a stream, or a loader of another library."""
+    is_indexed = hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
+    return hasattr(data, "__iter__") and not is_indexed
+
+
+def _without_stream(data: DataConfig) -> DataConfig:
+    """Return the configuration with the reference in the place of the training data."""
+    if data.given.reference is None:
+        name = type(data.given.train).__name__
+        raise ArgumentError("data.train", name, "a stream or loader, whose samples cannot be read by position")
+    part = copy.copy(data)
+    part.use_reference()
+    return part
 
 
 def _opened_parts(data: Any, samples: int, seed: int) -> list[_Part]:

@@ -1,4 +1,4 @@
-"""Completion for ``stable-ssl train``, ``views`` and ``eval``: recipes, keys, values and runs. No torch is imported."""
+"""Completion for ``stable-ssl train``, ``views``, ``data`` and ``eval``: recipes, keys, values, runs. No torch is imported."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from ssl_data.config import DataConfig
 from ssl_launch.cli.catalog import recipe_files
 from ssl_launch.run_path import run_paths
 
+_OWN_KEYS = {"views": ("rows", "bands"), "data": ("samples",)}  # command -> its keys beyond those of a run
+
 
 @add_completion_class
 class KeyComplete(BashComplete):
@@ -26,7 +28,7 @@ class KeyComplete(BashComplete):
 
 
 def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return recipes and keys, or the values of a key, for ``stable-ssl train`` and ``views``."""
+    """Return recipes and keys, or the values of a key, for ``stable-ssl train``, ``views`` and ``data``."""
     key, inside_bash = _key(ctx, incomplete)
     if key:
         prefix = "" if inside_bash else f"{key}="
@@ -34,22 +36,14 @@ def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: s
         return [f"{prefix}{value}" for value in _values(key.lstrip("+")) if value.startswith(typed)]
     plus = incomplete[: len(incomplete) - len(incomplete.lstrip("+"))]
     words = [path.stem for path in recipe_files()]
-    words += [f"{plus}{key}=" for key in (*_keys(incomplete), "hydra/launcher")]
+    words += [f"{plus}{key}=" for key in (*_keys(incomplete), "hydra/launcher", *_OWN_KEYS.get(str(ctx.info_name), ()))]
     return sorted(word for word in words if word.startswith(incomplete))
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return runs and the keys of an evaluation, for ``stable-ssl eval``."""
-    keys = [
-        "checkpoint=newest",
-        "checkpoint=all",
-        "eval=standard",
-        "eval=full",
-        "eval=tokens",
-        "eval=finetune",
-        "device=",
-        "--watch",
-    ]
+    protocols = [f"eval={name}" for name in ("standard", "full", "tokens", "finetune")]
+    keys = ["checkpoint=newest", "checkpoint=all", *protocols, "device=", "--watch"]
     return [*run_paths(incomplete), *(key for key in keys if key.startswith(incomplete))]
 
 

@@ -75,15 +75,12 @@ def _show_versions(context: click.Context, option: click.Parameter, asked: bool)
         context.exit()
 
 
-@click.group(
-    cls=Commands,
-    epilog="A run is a folder; RUN means ./RUN, or outputs/RUN.",
-)
+@click.group(cls=Commands)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions, help="Show versions."
 )
 def cli() -> None:
-    """Self-supervised learning, from an idea to its table."""
+    """Self-supervised learning, from an idea to its table. RUN is the folder of a run: ./RUN, or outputs/RUN."""
 
 
 @cli.command(cls=HydraCommand, text=TRAIN)

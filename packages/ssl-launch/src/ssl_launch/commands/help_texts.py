@@ -67,8 +67,8 @@ The command line is that of training; only the keys of data matter, e.g.
                       all of them, which takes little more than decoding them
 
 Printed: number of samples, sizes, bands, classes and their counts, samples that
-cannot be read, and duplicates: within the training samples, and between them and
-the test samples, by a hash of the decoded pixels.
+cannot be read, and duplicates: within the training samples, and between them
+and the test samples, by a hash of the decoded pixels.
 
 Data sets of Python: python3 my_idea.py data, if my_idea.py calls
 launch(MyIdea, data=...); in a notebook ssl_data.describe(data).

@@ -1,5 +1,6 @@
 """Look at the data of a configuration: ``stable-ssl views`` (a picture) and ``stable-ssl data`` (a report)."""
 
+import contextlib
 import sys
 from argparse import Namespace
 from dataclasses import dataclass, fields
@@ -108,9 +109,10 @@ def _draw(config: Config, options: PictureConfig) -> None:
     try:
         sheet = show_views(config.data, options.rows, options.bands, seed, title=str(config.log.run))
         file = sheet.save(Path(config.log.folder) / f"{config.log.run}.png")
-        print(describe(config.data, QUICK, seed, progress=sys.stderr.isatty()))
     except (ImportError, ArgumentError) as error:
         raise ConfigError(str(error)) from error
+    with contextlib.suppress(ArgumentError):  # a stream has no samples by position
+        print(describe(config.data, QUICK, seed, progress=sys.stderr.isatty()))
     print(file.resolve())
 
 
