@@ -8,9 +8,9 @@ from typing import Any
 # Public modules besides the names that ``import PACKAGE`` brings
 MODULES = {
     "ssl_core": (
-        "backbones.registry", "backbones.vit", "modules.heads", "modules.ema", "modules.masks", "modules.multi_block_mask",
-        "modules.multi_crop", "modules.rotary", "schedules", "optimizers.factory", "optimizers.param_groups",
-        "optimizers.layer_decay", "checkpoint.export", "training.trained_run",
+        "backbones.registry", "backbones.vit", "modules.heads", "modules.ema", "modules.masks.patch_masks",
+        "modules.masks.multi_block", "modules.multi_crop", "modules.transformer.rotary", "schedules", "optimizers.factory",
+        "optimizers.param_groups", "optimizers.layer_decay", "checkpoint.export", "training.trained_run",
     ),
     "ssl_eval": ("metrics.registry",),
 }  # fmt: skip
