@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from loader_batches import equal, together
 from ssl_data import ArraySource, FolderSource, Loader, views
 
 
@@ -20,13 +21,6 @@ def make(source, **options):
 
 def drain(loader):
     return [([view.clone() for view in batch[0]], *batch[1:]) for batch in loader]
-
-
-def equal(a, b):
-    return len(a) == len(b) and all(
-        torch.equal(x[1], y[1]) and torch.equal(x[2], y[2]) and all(torch.equal(u, v) for u, v in zip(x[0], y[0]))
-        for x, y in zip(a, b)
-    )
 
 
 def test_shapes_types_and_memory_format(source):
@@ -64,17 +58,6 @@ def test_batch_size_does_not_change_a_view(source):
     small, large = drain(make(source, batch_size=5)), drain(make(source, batch_size=10))
     joined = [torch.cat([a[0][0], b[0][0]]) for a, b in zip(small[::2], small[1::2])]
     assert all(torch.equal(a, b[0][0]) for a, b in zip(joined, large))
-
-
-def together(steps):
-    """Join the batches of all ranks, step by step."""
-    return [
-        (
-            [torch.cat(views) for views in zip(*(batch[0] for batch in step))],
-            *(torch.cat([batch[part] for batch in step]) for part in (1, 2)),
-        )
-        for step in zip(*steps, strict=True)
-    ]
 
 
 @pytest.mark.parametrize("drop_last", [True, False])

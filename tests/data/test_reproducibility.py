@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from loader_batches import equal, together
 from ssl_data import (
     ArraySource,
     BetonSource,
@@ -172,25 +173,6 @@ def make(tmp_path_factory):
 def bits(batches):
     """Return the batches with tensors of their own."""
     return [([view.clone() for view in each[0]], *each[1:]) for each in batches]
-
-
-def equal(a, b):
-    return len(a) == len(b) and all(
-        torch.equal(x[1], y[1]) and torch.equal(x[2], y[2]) and len(x[0]) == len(y[0]) > 0
-        and all(torch.equal(u, v) for u, v in zip(x[0], y[0]))
-        for x, y in zip(a, b)
-    )  # fmt: skip
-
-
-def together(ranks):
-    """Join the batches of all ranks, step by step."""
-    return [
-        (
-            [torch.cat(parts) for parts in zip(*(batch[0] for batch in step))],
-            *(torch.cat([batch[part] for batch in step]) for part in (1, 2)),
-        )
-        for step in zip(*ranks, strict=True)
-    ]
 
 
 @pytest.mark.parametrize(("source", "transform"), CASES)

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from loader_batches import equal, together
 from ssl_data import ArraySource, IndexedSource, Loader, SampleSource, ViewSpec
 from ssl_data.augment.functions import SampleError
 from ssl_data.augment.seeding import view_seed, view_seeds
@@ -69,25 +70,6 @@ def of(kind):
 def make(kind="spectrograms", **options):
     source, functions = of(kind)
     return Loader(source, functions, **{"batch_size": 4, "num_workers": 0, "seed": 3, **options})
-
-
-def equal(a, b):
-    return len(a) == len(b) and all(
-        torch.equal(x[1], y[1]) and torch.equal(x[2], y[2]) and len(x[0]) == len(y[0]) > 0
-        and all(torch.equal(u, v) for u, v in zip(x[0], y[0]))
-        for x, y in zip(a, b)
-    )  # fmt: skip
-
-
-def together(steps):
-    """Join the batches of all ranks, step by step."""
-    return [
-        (
-            [torch.cat(views) for views in zip(*(batch[0] for batch in step))],
-            *(torch.cat([batch[part] for batch in step]) for part in (1, 2)),
-        )
-        for step in zip(*steps, strict=True)
-    ]
 
 
 def test_three_ranks_share_a_last_batch_of_one_sample():
