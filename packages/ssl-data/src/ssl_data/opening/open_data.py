@@ -110,13 +110,18 @@ def open_sources(config: DataConfig, **options: Any) -> Sources:
 def open_loaders(config: DataConfig, batch_size: int, seed: int, rank: int, world_size: int) -> DataLoaders:
     """Return the loaders of one rank: see :meth:`ssl_data.DataConfig.open`."""
     sources = open_sources(config)
+    labels, part = _chosen(config, sources, batch_size, seed, world_size)  # before any image is decoded
     num_workers = worker_count(config)
     for source in (sources.train, sources.reference, *sources.evaluation.values()):
         if isinstance(source, FolderSource | BetonSource | ShardSource):
             source.load_into_memory(num_workers=max(1, num_workers))
     if config.value_range is not None:
         sources = sources.ranged(checked_range(config.value_range))
-    train = _trained_part(config, sources, batch_size, seed, world_size)
+    train = sources.train
+    if labels is not None:
+        train = Relabelled(train, labels)
+    if len(part) < len(train):
+        train = Subset(train, part)
     first: Loader | FFCVLoader | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -162,15 +167,15 @@ def worker_count(config: DataConfig) -> int:
     return bounded_threads(config.num_workers, "data.num_workers")
 
 
-def _trained_part(config: DataConfig, sources: Sources, batch_size: int, seed: int, world_size: int) -> Source:
-    """Return the training images that the configuration leaves, with the labels to train with."""
-    train = sources.train
-    labels = training_labels(config, train.labels, len(sources.class_names), seed)
+def _chosen(
+    config: DataConfig, sources: Sources, batch_size: int, seed: int, world_size: int
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Return the labels to train with, None for those of the data, and the positions of the training images."""
+    own = sources.train.labels
+    labels = training_labels(config, own, len(sources.class_names), seed)
     part = subset_indices(labels, config.fraction, config.imbalance, seed, config.per_class)
     check_batch_size(batch_size, len(part), world_size)
-    if labels is not train.labels:
-        train = Relabelled(train, labels)
-    return Subset(train, part) if len(part) < len(train) else train
+    return None if labels is own else labels, part
 
 
 def count_labelled(config: DataConfig, seed: int) -> int:
