@@ -47,7 +47,7 @@ WEAKEST = WEAK | {"rotation": 5.0, "translate": 0.03, "zoom": [0.95, 1.05], "she
 NARROW = {"backbone_options": {"width": 8}}
 STRONG = {"preset": "digits", "rotation": 30.0, "translate": 0.25, "zoom": [0.7, 1.4], "shear": 20.0}
 
-#: name -> what differs from BASE; mappings are merged key by key, but for the view
+#: name -> changes to BASE; mappings are merged key by key, except the view
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits": {"optim": {"epochs": 60}},
     "digits, weak views": {"view": WEAK},

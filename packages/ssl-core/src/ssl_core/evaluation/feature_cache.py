@@ -141,7 +141,7 @@ def features_of(
 
 
 def _collected(model: BaseModel, loader: Any, tokens: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return features, labels and tokens of the images that have a label, or, where there are none, of all.
+    """Return features, labels and tokens of the labelled images; of all images if no image has a label.
 
     The tokens are those of :func:`~ssl_core.evaluation.features.tokens_of_last_blocks`, float16 on the CPU; an empty list if
     they are not asked for, or the backbone has none.

@@ -154,7 +154,7 @@ def _bands(count: int) -> str:
 
 
 def _first_array(value: Any) -> Any:
-    """Return the value, or the first tensor, array or image in it; None if there is none."""
+    """Return the value, or the first tensor, array or image that it contains; None if it contains nothing to draw."""
     if isinstance(value, Tensor | np.ndarray | Image.Image):
         return value
     if isinstance(value, Mapping | list | tuple):

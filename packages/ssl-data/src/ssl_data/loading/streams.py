@@ -18,8 +18,8 @@ _STREAM = 2**12 - 3  # in the place of a view's number: no view has the seed of 
 def is_stream(data: Any) -> bool:
     """Return whether data can only be read from the beginning: a stream of WebDataset, Hugging Face or torch.
 
-    An ``IterableDataset`` with ``__len__`` and its own ``__getitem__``, such as MosaicML's ``StreamingDataset``, is none: its
-    samples are read by position, which is exact.
+    An ``IterableDataset`` with ``__len__`` and its own ``__getitem__``, such as MosaicML's ``StreamingDataset``, is not a
+    stream: its samples are read by position, which is exact.
     """
     by_position = type(data).__getitem__ is not Dataset.__getitem__ if hasattr(type(data), "__getitem__") else False
     return isinstance(data, IterableDataset) and not (by_position and hasattr(type(data), "__len__"))

@@ -137,7 +137,7 @@ class StreamSamples:
             raise ValueError(f"{self.name}: {self._form.described(sample, index)} cannot be read: {reason}") from error
 
     def sample(self, position: int) -> Any:
-        """Return what a function makes a view of: compressed images as PIL images, anything else as it is."""
+        """Return the argument of a view function: a PIL image for a compressed image, otherwise the sample unchanged."""
         content = self._form.content(self._samples[position], int(self.ids[position]))
         compressed = isinstance(content, bytes) or (isinstance(content, Mapping) and set(content) == {"bytes", "path"})
         if not compressed:
