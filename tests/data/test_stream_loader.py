@@ -332,6 +332,8 @@ class Labelled(Pairs):
         (lambda folder: Bad(), {"image": "third"}, "a sample has no 'third', it has 'first', 'second'"),
         (lambda folder: Labelled(), {}, "has the label 6: expected one of the 4 class_names, or a number below that"),
         (lambda folder: Pairs(), {"fraction": 0.5}, r"data.fraction=0.5: not possible with a stream \(data.train=Pairs\)"),
+        (lambda folder: Pairs(), {"value_range": [0, 4095]}, "data.value_range=.* not a key of a stream, whose images are"),
+        (lambda folder: Pairs(), {"pixels": "stored"}, "data.pixels='stored': not a key of a stream"),
         (lambda folder: Pairs(), {"on_error": "skip"}, "data.on_error='skip': not possible with a stream"),
         (lambda folder: Pairs(), {"executor": "device"}, "data.executor='device': the images of a stream are not in memory"),
         (lambda folder: Pairs(), {"test": (np.zeros((4, 9, 9, 3), np.uint8), [0, 1, 2, 3])}, "data.reference=None: the train"),

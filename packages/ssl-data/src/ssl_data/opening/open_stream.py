@@ -35,6 +35,12 @@ def open_stream_loaders(config: DataConfig, batch_size: int, seed: int, rank: in
                 f"data.{name}={getattr(config, name)!r}: not possible with a stream (data.train={type(given.train).__name__}); "
                 "local WebDataset shards can be read by position: train='train-*.tar'"
             )
+    for name in ("pixels", "value_range"):
+        if getattr(config, name) != getattr(DataConfig, name):
+            raise ValueError(
+                f"data.{name}={getattr(config, name)!r}: not a key of a stream, whose images are 8-bit RGB or grey; expected "
+                "views that are functions, which get the samples unchanged"
+            )
     if config.executor == "device":
         raise ValueError("data.executor='device': the images of a stream are not in memory; expected 'auto' or 'fused'")
     threads = worker_count(config)
