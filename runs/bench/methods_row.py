@@ -100,8 +100,8 @@ def warm_up(data: Path) -> None:
                 pass
 
 
-def small_config(name: str, data: Path, runs: Path) -> Config:
-    """Return the recipe of a method, reduced to a small model and one thread."""
+def reduced_recipe(name: str) -> Config:
+    """Return the recipe of a method with a small backbone, narrow heads, at most eight views, and AdamW."""
     with initialize_config_dir(str((RUNS / "configs").resolve()), version_base=None):
         composed = OmegaConf.to_container(compose(RECIPES.get(name, f"{name}_cifar10")), resolve=True)
     config = build_config(composed, [])  # type: ignore[arg-type]
@@ -112,13 +112,20 @@ def small_config(name: str, data: Path, runs: Path) -> Config:
         if value is not None:
             small = [min(width, largest) for width in value] if isinstance(value, list) else min(value, largest)
             setattr(model, key, small)
-    if hasattr(model, "momentum"):
-        model.momentum = 0.97
-        model.final_momentum = 1.0 if model.final_momentum == 1 else 0.99
     for key, value in SHRUNK.items():
         setattr(config.optim, key, value)
     if isinstance(config.data.views, list):
         config.data.views = config.data.views[:MAX_VIEWS]
+    return config
+
+
+def small_config(name: str, data: Path, runs: Path) -> Config:
+    """Return the recipe of a method, reduced to a small model and one thread."""
+    config = reduced_recipe(name)
+    model: Any = config.model
+    if hasattr(model, "momentum"):
+        model.momentum = 0.97
+        model.final_momentum = 1.0 if model.final_momentum == 1 else 0.99
     config.optim.batch_size = min(64, max(32, 128 // num_views(config.data)))  # short runs need many steps
     for key, value in SETTINGS.get(name, {}).items():
         group, _, field = key.partition(".")
