@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ssl_data.augment.presets import view_names, views
     from ssl_data.augment.view_spec import ViewSpec
     from ssl_data.config import DataConfig
+    from ssl_data.corruptions.corrupt import corrupt
     from ssl_data.inspection.contact_sheet import show_views
     from ssl_data.inspection.describe import describe
     from ssl_data.loader import Loader
@@ -43,6 +44,7 @@ _HOME = {
     "Subset": "sources",
     "TorchvisionSource": "sources",
     "ViewSpec": "augment.view_spec",
+    "corrupt": "corruptions.corrupt",
     "describe": "inspection.describe",
     "show_views": "inspection.contact_sheet",
     "view_names": "augment.presets",
@@ -65,6 +67,7 @@ __all__ = [
     "Subset",
     "TorchvisionSource",
     "ViewSpec",
+    "corrupt",
     "describe",
     "show_views",
     "view_names",

@@ -19,6 +19,7 @@ _FILES = [
     *(_PACKAGE / "augment" / name for name in ("jit.py", "rng.py", "sampling.py", "seeding.py")),
     *sorted((_PACKAGE / "augment" / "backends" / "cpu").glob("*.py")),
     *sorted((_PACKAGE / "augment" / "operations").glob("*.py")),
+    _PACKAGE / "corruptions" / "blur.py",
     _PACKAGE / "loading" / "shuffle.py",
 ]
 

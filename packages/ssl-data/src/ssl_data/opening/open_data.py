@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ssl_data.augment.functions import describe_function, identity, is_ready
 from ssl_data.augment.presets import views
 from ssl_data.config import DataConfig
+from ssl_data.corruptions.loader import CorruptedLoader, corrupted_loaders
 from ssl_data.dataset_names import NATIVE_SIZES
 from ssl_data.datasets import open_dataset
 from ssl_data.errors import ArgumentError
@@ -18,6 +19,7 @@ from ssl_data.loading.ffcv_loader import FFCVLoader
 from ssl_data.loading.ranks import check_batch_size
 from ssl_data.loading.threads import bounded_threads
 from ssl_data.opening.open_ffcv import open_ffcv
+from ssl_data.opening.open_folder import loader_of_folder
 from ssl_data.opening.statistics import statistics
 from ssl_data.sources import BetonSource, FolderSource, IndexedSource, Relabelled, ShardSource, Source, Subset
 from ssl_data.sources.adapters.hugging_face import open_hugging_face
@@ -55,6 +57,14 @@ class DataLoaders:
         if self.functions:
             found["functions"] = dict(self.functions)
         return found | {name: loader.fingerprint() for name, loader in self.evaluation.items()}
+
+    def corrupted(self, corruption: str, severity: int, seed: int = 0) -> dict[str, CorruptedLoader]:
+        """Return the loaders of ``evaluation`` with a corruption: see :func:`ssl_data.corrupt`."""
+        return corrupted_loaders(self.evaluation, self.mean, self.std, corruption, severity, seed)
+
+    def of_folder(self, folder: str) -> Loader:
+        """Return the loader of images in other class folders, as :class:`ssl_data.FolderSource`, under the evaluation view."""
+        return loader_of_folder(next(iter(self.evaluation.values()), self.reference), folder)
 
 
 @dataclass
