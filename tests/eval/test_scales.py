@@ -17,6 +17,7 @@ def halves(features):
 
 
 LABELS = torch.arange(120) // 2 % 3
+TARGETS = torch.nn.functional.one_hot(LABELS)
 PROTOCOL = ssl_eval.Protocol(
     knn=[5], few=[4], draws=2, sgd=True, ridge=True, class_means=True, retrieval=[1], map_samples=0
 )
@@ -37,6 +38,7 @@ FUNCTIONS = {
     "few_shot": lambda x: ssl_eval.few_shot(*halves(x), draws=2, labels_per_class=4).mean,
     "nearest_class_mean": lambda x: ssl_eval.nearest_class_mean(*halves(x)[:3]),
     "kmeans": lambda x: kmeans(x, 4, restarts=2).inertia,
+    "multilabel_probe": lambda x: ssl_eval.multilabel_probe(x[::2], TARGETS[::2], x[1::2], TARGETS[1::2]).scores,
     "retrieval": lambda x: ssl_eval.retrieval(x, LABELS).mean_average_precision,
     "linear_cka": lambda x: ssl_eval.linear_cka(x[::2], x[1::2]),
     "mutual_knn": lambda x: ssl_eval.mutual_knn(x[::2], x[1::2]),
@@ -71,9 +73,11 @@ NEED_EVEN_ROWS = {
     "evaluate_features",
     "label_free",
     "tsne",
+    "multilabel_probe",
 }
 TAKE_NO_FEATURES = {
-    "accuracy", "adjusted_rand_index", "attentive_probe", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval",
+    "accuracy", "adjusted_rand_index", "attentive_probe", "auroc", "average_precision", "balanced_accuracy", "best_assignment",
+    "bootstrap_interval", "corruption_error", "matched_classes", "subset_scores",
     "cluster_accuracy", "confusion_matrix", "contingency_table", "find_runs", "kendall", "learning_curves", "mean_interval",
     "multilayer_linear_probe",
     "normalized_mutual_information", "ood_separation", "paired_test", "per_class_accuracy", "reliability", "similarity_matrix",

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ssl_eval.figures.style import NothingToDraw
     from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
     from ssl_eval.metrics.auroc import auroc
+    from ssl_eval.metrics.average_precision import average_precision
     from ssl_eval.metrics.calibration import Reliability, reliability
+    from ssl_eval.metrics.class_subset import matched_classes, subset_scores
     from ssl_eval.metrics.clustering import (
         adjusted_rand_index,
         best_assignment,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         normalized_mutual_information,
     )
     from ssl_eval.metrics.confusion import confusion_matrix, contingency_table
+    from ssl_eval.metrics.corruption_error import CorruptionErrorResult, corruption_error
     from ssl_eval.metrics.ood import OODResult, knn_distance, mahalanobis_distance, ood_detection, ood_separation
     from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
     from ssl_eval.probes.attentive import AttentiveClassifier, AttentiveProbeResult, attentive_probe
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ssl_eval.probes.knn import knn
     from ssl_eval.probes.linear import LinearProbeResult, linear_probe
     from ssl_eval.probes.low_shot import FewShotResult, few_shot
+    from ssl_eval.probes.multilabel import MultilabelProbeResult, multilabel_probe
     from ssl_eval.probes.multilayer import MultilayerProbeResult, multilayer_linear_probe
     from ssl_eval.probes.nearest_class_mean import nearest_class_mean
     from ssl_eval.probes.ridge import RidgeProbeResult, ridge_probe
@@ -62,9 +66,12 @@ _NAMES = {  # module -> what it offers here
     "figures.style": "NothingToDraw",
     "metrics.accuracy": "AccuracyCounter accuracy balanced_accuracy per_class_accuracy",
     "metrics.auroc": "auroc",
+    "metrics.average_precision": "average_precision",
     "metrics.calibration": "Reliability reliability",
+    "metrics.class_subset": "matched_classes subset_scores",
     "metrics.clustering": "adjusted_rand_index best_assignment cluster_accuracy normalized_mutual_information",
     "metrics.confusion": "confusion_matrix contingency_table",
+    "metrics.corruption_error": "CorruptionErrorResult corruption_error",
     "metrics.ood": "OODResult knn_distance mahalanobis_distance ood_detection ood_separation",
     "metrics.retrieval": "RetrievalResult retrieval",
     "probes.attentive": "AttentiveClassifier AttentiveProbeResult attentive_probe",
@@ -72,6 +79,7 @@ _NAMES = {  # module -> what it offers here
     "probes.knn": "knn",
     "probes.linear": "LinearProbeResult linear_probe",
     "probes.low_shot": "FewShotResult few_shot",
+    "probes.multilabel": "MultilabelProbeResult multilabel_probe",
     "probes.multilayer": "MultilayerProbeResult multilayer_linear_probe",
     "probes.nearest_class_mean": "nearest_class_mean",
     "probes.ridge": "RidgeProbeResult ridge_probe",
@@ -95,17 +103,18 @@ _NAMES = {  # module -> what it offers here
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "EpisodicResult", "EvaluationRecord",
-    "EvaluationResult", "Features", "FewShotResult", "LinearProbeResult", "MultilayerProbeResult", "NothingToDraw",
-    "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult", "RidgeProbeResult",
-    "RunRecord", "SGDProbeResult", "Table", "Tokens", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
-    "attentive_probe", "auroc", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy",
-    "confusion_matrix", "contingency_table", "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot",
-    "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free", "learning_curves", "lidar", "linear_cka",
-    "linear_probe", "mahalanobis_distance", "mean_interval", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean",
+    "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "CorruptionErrorResult", "EpisodicResult",
+    "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult", "LinearProbeResult", "MultilabelProbeResult",
+    "MultilayerProbeResult", "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report",
+    "RetrievalResult", "RidgeProbeResult", "RunRecord", "SGDProbeResult", "Table", "Tokens", "WelchTest", "accuracy",
+    "adjusted_rand_index", "alignment", "alpha_req", "attentive_probe", "auroc", "average_precision", "balanced_accuracy",
+    "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix", "contingency_table", "corruption_error",
+    "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn",
+    "knn_distance", "label_free", "learning_curves", "lidar", "linear_cka", "linear_probe", "mahalanobis_distance",
+    "matched_classes", "mean_interval", "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean",
     "nesum", "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
     "principal_components", "procrustes_similarity", "rankme", "reliability", "retrieval", "ridge_probe", "sgd_probe",
-    "similarity_matrix", "spearman", "stable_rank", "tsne", "uniformity", "welch_test", "write_report",
+    "similarity_matrix", "spearman", "stable_rank", "subset_scores", "tsne", "uniformity", "welch_test", "write_report",
 ]  # fmt: skip
 
 

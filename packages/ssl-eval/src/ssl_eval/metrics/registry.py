@@ -22,8 +22,8 @@ class Metric:
         As tables and figures print it.
     kind : {"accuracy", "agreement", "error", "label-free", "collapse", "loss", "training", "other"}
         ``accuracy``: a fraction in 0..1 of hits among samples. ``agreement``: of clusters and classes, at most 1. ``error``: of
-        the calibration, in 0..1. ``label-free``: of features without their labels. ``collapse``: of the first images of an
-        evaluation set. ``training``: a name ``train/...``. ``other``: a name that the registry lacks.
+        the calibration, in 0..1, or of corrupted images. ``label-free``: of features without their labels. ``collapse``: of the
+        first images of an evaluation set. ``training``: a name ``train/...``. ``other``: a name that the registry lacks.
     percent : bool
         Whether the value is printed in percent.
     higher_is_better : bool
@@ -69,6 +69,8 @@ METRICS = (
     Metric("top", "top", "accuracy", percent=True),
     Metric("recall", "recall", "accuracy", percent=True, number="@{}"),
     Metric("mean_average_precision", "mAP", "accuracy", percent=True),
+    Metric("transfer", "transfer", "accuracy", percent=True),
+    Metric("shift", "shift", "accuracy", percent=True),
     Metric("map", "mAP", "accuracy", percent=True),
     Metric("cluster_accuracy", "cluster accuracy", "accuracy", percent=True),
     Metric("cluster_nmi", "NMI", "agreement", percent=True),
@@ -77,6 +79,9 @@ METRICS = (
     Metric("ari", "ARI", "agreement", percent=True),
     Metric("ece", "ECE", "error", percent=True, higher_is_better=False),
     Metric("mce", "MCE", "error", percent=True, higher_is_better=False),
+    Metric("corruption_error", "corruption error", "error", percent=True, higher_is_better=False),
+    Metric("corruption_mce", "mCE", "error", percent=True, higher_is_better=False),
+    Metric("corruption_relative_mce", "relative mCE", "error", percent=True, higher_is_better=False),
     Metric("rankme", "RankMe", "label-free"),
     Metric("lidar", "LiDAR", "label-free"),
     Metric("alpha_req", "α-ReQ", "label-free"),  # best near 1
