@@ -29,16 +29,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ssl_core.config import GROUPS
-from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.methods import METHODS, method_class
 from ssl_data.augment.view_spec import ViewSpec
 from ssl_data.config import DataConfig
-from ssl_eval import Protocol
-from ssl_launch.commands.evaluate import EvaluationConfig, asked_of
+from ssl_launch.commands.evaluate import PARTS, PROTOCOL, EvaluationConfig, asked_of
 from ssl_launch.hydra_app.build_config import build_config
 from ssl_launch.hydra_app.error_messages import EMBEDDED
 
-EVALUATION_GROUPS = {"": EvaluationConfig, "eval": Protocol, "eval.finetune": FineTuning}
+EVALUATION_GROUPS = {"": EvaluationConfig, **PROTOCOL}
 RUNS = Path(__file__).parents[1]
 LETTERS = string.ascii_lowercase + string.digits + "_"
 MAPPING, LIST = {"nothing": {"nothing": []}}, [["nothing"]]
@@ -69,7 +67,12 @@ IMPOSSIBLE = {
     "eval.retrieval": [[0]],
     "eval.episodic": [[0], [1, -5]],
     "eval.finetune.fractions": [[0], [0.1, 1.5]],
+    "eval.corruptions.names": [["frost"], ["fog", "fog"]],
+    "eval.corruptions.severities": [[], [1, 1]],
+    "eval.corruptions.reference": ["nothing"],
+    "eval.shifts.folders": [["a/nothing", "b/nothing"]],
 }
+WITHOUT_DEFAULT = {"eval.shifts.folders"}  # the empty default is an error
 # Any string is possible: names, and paths that the run looks for before it opens the data
 ANY_WORD = {
     "method_class", "data_class",
@@ -126,7 +129,8 @@ def error_line(method: str, group: str, values: dict[str, Any]) -> str:
     composed[group] = {**composed.get(group, {}), **values}
     try:
         if group in EVALUATION_GROUPS:
-            protocol = {**composed.get("eval", {}), "finetune": composed.get("eval.finetune", {})}
+            parts = {name: composed[f"eval.{name}"] for name in PARTS if f"eval.{name}" in composed}
+            protocol = {**composed.get("eval", {}), **(parts or {"finetune": {}})}
             asked_of(OmegaConf.create({"run": "outputs/run", **composed.get("", {}), "eval": protocol}))
         else:
             build_config(composed, [])
@@ -224,7 +228,8 @@ def impossible(key: Key) -> Iterator[Any]:
 
 def valid(key: Key) -> Iterator[Any]:
     """Yield valid values: the default, each choice, each inclusive bound."""
-    yield key.default
+    if str(key) not in WITHOUT_DEFAULT:
+        yield key.default
     for choice in set(key.metadata.get("choices", ())) - {"Rprop"}:  # it needs optim.weight_decay=0
         yield [choice] if isinstance(key.default, list) else choice
     if str(key) not in BESIDE_OTHERS:

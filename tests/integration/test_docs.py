@@ -24,6 +24,7 @@ import generate  # noqa: E402
 
 from code_blocks import code_blocks  # noqa: E402
 from ssl_core.config.fine_tuning import FineTuning  # noqa: E402
+from ssl_core.config.robustness import Corruptions, Shifts  # noqa: E402
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
 from ssl_core.methods import METHODS  # noqa: E402
 from ssl_data import DataConfig  # noqa: E402
@@ -42,7 +43,7 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig, Protocol, FineTuning]
+    "kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig, Protocol, FineTuning, Corruptions, Shifts]
 )
 def test_every_key_has_its_comment(kind):
     found = dataclass_keys.comments(kind)

@@ -70,13 +70,13 @@ def test_folder_is_read_under_the_evaluation_view(tmp_path):
         Image.fromarray(np.full((40, 60, 3), value, np.uint8)).save(tmp_path / name / "a.png")
     labels = np.arange(8) % 2
     loaders = DataConfig.of((PIXELS[:8], labels), (PIXELS[:8], labels), "simclr", num_workers=1).open(4, 0)
-    loader = loaders.of_folder(str(tmp_path))
+    loader, names = loaders.of_folder(str(tmp_path))
     [(batch, labels, _)] = list(loader)
     assert batch[0].shape == (3, 3, 32, 32)
     mean, std = torch.tensor(loaders.mean), torch.tensor(loaders.std)
     pixels = 255 * (batch[0][:, :, 5, 5] * std + mean)
     torch.testing.assert_close(pixels, torch.tensor([50.0, 100, 200])[:, None].expand(3, 3))
-    assert loader.source.class_names == ["1", "10", "9"]
+    assert names == ["1", "10", "9"]
     digits = DataConfig(dataset="digits").open(4, 0)
     with pytest.raises(ValueError, match="its images are RGB of uint8, those of the run have 1 band of uint8"):
         digits.of_folder(str(tmp_path))

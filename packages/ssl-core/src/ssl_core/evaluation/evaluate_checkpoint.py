@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 
 from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import DiskError
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
+from ssl_core.evaluation.opened_model import opened_model
+from ssl_core.evaluation.reference_errors import check_reference
+from ssl_core.evaluation.robustness import Results, evaluate_robustness
 from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
@@ -33,6 +37,8 @@ def evaluate_checkpoint(
     device: str = "auto",
     view_samples: int = VIEW_SAMPLES,
     fine_tuning: FineTuning | None = None,
+    corruptions: Corruptions | None = None,
+    shifts: Shifts | None = None,
 ) -> list[Path]:
     """Evaluate one checkpoint; write and return the files, one for each evaluation set.
 
@@ -46,6 +52,9 @@ def evaluate_checkpoint(
         As in :func:`ssl_core.evaluation.feature_cache.extract_features`.
     fine_tuning : FineTuning, optional
         Options of the fine-tuning. Default: no fine-tuning.
+    corruptions, shifts : optional
+        Options of the evaluation on corrupted images and on other folders: see
+        :func:`ssl_core.evaluation.robustness.evaluate_robustness`. Default: none.
 
     Raises
     ------
@@ -58,7 +67,9 @@ def evaluate_checkpoint(
         As :func:`ssl_eval.evaluate_features`.
     """
     began = time.perf_counter()
-    check_groups({"eval": protocol})
+    check_groups({"eval": protocol, "eval.corruptions": corruptions, "eval.shifts": shifts})
+    if corruptions is not None:
+        check_reference(corruptions, protocol.name)
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
     tokens = protocol.needs_tokens
     extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens)
@@ -68,6 +79,10 @@ def evaluate_checkpoint(
         config = read_config(run, method, data)[1]
         source = run.checkpoints / extraction.facts["checkpoint"]
         tuned = fine_tune(run, config, source, extraction.facts["sha256"], fine_tuning, device)
+    robust: Results = {}
+    if corruptions is not None or shifts is not None:
+        with opened_model(run, run.checkpoints / extraction.facts["checkpoint"], method, data, device) as model:
+            robust = evaluate_robustness(model, extraction, protocol, corruptions, shifts)
     written = []
     for name, features in extraction.features.items():
         found = evaluate_features(features, protocol)
@@ -76,6 +91,9 @@ def evaluate_checkpoint(
             result["settings"]["finetune"] = asdict(fine_tuning)
             result["metrics"] |= tuned["metrics"][name]
             result["fine_tuning"] = tuned["runs"]
+        for key, values in robust.get(name, {}).items():  # metrics, omitted, corruptions, shifts
+            if values:
+                result[key] = result.get(key, {}) | values
         label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
         label += "" if newest else f"_step_{extraction.facts['step']}"
         document = {
@@ -88,14 +106,25 @@ def evaluate_checkpoint(
             "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
             **result,
         }
-        path = run.evaluations / f"{label}.json"
-        with translate_disk_errors(path, 0):
-            path.parent.mkdir(exist_ok=True)
-            _keep_earlier(run, path, document["step"])
-            _write(run, path, document, found.hits)
-        _note(run, label, document)
-        written.append(path)
+        written.append(write_evaluation(run, label, document, found.hits))
     return written
+
+
+def write_evaluation(run: RunFolder, label: str, document: dict[str, Any], hits: Any = None) -> Path:
+    """Write ``eval/<label>.json`` and the metrics in the run's summary; return the path. An earlier step keeps a file.
+
+    Raises
+    ------
+    DiskError
+        If the file cannot be written. Earlier files are unchanged.
+    """
+    path = run.evaluations / f"{label}.json"
+    with translate_disk_errors(path, 0):
+        path.parent.mkdir(exist_ok=True)
+        _keep_earlier(run, path, document["step"])
+        _write(run, path, document, hits)
+    _note(run, label, document)
+    return path
 
 
 def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> None:

@@ -11,6 +11,7 @@ from ssl_data.augment.functions import describe_function, identity, is_ready
 from ssl_data.augment.presets import views
 from ssl_data.config import DataConfig
 from ssl_data.corruptions.loader import CorruptedLoader, corrupted_loaders
+from ssl_data.corruptions.severities import BENCHMARK
 from ssl_data.dataset_names import NATIVE_SIZES
 from ssl_data.datasets import open_dataset
 from ssl_data.errors import ArgumentError
@@ -62,8 +63,13 @@ class DataLoaders:
         """Return the loaders of ``evaluation`` with a corruption: see :func:`ssl_data.corrupt`."""
         return corrupted_loaders(self.evaluation, self.mean, self.std, corruption, severity, seed)
 
-    def of_folder(self, folder: str) -> Loader:
-        """Return the loader of images in other class folders, as :class:`ssl_data.FolderSource`, under the evaluation view."""
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """The corruptions of the benchmark."""
+        return BENCHMARK
+
+    def of_folder(self, folder: str) -> tuple[Loader, list[str]]:
+        """Return the loader of images in class folders elsewhere, under the evaluation view, and the names of the classes."""
         return loader_of_folder(next(iter(self.evaluation.values()), self.reference), folder)
 
 

@@ -6,13 +6,13 @@ from ssl_data.loader import Loader
 from ssl_data.sources import FolderSource
 
 
-def loader_of_folder(template: Any, folder: str) -> Loader:
-    """Return the loader of images in class folders with the view, batch size and ranks of another loader.
+def loader_of_folder(template: Any, folder: str) -> tuple[Loader, list[str]]:
+    """Return the loader of images in class folders, like another loader, and the names of the classes.
 
     Parameters
     ----------
     template : Loader
-        Of the test or training images of a run.
+        Of the test or training images of a run: its view, batch size and ranks are taken.
     folder : str
         With a folder for each class: :class:`ssl_data.FolderSource`.
 
@@ -30,7 +30,8 @@ def loader_of_folder(template: Any, folder: str) -> Loader:
     if (image.dtype, image.shape[2]) != ("uint8", 3):
         kind = f"{image.shape[2]} band{'s' * (image.shape[2] > 1)} of {image.dtype}"
         raise ValueError(f"folder={folder!r}: its images are RGB of uint8, those of the run have {kind}")
-    return Loader(
+    loader = Loader(
         source, template.views, template.batch_size, shuffle=False, drop_last=False, seed=template.seed, rank=template.rank,
         world_size=template.world_size, num_workers=template.num_workers,
     )  # fmt: skip
+    return loader, source.class_names

@@ -102,6 +102,7 @@ _PARTS = (
     (" percent", " % of labels"),
     ("top", "top-"),
     ("sgd", "SGD"),
+    ("knn", "kNN"),
 )
 
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
 from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import build_groups, check_groups, known_keys
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
@@ -24,6 +25,8 @@ from ssl_core.run.source_location import changed_code, class_of_run, load_class
 from ssl_eval import Protocol, Table
 from ssl_eval.metrics.registry import readable
 from ssl_eval.report.metric_cell import metric_cell
+from ssl_eval.report.robustness_tables import robustness_tables
+from ssl_launch.commands.evaluation_parts import check_parts
 from ssl_launch.commands.help_texts import EVALUATE
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.override_syntax import quoted
@@ -31,7 +34,8 @@ from ssl_launch.run_path import find_run, missing_run
 
 _message = logging.getLogger(__name__)
 GROUPS = ("data", "model", "optim", "hardware", "log")  # of a baseline
-PROTOCOL: dict[str, Any] = {"eval": Protocol, "eval.finetune": FineTuning}  # probes on frozen features, and fine-tuning
+PARTS: dict[str, Any] = {"finetune": FineTuning, "corruptions": Corruptions, "shifts": Shifts}  # optional
+PROTOCOL: dict[str, Any] = {"eval": Protocol, **{f"eval.{name}": kind for name, kind in PARTS.items()}}
 OPTIONS = {"--method": "method_class", "--data": "data_class", "--watch": "watch=true"}  # option -> key
 _KEY = re.compile(r"[+~]*[\w./@:]+=")
 POLL_SECONDS = 5.0  # between two looks for a new checkpoint
@@ -79,7 +83,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
 
 
 def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
-    asked, protocol, fine_tuning, settings = asked_of(composed)
+    asked, protocol, parts, settings = asked_of(composed)
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
             "run: name a run, e.g. run=simclr_affine_digits, or a backbone without a run, e.g. backbone=resnet18"
@@ -97,12 +101,14 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint  # imports torch
 
     options: dict[str, Any] = {
-        "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples, "fine_tuning": fine_tuning,
+        "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples,
+        "fine_tuning": parts.get("finetune"), "corruptions": parts.get("corruptions"), "shifts": parts.get("shifts"),
     }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
             for path in evaluate_checkpoint(run, protocol, each, **options):
-                print(_table(json.loads(path.read_text())).to_text(), path, sep="\n", flush=True)
+                tables = _tables(json.loads(path.read_text()))
+                print("\n\n".join(table.to_text() for table in tables), path, sep="\n", flush=True)
         except ValueError as error:
             if isinstance(error, ConfigError):
                 raise
@@ -123,37 +129,36 @@ def _classes(run: RunFolder, asked: EvaluationConfig, method: type | None, data:
     return method, data
 
 
-def asked_of(composed: DictConfig) -> tuple[EvaluationConfig, Protocol, FineTuning | None, dict[str, Any]]:
-    """Return the settings, the protocol, the fine-tuning or None, and the configuration groups of a baseline."""
+def asked_of(composed: DictConfig) -> tuple[EvaluationConfig, Protocol, dict[str, Any], dict[str, Any]]:
+    """Return the settings, the protocol, those of ``PARTS`` that it has, and the configuration groups of a baseline."""
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     protocol = plain.pop("eval", None) or {}
-    fine_tuning = protocol.pop("finetune", None)
+    optional = {name: protocol.pop(name) for name in PARTS if protocol.get(name) is not None}
+    protocol = {key: value for key, value in protocol.items() if key not in PARTS}
     settings = {group: plain.pop(group) or {} for group in GROUPS if group in plain}
-    groups = {"": EvaluationConfig, **PROTOCOL}
-    given = {"": plain, "eval": protocol, "eval.finetune": fine_tuning}
-    if fine_tuning is None:
-        del groups["eval.finetune"], given["eval.finetune"]
+    groups = {"": EvaluationConfig, "eval": Protocol, **{f"eval.{name}": PARTS[name] for name in optional}}
+    given = {"": plain, "eval": protocol, **{f"eval.{name}": values for name, values in optional.items()}}
     built = build_groups(groups, given, _known_keys())
-    asked, kept, tuned = built[""], built["eval"], built.get("eval.finetune")
+    asked, kept = built[""], built["eval"]
     if asked.backbone is not None and asked.method_class is not None:
         raise ConfigError("--method: a run has a method; backbone=NAME evaluates a backbone without a run")
     if asked.backbone is None and (asked.weights is not None or settings):
         key = "weights" if asked.weights is not None else next(iter(settings))
         raise ConfigError(f"{key}: only for backbone=NAME; a run has its own")
     check_groups(built)
-    return asked, kept, tuned, settings
+    parts = {name: built[f"eval.{name}"] for name in optional}
+    check_parts(parts)
+    return asked, kept, parts, settings
 
 
 def _whole(composed: DictConfig) -> dict[str, Any]:
-    asked, protocol, fine_tuning, settings = asked_of(composed)
-    shown = dataclasses.asdict(protocol)
-    if fine_tuning is not None:
-        shown["finetune"] = dataclasses.asdict(fine_tuning)
+    asked, protocol, parts, settings = asked_of(composed)
+    shown = dataclasses.asdict(protocol) | {name: dataclasses.asdict(part) for name, part in parts.items()}
     return {**dataclasses.asdict(asked), **settings, "eval": shown}
 
 
-def _table(document: dict[str, Any]) -> Table:
-    """Return a file of ``eval/`` as a table."""
+def _tables(document: dict[str, Any]) -> list[Table]:
+    """Return a file of ``eval/`` as tables."""
     rows = [
         [readable(name), None if value is None else metric_cell(name, [value])]
         for name, value in document["metrics"].items()
@@ -163,7 +168,7 @@ def _table(document: dict[str, Any]) -> Table:
     for name, reason in document.get("omitted", {}).items():
         reasons.setdefault(reason, []).append(readable(name))
     omitted = [f"not computed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
-    return Table(title, ["", document["backbone"]], rows, notes=omitted)
+    return [*robustness_tables(document), Table(title, ["", document["backbone"]], rows, notes=omitted)]
 
 
 def _known_keys() -> list[str]:
