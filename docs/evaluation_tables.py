@@ -12,6 +12,7 @@ from dataclass_keys import comments, keys_of
 import ssl_eval
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
+from ssl_core.config.transfer import Transfer
 from ssl_eval import Protocol
 from ssl_eval.metrics.registry import METRICS, readable
 
@@ -35,6 +36,7 @@ def evaluation_tables() -> Iterator[tuple[str, str]]:
     yield "tables/protocol_keys", keys_of(Protocol, "eval")
     yield "tables/fine_tuning_keys", keys_of(FineTuning, "eval.finetune")
     yield "tables/corruption_keys", keys_of(Corruptions, "eval.corruptions") + keys_of(Shifts, "eval.shifts")
+    yield "tables/transfer_keys", keys_of(Transfer, "eval.transfer")
     yield "tables/metrics", metric_table()
 
 

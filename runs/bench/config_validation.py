@@ -71,6 +71,8 @@ IMPOSSIBLE = {
     "eval.corruptions.severities": [[], [1, 1]],
     "eval.corruptions.reference": ["nothing"],
     "eval.shifts.folders": [["a/nothing", "b/nothing"]],
+    "eval.transfer.datasets": [[], ["nothing"], ["CIFAR10", "CIFAR10"]],
+    "eval.transfer.metrics": [{"nothing": "accuracy"}, {"CIFAR10": "nothing"}],
 }
 WITHOUT_DEFAULT = {"eval.shifts.folders"}  # the empty default is an error
 # Any string is possible: names, and paths that the run looks for before it opens the data
@@ -78,7 +80,7 @@ ANY_WORD = {
     "method_class", "data_class",
     "data.root", "data.split", "data.image_key", "data.label_key", "data.eval_view", "data.batch_transform", "model.init_from",
     "model.teacher", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run", "backbone", "weights",
-    "eval.finetune.views",
+    "eval.finetune.views", "eval.transfer.root",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
 BESIDE_OTHERS = {

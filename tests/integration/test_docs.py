@@ -26,6 +26,7 @@ from code_blocks import code_blocks  # noqa: E402
 from ssl_core.config.fine_tuning import FineTuning  # noqa: E402
 from ssl_core.config.robustness import Corruptions, Shifts  # noqa: E402
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
+from ssl_core.config.transfer import Transfer  # noqa: E402
 from ssl_core.methods import METHODS  # noqa: E402
 from ssl_data import DataConfig  # noqa: E402
 from ssl_eval import Features, Protocol, evaluate_features  # noqa: E402
@@ -43,7 +44,19 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind", [ModelConfig, DataConfig, OptimConfig, HardwareConfig, LogConfig, Protocol, FineTuning, Corruptions, Shifts]
+    "kind",
+    [
+        ModelConfig,
+        DataConfig,
+        OptimConfig,
+        HardwareConfig,
+        LogConfig,
+        Protocol,
+        FineTuning,
+        Corruptions,
+        Shifts,
+        Transfer,
+    ],
 )
 def test_every_key_has_its_comment(kind):
     found = dataclass_keys.comments(kind)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_core.config import option
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
+from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import build_groups, check_groups, known_keys
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
@@ -26,7 +27,8 @@ from ssl_eval import Protocol, Table
 from ssl_eval.metrics.registry import readable
 from ssl_eval.report.metric_cell import metric_cell
 from ssl_eval.report.robustness_tables import robustness_tables
-from ssl_launch.commands.evaluation_parts import check_parts
+from ssl_eval.report.transfer_table import transfer_table
+from ssl_launch.commands.evaluation_parts import check_parts, transfer_checkpoint
 from ssl_launch.commands.help_texts import EVALUATE
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.override_syntax import quoted
@@ -34,7 +36,8 @@ from ssl_launch.run_path import find_run, missing_run
 
 _message = logging.getLogger(__name__)
 GROUPS = ("data", "model", "optim", "hardware", "log")  # of a baseline
-PARTS: dict[str, Any] = {"finetune": FineTuning, "corruptions": Corruptions, "shifts": Shifts}  # optional
+# Optional parts of a protocol
+PARTS: dict[str, Any] = {"finetune": FineTuning, "corruptions": Corruptions, "shifts": Shifts, "transfer": Transfer}
 PROTOCOL: dict[str, Any] = {"eval": Protocol, **{f"eval.{name}": kind for name, kind in PARTS.items()}}
 OPTIONS = {"--method": "method_class", "--data": "data_class", "--watch": "watch=true"}  # option -> key
 _KEY = re.compile(r"[+~]*[\w./@:]+=")
@@ -106,7 +109,11 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
-            for path in evaluate_checkpoint(run, protocol, each, **options):
+            if "transfer" in parts:
+                written = [transfer_checkpoint(run, protocol.name, parts["transfer"], each, method, data, asked.device)]
+            else:
+                written = evaluate_checkpoint(run, protocol, each, **options)
+            for path in written:
                 tables = _tables(json.loads(path.read_text()))
                 print("\n\n".join(table.to_text() for table in tables), path, sep="\n", flush=True)
         except ValueError as error:
@@ -168,6 +175,8 @@ def _tables(document: dict[str, Any]) -> list[Table]:
     for name, reason in document.get("omitted", {}).items():
         reasons.setdefault(reason, []).append(readable(name))
     omitted = [f"not computed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    if "transfer" in document:
+        return [transfer_table(document)]
     return [*robustness_tables(document), Table(title, ["", document["backbone"]], rows, notes=omitted)]
 
 

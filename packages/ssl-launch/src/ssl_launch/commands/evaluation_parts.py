@@ -1,16 +1,20 @@
-"""Check the optional parts of a protocol that name data, before torch is imported."""
+"""The optional parts of a protocol that name data: checked before torch is imported."""
 
+from pathlib import Path
 from typing import Any
 
 from ssl_core.config.robustness import Corruptions
 from ssl_core.config.suggestion import unknown_name
+from ssl_core.config.transfer import Transfer
 from ssl_core.errors import ConfigError
+from ssl_core.run.folder import RunFolder
 from ssl_data.corruptions.severities import CORRUPTIONS
+from ssl_data.transfer_names import CUSTOMARY, is_folder_name
 from ssl_launch.run_path import find_run, missing_run
 
 
 def check_parts(parts: dict[str, Any]) -> None:
-    """Raise a ConfigError for an unknown corruption or a reference that does not exist; make the reference a path.
+    """Raise a ConfigError for an unknown corruption or data set, or a reference that does not exist; make that a path.
 
     Parameters
     ----------
@@ -20,6 +24,20 @@ def check_parts(parts: dict[str, Any]) -> None:
     corruptions = parts.get("corruptions")
     if corruptions is not None:
         _check_corruptions(corruptions)
+    transfer = parts.get("transfer")
+    for name in transfer.datasets if transfer is not None else ():
+        if name not in CUSTOMARY and not is_folder_name(name):
+            raise unknown_name("eval.transfer.datasets", name, CUSTOMARY, "a folder has a slash in its path")
+
+
+def transfer_checkpoint(
+    run: RunFolder, name: str, how: Transfer, checkpoint: Path | None, method: type | None, data: Any, device: str
+) -> Path:
+    """Evaluate a checkpoint on other data sets: see :func:`ssl_core.evaluation.transfer.evaluate_transfer`."""
+    from ssl_core.evaluation.transfer import evaluate_transfer  # imports torch
+    from ssl_data.opening.open_transfer import open_transfer
+
+    return evaluate_transfer(run, how, open_transfer, name, checkpoint, method, data, device)
 
 
 def _check_corruptions(how: Corruptions) -> None:

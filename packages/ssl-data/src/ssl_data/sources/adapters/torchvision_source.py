@@ -38,7 +38,10 @@ class TorchvisionSource(IndexedSource):
 
     def _stored_labels(self) -> Any | None:
         names = ("targets", "labels", "_labels") if self._plain else ()
-        return next((getattr(self._dataset, name) for name in names if hasattr(self._dataset, name)), None)
+        found = next((getattr(self._dataset, name) for name in names if hasattr(self._dataset, name)), None)
+        if found is None and self._plain and isinstance(getattr(self._dataset, "_samples", None), list):
+            return [label for _, label in self._dataset._samples]  # of Stanford Cars, GTSRB, Rendered SST2
+        return found
 
 
 def _array(dataset: Any) -> NDArray[np.uint8] | None:
