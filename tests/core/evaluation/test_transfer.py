@@ -133,7 +133,7 @@ def test_finished_data_sets_are_not_computed_again(run, tiny_model, toy_data, mo
     [
         (
             {"datasets": ["Missing"]},
-            "eval.transfer.datasets: none of them was found: Missing: root='somewhere': not there",
+            "eval.transfer.datasets: none of 1 was found; the first: Missing: root='somewhere': not there",
         ),
         ({"datasets": []}, "eval.transfer.datasets=..: expected each one once, at least one"),
         (

@@ -184,6 +184,10 @@ def _opened_folders(
             missing[f"shift_{name}"] = str(error)
         except ValueError as error:
             raise ConfigError(f"eval.shifts.folders: '{folder}': {error}") from error
+    if not found:
+        raise ConfigError(
+            f"eval.shifts.folders: none of {len(missing)} was found; the first: {next(iter(missing.values()))}"
+        )
     return found, missing
 
 

@@ -92,8 +92,8 @@ def evaluate_transfer(
             except ValueError as error:
                 raise RunError(f"eval.transfer: {dataset}: {' '.join(str(error).split())}") from error
     if not found:
-        reasons = "; ".join(f"{dataset}: {reason}" for dataset, reason in missing.items())
-        raise ConfigError(f"eval.transfer.datasets: none of them was found: {reasons}")
+        first, reason = next(iter(missing.items()))
+        raise ConfigError(f"eval.transfer.datasets: none of {len(missing)} was found; the first: {first}: {reason}")
     document = {
         "protocol": name,
         "checkpoint": path.name,

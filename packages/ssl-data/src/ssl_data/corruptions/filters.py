@@ -121,12 +121,13 @@ def motion(x: Floats, radius: float, sigma: float, angle: float) -> Floats:
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     weights /= weights.sum()
     along, across = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    shift_x, shift_y = (np.ceil(steps * each - 0.5).astype(np.int64) for each in (along, across))
-    found = np.zeros_like(x)
+    shifts = np.ceil(np.stack([steps * across, steps * along], 1) - 0.5).astype(np.int64)  # down, right
     height, length = x.shape[:2]
-    for weight, right, down in zip(weights, shift_x, shift_y):
-        rows = nearest(np.arange(height) + down, height)
-        found += weight * x[rows][:, nearest(np.arange(length) + right, length)]
+    before, after = -shifts.min(0), shifts.max(0)  # one of each is 0
+    padded = np.pad(x, [*zip(before, after), *[(0, 0)] * (x.ndim - 2)], mode="edge")
+    found = np.zeros_like(x)
+    for weight, (down, right) in zip(weights, shifts + before):
+        found += weight * padded[down : down + height, right : right + length]
     return found
 
 

@@ -150,6 +150,12 @@ def _torchvision(kind: Callable[..., Any], root: str, download: bool, keywords: 
     )
 
 
+def _missing(root: str, error: Exception) -> str:
+    """Return the message for a data set that torchvision has not found, without its advice on an argument of its own."""
+    reason = " ".join(str(error).split()).partition(" You can use download=True")[0]
+    return f"root={root!r}: {reason.rstrip('.')}"
+
+
 def _voc(root: str, download: bool) -> Path:
     """Return ``VOC2007`` below ``root``, downloaded by torchvision if that is asked for."""
     if download:
@@ -159,7 +165,7 @@ def _voc(root: str, download: bool) -> Path:
             try:
                 VOCDetection(root, year="2007", image_set=part, download=True)
             except (RuntimeError, OSError) as error:
-                raise FileNotFoundError(f"root={root!r}: {' '.join(str(error).split())}") from error
+                raise FileNotFoundError(_missing(root, error)) from error
     places = [Path(root, *parts) for parts in (("VOCdevkit", "VOC2007"), ("VOC2007",), ("voc2007",))]
     found = next((place for place in places if (place / "ImageSets" / "Main").is_dir()), None)
     if found is None:

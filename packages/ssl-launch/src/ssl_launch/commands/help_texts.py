@@ -26,7 +26,11 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
   backbone=NAME       instead of a run: a backbone with weights=FILE or random
                       ones, on ++data.KEY=value: a baseline, in log.folder
   checkpoint=         newest (default), all, or the number of a step
-  eval=               the protocol: standard (default), full or finetune
+  eval=               the protocol: standard (default), full, finetune, tokens;
+                      corruptions: ImageNet-C, with eval.corruptions.reference=RUN
+                      the mCE; shifts: ImageNet-A, -R, -Sketch, -V2, as folders in
+                      eval.shifts.folders=[...]; transfer: other data sets, in
+                      eval.transfer.datasets=[CIFAR10,data/birds]
   eval.KEY=value      change one key of it, e.g. eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
