@@ -135,8 +135,9 @@ def test_caltech_is_split_by_its_seed(tmp_path):
 
 def test_missing_data_sets_are_file_not_found_errors(tmp_path):
     for name in [*DATASETS, "SUN397", "Birdsnap", "STL10", "SVHN", "MNIST", str(tmp_path / "none")]:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError) as caught:
             open_transfer(name, str(tmp_path / "empty"), **VIEW)
+        assert "download=True" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

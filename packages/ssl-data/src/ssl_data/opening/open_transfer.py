@@ -144,7 +144,7 @@ def _torchvision(kind: Callable[..., Any], root: str, download: bool, keywords: 
     try:
         dataset = kind(root=root, download=download, **keywords)
     except (RuntimeError, OSError) as error:  # torchvision's word for files that are not there, and urllib's
-        raise FileNotFoundError(f"root={root!r}: {' '.join(str(error).split())}") from error
+        raise FileNotFoundError(_missing(root, error)) from error
     return (
         TorchvisionSource(dataset, memory=0) if getattr(dataset, "data", None) is None else TorchvisionSource(dataset)
     )
