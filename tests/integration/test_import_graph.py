@@ -175,7 +175,8 @@ LEVELS = [
     ["base_model"],
     ["methods"],
     [
-        "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.fine_tuning",
+        "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.fine_tuning", "evaluation.opened_model",
+        "evaluation.robustness", "evaluation.transfer",
         "diagnostics.replay", "diagnostics.step_inspection", "cli",
     ],
 ]  # fmt: skip
