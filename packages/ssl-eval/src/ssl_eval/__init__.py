@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from ssl_eval.metrics.confusion import confusion_matrix, contingency_table
     from ssl_eval.metrics.corruption_error import CorruptionErrorResult, corruption_error
+    from ssl_eval.metrics.depth import DepthCounter, DepthResult, depth_errors
+    from ssl_eval.metrics.iou import IoUCounter, IoUResult, mean_iou
     from ssl_eval.metrics.ood import OODResult, knn_distance, mahalanobis_distance, ood_detection, ood_separation
     from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
     from ssl_eval.probes.attentive import AttentiveClassifier, AttentiveProbeResult, attentive_probe
@@ -72,6 +74,8 @@ _NAMES = {  # module -> what it offers here
     "metrics.clustering": "adjusted_rand_index best_assignment cluster_accuracy normalized_mutual_information",
     "metrics.confusion": "confusion_matrix contingency_table",
     "metrics.corruption_error": "CorruptionErrorResult corruption_error",
+    "metrics.depth": "DepthCounter DepthResult depth_errors",
+    "metrics.iou": "IoUCounter IoUResult mean_iou",
     "metrics.ood": "OODResult knn_distance mahalanobis_distance ood_detection ood_separation",
     "metrics.retrieval": "RetrievalResult retrieval",
     "probes.attentive": "AttentiveClassifier AttentiveProbeResult attentive_probe",
@@ -103,16 +107,17 @@ _NAMES = {  # module -> what it offers here
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "CorruptionErrorResult", "EpisodicResult",
-    "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult", "LinearProbeResult", "MultilabelProbeResult",
-    "MultilayerProbeResult", "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report",
-    "RetrievalResult", "RidgeProbeResult", "RunRecord", "SGDProbeResult", "Table", "Tokens", "WelchTest", "accuracy",
-    "adjusted_rand_index", "alignment", "alpha_req", "attentive_probe", "auroc", "average_precision", "balanced_accuracy",
-    "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix", "contingency_table", "corruption_error",
-    "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn",
-    "knn_distance", "label_free", "learning_curves", "lidar", "linear_cka", "linear_probe", "mahalanobis_distance",
-    "matched_classes", "mean_interval", "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean",
-    "nesum", "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
+    "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "CorruptionErrorResult", "DepthCounter",
+    "DepthResult", "EpisodicResult", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult", "IoUCounter",
+    "IoUResult", "LinearProbeResult", "MultilabelProbeResult", "MultilayerProbeResult", "NothingToDraw", "OODResult",
+    "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult", "RidgeProbeResult", "RunRecord",
+    "SGDProbeResult", "Table", "Tokens", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
+    "attentive_probe", "auroc", "average_precision", "balanced_accuracy", "best_assignment", "bootstrap_interval",
+    "cluster_accuracy", "confusion_matrix", "contingency_table", "corruption_error", "depth_errors", "eigenvalues",
+    "episodic_few_shot", "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free",
+    "learning_curves", "lidar", "linear_cka", "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval",
+    "mean_iou", "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean", "nesum",
+    "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
     "principal_components", "procrustes_similarity", "rankme", "reliability", "retrieval", "ridge_probe", "sgd_probe",
     "similarity_matrix", "spearman", "stable_rank", "subset_scores", "tsne", "uniformity", "welch_test", "write_report",
 ]  # fmt: skip
