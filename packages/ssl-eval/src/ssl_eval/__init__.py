@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ssl_eval.metrics.ood import OODResult, knn_distance, mahalanobis_distance, ood_detection, ood_separation
     from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
     from ssl_eval.probes.attentive import AttentiveClassifier, AttentiveProbeResult, attentive_probe
+    from ssl_eval.probes.dense.depth import DepthProbeResult, depth_probe
+    from ssl_eval.probes.dense.knn_segmentation import KNNSegmentationResult, knn_segmentation
+    from ssl_eval.probes.dense.segmentation import SegmentationProbeResult, SegmentationResult, segmentation_probe
     from ssl_eval.probes.episodic import EpisodicResult, episodic_few_shot
     from ssl_eval.probes.knn import knn
     from ssl_eval.probes.linear import LinearProbeResult, linear_probe
@@ -79,6 +82,9 @@ _NAMES = {  # module -> what it offers here
     "metrics.ood": "OODResult knn_distance mahalanobis_distance ood_detection ood_separation",
     "metrics.retrieval": "RetrievalResult retrieval",
     "probes.attentive": "AttentiveClassifier AttentiveProbeResult attentive_probe",
+    "probes.dense.depth": "DepthProbeResult depth_probe",
+    "probes.dense.knn_segmentation": "KNNSegmentationResult knn_segmentation",
+    "probes.dense.segmentation": "SegmentationProbeResult SegmentationResult segmentation_probe",
     "probes.episodic": "EpisodicResult episodic_few_shot",
     "probes.knn": "knn",
     "probes.linear": "LinearProbeResult linear_probe",
@@ -108,18 +114,19 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names.spli
 
 __all__ = [
     "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "CorruptionErrorResult", "DepthCounter",
-    "DepthResult", "EpisodicResult", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult", "IoUCounter",
-    "IoUResult", "LinearProbeResult", "MultilabelProbeResult", "MultilayerProbeResult", "NothingToDraw", "OODResult",
-    "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult", "RidgeProbeResult", "RunRecord",
-    "SGDProbeResult", "Table", "Tokens", "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
-    "attentive_probe", "auroc", "average_precision", "balanced_accuracy", "best_assignment", "bootstrap_interval",
-    "cluster_accuracy", "confusion_matrix", "contingency_table", "corruption_error", "depth_errors", "eigenvalues",
-    "episodic_few_shot", "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn", "knn_distance", "label_free",
-    "learning_curves", "lidar", "linear_cka", "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval",
-    "mean_iou", "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean", "nesum",
-    "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
-    "principal_components", "procrustes_similarity", "rankme", "reliability", "retrieval", "ridge_probe", "sgd_probe",
-    "similarity_matrix", "spearman", "stable_rank", "subset_scores", "tsne", "uniformity", "welch_test", "write_report",
+    "DepthProbeResult", "DepthResult", "EpisodicResult", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult",
+    "IoUCounter", "IoUResult", "KNNSegmentationResult", "LinearProbeResult", "MultilabelProbeResult", "MultilayerProbeResult",
+    "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult",
+    "RidgeProbeResult", "RunRecord", "SGDProbeResult", "SegmentationProbeResult", "SegmentationResult", "Table", "Tokens",
+    "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req", "attentive_probe", "auroc", "average_precision",
+    "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix", "contingency_table",
+    "corruption_error", "depth_errors", "depth_probe", "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot",
+    "find_runs", "kendall", "kmeans", "knn", "knn_distance", "knn_segmentation", "label_free", "learning_curves", "lidar",
+    "linear_cka", "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval", "mean_iou", "multilabel_probe",
+    "multilayer_linear_probe", "mutual_knn", "nearest_class_mean", "nesum", "normalized_mutual_information", "ood_detection",
+    "ood_separation", "paired_test", "per_class_accuracy", "principal_components", "procrustes_similarity", "rankme",
+    "reliability", "retrieval", "ridge_probe", "segmentation_probe", "sgd_probe", "similarity_matrix", "spearman",
+    "stable_rank", "subset_scores", "tsne", "uniformity", "welch_test", "write_report",
 ]  # fmt: skip
 
 

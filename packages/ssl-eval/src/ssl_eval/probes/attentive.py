@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_eval.metrics.accuracy import accuracy
+from ssl_eval.probes.dense.patches import token_standardization
 from ssl_eval.probes.linear import hold_out
 from ssl_eval.probes.sgd import check_training
 from ssl_eval.results import ProbeResult
@@ -19,7 +20,6 @@ MIN_EPOCHS, MIN_STEPS = 20, 500  # of the default schedule
 WARMUP = 0.1  # share of the steps with a rising learning rate
 MLP_RATIO = 4  # hidden features over features
 INIT_STD = 0.02
-CHUNK_ROWS = 256  # samples whose tokens are summed at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +125,7 @@ def attentive_probe(
         _fit(made, train_tokens, labels, rows, lr, epochs, batch_size, weight_decay, seed)
         return made
 
-    mean, scale = _standardization(train_tokens)
+    mean, scale = token_standardization(train_tokens)
     validation: dict[float, float] = {}
     lr = lrs[0]
     if len(lrs) > 1:
@@ -208,14 +208,6 @@ class AttentionBlock(nn.Module):
         attended = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
         queries = queries + self.out(attended)
         return queries + self.mlp(self.mlp_norm(queries))
-
-
-def _standardization(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation ``(D,) float64`` of tokens ``(N, L, D)``; the deviation of a constant feature is one."""
-    count = tokens.shape[0] * tokens.shape[1]
-    mean = sum(part.double().sum((0, 1)) for part in tokens.split(CHUNK_ROWS)) / count
-    square = sum((part.double() - mean).square().sum((0, 1)) for part in tokens.split(CHUNK_ROWS)) / count
-    return torch.as_tensor(mean), torch.as_tensor(square).sqrt().where(torch.as_tensor(square) > 0, 1.0)
 
 
 @torch.enable_grad()

@@ -166,16 +166,22 @@ def train_grid(
     batch_size: int,
     weight_decay: float,
     seed: int,
+    standardization: tuple[Tensor, Tensor] | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Return weight ``(K, D)`` and bias ``(K,)`` for each learning rate, all trained on the same batches.
+
+    ``labels`` are classes ``(N,)``; or ``(N, K)``, how much of a sample belongs to each class: then the loss of a batch is the
+    mean over all that it holds. ``standardization``: mean and deviation ``(D,)`` for features that are converted batch by
+    batch, such as half-precision ones; the result is for standardised features, in the dtype of these two.
 
     The gradient of the cross-entropy is in closed form (softmax minus one-hot), not by autograd: the classifiers are the
     columns of a single matrix product of ``(B, D)`` by ``(D, G * K)``, for G learning rates.
     """
     num_lrs, width = len(lrs), features.shape[1]
-    rate = torch.tensor(lrs, dtype=features.dtype, device=features.device)[:, None, None]
-    weight = features.new_zeros(num_lrs, num_classes, width)
-    bias = features.new_zeros(num_lrs, num_classes, 1)
+    dtype = features.dtype if standardization is None else standardization[0].dtype
+    rate = torch.tensor(lrs, dtype=dtype, device=features.device)[:, None, None]
+    weight = features.new_zeros(num_lrs, num_classes, width, dtype=dtype)
+    bias = features.new_zeros(num_lrs, num_classes, 1, dtype=dtype)
     velocities = torch.zeros_like(weight), torch.zeros_like(bias)
     generator = torch.Generator().manual_seed(seed)
     steps = -(-len(features) // batch_size) * epochs
@@ -183,9 +189,15 @@ def train_grid(
     for _ in range(epochs):
         for batch in torch.randperm(len(features), generator=generator).to(features.device).split(batch_size):
             x, y = features[batch], labels[batch]
+            if standardization is not None:
+                x = (x.to(dtype) - standardization[0]) / standardization[1]
             logits = torch.einsum("bd,gkd->gkb", x, weight) + bias
-            residual = logits.softmax(1) / len(batch)
-            residual[:, y, torch.arange(len(batch), device=y.device)] -= 1 / len(batch)
+            if y.ndim == 2:
+                shares = y.T.to(dtype) / y.sum().clamp(min=1)
+                residual = logits.softmax(1) * shares.sum(0) - shares
+            else:
+                residual = logits.softmax(1) / len(batch)
+                residual[:, y, torch.arange(len(batch), device=y.device)] -= 1 / len(batch)
             gradients = residual @ x + weight_decay * weight, residual.sum(2, keepdim=True)
             factor = (1 + math.cos(math.pi * step / steps)) / 2
             for values, velocity, gradient in zip((weight, bias), velocities, gradients):

@@ -1,0 +1,1 @@
+"""Dense probes: segmentation and depth from frozen patch tokens."""
