@@ -1,0 +1,1 @@
+"""Images with a map of their pixels: masks for segmentation, depth maps."""
