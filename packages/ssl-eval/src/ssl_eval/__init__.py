@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         similarity_matrix,
     )
     from ssl_eval.representation.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
+    from ssl_eval.representation.token_clusters import token_clusters
     from ssl_eval.results import ProbeResult
     from ssl_eval.runs.evaluation_record import EvaluationRecord
     from ssl_eval.runs.run_record import RunRecord, find_runs
@@ -103,6 +104,7 @@ _NAMES = {  # module -> what it offers here
     "representation.projection_2d": "principal_components tsne",
     "representation.similarity": "linear_cka mutual_knn procrustes_similarity similarity_matrix",
     "representation.spectrum": "alpha_req eigenvalues lidar nesum rankme stable_rank",
+    "representation.token_clusters": "token_clusters",
     "results": "ProbeResult",
     "runs.evaluation_record": "EvaluationRecord",
     "runs.run_record": "RunRecord find_runs",
@@ -126,7 +128,7 @@ __all__ = [
     "multilayer_linear_probe", "mutual_knn", "nearest_class_mean", "nesum", "normalized_mutual_information", "ood_detection",
     "ood_separation", "paired_test", "per_class_accuracy", "principal_components", "procrustes_similarity", "rankme",
     "reliability", "retrieval", "ridge_probe", "segmentation_probe", "sgd_probe", "similarity_matrix", "spearman",
-    "stable_rank", "subset_scores", "tsne", "uniformity", "welch_test", "write_report",
+    "stable_rank", "subset_scores", "token_clusters", "tsne", "uniformity", "welch_test", "write_report",
 ]  # fmt: skip
 
 

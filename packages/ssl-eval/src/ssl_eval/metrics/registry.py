@@ -20,10 +20,11 @@ class Metric:
         As evaluations write it, without data set and variant.
     label : str
         As tables and figures print it.
-    kind : {"accuracy", "agreement", "error", "label-free", "collapse", "loss", "training", "other"}
-        ``accuracy``: a fraction in 0..1 of hits among samples. ``agreement``: of clusters and classes, at most 1. ``error``: of
-        the calibration, in 0..1, or of corrupted images. ``label-free``: of features without their labels. ``collapse``: of the
-        first images of an evaluation set. ``training``: a name ``train/...``. ``other``: a name that the registry lacks.
+    kind : {"accuracy", "agreement", "error", "depth", "label-free", "collapse", "loss", "training", "other"}
+        ``accuracy``: a fraction in 0..1 of hits among samples or pixels. ``agreement``: of clusters and classes, at most 1.
+        ``error``: of the calibration, in 0..1, or of corrupted images. ``depth``: an error of predicted depth. ``label-free``:
+        of features without their labels. ``collapse``: of the first images of an evaluation set. ``training``: a name
+        ``train/...``. ``other``: a name that the registry lacks.
     percent : bool
         Whether the value is printed in percent.
     higher_is_better : bool
@@ -72,6 +73,9 @@ METRICS = (
     Metric("transfer", "transfer", "accuracy", percent=True),
     Metric("shift", "shift", "accuracy", percent=True),
     Metric("map", "mAP", "accuracy", percent=True),
+    Metric("mean_iou", "mIoU", "accuracy", percent=True),
+    Metric("pixel_accuracy", "pixel accuracy", "accuracy", percent=True),
+    Metric("delta1", "δ1", "accuracy", percent=True),
     Metric("cluster_accuracy", "cluster accuracy", "accuracy", percent=True),
     Metric("cluster_nmi", "NMI", "agreement", percent=True),
     Metric("nmi", "NMI", "agreement", percent=True),
@@ -82,6 +86,8 @@ METRICS = (
     Metric("corruption_error", "corruption error", "error", percent=True, higher_is_better=False),
     Metric("corruption_mce", "mCE", "error", percent=True, higher_is_better=False),
     Metric("corruption_relative_mce", "relative mCE", "error", percent=True, higher_is_better=False),
+    Metric("rmse", "RMSE", "depth", higher_is_better=False),
+    Metric("abs_rel", "relative error", "depth", higher_is_better=False),
     Metric("rankme", "RankMe", "label-free"),
     Metric("lidar", "LiDAR", "label-free"),
     Metric("alpha_req", "α-ReQ", "label-free"),  # best near 1
@@ -126,7 +132,7 @@ def metric_of(name: str) -> Metric:
 
 
 def is_accuracy(name: str) -> bool:
-    """Return whether the value is a fraction in 0..1, of hits among samples."""
+    """Return whether the value is a fraction in 0..1, of hits among samples or pixels."""
     return metric_of(name).kind == "accuracy"
 
 
