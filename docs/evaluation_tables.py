@@ -10,6 +10,7 @@ import yaml
 from dataclass_keys import comments, keys_of
 
 import ssl_eval
+from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.transfer import Transfer
@@ -22,6 +23,7 @@ PROTOCOLS = ("standard", "full", "finetune")
 COMPUTED_BY = {
     "knn": "knn", "linear": "linear_probe", "ridge": "ridge_probe", "class_means": "nearest_class_mean",
     "balanced_accuracy": "balanced_accuracy", "auroc": "auroc", "recall": "retrieval", "mean_average_precision": "retrieval",
+    "mean_iou": "mean_iou", "delta1": "depth_errors", "rmse": "depth_errors", "abs_rel": "depth_errors",
     "cluster_accuracy": "cluster_accuracy", "cluster_nmi": "normalized_mutual_information",
     "cluster_ari": "adjusted_rand_index", "ece": "reliability", "mce": "reliability", "rankme": "rankme", "lidar": "lidar",
     "alpha_req": "alpha_req", "nesum": "nesum", "stable_rank": "stable_rank", "alignment": "alignment",
@@ -37,6 +39,7 @@ def evaluation_tables() -> Iterator[tuple[str, str]]:
     yield "tables/fine_tuning_keys", keys_of(FineTuning, "eval.finetune")
     yield "tables/corruption_keys", keys_of(Corruptions, "eval.corruptions") + keys_of(Shifts, "eval.shifts")
     yield "tables/transfer_keys", keys_of(Transfer, "eval.transfer")
+    yield "tables/dense_keys", keys_of(DenseEvaluation, "eval.dense")
     yield "tables/metrics", metric_table()
 
 

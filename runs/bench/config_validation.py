@@ -73,14 +73,15 @@ IMPOSSIBLE = {
     "eval.shifts.folders": [["a/nothing", "b/nothing"]],
     "eval.transfer.datasets": [[], ["nothing"], ["CIFAR10", "CIFAR10"]],
     "eval.transfer.metrics": [{"nothing": "accuracy"}, {"CIFAR10": "nothing"}],
+    "eval.dense.root": [None, ""],
 }
-WITHOUT_DEFAULT = {"eval.shifts.folders"}  # the empty default is an error
+WITHOUT_DEFAULT = {"eval.shifts.folders", "eval.dense.root"}  # their empty defaults are errors
 # Any string is possible: names, and paths that the run looks for before it opens the data
 ANY_WORD = {
     "method_class", "data_class",
     "data.root", "data.split", "data.image_key", "data.label_key", "data.eval_view", "data.batch_transform", "model.init_from",
     "model.teacher", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run", "backbone", "weights",
-    "eval.finetune.views", "eval.transfer.root",
+    "eval.finetune.views", "eval.transfer.root", "eval.dense.root", "eval.dense.dataset",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
 BESIDE_OTHERS = {
@@ -132,6 +133,8 @@ def error_line(method: str, group: str, values: dict[str, Any]) -> str:
     try:
         if group in EVALUATION_GROUPS:
             parts = {name: composed[f"eval.{name}"] for name in PARTS if f"eval.{name}" in composed}
+            if "dense" in parts:
+                parts["dense"] = {"root": "data/shapes", **parts["dense"]}
             protocol = {**composed.get("eval", {}), **(parts or {"finetune": {}})}
             asked_of(OmegaConf.create({"run": "outputs/run", **composed.get("", {}), "eval": protocol}))
         else:

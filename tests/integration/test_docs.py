@@ -23,6 +23,7 @@ import evaluation_tables  # noqa: E402
 import generate  # noqa: E402
 
 from code_blocks import code_blocks  # noqa: E402
+from ssl_core.config.dense import DenseEvaluation  # noqa: E402
 from ssl_core.config.fine_tuning import FineTuning  # noqa: E402
 from ssl_core.config.robustness import Corruptions, Shifts  # noqa: E402
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
@@ -56,6 +57,7 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         Corruptions,
         Shifts,
         Transfer,
+        DenseEvaluation,
     ],
 )
 def test_every_key_has_its_comment(kind):

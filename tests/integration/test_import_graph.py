@@ -176,7 +176,7 @@ LEVELS = [
     ["methods"],
     [
         "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.fine_tuning", "evaluation.opened_model",
-        "evaluation.robustness", "evaluation.transfer",
+        "evaluation.robustness", "evaluation.transfer", "evaluation.dense",
         "diagnostics.replay", "diagnostics.step_inspection", "cli",
     ],
 ]  # fmt: skip

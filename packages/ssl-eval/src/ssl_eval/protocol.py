@@ -3,7 +3,9 @@
 ``metadata`` has the allowed values of a field: ``low`` (inclusive) and ``above`` (exclusive).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+SETTINGS = ("name", "temperature", "draws", "uniformity_samples", "seed")  # fields that ask for no metric
 
 
 @dataclass
@@ -28,6 +30,11 @@ class Protocol:
     map_samples: int = field(default=1000, metadata={"low": 0})  # test images in the 2-D projections (PCA and t-SNE)
     uniformity_samples: int = field(default=5000, metadata={"low": 2})  # features whose pairs the uniformity compares
     seed: int = field(default=0, metadata={"low": 0})  # of held-out samples, draws and k-means starts
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no metric is computed from features."""
+        return not any(getattr(self, each.name) for each in fields(self) if each.name not in SETTINGS)
 
     @property
     def needs_tokens(self) -> bool:

@@ -1,30 +1,23 @@
 """Evaluate a checkpoint by a protocol: ``<run>/eval/<protocol>.json``, and its metrics in the run's summary."""
 
-import io
-import json
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import check_groups
-from ssl_core.errors import DiskError
+from ssl_core.evaluation.evaluation_file import write_evaluation
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.evaluation.opened_model import opened_model
 from ssl_core.evaluation.reference_errors import check_reference
 from ssl_core.evaluation.robustness import Results, evaluate_robustness
-from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
-from ssl_core.run.lock import lock_file
 from ssl_eval import Protocol, evaluate_features
 
 
@@ -108,61 +101,3 @@ def evaluate_checkpoint(
         }
         written.append(write_evaluation(run, label, document, found.hits))
     return written
-
-
-def write_evaluation(run: RunFolder, label: str, document: dict[str, Any], hits: Any = None) -> Path:
-    """Write ``eval/<label>.json`` and the metrics in the run's summary; return the path. An earlier step keeps a file.
-
-    Raises
-    ------
-    DiskError
-        If the file cannot be written. Earlier files are unchanged.
-    """
-    path = run.evaluations / f"{label}.json"
-    with translate_disk_errors(path, 0):
-        path.parent.mkdir(exist_ok=True)
-        _keep_earlier(run, path, document["step"])
-        _write(run, path, document, hits)
-    _note(run, label, document)
-    return path
-
-
-def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> None:
-    """Write the hits, then the file that names them: both, or what was there before."""
-    if hits is not None:
-        document["hits"] = f"{path.parent.name}/{path.stem}_hits.npy"
-        file = io.BytesIO()
-        np.save(file, hits.numpy())
-        write_atomically(run.path / document["hits"], file.getvalue())
-    try:
-        write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
-    except DiskError:
-        if hits is not None and not path.exists():
-            (run.path / document["hits"]).unlink(missing_ok=True)
-        raise
-
-
-def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
-    """Rename the evaluation of an earlier checkpoint, which was the newest at that time, before it is replaced."""
-    try:
-        earlier = json.loads(path.read_text())
-        label = f"{path.stem}_step_{int(earlier['step'])}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # it does not exist, or is not an evaluation
-    if earlier["step"] >= step:
-        return
-    hits = earlier.get("hits")
-    if isinstance(hits, str) and (run.path / hits).is_file():
-        earlier["hits"] = f"{path.parent.name}/{label}_hits.npy"
-        shutil.copyfile(run.path / hits, run.path / earlier["hits"])
-    write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
-
-
-def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:
-    """Append the metrics to the summary of a run that has ended; one in progress writes its own, again and again."""
-    with open(run.evaluations / ".lock", "w") as lock:  # jobs for several checkpoints may end at the same time
-        lock_file(lock, wait=True)
-        summary = run.read_summary()
-        if summary.get("status") not in (None, "running"):
-            noted = {"step": document["step"], **document["metrics"]}
-            run.write_summary({**summary, "evaluations": {**summary.get("evaluations", {}), label: noted}})

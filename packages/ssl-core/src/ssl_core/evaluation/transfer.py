@@ -15,7 +15,7 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of
 from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.evaluate_checkpoint import write_evaluation
+from ssl_core.evaluation.evaluation_file import write_evaluation
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.finished_parts import FinishedParts
 from ssl_core.run.environment import versions

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_core.config import option
+from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.transfer import Transfer
@@ -37,7 +38,9 @@ from ssl_launch.run_path import find_run, missing_run
 _message = logging.getLogger(__name__)
 GROUPS = ("data", "model", "optim", "hardware", "log")  # of a baseline
 # Optional parts of a protocol
-PARTS: dict[str, Any] = {"finetune": FineTuning, "corruptions": Corruptions, "shifts": Shifts, "transfer": Transfer}
+PARTS: dict[str, Any] = {
+    "finetune": FineTuning, "corruptions": Corruptions, "shifts": Shifts, "transfer": Transfer, "dense": DenseEvaluation,
+}  # fmt: skip
 PROTOCOL: dict[str, Any] = {"eval": Protocol, **{f"eval.{name}": kind for name, kind in PARTS.items()}}
 OPTIONS = {"--method": "method_class", "--data": "data_class", "--watch": "watch=true"}  # option -> key
 _KEY = re.compile(r"[+~]*[\w./@:]+=")
@@ -101,21 +104,24 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
         method = None
     run, checkpoint = _target(str(asked.run), asked.checkpoint)
     method, data = _classes(run, asked, method, data)
-    from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint  # imports torch
+    from ssl_launch.commands.evaluate_run import evaluate_run  # imports torch
 
     options: dict[str, Any] = {
         "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples,
         "fine_tuning": parts.get("finetune"), "corruptions": parts.get("corruptions"), "shifts": parts.get("shifts"),
+        "dense": parts.get("dense"),
     }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
             if "transfer" in parts:
                 written = [transfer_checkpoint(run, protocol.name, parts["transfer"], each, method, data, asked.device)]
             else:
-                written = evaluate_checkpoint(run, protocol, each, **options)
+                written = evaluate_run(run, protocol, each, **options)
             for path in written:
-                tables = _tables(json.loads(path.read_text()))
-                print("\n\n".join(table.to_text() for table in tables), path, sep="\n", flush=True)
+                document = json.loads(path.read_text())
+                tables = "\n\n".join(table.to_text() for table in _tables(document))
+                pictures = [run.path / document["picture"]] if "picture" in document else []
+                print(tables, path, *pictures, sep="\n", flush=True)
         except ValueError as error:
             if isinstance(error, ConfigError):
                 raise

@@ -30,7 +30,8 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
                       corruptions: ImageNet-C, with eval.corruptions.reference=RUN
                       the mCE; shifts: ImageNet-A, -R, -Sketch, -V2, as folders in
                       eval.shifts.folders=[...]; transfer: other data sets, in
-                      eval.transfer.datasets=[CIFAR10,data/birds]
+                      eval.transfer.datasets=[CIFAR10,data/birds]; segmentation or
+                      depth: of patch tokens, with eval.dense.root=FOLDER
   eval.KEY=value      change one key of it, e.g. eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
@@ -41,7 +42,8 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
   --cfg job           print the whole configuration, defaults included, and stop
 
 The numbers are printed and written to RUN/eval/. The keys of a protocol, with
-default and unit: ssl_eval/protocol.py
+default and unit: ssl_eval/protocol.py; of eval.finetune and eval.dense:
+ssl_core/config.
 """
 
 VIEWS = """Draw the views of a recipe: PROGRAM [NAME] [group.key=value ...]

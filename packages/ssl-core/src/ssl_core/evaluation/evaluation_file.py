@@ -1,0 +1,94 @@
+"""The file of an evaluation, ``<run>/eval/<label>.json``, with its hits or its picture, and its metrics in the summary."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_core.errors import DiskError
+from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
+from ssl_core.run.folder import RunFolder
+from ssl_core.run.lock import lock_file
+
+
+def write_evaluation(
+    run: RunFolder, label: str, document: dict[str, Any], hits: Any = None, picture: bytes | None = None
+) -> Path:
+    """Write an evaluation and return its path; the one of an earlier checkpoint is kept under another name.
+
+    Parameters
+    ----------
+    run : RunFolder
+        The run.
+    label : str
+        Name of the file, without its suffix.
+    document : dict
+        Plain values, with ``step`` and ``metrics``.
+    hits : Tensor, optional
+        ``(M,) bool``, written beside the file.
+    picture : bytes, optional
+        A PNG file, written beside the file. Its name has the step, so that earlier ones are kept.
+
+    Raises
+    ------
+    DiskError
+        If a file cannot be written. Earlier files are unchanged.
+    """
+    path = run.evaluations / f"{label}.json"
+    with translate_disk_errors(path, 0):
+        path.parent.mkdir(exist_ok=True)
+        _keep_earlier(run, path, document["step"])
+        if picture is not None:
+            document["picture"] = f"{path.parent.name}/{label.removesuffix(_of_step(document))}{_of_step(document)}.png"
+            write_atomically(run.path / document["picture"], picture)
+        _write(run, path, document, hits)
+    _note(run, label, document)
+    return path
+
+
+def _of_step(document: dict[str, Any]) -> str:
+    return f"_step_{document['step']}"
+
+
+def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> None:
+    """Write the hits, then the file that names them: both, or what was there before."""
+    if hits is not None:
+        document["hits"] = f"{path.parent.name}/{path.stem}_hits.npy"
+        file = io.BytesIO()
+        np.save(file, hits.numpy())
+        write_atomically(run.path / document["hits"], file.getvalue())
+    try:
+        write_atomically(path, json.dumps(document, allow_nan=False) + "\n")
+    except DiskError:
+        if hits is not None and not path.exists():
+            (run.path / document["hits"]).unlink(missing_ok=True)
+        raise
+
+
+def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
+    """Rename the evaluation of an earlier checkpoint, which was the newest at that time, before it is replaced."""
+    try:
+        earlier = json.loads(path.read_text())
+        label = f"{path.stem}_step_{int(earlier['step'])}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # it does not exist, or is not an evaluation
+    if earlier["step"] >= step:
+        return
+    hits = earlier.get("hits")
+    if isinstance(hits, str) and (run.path / hits).is_file():
+        earlier["hits"] = f"{path.parent.name}/{label}_hits.npy"
+        shutil.copyfile(run.path / hits, run.path / earlier["hits"])
+    write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
+
+
+def _note(run: RunFolder, label: str, document: dict[str, Any]) -> None:
+    """Append the metrics to the summary of a run that has ended; one in progress writes its own, again and again."""
+    with open(run.evaluations / ".lock", "w") as lock:  # jobs for several checkpoints may end at the same time
+        lock_file(lock, wait=True)
+        summary = run.read_summary()
+        if summary.get("status") not in (None, "running"):
+            noted = {"step": document["step"], **document["metrics"]}
+            run.write_summary({**summary, "evaluations": {**summary.get("evaluations", {}), label: noted}})
