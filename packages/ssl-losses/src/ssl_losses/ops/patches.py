@@ -33,6 +33,27 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
     return rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
+def unpatchify(patches: Tensor, patch_size: int, rows: int) -> Tensor:
+    """Return the images ``(N, C, H, W)`` of patches ``(N, P, p·p·C)``: the inverse of :func:`patchify`.
+
+    ``rows`` is H / p, the number of patches below each other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.rand(2, 3, 8, 12)
+    >>> torch.equal(unpatchify(patchify(images, 4), 4, rows=2), images)
+    True
+    """
+    if patches.ndim != 3 or patches.shape[1] % rows or patches.shape[2] % patch_size**2:
+        raise ValueError(
+            f"patches must be (N, P, p·p·C) with P divisible by rows={rows} and p={patch_size}, got shape "
+            f"{tuple(patches.shape)}"
+        )
+    pixels = patches.unflatten(2, (patch_size, patch_size, -1)).unflatten(1, (rows, -1))  # (N, H/p, W/p, p, p, C)
+    return pixels.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
 def check_patches(prediction: Tensor, target: Tensor, mask: Tensor | None) -> None:
     """Raise ``ValueError`` unless every rank holds float patches of one shape ``(N, P, D)`` and a mask of ``(N, P)``.
 
