@@ -49,8 +49,45 @@ def test_standard_protocol(features):
     assert len(result.spectrum) == 12
     assert [len(result.map[part]) for part in ("pca", "tsne", "labels")] == [90, 90, 90]
     assert list(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == [
-        "settings", "metrics", "interval", "per_class", "confusion", "reliability", "map", "spectrum",
+        "settings", "metrics", "interval", "per_class", "confusion", "reliability", "neighbours", "mistakes", "map", "spectrum",
     ]  # fmt: skip
+
+
+def test_neighbours_are_the_nearest_by_cosine(features):
+    """Oracle: scikit-learn's brute-force search."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found = evaluate_features(features, Protocol(linear=False, few=[], map_samples=0, pictures=5)).neighbours
+    assert features.test_labels[found["queries"]].tolist() == [0, 1, 2, 3, 4]  # a query of each class
+    search = NearestNeighbors(n_neighbors=8, metric="cosine", algorithm="brute").fit(features.train.numpy())
+    assert found["rows"] == search.kneighbors(features.test[found["queries"]].numpy())[1].tolist()
+
+
+def test_mistakes_are_the_most_confident_errors(features):
+    data = features.train, features.train_labels, features.test, features.test_labels
+    found = evaluate_features(features, Protocol(few=[], map_samples=0, pictures=4)).mistakes
+    scores = linear_probe(*data).scores.softmax(1)
+    wrong = {
+        row: float(scores[row].max())
+        for row in range(90)
+        if int(scores[row].argmax()) != int(features.test_labels[row])
+    }
+    assert found["rows"] == sorted(wrong, key=wrong.__getitem__, reverse=True)[:8]
+    assert found["predicted"] == scores[found["rows"]].argmax(1).tolist()
+    assert found["confidence"] == pytest.approx([wrong[row] for row in found["rows"]])
+
+
+def test_protocol_without_pictures_keeps_no_rows(features):
+    result = evaluate_features(features, Protocol(few=[], map_samples=0, pictures=0))
+    assert result.neighbours is None
+    assert result.mistakes is None
+
+
+def test_umap_is_part_of_the_map_if_installed(features, monkeypatch):
+    monkeypatch.setattr("ssl_eval.evaluate.has_umap", lambda: True)
+    monkeypatch.setattr("ssl_eval.evaluate.umap", lambda points, seed: points[:, :2])
+    quick = Protocol(knn=[], linear=False, few=[], label_free=False, map_samples=30)
+    assert set(evaluate_features(features, quick).map) == {"pca", "tsne", "umap", "labels"}
 
 
 def test_episodes_are_centred_by_the_training_features(features):

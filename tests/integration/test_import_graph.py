@@ -20,8 +20,14 @@ MAY_IMPORT = {
     "ssl-launch": {"ssl_losses", "ssl_core", "ssl_data", "ssl_eval"},
 }
 # Imported only where they are used, inside a function
-HEAVY = {"wandb", "ffcv", "timm", "matplotlib", "sklearn", "scipy", "pandas"}
-DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "hydra": "hydra-core"}
+HEAVY = {"wandb", "ffcv", "timm", "matplotlib", "sklearn", "scipy", "pandas", "umap"}
+DISTRIBUTION = {
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "hydra": "hydra-core",
+}
 DISTRIBUTION["hydra_plugins"] = "hydra-submitit-launcher"
 # ssl-core's backbones load torchvision when one of its resnets is asked for; ssl-data brings it, and the error says so
 BORROWED = {"ssl-core": {"torchvision"}}
@@ -176,7 +182,7 @@ LEVELS = [
     ["methods"],
     [
         "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.fine_tuning", "evaluation.opened_model",
-        "evaluation.robustness", "evaluation.transfer", "evaluation.dense",
+        "evaluation.robustness", "evaluation.transfer", "evaluation.dense", "evaluation.pictures",
         "diagnostics.replay", "diagnostics.step_inspection", "cli",
     ],
 ]  # fmt: skip

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_eval.evaluate import EvaluationResult, evaluate_features
     from ssl_eval.features import Features, Tokens
+    from ssl_eval.figures.attention import attention_figure
     from ssl_eval.figures.curves import learning_curves
+    from ssl_eval.figures.mistakes import mistakes_figure
+    from ssl_eval.figures.neighbours import neighbours_figure
+    from ssl_eval.figures.reconstruction import reconstruction_figure
     from ssl_eval.figures.style import NothingToDraw
+    from ssl_eval.figures.token_colors import token_colors_figure
     from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
     from ssl_eval.metrics.auroc import auroc
     from ssl_eval.metrics.average_precision import average_precision
@@ -49,7 +54,7 @@ if TYPE_CHECKING:
     from ssl_eval.representation.alignment_uniformity import alignment, uniformity
     from ssl_eval.representation.kmeans import Clusters, kmeans
     from ssl_eval.representation.label_free import label_free
-    from ssl_eval.representation.projection_2d import principal_components, tsne
+    from ssl_eval.representation.projection_2d import principal_components, tsne, umap
     from ssl_eval.representation.similarity import (
         linear_cka,
         mutual_knn,
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     )
     from ssl_eval.representation.spectrum import alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank
     from ssl_eval.representation.token_clusters import token_clusters
+    from ssl_eval.representation.token_colors import token_colors
     from ssl_eval.results import ProbeResult
     from ssl_eval.runs.evaluation_record import EvaluationRecord
     from ssl_eval.runs.run_record import RunRecord, find_runs
@@ -68,8 +74,13 @@ if TYPE_CHECKING:
 _NAMES = {  # module -> what it offers here
     "evaluate": "EvaluationResult evaluate_features",
     "features": "Features Tokens",
+    "figures.attention": "attention_figure",
     "figures.curves": "learning_curves",
+    "figures.mistakes": "mistakes_figure",
+    "figures.neighbours": "neighbours_figure",
+    "figures.reconstruction": "reconstruction_figure",
     "figures.style": "NothingToDraw",
+    "figures.token_colors": "token_colors_figure",
     "metrics.accuracy": "AccuracyCounter accuracy balanced_accuracy per_class_accuracy",
     "metrics.auroc": "auroc",
     "metrics.average_precision": "average_precision",
@@ -101,10 +112,11 @@ _NAMES = {  # module -> what it offers here
     "representation.alignment_uniformity": "alignment uniformity",
     "representation.kmeans": "Clusters kmeans",
     "representation.label_free": "label_free",
-    "representation.projection_2d": "principal_components tsne",
+    "representation.projection_2d": "principal_components tsne umap",
     "representation.similarity": "linear_cka mutual_knn procrustes_similarity similarity_matrix",
     "representation.spectrum": "alpha_req eigenvalues lidar nesum rankme stable_rank",
     "representation.token_clusters": "token_clusters",
+    "representation.token_colors": "token_colors",
     "results": "ProbeResult",
     "runs.evaluation_record": "EvaluationRecord",
     "runs.run_record": "RunRecord find_runs",
@@ -120,15 +132,17 @@ __all__ = [
     "IoUCounter", "IoUResult", "KNNSegmentationResult", "LinearProbeResult", "MultilabelProbeResult", "MultilayerProbeResult",
     "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult",
     "RidgeProbeResult", "RunRecord", "SGDProbeResult", "SegmentationProbeResult", "SegmentationResult", "Table", "Tokens",
-    "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req", "attentive_probe", "auroc", "average_precision",
-    "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix", "contingency_table",
-    "corruption_error", "depth_errors", "depth_probe", "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot",
-    "find_runs", "kendall", "kmeans", "knn", "knn_distance", "knn_segmentation", "label_free", "learning_curves", "lidar",
-    "linear_cka", "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval", "mean_iou", "multilabel_probe",
-    "multilayer_linear_probe", "mutual_knn", "nearest_class_mean", "nesum", "normalized_mutual_information", "ood_detection",
-    "ood_separation", "paired_test", "per_class_accuracy", "principal_components", "procrustes_similarity", "rankme",
-    "reliability", "retrieval", "ridge_probe", "segmentation_probe", "sgd_probe", "similarity_matrix", "spearman",
-    "stable_rank", "subset_scores", "token_clusters", "tsne", "uniformity", "welch_test", "write_report",
+    "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req", "attention_figure", "attentive_probe", "auroc",
+    "average_precision", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix",
+    "contingency_table", "corruption_error", "depth_errors", "depth_probe", "eigenvalues", "episodic_few_shot",
+    "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn", "knn_distance", "knn_segmentation", "label_free",
+    "learning_curves", "lidar", "linear_cka", "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval",
+    "mean_iou", "mistakes_figure", "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean",
+    "neighbours_figure", "nesum", "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test",
+    "per_class_accuracy", "principal_components", "procrustes_similarity", "rankme", "reconstruction_figure", "reliability",
+    "retrieval", "ridge_probe", "segmentation_probe", "sgd_probe", "similarity_matrix", "spearman", "stable_rank",
+    "subset_scores", "token_clusters", "token_colors", "token_colors_figure", "tsne", "umap", "uniformity", "welch_test",
+    "write_report",
 ]  # fmt: skip
 
 

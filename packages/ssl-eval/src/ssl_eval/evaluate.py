@@ -18,7 +18,8 @@ from ssl_eval.metrics.retrieval import retrieval
 from ssl_eval.probes.attentive import attentive_probe
 from ssl_eval.probes.episodic import episodic_few_shot
 from ssl_eval.probes.knn import knn
-from ssl_eval.probes.linear import linear_probe
+from ssl_eval.probes.knn_search import nearest
+from ssl_eval.probes.linear import draw_by_class, linear_probe
 from ssl_eval.probes.low_shot import few_shot
 from ssl_eval.probes.multilayer import multilayer_linear_probe
 from ssl_eval.probes.nearest_class_mean import nearest_class_mean
@@ -27,13 +28,14 @@ from ssl_eval.probes.sgd import sgd_probe
 from ssl_eval.protocol import Protocol
 from ssl_eval.representation.kmeans import kmeans
 from ssl_eval.representation.label_free import label_free, sample_rows
-from ssl_eval.representation.projection_2d import principal_components, tsne
+from ssl_eval.representation.projection_2d import has_umap, principal_components, tsne, umap
 from ssl_eval.representation.spectrum import eigenvalues
 from ssl_eval.results import Result
 from ssl_eval.statistics.intervals import bootstrap_interval
 
 WAYS = 5  # classes of an episode
 SPECTRUM = 2048  # eigenvalues that are kept
+NEIGHBOURS = 8  # of a query in the picture
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,8 +53,15 @@ class EvaluationResult(Result):
         95 % bootstrap interval of the linear probe's accuracy, over test images.
     per_class, confusion, reliability : dict, list, dict
         Of the linear probe: ``names`` and ``accuracy``; K lists of K counts; ``confidence``, ``accuracy``, ``count`` of bins.
+    neighbours : dict
+        ``queries``, rows of the labelled test images, and ``rows``, for each query those of the eight nearest labelled training
+        images by cosine, the nearest first.
+    mistakes : dict
+        ``rows`` of the labelled test images that the linear probe predicts wrongly with the highest probability, the highest
+        first, their ``predicted`` classes and ``confidence``.
     map : dict
-        ``pca`` and ``tsne``, the coordinates of a sample of the test images, and their ``labels``.
+        ``pca`` and ``tsne`` (and ``umap`` if umap-learn is installed), the coordinates of a sample of the test images, and
+        their ``labels``.
     spectrum : list of float
         The largest eigenvalues of the training features' covariance.
     omitted : dict
@@ -68,6 +77,8 @@ class EvaluationResult(Result):
     per_class: dict[str, list[Any]] | None = None
     confusion: list[list[int]] | None = None
     reliability: dict[str, list[Any]] | None = None
+    neighbours: dict[str, list[Any]] | None = None
+    mistakes: dict[str, list[Any]] | None = None
     map: dict[str, list[Any]] | None = None
     spectrum: list[float] | None = None
     omitted: dict[str, str] = field(default_factory=dict)
@@ -164,6 +175,8 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
         yield "retrieval", partial(_retrieval, features, protocol)
     if protocol.clustering:
         yield "clustering", partial(_clustering, features, len(classes), protocol.seed)
+    if protocol.pictures:
+        yield "neighbours", partial(_neighbours, features, protocol)
     if protocol.map_samples:
         yield "map", partial(_map, features, protocol)
 
@@ -185,7 +198,8 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
         metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
     metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
     metrics["ece"] = diagram.expected_error
-    return {
+    found = {"mistakes": _mistakes(scores, labels, 2 * protocol.pictures)} if protocol.pictures else {}
+    return found | {
         "metrics": metrics,
         "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
         "per_class": {"names": names[: scores.shape[1]], "accuracy": _plain(per_class_accuracy(scores, labels))},
@@ -197,6 +211,28 @@ def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
         },
         "hits": hits,
     }
+
+
+def _mistakes(scores: Tensor, labels: Tensor, most: int) -> dict[str, Any]:
+    """Return the wrong predictions of the highest probability."""
+    confidence, predicted = scores.softmax(1).max(1)
+    wrong = (predicted != labels.to(predicted.device)).nonzero()[:, 0]
+    rows = wrong[confidence[wrong].argsort(descending=True, stable=True)[:most]]
+    return {"rows": rows.tolist(), "predicted": predicted[rows].tolist(), "confidence": _plain(confidence[rows])}
+
+
+def _neighbours(features: Features, protocol: Protocol) -> dict[str, Any]:
+    """Return test images of as many classes as possible, and the nearest training images of each."""
+    labels = features.test_labels
+    counts = torch.bincount(labels)
+    # One image of each class, then a second of each, ...
+    each = next(
+        n for n in range(1, len(labels) + 1) if counts.clamp(max=n).sum() >= min(protocol.pictures, len(labels))
+    )
+    order, drawn = draw_by_class(labels, torch.full_like(counts, each), protocol.seed)
+    queries = order[drawn][:: max(1, int(drawn.sum()) // protocol.pictures)][: protocol.pictures]
+    _, rows = nearest(features.train, features.test[queries], min(NEIGHBOURS, len(features.train)), "cosine")
+    return {"neighbours": {"queries": queries.tolist(), "rows": rows.tolist()}}
 
 
 def _attentive(features: Features, seed: int) -> dict[str, Any]:
@@ -261,6 +297,8 @@ def _map(features: Features, protocol: Protocol) -> dict[str, Any]:
         maps["pca"] = principal_components(points)
     if len(points) > 15 and points.shape[1] > 1:
         omitted = _add_optional(maps, "tsne", lambda: tsne(points, perplexity=min(30.0, len(points) / 4)))
+        if has_umap():
+            omitted |= _add_optional(maps, "umap", lambda: umap(points, seed=protocol.seed))
     rounded = {name: [[float(f"{x:.4g}") for x in row] for row in each.tolist()] for name, each in maps.items()}
     return {"map": rounded | {"labels": features.test_labels[chosen].tolist()}, "omitted": omitted}
 

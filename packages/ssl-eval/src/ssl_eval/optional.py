@@ -19,7 +19,9 @@ def optional_import(what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        package = {"sklearn": "scikit-learn", "yaml": "pyyaml"}.get(name := (error.name or "").partition(".")[0], name)
+        package = {"sklearn": "scikit-learn", "yaml": "pyyaml", "umap": "umap-learn"}.get(
+            name := (error.name or "").partition(".")[0], name
+        )
         raise ImportError(
             f"{what} needs {package}: pip install {package}, or './packages/ssl-eval[report]' in the checkout"
         ) from error

@@ -27,7 +27,8 @@ class Protocol:
     label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; with views, LiDAR and alignment
     retrieval: list[int] = field(default_factory=list)  # recall@k of test images among the others, and their mAP
     clustering: bool = False  # k-means with K clusters on the test images: NMI, ARI, accuracy
-    map_samples: int = field(default=1000, metadata={"low": 0})  # test images in the 2-D projections (PCA and t-SNE)
+    map_samples: int = field(default=1000, metadata={"low": 0})  # test images in the 2-D projections (PCA, t-SNE, UMAP)
+    pictures: int = field(default=8, metadata={"low": 0})  # test images in each picture; 0: no pictures
     uniformity_samples: int = field(default=5000, metadata={"low": 2})  # features whose pairs the uniformity compares
     seed: int = field(default=0, metadata={"low": 0})  # of held-out samples, draws and k-means starts
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ssl_eval.figures.style import COLORS, COLUMN_INCHES, MARKERS
+from ssl_eval.figures.style import CLASS_COLORS, COLUMN_INCHES, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,8 +40,8 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
                 points[:, 0].tolist(),
                 points[:, 1].tolist(),
                 s=5,
-                color=COLORS[number % len(COLORS)],
-                marker=MARKERS[(number + number // len(COLORS)) % len(MARKERS)],
+                color=CLASS_COLORS[number % len(CLASS_COLORS)],
+                marker=MARKERS[number % len(MARKERS)],
                 alpha=0.7,
                 linewidths=0,
                 rasterized=True,  # a PDF with ten thousand markers opens slowly

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 # Okabe and Ito: Color Universal Design, 2008; without yellow, which is faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Ten classes. Petroff: Accessible Color Sequences for Data Visualization, 2021, https://arxiv.org/abs/2107.02270.
+CLASS_COLORS = (
+    "#3F90DA", "#FFA90E", "#BD1F01", "#94A4A2", "#832DB6", "#A96B59", "#E76300", "#B9AC70", "#717581", "#92DADD",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")  # the next one from the eighth line on, where colours repeat
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++")  # of bars

@@ -1,4 +1,7 @@
-"""Projection of features to two dimensions: principal components and t-SNE."""
+"""Projection of features to two dimensions: principal components, t-SNE and UMAP."""
+
+import warnings
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor
@@ -93,3 +96,71 @@ def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_
     method = "barnes_hut" if num_components < 4 else "exact"  # the tree is of at most three dimensions
     model = TSNE(num_components, perplexity=perplexity, max_iter=iterations, init=start.cpu().numpy(), method=method)
     return torch.as_tensor(model.fit_transform(points.cpu().numpy())).to(features.device, torch.float64)
+
+
+def has_umap() -> bool:
+    """Return whether the package umap-learn, which :func:`umap` needs, is installed. It is not imported: that takes seconds."""
+    try:
+        version("umap-learn")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+@torch.no_grad()
+def umap(
+    features: Tensor, num_neighbors: int = 15, min_dist: float = 0.1, num_components: int = 2, seed: int = 0
+) -> Tensor:
+    """Return the UMAP projection of features, ``(N, num_components) float64``, computed by ``umap.UMAP`` of umap-learn.
+
+    It starts at the principal components: the same features and seed give the same map on one machine. Distances between
+    clusters mean little, and their sizes nothing.
+
+    Parameters
+    ----------
+    features : Tensor
+        ``(N, D)``.
+    num_neighbors : int
+        Neighbours of a sample, itself included; from 2 to N - 1. Small numbers show details, large ones the whole.
+    min_dist : float
+        Least distance of points in the map, in 0..1.
+    num_components : int
+        At most D, and below N.
+    seed : int
+        Of the random numbers.
+
+    Raises
+    ------
+    ValueError
+        If features hold NaN, or an option is out of range.
+    ImportError
+        Without umap-learn.
+
+    References
+    ----------
+    McInnes, Healy, Melville: UMAP, 2018, https://arxiv.org/abs/1802.03426.
+    """
+    check_features("features", features)
+    check_even("features", features)
+    samples = len(features)
+    if not 2 <= num_neighbors < samples:
+        raise ValueError(f"num_neighbors={num_neighbors}: expected 2 up to one less than the {samples} samples")
+    if not 0 <= min_dist <= 1:
+        raise ValueError(f"min_dist={min_dist}: expected a number in 0..1")
+    if not 1 <= num_components <= features.shape[1]:
+        raise ValueError(f"num_components={num_components}: expected 1 up to the width of the features")
+    with optional_import("UMAP"):
+        from umap import UMAP
+    points = features.double() - features.double().mean(0)
+    points = points / (float(points.std()) or 1.0)
+    start = principal_components(points, num_components)
+    start = (
+        10 * start / start.abs().max().clamp(min=torch.finfo(start.dtype).tiny)
+    )  # as umap-learn scales its own start
+    model = UMAP(
+        num_neighbors, num_components, init=start.float().cpu().numpy(), min_dist=min_dist, random_state=seed, n_jobs=1
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numba and scikit-learn, on their own interfaces
+        found = model.fit_transform(points.float().cpu().numpy())
+    return torch.as_tensor(found).to(features.device, torch.float64)
