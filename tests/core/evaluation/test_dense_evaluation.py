@@ -96,7 +96,7 @@ def test_picture_and_summary_and_report_have_the_result(run, toy_data, tmp_path)
     pytest.importorskip("matplotlib")
     path = evaluate(run, toy_data, knn=False)
     document = json.loads(path.read_text())
-    picture = (run.path / document["picture"]).read_bytes()
+    picture = (run.path / document["pictures"]["maps"]).read_bytes()
     width, height = struct.unpack(">II", picture[16:24])
     assert picture.startswith(b"\x89PNG")
     assert width > 300
@@ -127,9 +127,10 @@ def test_earlier_checkpoint_keeps_its_name_and_picture(run, toy_data):
     second = json.loads(evaluate(run, toy_data, knn=False).read_text())
     assert second["step"] == first["step"] + 5
     kept = run.evaluations / f"segmentation_coloured_shapes_step_{first['step']}.json"
-    assert json.loads(kept.read_text())["metrics"] == first["metrics"]
-    assert first["picture"] != second["picture"]
-    assert (run.path / first["picture"]).exists()
+    earlier = json.loads(kept.read_text())
+    assert earlier["metrics"] == first["metrics"]
+    assert earlier["pictures"] != second["pictures"] == first["pictures"]
+    assert (run.path / earlier["pictures"]["maps"]).exists()
     dense = DenseEvaluation(**SHAPES, knn=False)
     again = evaluate_dense(run, dense, Shapes(), newest, method=TinyViT, run_data=toy_data)
     assert again == kept

@@ -119,7 +119,9 @@ def test_the_evaluation_of_what_was_the_newest_checkpoint_is_kept(run, tiny_mode
     assert first == second
     kept = json.loads((run.evaluations / "standard_step_8.json").read_text())
     assert json.loads(second.read_text())["step"] == 12
-    assert kept == before | {"hits": "eval/standard_step_8_hits.npy"}
+    pictures = {picture: f"eval/standard_step_8_{picture}.png" for picture in before["pictures"]}
+    assert kept == before | {"hits": "eval/standard_step_8_hits.npy", "pictures": pictures}
+    assert all((run.path / file).is_file() for file in pictures.values())
     assert np.array_equal(np.load(run.path / kept["hits"]), hits)
     evaluate_checkpoint(run, QUICK, **options)  # again: nothing older to keep
     assert len(list(run.evaluations.glob("*.json"))) == 2

@@ -19,6 +19,7 @@ from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluation_file import write_evaluation
+from ssl_core.run.atomic_file import write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
@@ -130,7 +131,15 @@ def evaluate_dense(
         "data": data.facts() | {"size": list(parts["test"].targets.shape[1:]), "grid": list(parts["test"].grid)},
         **{name: value for name, value in result.items() if value or name == "metrics"},
     }
-    return write_evaluation(run, label, document, picture=picture)
+
+    def draw(stem: Path) -> tuple[dict[str, Path], dict[str, str]]:
+        if picture is None:
+            return {}, {}
+        file = stem.with_name(f"{stem.name}_maps.png")
+        write_atomically(file, picture)
+        return {"maps": file}, {}
+
+    return write_evaluation(run, label, document, draw=draw)
 
 
 def _normalization(run: RunFolder, dense: DenseEvaluation) -> tuple[list[float], list[float]]:

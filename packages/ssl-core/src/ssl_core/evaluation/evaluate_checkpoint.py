@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.evaluation.opened_model import opened_model
+from ssl_core.evaluation.pictures import draw_pictures
 from ssl_core.evaluation.reference_errors import check_reference
 from ssl_core.evaluation.robustness import Results, evaluate_robustness
 from ssl_core.run.environment import versions
@@ -34,6 +36,8 @@ def evaluate_checkpoint(
     shifts: Shifts | None = None,
 ) -> list[Path]:
     """Evaluate one checkpoint; write and return the files, one for each evaluation set.
+
+    The pictures of ``protocol.pictures`` images are written next to them, ``<file>_<picture>.png``.
 
     Parameters
     ----------
@@ -99,5 +103,9 @@ def evaluate_checkpoint(
             "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
             **result,
         }
-        written.append(write_evaluation(run, label, document, found.hits))
+        draw = None
+        if protocol.pictures:
+            source = run.checkpoints / extraction.facts["checkpoint"]
+            draw = partial(draw_pictures, run, source, name, features, found, method=method, data=data, device=device)
+        written.append(write_evaluation(run, label, document, found.hits, draw))
     return written

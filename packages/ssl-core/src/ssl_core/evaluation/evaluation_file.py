@@ -1,8 +1,9 @@
-"""The file of an evaluation, ``<run>/eval/<label>.json``, with its hits or its picture, and its metrics in the summary."""
+"""The file of an evaluation, ``<run>/eval/<label>.json``, with its hits and pictures, and its metrics in the summary."""
 
 import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import lock_file
 
+# (path without its suffix) -> the pictures that it has written, and why others are missing, both by name
+Draw = Callable[[Path], tuple[dict[str, Path], dict[str, str]]]
+
 
 def write_evaluation(
-    run: RunFolder, label: str, document: dict[str, Any], hits: Any = None, picture: bytes | None = None
+    run: RunFolder, label: str, document: dict[str, Any], hits: Any = None, draw: Draw | None = None
 ) -> Path:
     """Write an evaluation and return its path; the one of an earlier checkpoint is kept under another name.
 
@@ -29,8 +33,8 @@ def write_evaluation(
         Plain values, with ``step`` and ``metrics``.
     hits : Tensor, optional
         ``(M,) bool``, written beside the file.
-    picture : bytes, optional
-        A PNG file, written beside the file. Its name has the step, so that earlier ones are kept.
+    draw : callable, optional
+        ``draw(stem)`` writes pictures ``<stem>_<picture>.png``; called when those of an earlier step have been kept.
 
     Raises
     ------
@@ -41,16 +45,20 @@ def write_evaluation(
     with translate_disk_errors(path, 0):
         path.parent.mkdir(exist_ok=True)
         _keep_earlier(run, path, document["step"])
-        if picture is not None:
-            document["picture"] = f"{path.parent.name}/{label.removesuffix(_of_step(document))}{_of_step(document)}.png"
-            write_atomically(run.path / document["picture"], picture)
+        if draw is not None:
+            _add_pictures(document, draw(path.with_name(label)))
         _write(run, path, document, hits)
     _note(run, label, document)
     return path
 
 
-def _of_step(document: dict[str, Any]) -> str:
-    return f"_step_{document['step']}"
+def _add_pictures(document: dict[str, Any], pictures: tuple[dict[str, Path], dict[str, str]]) -> None:
+    """Add the files of pictures, relative to the run folder, and why others are missing."""
+    written, omitted = pictures
+    if written:
+        document["pictures"] = {picture: f"{file.parent.name}/{file.name}" for picture, file in written.items()}
+    if omitted:
+        document["omitted"] = document.get("omitted", {}) | omitted
 
 
 def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> None:
@@ -81,6 +89,10 @@ def _keep_earlier(run: RunFolder, path: Path, step: int) -> None:
     if isinstance(hits, str) and (run.path / hits).is_file():
         earlier["hits"] = f"{path.parent.name}/{label}_hits.npy"
         shutil.copyfile(run.path / hits, run.path / earlier["hits"])
+    for picture, file in (earlier.get("pictures") or {}).items():
+        if (run.path / file).is_file():
+            earlier["pictures"][picture] = f"{path.parent.name}/{label}_{picture}.png"
+            shutil.copyfile(run.path / file, run.path / earlier["pictures"][picture])
     write_atomically(path.with_name(f"{label}.json"), json.dumps(earlier) + "\n")
 
 

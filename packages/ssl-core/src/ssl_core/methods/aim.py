@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.autoregressive_image import AutoregressiveConfig, AutoregressiveModel
+from ssl_core.methods.pixel_reconstruction import Reconstruction, reconstruct
 from ssl_core.modules.transformer.autoregressive import ResidualMLP, causal_attention, prefix_lengths
 from ssl_losses import masked_reconstruction, patchify
 
@@ -39,12 +40,27 @@ class AIM(AutoregressiveModel):
 
     def compute_loss(self) -> Tensor:
         """Return the squared error of the patches after the prefix: those inside it are seen by their predictors."""
-        images, encoder = self.data.views[0], self.backbone
-        target = patchify(images, encoder.patch_size)
-        length = target.shape[1]
-        prefix = prefix_lengths(self.data.ids, length, self.config.hardware.seed, self.progress.epoch)
-        prediction = self.head(self.tokens(images, attend=causal_attention(length, prefix)))
+        prediction, after = self.predict_next()
+        target = patchify(self.data.views[0], self.backbone.patch_size)
         # The mean over all predicted patches of the batch; each image has another number of them
-        after = torch.arange(1, length, device=images.device) >= prefix[:, None]
         normalize = self.config.model.normalize_target
         return masked_reconstruction(prediction[:, :-1], target[:, 1:], after, normalize_target=normalize)
+
+    def predict_next(self) -> tuple[Tensor, Tensor]:
+        """Return the prediction of the patch after each one, ``(N, L, p p C)``, and which of patches 1 to L - 1 are after
+        the prefix, ``(N, L - 1) bool``.
+        """
+        images, length = self.data.views[0], self.backbone.grid[0] * self.backbone.grid[1]
+        prefix = prefix_lengths(self.data.ids, length, self.config.hardware.seed, self.progress.epoch)
+        prediction = self.head(self.tokens(images, attend=causal_attention(length, prefix)))
+        return prediction, torch.arange(1, length, device=images.device) >= prefix[:, None]
+
+    def reconstruct_pixels(self) -> Reconstruction:
+        """Return the first view of ``self.data`` with each patch after the prefix as predicted from the true ones before it.
+
+        Called by an evaluation with pictures.
+        """
+        prediction, after = self.predict_next()
+        mask = torch.cat([torch.zeros_like(after[:, :1]), after], dim=1)
+        sizes, normalize = (self.backbone.grid, self.backbone.patch_size), self.config.model.normalize_target
+        return reconstruct(self.data.views[0], prediction.roll(1, dims=1), mask, *sizes, normalize)

@@ -15,6 +15,7 @@ from ssl_core.errors import ConfigError
 from ssl_core.methods.joint_embedding import ComparingConfig
 from ssl_core.methods.mae import MAEConfig
 from ssl_core.methods.masked_image import MaskedImageModel, all_masked, take
+from ssl_core.methods.pixel_reconstruction import Reconstruction, of_all_patches, reconstruct
 from ssl_core.methods.requirements import check_layers
 from ssl_core.modules.ema import Teacher
 from ssl_core.modules.heads import mlp
@@ -89,6 +90,15 @@ class CMAE(MaskedImageModel):
             "reconstruction": masked_reconstruction(pixels, target, all_masked(target), model.normalize_target),
             "contrast": model.contrast * contrast,
         }
+
+    def reconstruct_pixels(self) -> Reconstruction:
+        """Return the reconstruction of the first view of ``self.data``. Called by an evaluation with pictures."""
+        ids, model, size, grid = self.data.ids, self.config.model, self.backbone.patch_size, self.grid
+        images = shifted(self.data.views[0], grid, size, torch.zeros_like(ids), torch.zeros_like(ids))
+        mask = random_mask(ids, grid, model.mask_ratio, self.config.hardware.seed, self.progress.epoch)
+        keep, drop, _ = split_mask(mask, num_masked(grid, model.mask_ratio))
+        prediction, mask = of_all_patches(self.decoder(self.tokens(images, keep=keep), keep, drop), drop, mask.shape[1])
+        return reconstruct(images, prediction, mask, grid, size, model.normalize_target)
 
 
 def shifted(images: Tensor, grid: tuple[int, int], patch_size: int, top: Tensor, left: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskedImageModel, all_masked, take
+from ssl_core.methods.pixel_reconstruction import Reconstruction, of_all_patches, reconstruct
 from ssl_core.modules.masks.patch_masks import num_masked, random_mask, split_mask
 from ssl_core.modules.transformer.patch_predictor import PatchPredictor
 from ssl_losses import masked_reconstruction, patchify
@@ -40,9 +41,20 @@ class MAE(MaskedImageModel):
 
     def compute_loss(self) -> Tensor:
         """Return the squared error of the masked patches."""
+        prediction, drop = self.predict_masked()
+        target = take(patchify(self.data.views[0], self.backbone.patch_size), drop)
+        return masked_reconstruction(prediction, target, all_masked(target), self.config.model.normalize_target)
+
+    def predict_masked(self) -> tuple[Tensor, Tensor]:
+        """Return the predictions ``(N, M, p p C)`` of the masked patches, and these patches ``(N, M) int64``."""
         images, model, grid = self.data.views[0], self.config.model, self.backbone.grid
         mask = random_mask(self.data.ids, grid, model.mask_ratio, self.config.hardware.seed, self.progress.epoch)
         keep, drop, _ = split_mask(mask, num_masked(grid, model.mask_ratio))
-        prediction = self.decoder(self.tokens(images, keep=keep), keep, drop)
-        target = take(patchify(images, self.backbone.patch_size), drop)
-        return masked_reconstruction(prediction, target, all_masked(target), model.normalize_target)
+        return self.decoder(self.tokens(images, keep=keep), keep, drop), drop
+
+    def reconstruct_pixels(self) -> Reconstruction:
+        """Return the reconstruction of the first view of ``self.data``. Called by an evaluation with pictures."""
+        grid, size = self.backbone.grid, self.backbone.patch_size
+        prediction, mask = of_all_patches(*self.predict_masked(), grid[0] * grid[1])
+        normalized = self.config.model.normalize_target
+        return reconstruct(self.data.views[0], prediction, mask, grid, size, normalized)

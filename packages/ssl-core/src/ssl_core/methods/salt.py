@@ -13,6 +13,7 @@ from ssl_core.checkpoint.pretrained import load_backbone
 from ssl_core.errors import ConfigError
 from ssl_core.methods.block_prediction import BlockPredictionConfig, BlockPredictionModel
 from ssl_core.methods.masked_image import all_masked
+from ssl_core.methods.pixel_reconstruction import Reconstruction, of_all_patches, reconstruct
 from ssl_core.modules.ema import Teacher
 from ssl_losses import masked_feature_regression, masked_reconstruction, patchify
 
@@ -68,3 +69,15 @@ class SALT(BlockPredictionModel):
             return masked_reconstruction(prediction, target, all_masked(target))
         target = self.take_blocks(self.patch_tokens(self.teacher.tokens(images)), blocks)
         return masked_feature_regression(prediction, target, beta=0.0)
+
+    def reconstruct_pixels(self) -> Reconstruction | None:
+        """Return the reconstruction of the first view of ``self.data``; None in the second run, which predicts features.
+
+        Called by an evaluation with pictures. The target blocks overlap: a patch of several is that of one of them.
+        """
+        if self.config.model.teacher:
+            return None
+        images, grid, size = self.data.views[0], self.backbone.grid, self.backbone.patch_size
+        prediction, blocks = self.predict_blocks()
+        rows = prediction.reshape(len(images), -1, prediction.shape[2]), blocks.reshape(len(images), -1)
+        return reconstruct(images, *of_all_patches(*rows, grid[0] * grid[1]), grid, size, is_normalized=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ssl_core.config import option
 from ssl_core.methods.masked_image import MaskedImageConfig, MaskTokenModel
+from ssl_core.methods.pixel_reconstruction import Reconstruction, reconstruct
 from ssl_core.modules.masks.patch_masks import random_mask
 from ssl_losses import masked_reconstruction, patchify
 
@@ -36,9 +37,17 @@ class SimMIM(MaskTokenModel):
 
         The paper masks squares of 32 pixels, which are 2 x 2 patches of its Swin Transformer; here single patches.
         """
-        images, backbone = self.data.views[0], self.backbone
-        ratio, seed = self.config.model.mask_ratio, self.config.hardware.seed
-        mask = random_mask(self.data.ids, backbone.grid, ratio, seed, self.progress.epoch)
-        prediction = self.decoder(self.encode_masked(images, mask))
-        target = patchify(images, backbone.patch_size)
+        prediction, mask = self.predict_patches()
+        target = patchify(self.data.views[0], self.backbone.patch_size)
         return masked_reconstruction(prediction, target, mask, normalize_target=False, distance="absolute")
+
+    def predict_patches(self) -> tuple[Tensor, Tensor]:
+        """Return the predictions ``(N, L, p p C)`` of all patches, and which ones are masked, ``(N, L) bool``."""
+        ratio, seed = self.config.model.mask_ratio, self.config.hardware.seed
+        mask = random_mask(self.data.ids, self.backbone.grid, ratio, seed, self.progress.epoch)
+        return self.decoder(self.encode_masked(self.data.views[0], mask)), mask
+
+    def reconstruct_pixels(self) -> Reconstruction:
+        """Return the reconstruction of the first view of ``self.data``. Called by an evaluation with pictures."""
+        sizes = self.backbone.grid, self.backbone.patch_size
+        return reconstruct(self.data.views[0], *self.predict_patches(), *sizes, is_normalized=False)

@@ -120,7 +120,7 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
             for path in written:
                 document = json.loads(path.read_text())
                 tables = "\n\n".join(table.to_text() for table in _tables(document))
-                pictures = [run.path / document["picture"]] if "picture" in document else []
+                pictures = [run.path / file for file in document.get("pictures", {}).values()]
                 print(tables, path, *pictures, sep="\n", flush=True)
         except ValueError as error:
             if isinstance(error, ConfigError):
