@@ -154,5 +154,7 @@ def test_ten_classes_have_distinguishable_colours(kind):
 def test_embedding_gives_each_of_ten_classes_a_colour():
     points, labels = images(40, 2), torch.arange(40) % 10
     with paper():
-        (ax,) = map_figure({"pca": points}, labels, [str(k) for k in range(10)]).axes
+        figure = map_figure({"pca": points}, labels, [f"class {k}" for k in range(10)])
+    (ax,), (legend,) = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"class {k}" for k in range(10)]
     assert len({tuple(part.get_facecolor()[0]) for part in ax.collections}) == 10

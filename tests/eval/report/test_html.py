@@ -104,3 +104,37 @@ document.title = JSON.stringify([seen, document.querySelectorAll("script").lengt
     assert seen[2][0] is None
     assert seen[3][0] == "ascending"
     assert seen[4][:2] == ["descending", NAME]  # 10 above 9: numbers, not letters
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium is installed: what the script does is not tested")
+def test_wide_table_scrolls_inside_a_page_of_1280_pixels(make_run, tables_only):
+    """The page itself is not wider than the window, and a table that is says so."""
+    metrics = {f"linear_{k}_labels": 0.5 for k in range(1, 30)}
+    folder = make_run("one", evaluation={"metrics": metrics})
+    write_report([folder])
+    page = folder / "report" / "index.html"
+    script = """
+<script>
+const boxes = [...document.querySelectorAll(".scroll")].map((box) => [
+  box.scrollWidth > box.clientWidth, box.classList.contains("wider"),
+  getComputedStyle(box.nextElementSibling, "::before").content.includes("scroll the table"),
+  box.offsetHeight > box.clientHeight + 8]);
+document.title = JSON.stringify([innerWidth, document.documentElement.scrollWidth, boxes]);
+</script></body>"""
+    copy = page.with_name("copy.html")
+    copy.write_text(page.read_text().replace("</body>", script))
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1280,900",
+        "--dump-dom",
+        copy.as_uri(),
+    ]
+    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    width, page_width, boxes = json.loads(dumped.split("<title>")[1].split("</title>")[0])
+    assert width == 1280
+    assert page_width <= width
+    assert [True, True, True, True] in boxes  # wide, marked, with a hint and a scrollbar of its own height
+    assert [False, False, False, False] in boxes

@@ -58,6 +58,65 @@ def test_all_figures_are_in_both_formats_and_in_the_page(make_run, full_evaluati
     assert f"the {MAX_CLASSES // 2} lowest" in drawn["per_class"].caption
 
 
+def test_figures_of_several_data_sets_are_apart(make_run, full_evaluation):
+    """Four runs on two data sets: the curves, sweeps and correlations of each, with its runs and its panels only."""
+    folders = []
+    for number, dataset in enumerate(("digits", "digits", "letters", "letters", "letters")):
+        evaluation = full_evaluation() | {"dataset": dataset}
+        folder = make_run(f"r{number}", {"data.dataset": dataset, "optim.lr": 1.0 + number}, evaluation=evaluation)
+        lines = (folder / "metrics.jsonl").read_text()
+        (folder / "metrics.jsonl").write_text(lines.replace("digits/", f"{dataset}/"))
+        folders.append(folder)
+    waiting = make_run("waiting", {"data.dataset": "letters", "optim.lr": 9.0}, status="running", done=0)
+    figures = found(*folders, waiting)
+    names = {"learning_curves_digits", "learning_curves_letters", "accuracy_against_lr_letters"}
+    assert names <= figures.keys()
+    assert "learning_curves" not in figures
+    assert "accuracy_against_lr_digits" not in figures  # two values are no sweep
+    assert figures["learning_curves_letters"].caption.startswith("Learning curves on letters.")
+    assert {figures[name].dataset for name in figures} == {"digits", "letters"}
+    with paper():
+        digits = figures["learning_curves_digits"].draw()
+        swept = figures["accuracy_against_lr_letters"].draw()
+    assert [ax.get_ylabel() for ax in digits.axes] == [
+        "training loss", "prediction (%)", "kNN (%)", "linear probe,\nbackbone (%)",
+    ]  # fmt: skip
+    assert len(digits.legends[0].get_texts()) == 2
+    assert "CIFAR" not in "".join(ax.get_ylabel() for ax in swept.axes)
+    assert "1 unfinished" in figures["accuracy_against_lr_letters"].caption
+
+
+def test_one_run_on_two_data_sets_has_one_panel_of_accuracies(make_run):
+    folder = make_run("one")
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(lines.replace('"digits/knn"', '"letters/knn"'))
+    with paper():
+        panels = found(folder)["learning_curves"].draw().axes
+    assert [ax.get_ylabel() for ax in panels] == ["training loss", "top-1 accuracy (%)", "learning rate"]
+
+
+def test_pictures_of_an_evaluation_are_part_of_the_report(make_run):
+    pictures = {"neighbours": "eval/standard_neighbours.png", "gone": "eval/standard_gone.png"}
+    folder = make_run("one", evaluation={"metrics": {"linear": 0.5}, "pictures": pictures})
+    content = b"\x89PNG\r\n\x1a\n" + bytes(8) + (900).to_bytes(4, "big") + bytes(20)
+    (folder / "eval" / "standard_neighbours.png").write_bytes(content)
+    drawing = found(folder)["neighbours"]
+    assert "nearest training images" in drawing.caption
+    assert "run one. Protocol: standard" in drawing.caption
+    report = write_report([folder])
+    assert (folder / "report" / "neighbours.png").read_bytes() == content
+    assert "<code>neighbours.png</code>" in (folder / "report" / "index.html").read_text()
+    assert "{neighbours.png}" in (folder / "report" / "figures.tex").read_text()
+    assert not [path for path in report.files if path.name == "neighbours.pdf"]
+
+
+@pytest.mark.parametrize("file", ["../secret.png", "/etc/secret.png", "eval/x.svg", 3])
+def test_picture_outside_of_the_evaluations_raises(make_run, file):
+    folder = make_run("one", evaluation={"metrics": {}, "pictures": {"neighbours": file}})
+    with pytest.raises(ValueError, match=r"picture 'neighbours' must be a \.png file in 'eval/?'"):
+        RunRecord(folder).check()
+
+
 def test_report_removes_the_figures_of_an_earlier_one(make_run):
     folder = make_run("one", done=0, status="running", evaluation={"metrics": {}, "spectrum": [2.0, 1.0]})
     write_report([folder])

@@ -73,27 +73,35 @@ def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     return path
 
 
-def epoch_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
-    """Return loss and accuracies against the epoch, or against the step if a run has not finished its first epoch."""
+def epoch_figure(groups: Mapping[str, Sequence[RunRecord]], dataset: str = "") -> "Figure":
+    """Return loss and accuracies against the epoch, or against the step if a run has not finished its first epoch.
+
+    ``dataset``: show accuracies of this data set only; empty: of all.
+    """
     records = [record for group in groups.values() for record in group]
     in_epochs = all(record.steps_per_epoch for record in records if record.lines)
     loss = Panel("training loss", {label: _points(group, LOSS, in_epochs) for label, group in groups.items()})
-    panels = [panel for panel in [loss, *_accuracy_panels(groups, in_epochs)] if any(panel.lines.values())]
+    panels = [
+        panel for panel in [loss, *_accuracy_panels(groups, in_epochs, dataset=dataset)] if any(panel.lines.values())
+    ]
     if not panels:
         raise NothingToDraw(f"no curve to draw: none of the {len(records)} runs has logged {LOSS} or an accuracy yet")
     if len(groups) == 1:
         rates = {label: _points(group, RATE, in_epochs) for label, group in groups.items()}
         panels += [Panel("learning rate", rates)] * any(rates.values())
-    return _draw(panels, _colours(_last_accuracies(groups)), "epoch" if in_epochs else "optimizer step")
+    return _draw(panels, _colours(_last_accuracies(groups, dataset)), "epoch" if in_epochs else "optimizer step")
 
 
-def time_figure(groups: Mapping[str, Sequence[RunRecord]]) -> "Figure":
-    """Return accuracies against the minutes since the start: a step's share of the run's wall seconds."""
+def time_figure(groups: Mapping[str, Sequence[RunRecord]], dataset: str = "") -> "Figure":
+    """Return accuracies against the minutes since the start: a step's share of the run's wall seconds.
+
+    ``dataset``: as in :func:`epoch_figure`.
+    """
     records = [record for group in groups.values() for record in group]
-    panels = [panel for panel in _accuracy_panels(groups, True, minutes=True) if any(panel.lines.values())]
+    panels = [panel for panel in _accuracy_panels(groups, True, True, dataset) if any(panel.lines.values())]
     if not panels:
         raise NothingToDraw(f"none of the {len(records)} runs has logged an accuracy and its wall_seconds yet")
-    return _draw(panels, _colours(_last_accuracies(groups)), "minutes")
+    return _draw(panels, _colours(_last_accuracies(groups, dataset)), "minutes")
 
 
 def curves_figure(panels: Mapping[str, Mapping[str, list[Point]]], x_label: str) -> "Figure":
@@ -120,9 +128,10 @@ def _record(run: RunRecord | str | Path) -> RunRecord:
     return run if isinstance(run, RunRecord) else RunRecord(run)
 
 
-def _accuracy_panels(groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool, minutes: bool = False) -> list[Panel]:
-    records = [record for group in groups.values() for record in group]
-    names = accuracies(name for record in records for name in record.metrics)
+def _accuracy_panels(
+    groups: Mapping[str, Sequence[RunRecord]], in_epochs: bool, minutes: bool = False, dataset: str = ""
+) -> list[Panel]:
+    names = _accuracies(groups, dataset)
     datasets = len({name.rpartition("/")[0] for name in names})
     if len(groups) == 1:
         (group,) = groups.values()
@@ -174,9 +183,15 @@ def _mean_point(points: list[tuple[float, float]]) -> Point:
     return x, mean, float(numbers[:, 1].std()) if len(points) > 1 else 0.0
 
 
-def _last_accuracies(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
-    """Return label -> mean of the last accuracy in the order of a table; -1 without one."""
+def _accuracies(groups: Mapping[str, Sequence[RunRecord]], dataset: str) -> list[str]:
+    """Return the accuracies that a run has logged, of one data set if it is not empty."""
     names = accuracies(name for group in groups.values() for record in group for name in record.metrics)
+    return [name for name in names if not dataset or name.rpartition("/")[0] == dataset]
+
+
+def _last_accuracies(groups: Mapping[str, Sequence[RunRecord]], dataset: str) -> dict[str, float]:
+    """Return label -> mean of the last accuracy in the order of a table; -1 without one."""
+    names = _accuracies(groups, dataset)
     values = {
         label: [float(r.metrics[name]) for name in names[-1:] for r in group if name in r.metrics]
         for label, group in groups.items()

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ssl_eval.figures.style import SUFFIXES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,12 +23,21 @@ class Drawing:
     caption : str
         What it shows, of how many runs, by which protocol.
     draw : callable
-        Returns the figure; :class:`~ssl_eval.figures.style.NothingToDraw` where there is nothing.
+        Returns the figure; :class:`~ssl_eval.figures.style.NothingToDraw` where there is nothing. Or a PNG file, which is
+        copied.
+    dataset : str
+        Of its results; empty where a report has one data set, and for a figure of several.
     """
 
     name: str
     caption: str
-    draw: Callable[[], "Figure"]
+    draw: Callable[[], "Figure"] | Path
+    dataset: str = ""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes of its files, the one for a paper last."""
+        return (".png",) if isinstance(self.draw, Path) else SUFFIXES
 
 
 def slug(text: str) -> str:

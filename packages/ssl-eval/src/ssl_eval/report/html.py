@@ -19,11 +19,12 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 
 @dataclass
 class Figure:
-    """A drawn figure: the name of its file without suffix, its caption and its PNG."""
+    """A drawn figure: the name of its file, its caption, its PNG, and its data set (empty: of the whole report)."""
 
-    name: str
+    file: str
     caption: str
     png: bytes
+    dataset: str = ""
 
 
 def page(
@@ -52,11 +53,6 @@ def page(
         for status in order
         if counts[status]
     )
-    links = "".join(
-        f'<li><a href="#figure-{number}">{escape(_heading(figure.name))}</a></li>'
-        for number, figure in enumerate(figures)
-    )
-    drawn = "\n".join(_figure(number, figure) for number, figure in enumerate(figures))
     missing = f'<p class="note">A figure is missing: {escape(problem)}</p>' if problem else ""
     opened = " open" if len(records) <= 12 else ""
     return f"""<!DOCTYPE html>
@@ -86,10 +82,7 @@ def page(
 <section aria-label="Figures">
 <h2>Figures</h2>
 {missing}
-<nav aria-label="Figures"><ul class="links">{links}</ul></nav>
-<div class="figures">
-{drawn}
-</div>
+{_figures(figures)}
 </section>
 </main>
 <footer>Written by ssl-eval {escape(version("ssl-eval"))}. Tables sort by a click on a heading, or by Tab and Enter.</footer>
@@ -104,8 +97,22 @@ def _asset(name: str) -> str:
     return files("ssl_eval.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _heading(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+def _heading(file: str) -> str:
+    return file.rpartition(".")[0].replace("_", " ").capitalize()
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    """Return links to all figures, then the figures, those of each data set under its name."""
+    datasets = sorted({figure.dataset for figure in figures}, key=lambda name: (name != "", name))
+    links, parts = [], []
+    for dataset in datasets:
+        chosen = [(number, figure) for number, figure in enumerate(figures) if figure.dataset == dataset]
+        linked = "".join(f'<li><a href="#figure-{n}">{escape(_heading(figure.file))}</a></li>' for n, figure in chosen)
+        links.append(f'<ul class="links">{f"<li><b>{escape(dataset)}</b></li>" if dataset else ""}{linked}</ul>')
+        drawn = "\n".join(_figure(number, figure) for number, figure in chosen)
+        head = f"<h3>{escape(dataset)}</h3>\n" if dataset else ""
+        parts.append(f'{head}<div class="figures">\n{drawn}\n</div>')
+    return f'<nav aria-label="Figures">{"".join(links)}</nav>\n' + "\n".join(parts)
 
 
 def _figure(number: int, figure: Figure) -> str:
@@ -113,8 +120,8 @@ def _figure(number: int, figure: Figure) -> str:
     width = int.from_bytes(figure.png[16:20], "big") / 300 * 120  # drawn for paper, 300 an inch; a screen has more room
     return (
         f'<figure id="figure-{number}" style="--width: {width:.0f}px">'
-        f'<img src="data:image/png;base64,{data}" alt="{escape(_heading(figure.name))}" width="{width:.0f}">'
-        f"<figcaption>{escape(figure.caption)} <code>{escape(figure.name)}.pdf</code></figcaption></figure>"
+        f'<img src="data:image/png;base64,{data}" alt="{escape(_heading(figure.file))}" width="{width:.0f}">'
+        f"<figcaption>{escape(figure.caption)} <code>{escape(figure.file)}</code></figcaption></figure>"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ssl_eval.metrics.registry import accuracies, in_order
 from ssl_eval.report.evaluation_tables import OfflineProtocol, values_of
-from ssl_eval.runs.seed_groups import RunGroup
+from ssl_eval.runs.seed_groups import RunGroup, flatten
 
 ONLINE = "Protocol: online, kNN and probes as evaluated in training, last evaluation of each run."
 
@@ -42,14 +42,42 @@ class Measures:
         return len({each.rpartition("/")[0] for each in self.names})
 
 
-def measures_of(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> Measures:
-    """Return the numbers of the protocol that most runs were evaluated by; those of training without one."""
+def measures_of(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol], dataset: str = "") -> Measures:
+    """Return the numbers of the protocol that most runs were evaluated by; those of training without one.
+
+    ``dataset``: use its numbers only; empty: those of all data sets.
+    """
+    protocols = [protocol for protocol in protocols if not dataset or protocol.dataset == dataset]
     if protocols:
         protocol = max(protocols, key=lambda p: sum(len(p.of(group)) for group in groups))
         names = {name for group in groups for evaluation in protocol.of(group) for name in evaluation.metrics}
         return Measures(in_order(names), offline(protocol), protocol)
     names = {name for group in groups for record in group.records for name in record.metrics if name[:6] != "train/"}
-    return Measures(in_order(names))
+    return Measures(in_order(name for name in names if not dataset or name.rpartition("/")[0] == dataset))
+
+
+def datasets_of(group: RunGroup) -> list[str]:
+    """Return the data sets that the runs of a group were evaluated on, in training or offline."""
+    names = [name.rpartition("/")[0] for record in group.records for name in record.metrics if name[:6] != "train/"]
+    evaluated = [e.dataset for record in group.records for e in record.evaluations.values()]
+    return [name for name in dict.fromkeys([*names, *evaluated]) if name]
+
+
+def by_dataset(groups: Sequence[RunGroup]) -> dict[str, list[RunGroup]]:
+    """Return the groups of each data set; all under an empty name where there is one data set or one group.
+
+    A group that was not evaluated yet is with those of the same ``data.dataset``, or else with every data set.
+    """
+    found = [datasets_of(group) for group in groups]
+    names = list(dict.fromkeys(name for each in found for name in each))
+    if len(names) < 2 or len(groups) < 2:
+        return {"": list(groups)}
+    configured = [flatten(group.records[0].config).get("data.dataset") for group in groups]
+    for number, own in enumerate(configured):
+        if not found[number]:
+            same = [name for other, each in zip(configured, found) if other == own for name in each]
+            found[number] = same or names
+    return {name: [group for group, each in zip(groups, found) if name in each] for name in names}
 
 
 def offline(protocol: OfflineProtocol) -> str:

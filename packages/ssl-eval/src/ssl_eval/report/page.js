@@ -1,4 +1,11 @@
 "use strict";
+// Tell a reader that a table is wider than the page.
+const mark = () => {
+  for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("wider", box.scrollWidth > box.clientWidth);
+};
+mark();
+addEventListener("resize", mark);
+for (const folded of document.querySelectorAll("details")) folded.addEventListener("toggle", mark);
 // A heading sorts its table: numbers by value with the best first, text by its letters; what has no value stays last.
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];

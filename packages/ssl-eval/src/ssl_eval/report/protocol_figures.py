@@ -17,6 +17,14 @@ from ssl_eval.report.drawing import Drawing, counted, slug
 from ssl_eval.runs.evaluation_record import EvaluationRecord
 
 T = TypeVar("T")
+MAX_PICTURED = 2  # settings whose pictures are shown, the best ones
+PICTURES = {  # name of a picture -> caption; others are named
+    "neighbours": "Test images and their nearest training images by the cosine of the features; green, solid frame: same class",
+    "mistakes": "Wrong predictions of the linear probe with the highest probability: class, predicted class, probability",
+    "attention": "Attention of the class token to the patches in the last block: mean and first heads, from low (dark) to high",
+    "token_colors": "First three principal components of the patches of all these images, as red, green and blue",
+    "reconstruction": "Image, visible patches, and prediction of the masked ones",
+}
 
 
 def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
@@ -61,6 +69,17 @@ def protocol_figures(named: dict[str, list[EvaluationRecord]], protocol: str, su
             caption,
             lambda e=first: map_figure(e.maps, e.map_labels, e.class_names),  # type: ignore[misc]
         )
+    yield from _pictures(named, protocol, suffix)
+
+
+def _pictures(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:
+    """Yield the pictures of the first run of the best settings."""
+    for label, found in _top(named, "pictures", MAX_PICTURED):
+        for picture, file in found[0].pictures.items():
+            caption = PICTURES.get(picture, picture.replace("_", " ").capitalize())
+            run = found[0].path.parent.parent.name
+            caption += f"{_of(label, named)}; run {run}{_best(named, 'pictures', MAX_PICTURED)}. {protocol}"
+            yield Drawing(f"{slug(picture)}{_name(label, named)}{suffix}", caption, file)
 
 
 def _per_class(named: dict[str, list[EvaluationRecord]], protocol: str, suffix: str) -> Iterator[Drawing]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ssl_eval.figures.style import SUFFIXES, NothingToDraw, paper, save
+from ssl_eval.figures.style import NothingToDraw, paper, save
 from ssl_eval.report.drawing import Drawing, slug
 from ssl_eval.report.evaluation_tables import checkpoint_table, evaluation_table, protocols
 from ssl_eval.report.html import Figure, page
@@ -111,7 +111,10 @@ def _write(folders: Sequence[Path], out: Path) -> Report:
         drawn, no_figure = _draw(figures, temporary)
         if drawn:
             (temporary / "figures.tex").write_text(_figures_latex(drawn), encoding="utf-8")
-        shown = [Figure(d.name, d.caption, (temporary / f"{d.name}.png").read_bytes()) for d in drawn]
+        shown = [
+            Figure(d.name + d.suffixes[-1], d.caption, (temporary / f"{d.name}.png").read_bytes(), d.dataset)
+            for d in drawn
+        ]
         (temporary / "index.html").write_text(
             page(records, tables, every_run(groups), shown, no_figure), encoding="utf-8"
         )
@@ -142,10 +145,13 @@ def _draw(figures: Sequence[Drawing], folder: Path) -> tuple[list[Drawing], str 
     drawn, problem = [], None
     for drawing in figures:
         try:
-            with paper():
-                figure = drawing.draw()
-                for suffix in SUFFIXES:
-                    save(figure, folder / f"{drawing.name}{suffix}")
+            if isinstance(drawing.draw, Path):
+                shutil.copyfile(drawing.draw, folder / f"{drawing.name}.png")
+            else:
+                with paper():
+                    figure = drawing.draw()
+                    for suffix in drawing.suffixes:
+                        save(figure, folder / f"{drawing.name}{suffix}")
             drawn.append(drawing)
         except ImportError as error:
             return [], str(error)
@@ -159,7 +165,7 @@ def _figures_latex(drawn: Sequence[Drawing]) -> str:
     for drawing in drawn:
         parts.append(
             "\\begin{figure}\n  \\centering\n"
-            f"  \\includegraphics[width=\\linewidth]{{{drawing.name}.pdf}}\n"
+            f"  \\includegraphics[width=\\linewidth]{{{drawing.name}{drawing.suffixes[-1]}}}\n"
             f"  \\caption{{{escape(drawing.caption)}}}\n\\end{{figure}}\n"
         )
     return "\n".join(parts)

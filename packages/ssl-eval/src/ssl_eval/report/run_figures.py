@@ -1,6 +1,6 @@
 """The figures of a report, each with its caption."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from ssl_eval.metrics.registry import main_accuracy, metric_of, readable, with_u
 from ssl_eval.report.checkpoint_curves import checkpoint_curves
 from ssl_eval.report.drawing import Drawing, counted, slug
 from ssl_eval.report.evaluation_tables import OfflineProtocol
-from ssl_eval.report.metric_selection import ONLINE, Measures, measures_of, offline
+from ssl_eval.report.metric_selection import ONLINE, Measures, by_dataset, measures_of, offline
 from ssl_eval.report.protocol_figures import protocol_figures
 from ssl_eval.runs.run_record import RunRecord
 from ssl_eval.runs.seed_groups import FIRST_KEYS, RunGroup, setting_names
@@ -23,35 +23,51 @@ MIN_VALUES = 3  # of a swept parameter
 
 
 def drawings(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol]) -> list[Drawing]:
-    """Return every figure for which these runs have data, learning curves first."""
-    labels = group_labels(groups)
-    trained = [group for group in groups if not group.is_baseline]
-    curves = {counted(label, len(g.records)): g.records for label, g in zip(labels, groups) if not g.is_baseline}
-    found = [
-        Drawing("learning_curves", f"Learning curves.{_band(trained)} {ONLINE}", lambda: epoch_figure(curves)),
-        Drawing(
-            "accuracy_against_time",
-            "Accuracy against minutes of training and evaluation: the wall time of the run times the share of its steps, "
-            f"assuming equal time per step.{_band(trained)} "
-            f"{ONLINE}",
-            lambda: time_figure(curves),
-        ),
-    ]
-    if not any(_minutes_known(group.records) for group in trained):
-        del found[1]
-    if not trained:
-        found.clear()
-    measures = measures_of(groups, protocols)
-    if trained:
-        found += _sweeps(trained, measures)
-    found += _correlation(groups, measures)
-    for protocol in protocols:
-        suffix = f"_{slug(protocol.name)}" if len(protocols) > 1 else ""
-        curve = checkpoint_curves(dict(zip(labels, groups)), protocol, suffix)
-        found += [curve] if curve is not None else []
-        named = {label: evaluations for label, group in zip(labels, groups) if (evaluations := protocol.of(group))}
-        found += protocol_figures(named, offline(protocol), suffix)
+    """Return every figure for which these runs have data, learning curves first; data set by data set if there are several."""
+    labelled = dict(zip(group_labels(groups), groups))
+    found: list[Drawing] = []
+    for dataset, members in by_dataset(groups).items():
+        named = {label: group for label, group in labelled.items() if group in members}
+        own = [each for each in protocols if each.dataset in ("", dataset) or not dataset]
+        drawn = [*_online(named, dataset), *_compared(members, own, dataset)]
+        for protocol in own:
+            suffix = f"_{slug(protocol.name)}" if len(protocols) > 1 else ""
+            curve = checkpoint_curves(named, protocol, suffix)
+            drawn += [curve] if curve is not None else []
+            evaluated = {label: each for label, group in named.items() if (each := protocol.of(group))}
+            drawn += protocol_figures(evaluated, offline(protocol), suffix)
+        for drawing in drawn:
+            drawing.dataset = dataset
+        found += drawn
     return _unique(found)
+
+
+def _online(named: Mapping[str, RunGroup], dataset: str) -> Iterator[Drawing]:
+    """Yield the learning curves, and the accuracies against time, of one data set or (empty) of all."""
+    trained = {label: group for label, group in named.items() if not group.is_baseline}
+    curves = {counted(label, len(group.records)): group.records for label, group in trained.items()}
+    end, of = (f"_{slug(dataset)}", f" on {dataset}") if dataset else ("", "")
+    band = _band(list(trained.values()))
+    if trained:
+        caption = f"Learning curves{of}.{band} {ONLINE}"
+        yield Drawing(f"learning_curves{end}", caption, lambda: epoch_figure(curves, dataset))
+    if any(_minutes_known(group.records) for group in trained.values()):
+        caption = (
+            f"Accuracy{of} against minutes of training and evaluation: the wall time of the run times the share of its steps, "
+            f"assuming equal time per step.{band} {ONLINE}"
+        )
+        yield Drawing(f"accuracy_against_time{end}", caption, lambda: time_figure(curves, dataset))
+
+
+def _compared(groups: Sequence[RunGroup], protocols: Sequence[OfflineProtocol], dataset: str) -> Iterator[Drawing]:
+    """Yield accuracies against swept parameters, and against measures without labels."""
+    measures = measures_of(groups, protocols, dataset)
+    trained = [group for group in groups if not group.is_baseline]
+    end, of = (f"_{slug(dataset)}", f" on {dataset}") if dataset else ("", "")
+    for drawing in [*(_sweeps(trained, measures) if trained else ()), *_correlation(groups, measures)]:
+        drawing.name += end
+        drawing.caption = drawing.caption.replace("Accuracy against", f"Accuracy{of} against", 1)
+        yield drawing
 
 
 def group_labels(groups: Sequence[RunGroup]) -> list[str]:

@@ -17,8 +17,8 @@ class EvaluationRecord:
 
     The file holds an object with ``protocol`` (text), ``step`` (of the checkpoint) and ``metrics`` (name -> number, or
     ``{"mean", "std", "n"}`` over draws); accuracies are fractions. It may hold ``epoch``, ``dataset``, ``settings`` and the
-    data of figures: ``per_class``, ``confusion``, ``reliability``, ``spectrum``, ``map``, ``hits``. Files of any program in
-    this format can be read.
+    data of figures: ``per_class``, ``confusion``, ``reliability``, ``spectrum``, ``map``, ``hits``, ``pictures``. Files of any
+    program in this format can be read.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ class EvaluationRecord:
     def check(self) -> None:
         """Read every part; raise ``ValueError`` for the first that is invalid."""
         _ = self.class_names, self.per_class, self.confusion, self.reliability, self.spectrum, self.maps, self.hits
+        _ = self.pictures
 
     @property
     def of_newest(self) -> bool:
@@ -154,6 +155,24 @@ class EvaluationRecord:
         if hits.dtype != torch.bool or hits.ndim != 1:
             raise ValueError(f"'{path}' must be (M,) bool, got {hits.dtype} {tuple(hits.shape)}")
         return hits
+
+    @cached_property
+    def pictures(self) -> dict[str, Path]:
+        """Name -> PNG file in the folder of the evaluation; those that exist."""
+        found: dict[str, Path] = {}
+        for name, file in self._part("pictures", dict, default={}).items():
+            if (
+                not isinstance(file, str)
+                or Path(file).parent != Path(self.path.parent.name)
+                or Path(file).suffix != ".png"
+            ):
+                raise ValueError(
+                    f"'{self.path}': picture {name!r} must be a .png file in '{self.path.parent.name}', got {file!r}"
+                )
+            path = self.path.parent / Path(file).name
+            if path.is_file() and not path.is_symlink():
+                found[str(name)] = path
+        return found
 
     def hits_of(self, name: str) -> "Tensor | None":
         """Return the hits if they are those of this metric: their share is its value."""
