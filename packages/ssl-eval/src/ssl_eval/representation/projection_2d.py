@@ -149,14 +149,14 @@ def umap(
         raise ValueError(f"min_dist={min_dist}: expected a number in 0..1")
     if not 1 <= num_components <= features.shape[1]:
         raise ValueError(f"num_components={num_components}: expected 1 up to the width of the features")
-    with optional_import("UMAP"):
+    with optional_import("UMAP"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its parametric variant needs Tensorflow
         from umap import UMAP
     points = features.double() - features.double().mean(0)
     points = points / (float(points.std()) or 1.0)
     start = principal_components(points, num_components)
-    start = (
-        10 * start / start.abs().max().clamp(min=torch.finfo(start.dtype).tiny)
-    )  # as umap-learn scales its own start
+    # As umap-learn scales its own start
+    start = 10 * start / start.abs().max().clamp(min=torch.finfo(start.dtype).tiny)
     model = UMAP(
         num_neighbors, num_components, init=start.float().cpu().numpy(), min_dist=min_dist, random_state=seed, n_jobs=1
     )
