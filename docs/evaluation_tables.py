@@ -25,7 +25,9 @@ COMPUTED_BY = {
     "balanced_accuracy": "balanced_accuracy", "auroc": "auroc", "recall": "retrieval", "mean_average_precision": "retrieval",
     "mean_iou": "mean_iou", "delta1": "depth_errors", "rmse": "depth_errors", "abs_rel": "depth_errors",
     "cluster_accuracy": "cluster_accuracy", "cluster_nmi": "normalized_mutual_information",
-    "cluster_ari": "adjusted_rand_index", "ece": "reliability", "mce": "reliability", "rankme": "rankme", "lidar": "lidar",
+    "cluster_ari": "adjusted_rand_index", "ood_auroc": "ood_detection", "ood_fpr95": "ood_detection",
+    "ood_aupr_out": "ood_detection", "ood_aupr_in": "ood_detection",
+    "ece": "reliability", "mce": "reliability", "rankme": "rankme", "lidar": "lidar",
     "alpha_req": "alpha_req", "nesum": "nesum", "stable_rank": "stable_rank", "alignment": "alignment",
     "uniformity": "uniformity",
 }  # fmt: skip
@@ -56,7 +58,7 @@ def protocol_table() -> str:
     rows = [
         [f"``{key}``", comment, *(_value(given[key]) for given in settings)]
         for key, comment in comments(Protocol).items()
-        if key not in ("name", "seed", "temperature", "draws", "uniformity_samples")
+        if key not in ("name", "seed", "temperature", "draws", "uniformity_samples", "ood_k")
     ]
     tuned = "backbone and classifier are trained on shares of the labels"
     rows.append(["``finetune``", tuned, *("yes" if "finetune" in given else "–" for given in settings)])

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
 from ssl_eval import (
     Features,
@@ -102,6 +104,31 @@ def test_episodes_are_centred_by_the_training_features(features):
     )
     assert "only 0 classes have 45 samples" in result.omitted["episodic_30_shot"]
     assert "episodic_5_way_30_shot" not in result.metrics
+
+
+def test_ood_scores_equal_scikit_learns(features):
+    """Mahalanobis is compared in test_ood.py; the maximum softmax is that of the linear probe of the same evaluation."""
+    other = features.test.flip(1)[:50]
+    nothing = {"knn": [], "few": [], "label_free": False, "map_samples": 0}
+    result = evaluate_features(replace(features, ood={"flossy": other}), Protocol(**nothing, ood_k=9))
+    is_other = [0] * 90 + [1] * 50
+    unit = [torch.nn.functional.normalize(x).numpy() for x in (features.train, torch.cat([features.test, other]))]
+    distance = NearestNeighbors(n_neighbors=9, algorithm="brute").fit(unit[0]).kneighbors(unit[1])[0][:, -1]
+    probe = linear_probe(features)
+    logits = torch.cat([features.test, other]) @ probe.weight.T + probe.bias
+    for score, values in (("knn", distance), ("max_softmax", 1 - logits.softmax(1).amax(1).numpy())):
+        assert result.metrics[f"ood_auroc_flossy_by_{score}"] == pytest.approx(
+            roc_auc_score(is_other, values), abs=1e-3
+        )
+    ood = {name: metric_of(name) for name in result.metrics if name.startswith("ood_")}
+    assert len(ood) == 12
+    assert {(metric.kind, metric.percent) for metric in ood.values()} == {("ood", True)}
+    assert [metric.name for metric in ood.values() if not metric.higher_is_better] == ["ood_fpr95"] * 3
+    assert result.to_dict()["ood"] == {"flossy": 50}
+    unlabelled = evaluate_features(
+        replace(features, ood={"x": other}, train_labels=torch.full((240,), -1)), Protocol(**nothing)
+    )
+    assert unlabelled.omitted["ood_x"] == "no training image has a label"
 
 
 def test_everything_and_nothing(features):

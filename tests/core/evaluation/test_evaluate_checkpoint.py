@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ssl_core import RunFolder
-from ssl_core.errors import CheckpointError, RunFolderError
+from ssl_core.errors import CheckpointError, ConfigError, RunFolderError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_eval import Protocol, evaluate_features, linear_probe
@@ -98,6 +98,43 @@ def test_the_numbers_are_those_of_the_protocol_and_everything_else_is_left_alone
     after = digests(run.path)
     assert {path for path in before if after[path] != before[path]} == {run.summary}
     assert {path.parent for path in after.keys() - before.keys()} == {run.evaluations}
+
+
+def test_images_of_another_data_set_are_embedded_once(run, tiny_model, toy_data, monkeypatch):
+    """The features are those of the backbone on these images; the same images are read from the cache."""
+    options = {"method": tiny_model, "data": toy_data}
+    opened = []
+
+    def open_other(loaders, batch_size, rank, world_size):
+        loader = loaders.evaluation["toy"]
+        loader.images = loader.images.flip(3)
+        loader.fingerprint = lambda: {"digest": "flipped"}
+        opened.append((batch_size, rank, world_size))
+        return loader
+
+    found = extract_features(run, others={"flipped": open_other}, **options)
+    assert opened == [(16, 0, 1)]
+    ood = found.features["toy"].ood["flipped"]
+    model = tiny_model.from_run(run.path, data=toy_data)
+    images = toy_data().open(16, 0).evaluation["toy"].images
+    with torch.no_grad():
+        torch.testing.assert_close(ood, model.backbone(images.flip(3)), rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(tiny_model, "features", None)  # nothing is computed again
+    again = extract_features(run, others={"flipped": open_other}, **options).features["toy"]
+    assert torch.equal(again.ood["flipped"], ood)
+    (path,) = evaluate_checkpoint(run, QUICK, others={"flipped": open_other}, **options)
+    document = json.loads(path.read_text())
+    assert document["metrics"]["ood_auroc_flipped_by_knn"] > 0
+    assert document["ood"] == {"flipped": 32}
+
+
+def test_images_that_do_not_fit_raise_and_nothing_is_written(run, tiny_model, toy_data):
+    def open_other(*_):
+        raise FileNotFoundError("no such\nfolder")
+
+    with pytest.raises(ConfigError, match="ood='svhn': no such folder"):
+        evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data, others={"svhn": open_other})
+    assert not run.evaluations.exists()
 
 
 def test_an_older_checkpoint_has_a_file_of_its_own(run, tiny_model, toy_data):

@@ -92,6 +92,14 @@ def test_killed_fine_tuning_resumes_and_reaches_the_probe(trained):
         (["run={run}", "eval.dras=3"], "eval.dras: unknown key; did you mean 'eval.draws'?"),
         (["run={run}", "eval=standart"], "eval=standart: no such choice; did you mean 'standard'?"),
         (["run={run}", "eval.draws=many"], "eval.draws='many': expected an integer, at least 1"),
+        (
+            ["run={run}", "ood=[digits,digits]"],
+            "ood='digits': another data set has the name 'digits', too; expected different names",
+        ),
+        (
+            ["run={run}", "ood=FakeData"],
+            "ood='fakedata': 'FakeData': its images have 3 bands; expected 1, as those of the model",
+        ),
         (["run={run}", "view_samples=-1"], "view_samples=-1: expected an integer, at least 0"),
         ([], "run: name a run, e.g. run=simclr_affine_digits, or a backbone without a run, e.g. backbone=resnet18"),
     ],

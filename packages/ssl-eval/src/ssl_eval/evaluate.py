@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from ssl_eval.metrics.accuracy import accuracy, balanced_accuracy, per_class_acc
 from ssl_eval.metrics.calibration import reliability
 from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, normalized_mutual_information
 from ssl_eval.metrics.confusion import confusion_matrix
+from ssl_eval.metrics.ood import OODResult, ood_detection
 from ssl_eval.metrics.retrieval import retrieval
 from ssl_eval.probes.attentive import attentive_probe
 from ssl_eval.probes.episodic import episodic_few_shot
 from ssl_eval.probes.knn import knn
 from ssl_eval.probes.knn_search import nearest
-from ssl_eval.probes.linear import draw_by_class, linear_probe
+from ssl_eval.probes.linear import LinearProbeResult, draw_by_class, linear_probe
 from ssl_eval.probes.low_shot import few_shot
 from ssl_eval.probes.multilayer import multilayer_linear_probe
 from ssl_eval.probes.nearest_class_mean import nearest_class_mean
@@ -64,6 +66,8 @@ class EvaluationResult(Result):
         their ``labels``.
     spectrum : list of float
         The largest eigenvalues of the training features' covariance.
+    ood : dict
+        Name of each other data set -> number of its images, on which AUPR depends.
     omitted : dict
         Name -> why it cannot be computed of these data: no labels, too few samples of a class, a class without training
         samples; or which package is missing.
@@ -81,6 +85,7 @@ class EvaluationResult(Result):
     mistakes: dict[str, list[Any]] | None = None
     map: dict[str, list[Any]] | None = None
     spectrum: list[float] | None = None
+    ood: dict[str, int] | None = None
     omitted: dict[str, str] = field(default_factory=dict)
     hits: Tensor | None = None
 
@@ -131,6 +136,8 @@ def evaluate_features(features: Features, protocol: Protocol) -> EvaluationResul
     if protocol.label_free:
         metrics |= label_free(features.train, features.views, protocol.uniformity_samples, protocol.seed)
         parts["spectrum"] = eigenvalues(features.train)[:SPECTRUM].tolist()
+    if features.ood:
+        parts["ood"] = {name: len(images) for name, images in features.ood.items()}
     return EvaluationResult(asdict(protocol), metrics, **parts, omitted=omitted)
 
 
@@ -154,8 +161,9 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
 
     for k in sorted({min(k, len(features.train) or k) for k in protocol.knn}):
         yield f"knn_{k}", partial(nearest, k)
+    probe = cache(lambda: linear_probe(*data, seed=protocol.seed))
     if protocol.linear:
-        yield "linear", partial(_linear, features, protocol)
+        yield "linear", lambda: _linear(features, protocol, probe())
     if protocol.sgd:
         yield "linear_sgd", lambda: {"metrics": {"linear_sgd": sgd_probe(*data, seed=protocol.seed).accuracy}}
     if protocol.ridge:
@@ -177,6 +185,8 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
         yield "clustering", partial(_clustering, features, len(classes), protocol.seed)
     if protocol.pictures:
         yield "neighbours", partial(_neighbours, features, protocol)
+    for name in features.ood:
+        yield f"ood_{name}", partial(_ood, features, name, protocol, probe)
     if protocol.map_samples:
         yield "map", partial(_map, features, protocol)
 
@@ -186,10 +196,9 @@ def _needs(name: str, part: str) -> bool:
     return part == "test" or not name.startswith(("retrieval", "clustering", "map", "episodic"))
 
 
-def _linear(features: Features, protocol: Protocol) -> dict[str, Any]:
+def _linear(features: Features, protocol: Protocol, probe: LinearProbeResult) -> dict[str, Any]:
     """Return the results of the linear probe: accuracies, their interval, per class, confusion, calibration and hits."""
-    labels = features.test_labels
-    scores = linear_probe(features.train, features.train_labels, features.test, labels, seed=protocol.seed).scores
+    labels, scores = features.test_labels, probe.scores
     names = list(features.class_names) or [str(number) for number in range(scores.shape[1])]
     diagram = reliability(scores.softmax(1), labels)
     hits = scores.argmax(1) == labels.to(scores.device)
@@ -266,6 +275,19 @@ def _retrieval(features: Features, protocol: Protocol) -> dict[str, Any]:
     found = retrieval(features.test, features.test_labels, ks=protocol.retrieval)
     metrics = {f"recall_{k}": share for k, share in found.recall.items()}
     return {"metrics": metrics | {"mean_average_precision": found.mean_average_precision}}
+
+
+def _ood(features: Features, name: str, protocol: Protocol, probe: Callable[[], LinearProbeResult]) -> dict[str, Any]:
+    """Return how well each score separates the test images from those of another data set; the probe is fitted once."""
+    k = min(protocol.ood_k, len(features.train))
+    data = features.train, features.train_labels, features.test, features.ood[name]
+    fitted = None
+    with suppress(ValueError):  # of its test labels, which are not needed here
+        fitted = probe()
+    found = ood_detection(*data, k=k, seed=protocol.seed, probe=fitted)
+    measures = [(measure.name, score) for measure in fields(OODResult) for score in found]
+    metrics = {f"ood_{each}_{name}_by_{score}": getattr(found[score], each) for each, score in measures}
+    return {"metrics": metrics}
 
 
 def _clustering(features: Features, num_classes: int, seed: int) -> dict[str, Any]:

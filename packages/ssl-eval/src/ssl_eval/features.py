@@ -1,7 +1,7 @@
 """The frozen features of one encoder, as probes and evaluations take them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -45,6 +45,8 @@ class Features(Result):
         ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
     tokens : Tokens, optional
         Of the same samples, for the probes on tokens.
+    ood : mapping of str to Tensor
+        Name of another data set -> features ``(L, D)`` of its images, for the detection of images out of distribution.
 
     Examples
     --------
@@ -52,7 +54,7 @@ class Features(Result):
     >>> Features(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), torch.zeros(2, 2), torch.tensor([0, 1]))
     ... # doctest: +NORMALIZE_WHITESPACE
     Features(train=float32 (4, 2), train_labels=int64 (4,), test=float32 (2, 2), test_labels=int64 (2,), class_names=(),
-             views=None, tokens=None)
+             views=None, tokens=None, ood={})
     """
 
     train: Tensor
@@ -62,6 +64,7 @@ class Features(Result):
     class_names: Sequence[str] = ()
     views: Tensor | None = None
     tokens: Tokens | None = None
+    ood: Mapping[str, Tensor] = field(default_factory=dict)
 
     def labelled(self) -> "Features":
         """Return the samples that have a label.

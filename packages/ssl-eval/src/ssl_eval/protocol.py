@@ -27,6 +27,9 @@ class Protocol:
     label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; with views, LiDAR and alignment
     retrieval: list[int] = field(default_factory=list)  # recall@k of test images among the others, and their mAP
     clustering: bool = False  # k-means with K clusters on the test images: NMI, ARI, accuracy
+    ood_k: int = field(
+        default=50, metadata={"low": 1}
+    )  # k of the kNN distance to images of another data set (ood=NAME)
     map_samples: int = field(default=1000, metadata={"low": 0})  # test images in the 2-D projections (PCA, t-SNE, UMAP)
     pictures: int = field(default=8, metadata={"low": 0})  # test images in each picture; 0: no pictures
     uniformity_samples: int = field(default=5000, metadata={"low": 2})  # features whose pairs the uniformity compares

@@ -1,6 +1,7 @@
 """Evaluate a checkpoint by a protocol: ``<run>/eval/<protocol>.json``, and its metrics in the run's summary."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.evaluation.opened_model import opened_model
+from ssl_core.evaluation.other_images import OpenImages
 from ssl_core.evaluation.pictures import draw_pictures
 from ssl_core.evaluation.reference_errors import check_reference
 from ssl_core.evaluation.robustness import Results, evaluate_robustness
@@ -34,6 +36,7 @@ def evaluate_checkpoint(
     fine_tuning: FineTuning | None = None,
     corruptions: Corruptions | None = None,
     shifts: Shifts | None = None,
+    others: Mapping[str, OpenImages] | None = None,
 ) -> list[Path]:
     """Evaluate one checkpoint; write and return the files, one for each evaluation set.
 
@@ -52,6 +55,8 @@ def evaluate_checkpoint(
     corruptions, shifts : optional
         Options of the evaluation on corrupted images and on other folders: see
         :func:`ssl_core.evaluation.robustness.evaluate_robustness`. Default: none.
+    others : mapping, optional
+        Data sets that are out of distribution, as in :func:`ssl_core.evaluation.feature_cache.extract_features`.
 
     Raises
     ------
@@ -69,7 +74,7 @@ def evaluate_checkpoint(
         check_reference(corruptions, protocol.name)
     newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
     tokens = protocol.needs_tokens
-    extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens)
+    extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens, others)
     extracted = time.perf_counter()
     tuned: dict[str, Any] = {}
     if fine_tuning is not None:

@@ -6,8 +6,9 @@ precision and the versions that make the pixels.
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ssl_core.evaluation.features import (
     tokens_of_last_blocks,
 )
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
+from ssl_core.evaluation.other_images import OpenImages, features_of_others
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
@@ -56,6 +58,7 @@ def extract_features(
     device: str = "auto",
     view_samples: int = VIEW_SAMPLES,
     tokens: bool = False,
+    others: Mapping[str, OpenImages] | None = None,
 ) -> ExtractedFeatures:
     """Return the features of the training and the evaluation images of a run by the backbone of a checkpoint.
 
@@ -75,6 +78,9 @@ def extract_features(
     tokens : bool
         Keep the tokens of the last blocks, too, in float16, if the backbone has any: 2 (L + 8) D bytes an image, in memory
         and in the file.
+    others : mapping, optional
+        Other data sets whose images are embedded, too, as :attr:`ssl_eval.Features.ood`: name -> function that opens them, as
+        :func:`ssl_core.evaluation.other_images.features_of_others` takes it.
 
     Raises
     ------
@@ -112,19 +118,30 @@ def extract_features(
             "backbone": config.model.backbone,
         }
         cached = _read(file)
-        found = cached or features_of(model, state["model"], view_samples, tokens)
+        prepare = cache(partial(_prepare, model, state["model"]))
+        ood = features_of_others(model, prepare, others or {}, run, asked | {"tokens": None, "views": None})
         if cached is None:
+            prepare()
+            found = features_of(model, view_samples, tokens)
             _write(file, found)
+        else:
+            found = cached
+        if ood:
+            device = model.run.distributed.device if cached is None else torch.device("cpu")
+            ood = {name: rows.to(device) for name, rows in ood.items()}
+            found = {name: replace(features, ood=ood) for name, features in found.items()}
         return ExtractedFeatures(found, facts, cached is not None)
 
 
-def features_of(
-    model: BaseModel, weights: dict[str, Tensor], view_samples: int, tokens: bool = False
-) -> dict[str, Features]:
-    """Return the features of an opened model (data, precision, ranks) with these weights, on each evaluation set."""
+def _prepare(model: BaseModel, weights: dict[str, Tensor]) -> None:
+    """Build an opened model (data, precision, ranks) with these weights."""
     model.build()
     load_weights(model, weights)
     model.eval()
+
+
+def features_of(model: BaseModel, view_samples: int, tokens: bool = False) -> dict[str, Features]:
+    """Return the features of a model with its weights, on each evaluation set."""
     loaders, ranks = model.run.loaders, model.run.distributed
     train, train_labels, train_tokens = _collected(model, loaders.reference, tokens)
     names = list(getattr(loaders, "class_names", ()))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ssl_eval.metrics.auroc import auroc
 from ssl_eval.probes.knn_search import nearest
-from ssl_eval.probes.linear import linear_probe
+from ssl_eval.probes.linear import LinearProbeResult, linear_probe
 from ssl_eval.results import Result
 from ssl_eval.validation import check_every_class, check_labels, check_pair, check_values, computed_in
 
@@ -43,6 +43,7 @@ def ood_detection(
     other_features: Tensor,
     k: int = 50,
     seed: int = 0,
+    probe: LinearProbeResult | None = None,
 ) -> dict[str, OODResult]:
     """Return how well features separate the test set from another data set, by three scores.
 
@@ -64,6 +65,8 @@ def ood_detection(
         Of the first score, at most N.
     seed : int
         Of the part that the linear probe holds out to choose its regularization.
+    probe : LinearProbeResult, optional
+        The linear probe of these training samples. Default: fitted here.
 
     Returns
     -------
@@ -98,9 +101,11 @@ def ood_detection(
         "mahalanobis": mahalanobis_distance(train_features, train_labels, both),
     }
     if num_classes > 1:
-        unused = train_labels[:1].expand(len(both))  # the probe wants labels for its accuracy
-        probe = linear_probe(train_features, train_labels, both, unused, seed=seed)
-        scores["max_softmax"] = 1 - probe.scores.softmax(1).amax(1)
+        if probe is None:
+            unused = train_labels[:1].expand(len(both))  # the probe wants labels for its accuracy
+            probe = linear_probe(train_features, train_labels, both, unused, seed=seed)
+        logits = torch.addmm(probe.bias.double(), both.double(), probe.weight.double().T)
+        scores["max_softmax"] = 1 - logits.softmax(1).amax(1)
     size = len(test_features)
     return {name: ood_separation(score[:size], score[size:]) for name, score in scores.items()}
 

@@ -20,11 +20,11 @@ class Metric:
         As evaluations write it, without data set and variant.
     label : str
         As tables and figures print it.
-    kind : {"accuracy", "agreement", "error", "depth", "label-free", "collapse", "loss", "training", "other"}
+    kind : {"accuracy", "agreement", "error", "ood", "depth", "label-free", "collapse", "loss", "training", "other"}
         ``accuracy``: a fraction in 0..1 of hits among samples or pixels. ``agreement``: of clusters and classes, at most 1.
-        ``error``: of the calibration, in 0..1, or of corrupted images. ``depth``: an error of predicted depth. ``label-free``:
-        of features without their labels. ``collapse``: of the first images of an evaluation set. ``training``: a name
-        ``train/...``. ``other``: a name that the registry lacks.
+        ``error``: of the calibration, in 0..1, or of corrupted images. ``ood``: of the separation of two data sets, in 0..1.
+        ``depth``: an error of predicted depth. ``label-free``: of features without their labels. ``collapse``: of the first
+        images of an evaluation set. ``training``: a name ``train/...``. ``other``: a name that the registry lacks.
     percent : bool
         Whether the value is printed in percent.
     higher_is_better : bool
@@ -88,6 +88,10 @@ METRICS = (
     Metric("corruption_relative_mce", "relative mCE", "error", percent=True, higher_is_better=False),
     Metric("rmse", "RMSE", "depth", higher_is_better=False),
     Metric("abs_rel", "relative error", "depth", higher_is_better=False),
+    Metric("ood_auroc", "OOD AUROC", "ood", percent=True),
+    Metric("ood_fpr95", "OOD FPR95", "ood", percent=True, higher_is_better=False),
+    Metric("ood_aupr_out", "OOD AUPR out", "ood", percent=True),
+    Metric("ood_aupr_in", "OOD AUPR in", "ood", percent=True),
     Metric("rankme", "RankMe", "label-free"),
     Metric("lidar", "LiDAR", "label-free"),
     Metric("alpha_req", "α-ReQ", "label-free"),  # best near 1
@@ -110,6 +114,7 @@ _PARTS = (
     ("sgd", "SGD"),
     ("knn", "kNN"),
 )
+_OOD_SCORES = {"knn": "kNN distance", "mahalanobis": "Mahalanobis distance", "max softmax": "maximum softmax"}
 
 
 @cache
@@ -124,7 +129,7 @@ def metric_of(name: str) -> Metric:
     ('accuracy', False, 'loss')
     """
     dataset, _, metric = name.rpartition("/")
-    if "loss" in metric or dataset == "train":
+    if ("loss" in metric and not metric.startswith("ood_")) or dataset == "train":
         is_loss = "loss" in metric
         return Metric(metric, metric.replace("_", " "), "loss" if is_loss else "training", higher_is_better=not is_loss)
     found = [each for each in METRICS if re.fullmatch(rf"{each.name}([_\d@].*)?", metric)]
@@ -145,12 +150,17 @@ def readable(name: str, datasets: int = 1) -> str:
     ('kNN (k=20)', 'linear probe, 1 % of labels', 'linear probe, backbone', 'cifar: RankMe')
     >>> readable("linear_top5"), readable("linear_5_labels"), readable("linear_sgd"), readable("class_means")
     ('linear probe, top-5', 'linear probe, 5 labels a class', 'linear probe, SGD', 'nearest class mean')
+    >>> readable("ood_auroc_svhn_by_knn")
+    'OOD AUROC, svhn by kNN distance'
     """
     dataset, _, written = name.rpartition("/")
     metric = metric_of(name)
     variant = written.removeprefix(metric.name).strip("_").replace("_", " ")
     words = metric.label
-    if variant.isdigit():
+    if metric.kind == "ood":
+        other, by, score = variant.rpartition(" by ")
+        words += f", {other}{by}{_OOD_SCORES.get(score, score)}"
+    elif variant.isdigit():
         words += metric.number.format(variant)
     elif variant:
         for part, meant in _PARTS:

@@ -24,6 +24,7 @@ PICTURES = {  # name of a picture -> caption; others are named
     "attention": "Attention of the class token to the patches in the last block: mean and first heads, from low (dark) to high",
     "token_colors": "First three principal components of the patches of all these images, as red, green and blue",
     "reconstruction": "Image, visible patches, and prediction of the masked ones",
+    "maps": "Images, their masks or depth maps, the predictions of the probes, and clusters of the patch tokens",
 }
 
 

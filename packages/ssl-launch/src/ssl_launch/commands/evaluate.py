@@ -8,7 +8,7 @@ import re
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from ssl_eval.report.robustness_tables import robustness_tables
 from ssl_eval.report.transfer_table import transfer_table
 from ssl_launch.commands.evaluation_parts import check_parts, transfer_checkpoint
 from ssl_launch.commands.help_texts import EVALUATE
+from ssl_launch.commands.other_images import openers
 from ssl_launch.hydra_app.app import run_command
 from ssl_launch.hydra_app.override_syntax import quoted
 from ssl_launch.run_path import find_run, missing_run
@@ -57,6 +58,7 @@ class EvaluationConfig:
     checkpoint: str | int = option("newest", low=0)  # newest, or the number of a step
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
     view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
+    ood: str | list[str] = field(default_factory=list)  # out-of-distribution images: names of data sets, or folders
     watch: bool = False  # evaluate the checkpoints of a run in progress as they appear
     method_class: str | None = None  # --method FILE.py:MyIdea; None: the class that the run has recorded
     data_class: str | None = None  # --data FILE.py:MyData; None: as recorded
@@ -109,7 +111,7 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     options: dict[str, Any] = {
         "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples,
         "fine_tuning": parts.get("finetune"), "corruptions": parts.get("corruptions"), "shifts": parts.get("shifts"),
-        "dense": parts.get("dense"),
+        "dense": parts.get("dense"), "others": openers(asked.ood, "ood", run),
     }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:

@@ -37,7 +37,8 @@ def evaluate_run(
     """
     pairs = None if dense is None else open_pairs(dense)  # a folder that does not exist is reported before the rest
     written = []
-    if dense is None or fine_tuning is not None or not protocol.is_empty:
+    more = [fine_tuning, *(options.get(name) for name in ("corruptions", "shifts", "others"))]
+    if dense is None or any(more) or not protocol.is_empty:
         shared: dict[str, Any] = {"method": method, "data": data, "device": device, "fine_tuning": fine_tuning}
         written += evaluate_checkpoint(run, protocol, checkpoint, **shared, **options)
     if dense is not None:

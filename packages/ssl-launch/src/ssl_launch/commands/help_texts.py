@@ -35,6 +35,8 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
   eval.KEY=value      change one key of it, e.g. eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
+  ood=SVHN            how well the features detect images of another data set:
+                      AUROC, FPR95, AUPR; a name, a folder or [SVHN,textures]
   --method FILE.py:MyIdea, --data FILE.py:MyData
                       user-defined classes whose files have moved
   --watch             evaluate the checkpoints of a run in progress
