@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ssl_eval.metrics.corruption_error import CorruptionErrorResult, corruption_error
     from ssl_eval.metrics.depth import DepthCounter, DepthResult, depth_errors
     from ssl_eval.metrics.iou import IoUCounter, IoUResult, mean_iou
+    from ssl_eval.metrics.landmarks import LandmarkResult, landmark_retrieval, read_ground_truth
     from ssl_eval.metrics.ood import OODResult, knn_distance, mahalanobis_distance, ood_detection, ood_separation
     from ssl_eval.metrics.retrieval import RetrievalResult, retrieval
     from ssl_eval.probes.attentive import AttentiveClassifier, AttentiveProbeResult, attentive_probe
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ssl_eval.probes.nearest_class_mean import nearest_class_mean
     from ssl_eval.probes.ridge import RidgeProbeResult, ridge_probe
     from ssl_eval.probes.sgd import SGDProbeResult, sgd_probe
+    from ssl_eval.probes.zero_shot import ZeroShotResult, zero_shot
     from ssl_eval.protocol import Protocol
     from ssl_eval.report.report import Report, write_report
     from ssl_eval.report.table import Table
@@ -91,6 +93,7 @@ _NAMES = {  # module -> what it offers here
     "metrics.corruption_error": "CorruptionErrorResult corruption_error",
     "metrics.depth": "DepthCounter DepthResult depth_errors",
     "metrics.iou": "IoUCounter IoUResult mean_iou",
+    "metrics.landmarks": "LandmarkResult landmark_retrieval read_ground_truth",
     "metrics.ood": "OODResult knn_distance mahalanobis_distance ood_detection ood_separation",
     "metrics.retrieval": "RetrievalResult retrieval",
     "probes.attentive": "AttentiveClassifier AttentiveProbeResult attentive_probe",
@@ -106,6 +109,7 @@ _NAMES = {  # module -> what it offers here
     "probes.nearest_class_mean": "nearest_class_mean",
     "probes.ridge": "RidgeProbeResult ridge_probe",
     "probes.sgd": "SGDProbeResult sgd_probe",
+    "probes.zero_shot": "ZeroShotResult zero_shot",
     "protocol": "Protocol",
     "report.report": "Report write_report",
     "report.table": "Table",
@@ -129,20 +133,21 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names.spli
 __all__ = [
     "AccuracyCounter", "AttentiveClassifier", "AttentiveProbeResult", "Clusters", "CorruptionErrorResult", "DepthCounter",
     "DepthProbeResult", "DepthResult", "EpisodicResult", "EvaluationRecord", "EvaluationResult", "Features", "FewShotResult",
-    "IoUCounter", "IoUResult", "KNNSegmentationResult", "LinearProbeResult", "MultilabelProbeResult", "MultilayerProbeResult",
-    "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report", "RetrievalResult",
-    "RidgeProbeResult", "RunRecord", "SGDProbeResult", "SegmentationProbeResult", "SegmentationResult", "Table", "Tokens",
-    "WelchTest", "accuracy", "adjusted_rand_index", "alignment", "alpha_req", "attention_figure", "attentive_probe", "auroc",
-    "average_precision", "balanced_accuracy", "best_assignment", "bootstrap_interval", "cluster_accuracy", "confusion_matrix",
-    "contingency_table", "corruption_error", "depth_errors", "depth_probe", "eigenvalues", "episodic_few_shot",
-    "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn", "knn_distance", "knn_segmentation", "label_free",
-    "learning_curves", "lidar", "linear_cka", "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval",
-    "mean_iou", "mistakes_figure", "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean",
-    "neighbours_figure", "nesum", "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test",
-    "per_class_accuracy", "principal_components", "procrustes_similarity", "rankme", "reconstruction_figure", "reliability",
+    "IoUCounter", "IoUResult", "KNNSegmentationResult", "LandmarkResult", "LinearProbeResult", "MultilabelProbeResult",
+    "MultilayerProbeResult", "NothingToDraw", "OODResult", "PairedTest", "ProbeResult", "Protocol", "Reliability", "Report",
+    "RetrievalResult", "RidgeProbeResult", "RunRecord", "SGDProbeResult", "SegmentationProbeResult", "SegmentationResult",
+    "Table", "Tokens", "WelchTest", "ZeroShotResult", "accuracy", "adjusted_rand_index", "alignment", "alpha_req",
+    "attention_figure", "attentive_probe", "auroc", "average_precision", "balanced_accuracy", "best_assignment",
+    "bootstrap_interval", "cluster_accuracy", "confusion_matrix", "contingency_table", "corruption_error", "depth_errors",
+    "depth_probe", "eigenvalues", "episodic_few_shot", "evaluate_features", "few_shot", "find_runs", "kendall", "kmeans", "knn",
+    "knn_distance", "knn_segmentation", "label_free", "landmark_retrieval", "learning_curves", "lidar", "linear_cka",
+    "linear_probe", "mahalanobis_distance", "matched_classes", "mean_interval", "mean_iou", "mistakes_figure",
+    "multilabel_probe", "multilayer_linear_probe", "mutual_knn", "nearest_class_mean", "neighbours_figure", "nesum",
+    "normalized_mutual_information", "ood_detection", "ood_separation", "paired_test", "per_class_accuracy",
+    "principal_components", "procrustes_similarity", "rankme", "read_ground_truth", "reconstruction_figure", "reliability",
     "retrieval", "ridge_probe", "segmentation_probe", "sgd_probe", "similarity_matrix", "spearman", "stable_rank",
     "subset_scores", "token_clusters", "token_colors", "token_colors_figure", "tsne", "umap", "uniformity", "welch_test",
-    "write_report",
+    "write_report", "zero_shot",
 ]  # fmt: skip
 
 
