@@ -7,7 +7,9 @@ from scipy.spatial import procrustes
 from sklearn.neighbors import NearestNeighbors
 
 from ssl_eval import linear_cka, mutual_knn, procrustes_similarity, similarity_matrix
+from ssl_eval.figures.similarity import LABELS, similarity_figure
 from ssl_eval.representation import similarity
+from ssl_eval.representation.similarity import MEASURES
 
 
 def pair(samples=60, widths=(8, 5), seed=0, dtype=torch.float64):
@@ -106,3 +108,18 @@ def test_similarity_matrix(measure):
 def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call(pair()[0])
+
+
+def test_figure_has_a_number_in_each_cell():
+    matrix = torch.tensor([[1.0, 0.996, -0.04], [0.996, 1.0, 0.5], [-0.04, 0.5, 1.0]])
+    figure = similarity_figure(matrix, ["first", "second", "x" * 50], "debiased_cka", "40 images")
+    ax, bar = figure.axes
+    assert [text.get_text() for text in ax.texts] == ["1", ".99", "−.04", ".99", "1", ".50", "−.04", ".50", "1"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["first", "second", f"…{31 * 'x'}"]
+    assert (ax.get_title(), bar.get_ylabel()) == ("40 images", "debiased linear CKA")
+    assert set(LABELS) == set(MEASURES)
+    many = similarity_figure(torch.eye(60), [str(number) for number in range(60)])
+    assert not many.axes[0].texts
+    assert len(many.axes[0].get_xticklabels()) == 30
+    with pytest.raises(ValueError, match=r"matrix: expected \(2, 2\), a row for each of the labels, got \(3, 3\)"):
+        similarity_figure(matrix, ["a", "b"])

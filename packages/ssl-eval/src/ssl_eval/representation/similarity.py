@@ -1,6 +1,7 @@
 """Similarity of two representations of the same samples: linear CKA, mutual nearest neighbours, Procrustes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -138,7 +139,12 @@ def procrustes_similarity(first: Tensor, second: Tensor) -> float:
     return float(torch.linalg.matrix_norm(torch.as_tensor(product), "nuc")) / (sizes[0] * sizes[1]) ** 0.5
 
 
-MEASURES = {"linear_cka": linear_cka, "mutual_knn": mutual_knn, "procrustes": procrustes_similarity}
+MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "linear_cka": linear_cka,
+    "debiased_cka": partial(linear_cka, debiased=True),
+    "mutual_knn": mutual_knn,
+    "procrustes": procrustes_similarity,
+}
 
 
 def similarity_matrix(first: list[Tensor], second: list[Tensor] | None = None, measure: str = "linear_cka") -> Tensor:
@@ -148,8 +154,8 @@ def similarity_matrix(first: list[Tensor], second: list[Tensor] | None = None, m
     ----------
     first, second : list of Tensor
         n and m tensors ``(N, D_i)`` of the same N samples. Default: ``first`` with itself.
-    measure : {"linear_cka", "mutual_knn", "procrustes"}
-        See :func:`linear_cka`, :func:`mutual_knn`, :func:`procrustes_similarity`.
+    measure : {"linear_cka", "debiased_cka", "mutual_knn", "procrustes"}
+        See :func:`linear_cka` (``debiased_cka``: with ``debiased=True``), :func:`mutual_knn`, :func:`procrustes_similarity`.
 
     Returns
     -------

@@ -7,6 +7,7 @@ of a shell do not wait for them.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,11 +23,12 @@ from ssl_launch.cli.click_types import Commands, HydraCommand, RunArgument, Word
 from ssl_launch.cli.completion import complete_overrides, complete_runs
 from ssl_launch.cli.doctor import print_findings
 from ssl_launch.cli.ls import SORTS, print_runs
+from ssl_launch.commands.compare import MEASURES
 from ssl_launch.commands.help_texts import DATA as DATA_HELP
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
 from ssl_launch.run_path import OUTPUTS, check_working_directory
 
-WRITES_FILES = ("train", "resume", "eval", "views")  # lost output is no error: their results are in files
+WRITES_FILES = ("train", "resume", "eval", "views", "compare")  # lost output is no error: their results are in files
 RUN, RUNS = RunArgument(), RunArgument(several=True)
 METHOD = click.option("--method", metavar="FILE.py:CLASS", help="The method, if its file has moved.")
 DATA = click.option("--data", metavar="FILE.py:CLASS", help="The data configuration, if its file has moved.")
@@ -108,6 +110,38 @@ def report(folders: tuple[str, ...], out: str | None) -> int:
     RUN is a run, a folder of runs, or wandb:entity/project. Default: outputs.
     """
     return ssl_eval.cli.main(["report", *(folders or [OUTPUTS]), *(["--out", out] if out else [])], prog="stable-ssl")
+
+
+@cli.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUNS)
+@click.option("--checkpoints", default="newest", show_default=True, metavar="WHICH", help="newest, all, or a step.")
+@click.option(
+    "--layers", default=0, metavar="N", type=click.IntRange(0), help="Last N blocks or stages. Default: output."
+)
+@click.option(
+    "--measure", "measures", multiple=True, type=Word(MEASURES), help="May be repeated. Default: three of them."
+)
+@click.option("--images", metavar="NAME", help="A data set or a folder. Default: evaluation images of the first run.")
+@click.option("--samples", default=2000, show_default=True, metavar="N", type=click.IntRange(4), help="Images at most.")
+@click.option(
+    "--device", default="auto", show_default=True, type=Word(("auto", "cpu", "cuda")), help="Where to compute."
+)
+@click.option("--out", metavar="FOLDER", help="Where to write. Default: 'compare' in the first run.")
+def compare(runs: tuple[str, ...], measures: tuple[str, ...], out: str | None, **options: Any) -> None:
+    """Compare representations of the same images: linear CKA, ...
+
+    \b
+    RUN           a run, a quoted pattern of runs, or the file of a checkpoint
+    linear_cka    centred kernel alignment; debiased_cka: for few images
+    mutual_knn    share of the 10 nearest neighbours in common
+    procrustes    after the best rotation
+
+    Each measure is printed as a matrix and drawn as a figure; similarity.json has the numbers.
+    """
+    from ssl_launch.commands import compare as command
+
+    asked = command.Compared(measures=measures or command.DEFAULT_MEASURES, **options)
+    print(*command.compare(runs, asked, out), sep="\n")
 
 
 @cli.command(cls=HydraCommand, text=VIEWS)
