@@ -92,6 +92,18 @@ def test_umap_is_part_of_the_map_if_installed(features, monkeypatch):
     assert set(evaluate_features(features, quick).map) == {"pca", "tsne", "umap", "labels"}
 
 
+def test_confusion_matrix_of_many_classes_is_omitted(features, monkeypatch):
+    """Everything else is as with few classes."""
+    nothing = {"knn": [], "few": [], "label_free": False, "map_samples": 0}
+    whole = evaluate_features(features, Protocol(**nothing)).to_dict()
+    monkeypatch.setattr("ssl_eval.evaluate.MAX_CONFUSION", 5)
+    found = evaluate_features(features, Protocol(**nothing)).to_dict()
+    reason = "6 classes; a confusion matrix is stored for 5 classes at most"
+    assert found.pop("omitted") == {"confusion": reason}
+    del whole["confusion"]
+    assert found == whole
+
+
 def test_episodes_are_centred_by_the_training_features(features):
     nothing = {"knn": [], "linear": False, "few": [], "label_free": False, "map_samples": 0}
     data = replace(features, test=features.train[:120] + 5, test_labels=features.train_labels[:120])

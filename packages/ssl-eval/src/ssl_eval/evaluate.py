@@ -38,6 +38,7 @@ from ssl_eval.statistics.intervals import bootstrap_interval
 WAYS = 5  # classes of an episode
 SPECTRUM = 2048  # eigenvalues that are kept
 NEIGHBOURS = 8  # of a query in the picture
+MAX_CONFUSION = 1000  # classes of a stored confusion matrix: 3 MB of JSON; 22,000 classes would be 1.5 GB
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +55,8 @@ class EvaluationResult(Result):
     interval : list of float
         95 % bootstrap interval of the linear probe's accuracy, over test images.
     per_class, confusion, reliability : dict, list, dict
-        Of the linear probe: ``names`` and ``accuracy``; K lists of K counts; ``confidence``, ``accuracy``, ``count`` of bins.
+        Of the linear probe: ``names`` and ``accuracy``; K lists of K counts, for 1,000 classes at most; ``confidence``,
+        ``accuracy``, ``count`` of bins.
     neighbours : dict
         ``queries``, rows of the labelled test images, and ``rows``, for each query those of the eight nearest labelled training
         images by cosine, the nearest first.
@@ -70,7 +72,7 @@ class EvaluationResult(Result):
         Name of each other data set -> number of its images, on which AUPR depends.
     omitted : dict
         Name -> why it cannot be computed of these data: no labels, too few samples of a class, a class without training
-        samples; or which package is missing.
+        samples, too many classes for a confusion matrix; or which package is missing.
     hits : Tensor
         ``(M,) bool``: which test images the linear probe got right.
     """
@@ -207,12 +209,11 @@ def _linear(features: Features, protocol: Protocol, probe: LinearProbeResult) ->
         metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
     metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
     metrics["ece"] = diagram.expected_error
-    found = {"mistakes": _mistakes(scores, labels, 2 * protocol.pictures)} if protocol.pictures else {}
-    return found | {
+    found: dict[str, Any] = {"mistakes": _mistakes(scores, labels, 2 * protocol.pictures)} if protocol.pictures else {}
+    found |= {
         "metrics": metrics,
         "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
         "per_class": {"names": names[: scores.shape[1]], "accuracy": _plain(per_class_accuracy(scores, labels))},
-        "confusion": confusion_matrix(scores, labels).tolist(),
         "reliability": {
             "confidence": _plain(diagram.confidence),
             "accuracy": _plain(diagram.accuracy),
@@ -220,6 +221,10 @@ def _linear(features: Features, protocol: Protocol, probe: LinearProbeResult) ->
         },
         "hits": hits,
     }
+    if scores.shape[1] > MAX_CONFUSION:
+        reason = f"{scores.shape[1]:,} classes; a confusion matrix is stored for {MAX_CONFUSION:,} classes at most"
+        return found | {"omitted": {"confusion": reason}}
+    return found | {"confusion": confusion_matrix(scores, labels).tolist()}
 
 
 def _mistakes(scores: Tensor, labels: Tensor, most: int) -> dict[str, Any]:

@@ -5,7 +5,15 @@
 
 from dataclasses import dataclass, field, fields
 
-SETTINGS = ("name", "temperature", "draws", "ood_k", "uniformity_samples", "pictures", "seed")  # fields that ask for no metric
+SETTINGS = (
+    "name",
+    "temperature",
+    "draws",
+    "ood_k",
+    "uniformity_samples",
+    "pictures",
+    "seed",
+)  # fields that ask for no metric
 
 
 @dataclass
