@@ -5,9 +5,10 @@ import pytest
 import scipy.linalg
 import torch
 from scipy.spatial.distance import pdist
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssl_eval import alignment, alpha_req, eigenvalues, lidar, nesum, rankme, stable_rank, uniformity
-from ssl_eval.representation.spectrum import SPECTRAL
+from ssl_eval.representation.spectrum import CHUNK_ROWS, SPECTRAL
 
 
 def entropy_rank(values, epsilon):
@@ -107,3 +108,23 @@ def test_nan_raises_with_the_row(measure):
 def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class LargestDouble(TorchDispatchMode):
+    """Record the largest float64 tensor that an operation returns."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
+            self.numbers = max(self.numbers, found.numel())
+        return found
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_memory_does_not_grow_with_samples(centered):
+    features = torch.randn(4 * CHUNK_ROWS, 3, generator=torch.Generator().manual_seed(0))
+    with LargestDouble() as largest:
+        eigenvalues(features, centered)
+    assert 0 < largest.numbers <= CHUNK_ROWS * 3

@@ -41,9 +41,10 @@ def eigenvalues(features: Tensor, centered: bool = True) -> Tensor:
     tensor([4.5000, 0.5000], dtype=torch.float64)
     """
     check_features("features", features)
-    origin = features.double().mean(0) if centered else None
+    chunks = features.split(CHUNK_ROWS)  # a float64 copy of all features would be twice as large as they are
+    origin = torch.stack([rows.double().sum(0) for rows in chunks]).sum(0) / len(features) if centered else None
     moment = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
-    for rows in features.split(CHUNK_ROWS):
+    for rows in chunks:
         rows = rows.double() if origin is None else rows.double() - origin
         moment.addmm_(rows.T, rows)
     return torch.linalg.eigvalsh(moment / len(features)).flip(0).clamp(min=0)
