@@ -137,6 +137,10 @@ def test_finished_data_sets_are_not_computed_again(run, tiny_model, toy_data, mo
         ),
         ({"datasets": []}, "eval.transfer.datasets=..: expected each one once, at least one"),
         (
+            {"datasets": ["a/birds", "b/birds/"]},
+            "expected each one once, at least one, and folders with different names",
+        ),
+        (
             {"datasets": ["Colours"], "metrics": {"Colors": "accuracy"}},
             "eval.transfer.metrics.Colors='Colors': expected",
         ),

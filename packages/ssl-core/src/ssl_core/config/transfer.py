@@ -33,9 +33,11 @@ class Transfer:
     seed: int = option(0, low=0)  # of the images that choose the regularisation, and of splits that are drawn
 
     def check(self) -> None:
-        """Raise a ConfigError without a data set, and for an unknown metric or the metric of a data set that is not listed."""
-        if not self.datasets or len(set(self.datasets)) < len(self.datasets):
-            raise ConfigError(key="eval.transfer.datasets", value=self.datasets, expected="each one once, at least one")
+        """Raise a ConfigError without a data set, for two of one name, and for a metric that is unknown or of no data set."""
+        names = [name.rstrip("/").rpartition("/")[2] for name in self.datasets]
+        if not names or len(set(names)) < len(names):
+            expected = "each one once, at least one, and folders with different names"
+            raise ConfigError(key="eval.transfer.datasets", value=self.datasets, expected=expected)
         for name, metric in self.metrics.items():
             if name not in self.datasets:
                 raise unknown_name(f"eval.transfer.metrics.{name}", name, self.datasets)

@@ -72,8 +72,8 @@ def evaluate_transfer(
     model = load_trained_model(method, run.path, int(path.stem.removeprefix("step_")), data, device)
     view = _view_of(run, model)
     sha256 = sha256_of(path)
-    facts = {"checkpoint": sha256, "precision": model.run.precision.name, "view": view, "torch": torch.__version__}
-    parts = FinishedParts(run.evaluations, "transfer", facts, model.run.distributed.is_main)
+    depends = {"checkpoint": sha256, "precision": model.run.precision.name, "view": view, "torch": torch.__version__}
+    parts = FinishedParts(run.evaluations, "transfer", depends, model.run.distributed.is_main)
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
     with model.run.distributed:
@@ -83,10 +83,7 @@ def evaluate_transfer(
                     dataset, how.root, **view, download=how.download, metric=how.metrics.get(dataset), seed=how.seed
                 )
                 found[dataset] = _finished(model, opened, how.seed, parts, dataset)
-            except (
-                FileNotFoundError,
-                ImportError,
-            ) as error:  # torchvision reads some data sets with a package of their own
+            except (FileNotFoundError, ImportError) as error:  # torchvision reads some with packages of their own
                 missing[dataset] = " ".join(str(error).split())
                 _message.warning("skipped %s: %s", dataset, missing[dataset])
             except ValueError as error:
@@ -94,10 +91,17 @@ def evaluate_transfer(
     if not found:
         first, reason = next(iter(missing.items()))
         raise ConfigError(f"eval.transfer.datasets: none of {len(missing)} was found; the first: {first}: {reason}")
-    document = {
-        "protocol": name,
-        "checkpoint": path.name,
-        "sha256": sha256,
+    facts = {"protocol": name, "checkpoint": path.name, "sha256": sha256}
+    document = {**facts, **_results(model, how, found, missing), "seconds": round(time.perf_counter() - began, 3)}
+    newest = checkpoint is None or path.name == max(each.name for each in path.parent.glob("step_*.pt"))
+    return write_evaluation(run, name if newest else f"{name}_step_{model.progress.step}", document)
+
+
+def _results(model: Any, how: Transfer, found: dict[str, Any], missing: dict[str, str]) -> dict[str, Any]:
+    """Return the contents of the file, without protocol and checkpoint."""
+    values = {f"transfer_{Path(dataset).name}": each["value"] for dataset, each in found.items()}
+    omitted = {f"transfer_{Path(dataset).name}": reason for dataset, reason in missing.items()}
+    return {
         "step": model.progress.step,
         "epoch": model.progress.epoch,
         "seed": model.config.hardware.seed,
@@ -105,21 +109,11 @@ def evaluate_transfer(
         "dataset": "transfer",
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions(),
-        "seconds": round(time.perf_counter() - began, 3),
         "settings": {"transfer": asdict(how)},
-        "metrics": {
-            "transfer_mean": fmean(each["value"] for each in found.values()),
-            **{f"transfer_{Path(dataset).name}": each["value"] for dataset, each in found.items()},
-        },
+        "metrics": {"transfer_mean": fmean(values.values()), **values},
         "transfer": found,
-        **(
-            {"omitted": {f"transfer_{Path(dataset).name}": reason for dataset, reason in missing.items()}}
-            if missing
-            else {}
-        ),
+        **({"omitted": omitted} if omitted else {}),
     }
-    newest = checkpoint is None or path.name == max(each.name for each in path.parent.glob("step_*.pt"))
-    return write_evaluation(run, name if newest else f"{name}_step_{model.progress.step}", document)
 
 
 def _view_of(run: RunFolder, model: Any) -> dict[str, Any]:
