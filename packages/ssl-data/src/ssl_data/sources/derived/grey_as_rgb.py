@@ -12,7 +12,7 @@ class GreyAsRGB:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.labels, self.ids, self.class_names = source.labels, source.ids, source.class_names
-        self.images = None if source.images is None else np.repeat(source.images, 3, axis=3)
+        self.images: Pixels | None = None if source.images is None else np.repeat(source.images, 3, axis=3)
 
     def __len__(self) -> int:
         return len(self.labels)

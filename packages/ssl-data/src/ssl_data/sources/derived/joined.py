@@ -15,7 +15,7 @@ class Joined:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._ends = np.cumsum([len(each) for each in sources])
-        self.images = None
+        self.images: Pixels | None = None
         self.labels: NDArray[np.int64] = np.concatenate([each.labels for each in sources])
         self.ids: NDArray[np.int64] = np.arange(len(self.labels), dtype=np.int64)
         self.class_names = sources[0].class_names
