@@ -60,7 +60,11 @@ class Robust:
             raise FileNotFoundError(f"folder={folder!r}: there is no such folder")
         loader = copy.copy(self.evaluation["toy"])
         kept = loader.labels != 1
-        loader.images, loader.labels = loader.images[kept] * 0.5, torch.tensor([2, -1, 0, 3])[loader.labels[kept]]
+        self.noise = torch.randn(loader.images.shape, generator=torch.Generator().manual_seed(5))
+        loader.images, loader.labels = (
+            0.1 * loader.images[kept] + self.noise[kept],
+            torch.tensor([2, -1, 0, 3])[loader.labels[kept]],
+        )
         loader.labels[:2] = 1  # an unknown class
         return Positioned(loader), [
             "c" if "other" not in folder else "x",
