@@ -81,7 +81,7 @@ ANY_WORD = {
     "method_class", "data_class",
     "data.root", "data.split", "data.image_key", "data.label_key", "data.eval_view", "data.batch_transform", "model.init_from",
     "model.teacher", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run", "backbone", "weights",
-    "eval.finetune.views", "eval.transfer.root", "eval.dense.root", "eval.dense.dataset",
+    "eval.finetune.views", "eval.transfer.root", "eval.dense.dataset",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
 BESIDE_OTHERS = {
@@ -262,7 +262,8 @@ def count_values(values: Callable[[Key], Iterator[Any]]) -> tuple[int, int, list
 
 def without_any_impossible_value() -> set[str]:
     """Return the keys, but for true and false, that have no impossible value."""
-    return {str(key) for key in every_key() if key.annotation is not bool and not list(impossible(key))}
+    switches = (bool, bool | None)
+    return {str(key) for key in every_key() if key.annotation not in switches and not list(impossible(key))}
 
 
 def shipped() -> list[str]:

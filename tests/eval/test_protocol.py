@@ -261,3 +261,11 @@ def test_samples_without_a_label_are_left_out(features):
     found = evaluate_features(features, EVERYTHING)
     assert found.metrics["ridge"] == expected.metrics["ridge"]
     assert torch.equal(found.hits, expected.hits)
+
+
+def test_protocol_without_metrics_is_empty():
+    nothing = Protocol(name="segmentation", knn=[], linear=False, few=[], label_free=False, map_samples=0)
+    assert nothing.is_empty
+    assert replace(nothing, temperature=0.1, draws=3, seed=1).is_empty
+    assert not replace(nothing, retrieval=[1]).is_empty
+    assert not Protocol().is_empty

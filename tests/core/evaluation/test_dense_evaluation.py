@@ -137,7 +137,7 @@ def test_earlier_checkpoint_keeps_its_name_and_picture(run, toy_data):
 
 
 def test_unsuitable_runs_and_options_are_one_line(run, toy_data, tmp_path, make_config, tiny_model):
-    with pytest.raises(ConfigError, match=r"eval.dense.root=null: expected the folder"):
+    with pytest.raises(ConfigError, match=r"eval.dense.root=None: expected the folder"):
         evaluate(run, toy_data, root=None)
     with pytest.raises(ConfigError, match=r"has not recorded the mean of its images"):
         evaluate(run, toy_data, mean=None)

@@ -185,7 +185,7 @@ class PairedFolder:
         try:
             image = Image.fromarray(decode(path))
             path = pair[1]
-            values = _mask(path) if self.targets == "masks" else _depth(path, self.depth_scale)
+            values: NDArray[Any] = _mask(path) if self.targets == "masks" else _depth(path, self.depth_scale)
             if values.shape != image.size[::-1]:
                 raise ValueError(f"it has {values.shape} pixels, its image '{pair[0]}' has {image.size[::-1]}")
         except UNREADABLE as error:
