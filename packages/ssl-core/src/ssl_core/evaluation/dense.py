@@ -34,7 +34,9 @@ PARTS = ("train", "test")
 class PairedData(Protocol):
     """Images with a map of their pixels, such as ``ssl_data.PairedFolder``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name of the data set in results."""
 
     def batches(
         self,
@@ -145,7 +147,7 @@ def evaluate_dense(
 def _normalization(run: RunFolder, dense: DenseEvaluation) -> tuple[list[float], list[float]]:
     """Return mean and deviation of each channel by which images are normalised: given, or those of the run."""
     summary = run.read_summary()
-    found = [getattr(dense, name) or summary.get(name) for name in ("mean", "std")]
+    found: list[Any] = [getattr(dense, name) or summary.get(name) for name in ("mean", "std")]
     for name, values in zip(("mean", "std"), found):
         if not values:
             raise ConfigError(
@@ -160,7 +162,7 @@ def _extract(
     model: Any, data: PairedData, part: str, dense: DenseEvaluation, mean: list[float], std: list[float]
 ) -> DenseTokens:
     """Return the patch tokens of the last block, after its norm, in float16; of a convolutional network its feature map."""
-    backbone = getattr(model, "backbone", None)
+    backbone: Any = getattr(model, "backbone", None)
     if not hasattr(backbone, "forward_dense"):
         raise ConfigError(
             f"eval.dense: the backbone {model.config.model.backbone!r} has no feature map; expected a vision transformer or a "
@@ -168,9 +170,12 @@ def _extract(
         )
     channels, *own = model.image_shape
     size = (dense.size, dense.size) if dense.size else (own[0], own[1])
-    device, tokens, targets, images = model.run.distributed.device, [], [], []
+    device = model.run.distributed.device
+    tokens: list[Tensor] = []
+    targets: list[Tensor] = []
+    images: list[Tensor] = []
     for x, maps in data.batches(part, size, channels, dense.batch_size, mean, std):
-        if sum(map(len, images)) < dense.pictures and part == "test":
+        if sum(len(each) for each in images) < dense.pictures and part == "test":
             images.append(x)
         with model.run.precision.autocast():
             found = backbone.forward_dense(x.to(device, model.run.precision.dtype))[1]
@@ -218,7 +223,9 @@ def _picture(
     shift, scale = (torch.tensor(each)[:, None, None] for each in (mean, std))
     tokens = test.tokens[:count].cpu()
     clusters = token_clusters(tokens, min(dense.clusters, tokens.shape[0] * tokens.shape[1]), seed=dense.seed)
-    maps = {kind: {name: each[:count].cpu() for name, each in named.items()} for kind, named in rows.items()}
+    maps: dict[str, Any] = {
+        kind: {name: each[:count].cpu() for name, each in named.items()} for kind, named in rows.items()
+    }
     file = io.BytesIO()
     try:
         with paper():

@@ -41,7 +41,7 @@ def evaluate_run(
     if dense is None or any(more) or not protocol.is_empty:
         shared: dict[str, Any] = {"method": method, "data": data, "device": device, "fine_tuning": fine_tuning}
         written += evaluate_checkpoint(run, protocol, checkpoint, **shared, **options)
-    if dense is not None:
+    if dense is not None and pairs is not None:
         written.append(evaluate_dense(run, dense, pairs, checkpoint, method, data, device, protocol.name))
     return written
 
