@@ -17,11 +17,11 @@ from ssl_eval.metrics.clustering import adjusted_rand_index, cluster_accuracy, n
 from ssl_eval.metrics.confusion import confusion_matrix
 from ssl_eval.metrics.ood import OODResult, ood_detection
 from ssl_eval.metrics.retrieval import retrieval
+from ssl_eval.pictured_rows import confident_errors, nearest_rows
 from ssl_eval.probes.attentive import attentive_probe
 from ssl_eval.probes.episodic import episodic_few_shot
 from ssl_eval.probes.knn import knn
-from ssl_eval.probes.knn_search import nearest
-from ssl_eval.probes.linear import LinearProbeResult, draw_by_class, linear_probe
+from ssl_eval.probes.linear import LinearProbeResult, linear_probe
 from ssl_eval.probes.low_shot import few_shot
 from ssl_eval.probes.multilayer import multilayer_linear_probe
 from ssl_eval.probes.nearest_class_mean import nearest_class_mean
@@ -37,7 +37,6 @@ from ssl_eval.statistics.intervals import bootstrap_interval
 
 WAYS = 5  # classes of an episode
 SPECTRUM = 2048  # eigenvalues that are kept
-NEIGHBOURS = 8  # of a query in the picture
 MAX_CONFUSION = 1000  # classes of a stored confusion matrix: 3 MB of JSON; 22,000 classes would be 1.5 GB
 
 
@@ -186,7 +185,7 @@ def _parts(features: Features, protocol: Protocol) -> Iterator[tuple[str, Callab
     if protocol.clustering:
         yield "clustering", partial(_clustering, features, len(classes), protocol.seed)
     if protocol.pictures:
-        yield "neighbours", partial(_neighbours, features, protocol)
+        yield "neighbours", lambda: {"neighbours": nearest_rows(features, protocol.pictures, protocol.seed)}
     for name in features.ood:
         yield f"ood_{name}", partial(_ood, features, name, protocol, probe)
     if protocol.map_samples:
@@ -209,7 +208,8 @@ def _linear(features: Features, protocol: Protocol, probe: LinearProbeResult) ->
         metrics["linear_top5"] = accuracy(scores, labels, topk=(5,))[0]
     metrics["balanced_accuracy"] = balanced_accuracy(scores, labels)
     metrics["ece"] = diagram.expected_error
-    found: dict[str, Any] = {"mistakes": _mistakes(scores, labels, 2 * protocol.pictures)} if protocol.pictures else {}
+    count = 2 * protocol.pictures
+    found: dict[str, Any] = {"mistakes": confident_errors(scores, labels, count)} if count else {}
     found |= {
         "metrics": metrics,
         "interval": list(bootstrap_interval(hits, seed=protocol.seed)),
@@ -225,28 +225,6 @@ def _linear(features: Features, protocol: Protocol, probe: LinearProbeResult) ->
         reason = f"{scores.shape[1]:,} classes; a confusion matrix is stored for {MAX_CONFUSION:,} classes at most"
         return found | {"omitted": {"confusion": reason}}
     return found | {"confusion": confusion_matrix(scores, labels).tolist()}
-
-
-def _mistakes(scores: Tensor, labels: Tensor, most: int) -> dict[str, Any]:
-    """Return the wrong predictions of the highest probability."""
-    confidence, predicted = scores.softmax(1).max(1)
-    wrong = (predicted != labels.to(predicted.device)).nonzero()[:, 0]
-    rows = wrong[confidence[wrong].argsort(descending=True, stable=True)[:most]]
-    return {"rows": rows.tolist(), "predicted": predicted[rows].tolist(), "confidence": _plain(confidence[rows])}
-
-
-def _neighbours(features: Features, protocol: Protocol) -> dict[str, Any]:
-    """Return test images of as many classes as possible, and the nearest training images of each."""
-    labels = features.test_labels
-    counts = torch.bincount(labels)
-    # One image of each class, then a second of each, ...
-    each = next(
-        n for n in range(1, len(labels) + 1) if counts.clamp(max=n).sum() >= min(protocol.pictures, len(labels))
-    )
-    order, drawn = draw_by_class(labels, torch.full_like(counts, each), protocol.seed)
-    queries = order[drawn][:: max(1, int(drawn.sum()) // protocol.pictures)][: protocol.pictures]
-    _, rows = nearest(features.train, features.test[queries], min(NEIGHBOURS, len(features.train)), "cosine")
-    return {"neighbours": {"queries": queries.tolist(), "rows": rows.tolist()}}
 
 
 def _attentive(features: Features, seed: int) -> dict[str, Any]:

@@ -16,9 +16,9 @@ def has_attention(backbone: Any) -> bool:
 
 @torch.no_grad()
 def class_attention(backbone: Any, images: Tensor, block: int = -1) -> Tensor:
-    """Return the attention of the class token to the patches in one block, for each head: ``(N, heads, h, w)`` float32.
+    r"""Return the attention of the class token to the patches in one block, for each head: ``(N, heads, h, w)`` float32.
 
-    .. math:: \\operatorname{softmax}(q k^\\top / \\sqrt{d})
+    .. math:: \operatorname{softmax}(q k^\top / \sqrt{d})
 
     with the query of the class token, and the keys of all tokens. Of a backbone without a class token it is the mean over the
     queries of the patches. The attention to the class token itself and to registers is left out: a map sums to less than 1.
