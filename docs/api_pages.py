@@ -10,8 +10,8 @@ MODULES = {
     "ssl_core": (
         "backbones.registry", "backbones.vit", "modules.heads", "modules.ema", "modules.masks.patch_masks",
         "modules.masks.multi_block", "modules.multi_crop", "modules.transformer.rotary", "evaluation.attention",
-        "methods.pixel_reconstruction", "schedules", "optimizers.factory", "optimizers.param_groups", "optimizers.layer_decay", "checkpoint.export",
-        "training.trained_run",
+        "methods.pixel_reconstruction", "schedules", "optimizers.factory", "optimizers.param_groups",
+        "optimizers.layer_decay", "checkpoint.export", "training.trained_run",
     ),
     "ssl_eval": ("metrics.registry",),
 }  # fmt: skip
