@@ -41,12 +41,12 @@ def class_attention(backbone: Any, images: Tensor, block: int = -1) -> Tensor:
     ----------
     Caron et al. 2021 (DINO), https://arxiv.org/abs/2104.14294.
     """
-    if not has_attention(backbone):
-        raise ValueError(
-            f"backbone: expected a vision transformer, such as vit_tiny or timm/vit_..., got {type(backbone)}"
-        )
-    layer = backbone.blocks[block]
-    projection, found = _projection(layer), {}
+    layer = backbone.blocks[block] if has_attention(backbone) else None
+    projection = _projection(layer)
+    if projection is None:
+        name = type(backbone).__name__
+        raise ValueError(f"backbone: expected a vision transformer, such as vit_tiny or timm/vit_..., got {name}")
+    found: dict[str, Any] = {}
     handles = [
         layer.register_forward_pre_hook(lambda _, given: found.update(given=given)),
         projection.register_forward_hook(lambda _, __, output: found.update(qkv=output)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -81,9 +81,9 @@ def grid_figure(
     height = top + sum(heights) + sum(n * LINE for n in lines) + GAP * len(rows) + (LINE if note else 0.0) + MARGIN
     figure = Figure((width, height))
 
-    def write(x: float, y: float, text: str, **options: object) -> None:
+    def write(x: float, y: float, text: str, **options: Any) -> None:
         """Write at a point in inches from the left and from the top."""
-        figure.text(x / width, 1 - y / height, text, fontsize=TEXT, va="top", linespacing=1.25, **options)  # type: ignore[arg-type]
+        figure.text(x / width, 1 - y / height, text, fontsize=TEXT, va="top", linespacing=1.25, **options)
 
     for column, title in enumerate(titles):
         write(left + column * (side + GAP) + side / 2, MARGIN, _cut(title, side), ha="center")
