@@ -8,7 +8,13 @@
 scikit-learn has a kernel of its own. ``linear``: 50,000 by 512, ten classes that a hyperplane nearly separates; ``overlap``:
 that overlap; at one regularisation, to where each ends by itself, and scikit-learn also with a tolerance that brings it to the
 objective that ours ends at. ``large``: kNN against 128,000 by 2,048 references, a tenth of ImageNet. ``protocol``: each key of
-an evaluation protocol alone, on the features of ``knn``.
+an evaluation protocol alone, on the features of ``knn``. ``extraction``:
+the features of 512 images of 32 by 32 pixels, and the share of the time that is spent outside of the forward pass: opening data
+and checkpoint, making batches, writing the features.
+
+``products`` is the part of our time that the same algorithm cannot avoid: the bare matrix products of all pairs (in bfloat16
+where the processor has it, else in float32), or those of as many evaluations of the objective as ours takes. The ratio without
+any other work is printed as the limit.
 
 Both sides get the same float32 features (standardised already, for the probe) and all cores. Times are medians of
 repetitions in which both take turns, each in a process of its own, forked from one that holds the features and has computed
@@ -21,21 +27,31 @@ import multiprocessing
 import os
 import resource
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from process_timing import processors
 from torch import Tensor
 
+from ssl_core import Config, RunFolder
+from ssl_core.config import HardwareConfig, LogConfig, OptimConfig
+from ssl_core.evaluation import feature_cache
+from ssl_core.methods import method_class
+from ssl_data import DataConfig
 from ssl_eval import Features, Protocol, accuracy, evaluate_features, knn, linear_probe
+from ssl_eval.probes.knn_prefilter import has_bf16
+from ssl_eval.probes.knn_search import TILE_ROWS, _rows
+from ssl_eval.probes.lbfgs import BLOCK_ROWS
 from ssl_eval.probes.linear import standardization
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-PARTS = ("knn", "euclidean", "linear", "overlap", "large", "protocol")
+PARTS = ("knn", "euclidean", "linear", "overlap", "large", "protocol", "extraction")
 # The keys of a protocol, each alone
 KEYS: dict[str, Any] = {
     "knn": [20, 200], "linear": True, "sgd": True, "ridge": True, "class_means": True, "few": [0.01, 0.1], "label_free": True,
@@ -43,6 +59,7 @@ KEYS: dict[str, Any] = {
 }  # fmt: skip
 REGULARIZATION = 1e-3
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
+Found = tuple[float, float, int]  # accuracy, objective, iterations
 
 
 def features(samples: int, queries: int, width: int, separation: float = 0.8) -> Data:
@@ -66,25 +83,46 @@ def standardized(data: Data) -> Data:
     return (data[0] - mean) / scale, data[1], (data[2] - mean) / scale, data[3]
 
 
-def our_knn(data: Data, metric: str = "cosine") -> tuple[float, float]:
+def our_knn(data: Data, metric: str = "cosine") -> Found:
     train, labels, test, test_labels = data
-    return accuracy(knn(train, labels, test, k=20, temperature=math.inf, metric=metric), test_labels, topk=(1,))[0], 0.0
+    scores = knn(train, labels, test, k=20, temperature=math.inf, metric=metric)
+    return accuracy(scores, test_labels, topk=(1,))[0], 0.0, 0
 
 
-def their_knn(data: Data, metric: str = "cosine") -> tuple[float, float]:
+def knn_products(data: Data) -> Found:
+    """Multiply all pairs, in the blocks and in the dtype of the prefilter."""
+    dtype = torch.bfloat16 if has_bf16() else torch.float32
+    train, _, test, _ = data
+    queries, step = test.to(dtype), _rows(dtype.itemsize * train.shape[1])
+    for references in train.to(dtype).split(step):
+        for tile in queries.split(TILE_ROWS):
+            tile @ references.T
+    return 0.0, 0.0, 0
+
+
+def their_knn(data: Data, metric: str = "cosine") -> Found:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, labels, test, test_labels = (each.numpy() for each in data)
     peer = KNeighborsClassifier(20, metric=metric, algorithm="brute", n_jobs=torch.get_num_threads()).fit(train, labels)
-    return float(peer.score(test, test_labels)), 0.0
+    return float(peer.score(test, test_labels)), 0.0, 0
 
 
-def our_probe(data: Data) -> tuple[float, float]:
+def our_probe(data: Data) -> Found:
     result = linear_probe(*data, regularization=REGULARIZATION, standardize=False)
-    return result.accuracy, result.objective
+    return result.accuracy, result.objective, result.iterations
 
 
-def their_probe(data: Data, tol: float = 1e-4) -> tuple[float, float]:
+def probe_products(data: Data, evaluations: int) -> Found:
+    """Multiply features and weight, and residuals and features, as each evaluation of the objective does."""
+    train, weight = data[0], torch.zeros(10, data[0].shape[1])
+    blocks = train[: len(train) // BLOCK_ROWS * BLOCK_ROWS].unflatten(0, (-1, BLOCK_ROWS))
+    for _ in range(evaluations):
+        torch.bmm(torch.matmul(weight, blocks.mT), blocks)
+    return 0.0, 0.0, 0
+
+
+def their_probe(data: Data, tol: float = 1e-4) -> Found:
     from sklearn.linear_model import LogisticRegression
 
     train, labels, test, test_labels = data
@@ -93,11 +131,11 @@ def their_probe(data: Data, tol: float = 1e-4) -> tuple[float, float]:
     found = float(peer.score(test.numpy(), test_labels.numpy()))
     weight, bias = torch.as_tensor(peer.coef_), torch.as_tensor(peer.intercept_)
     loss = torch.nn.functional.cross_entropy(train @ weight.T.float() + bias.float(), labels)
-    return found, float(loss) + REGULARIZATION / 2 * float(weight.square().sum())
+    return found, float(loss) + REGULARIZATION / 2 * float(weight.square().sum()), int(peer.n_iter_[0])
 
 
-def measure(function: Callable[[Data], tuple[float, float]], data: Data, clock: str, threads: int) -> dict[str, float]:
-    """Call it in a fork of this process; return seconds, MB of growth, accuracy and objective."""
+def measure(function: Callable[[Data], Found], data: Data, clock: str, threads: int) -> dict[str, float]:
+    """Call it in a fork of this process; return seconds, MB of growth, accuracy, objective and iterations."""
     here, there = multiprocessing.Pipe()
 
     def work() -> None:
@@ -108,10 +146,11 @@ def measure(function: Callable[[Data], tuple[float, float]], data: Data, clock: 
         warnings.simplefilter("ignore")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = CLOCKS[clock]()
-        found, objective = function(data)
+        found, objective, iterations = function(data)
         seconds = CLOCKS[clock]() - start
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        there.send({"seconds": seconds, "megabytes": grown, "accuracy": found, "objective": objective})
+        result = {"megabytes": grown, "accuracy": found, "objective": objective, "iterations": iterations}
+        there.send({"seconds": seconds, **result})
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
@@ -134,6 +173,7 @@ def compare(
         medians[each] = {key: statistics.median(result[key] for result in results) for key in results[0]}
         seconds = [result["seconds"] for result in results]
         objective = f", objective {medians[each]['objective']:.6f}" if medians[each]["objective"] else ""
+        objective += f", {medians[each]['iterations']:.0f} iterations" if medians[each]["iterations"] else ""
         print(
             f"{name:9s} {each:13s} {medians[each]['seconds']:7.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), "
             f"{medians[each]['megabytes']:6.0f} MB more, accuracy {medians[each]['accuracy']:.4f}{objective}",
@@ -142,12 +182,65 @@ def compare(
     return medians
 
 
-def protocol_cost(data: Data, key: str) -> tuple[float, float]:
+def protocol_cost(data: Data, key: str) -> Found:
     """Evaluate one key of a protocol; the accuracy is its first metric."""
     off = {each: type(value)() for each, value in KEYS.items()}
     result = evaluate_features(Features(*data), Protocol(**off | {key: KEYS[key]}))
     first = next(iter(result.metrics.values()), math.nan)
-    return first["mean"] if isinstance(first, dict) else first, 0.0
+    return first["mean"] if isinstance(first, dict) else first, 0.0, 0
+
+
+def print_ratios(name: str, found: dict[str, dict[str, float]], products: float) -> None:
+    """Print the peers' times over ours, and over the bare products alone: the limit."""
+    ours = found["ours"]["seconds"]
+    peers = {each: result["seconds"] for each, result in found.items() if each not in ("ours", "products")}
+    ratios = [f"{each}: {time / ours:.1f} times our time, limit {time / products:.1f}" for each, time in peers.items()]
+    print(name, *ratios, f"products: {products / ours:.0%} of our time", sep="; ", flush=True)
+
+
+def extraction(backbone: str, options: dict[str, Any], clock: str, threads: int) -> None:
+    """Extract features by a backbone without training, and print the share of the time outside of the forward pass.
+
+    The passes over the images, with the making of the batches, are what grows with their number.
+    """
+    torch.set_num_threads(threads)
+    spent: list[float] = []
+    passes: list[float] = []
+    collect = feature_cache.collect_features
+
+    def timed(*arguments: Any, **keys: Any) -> tuple[Tensor, Tensor]:
+        start = CLOCKS[clock]()
+        found = collect(*arguments, **keys)
+        passes.append(CLOCKS[clock]() - start)
+        return found
+
+    class Timed(method_class("baseline")):  # type: ignore[misc]
+        def features(self, x: Tensor) -> Tensor:
+            start = CLOCKS[clock]()
+            found = super().features(x)
+            spent.append(CLOCKS[clock]() - start)
+            return found
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(
+            data=DataConfig(dataset="FakeData", fraction=0.25, num_workers=threads),
+            model=Timed.config_class(name="baseline", backbone=backbone, backbone_options=options),
+            optim=OptimConfig(epochs=0, batch_size=128),
+            hardware=HardwareConfig(device="cpu", num_threads=threads),
+            log=LogConfig(folder=folder, run="run", report=False, progress=False, eval_every=0, knn_samples=0),
+        )
+        Timed(config).fit()
+        spent.clear()
+        feature_cache.collect_features = timed
+        start = CLOCKS[clock]()
+        feature_cache.extract_features(RunFolder(Path(folder, "run")), method=Timed, device="cpu", view_samples=0)
+        whole = CLOCKS[clock]() - start
+        feature_cache.collect_features = collect
+    print(
+        f"extraction {backbone}: {whole:.2f} s, passes over the images {sum(passes):.2f} s, forward pass {sum(spent):.2f} s; "
+        f"elsewhere: {1 - sum(spent) / sum(passes):.1%} of the passes, {1 - sum(spent) / whole:.1%} of all",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -165,9 +258,13 @@ def main() -> None:
     torch.set_num_threads(1)  # a fork of a process with a pool of threads waits for them for ever
     versions = f"torch {torch.__version__}, scikit-learn {sklearn.__version__}"
     print(f"{processors()}, {versions}, threads: {arguments.threads}, {arguments.clock} clock")
-    euclidean = {"ours": partial(our_knn, metric="euclidean"), "scikit-learn": partial(their_knn, metric="euclidean")}
+    euclidean = {
+        "ours": partial(our_knn, metric="euclidean"),
+        "scikit-learn": partial(their_knn, metric="euclidean"),
+        "products": knn_products,
+    }
     pairs: dict[str, dict[str, Callable[[Data], Any]]] = {
-        "knn": {"ours": our_knn, "scikit-learn": their_knn},
+        "knn": {"ours": our_knn, "scikit-learn": their_knn, "products": knn_products},
         "euclidean": euclidean,
     }
     probes = {"ours": our_probe, "scikit-learn": their_probe, "tol=1e-5": partial(their_probe, tol=1e-5)}
@@ -177,18 +274,20 @@ def main() -> None:
             data = features(50_000, 10_000, 512, separation=0.3 if name == "overlap" else 0.8)
             data = standardized(data) if our_probe in pair.values() else data
             found = compare(name, pair, data, arguments.repeats, *how)
-            ratios = {each: result["seconds"] / found["ours"]["seconds"] for each, result in found.items()}
-            print(
-                name,
-                *(f"{each}: {ratio:.1f} times our time" for each, ratio in ratios.items() if each != "ours"),
-                sep="; ",
-            )
+            if "products" not in found:
+                evaluations = round(found["ours"]["iterations"]) + 1
+                bare = {"products": partial(probe_products, evaluations=evaluations)}
+                found |= compare(name, bare, data, arguments.repeats, *how)
+            print_ratios(name, found, found["products"]["seconds"])
     if "large" in arguments.parts:
         compare("large", {"ours": our_knn}, features(128_000, 5_000, 2048), 1, *how)
     if "protocol" in arguments.parts:
         data = features(50_000, 10_000, 512)
         costs: dict[str, Callable[[Data], Any]] = {key: partial(protocol_cost, key=key) for key in KEYS}
         compare("protocol", costs, data, arguments.repeats, *how)
+    if "extraction" in arguments.parts:
+        for backbone, options in (("resnet9", {"width": 16}), ("resnet18", {})):
+            extraction(backbone, options, *how)
 
 
 if __name__ == "__main__":
