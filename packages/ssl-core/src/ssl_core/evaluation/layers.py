@@ -106,7 +106,7 @@ def extract_representations(
         ids, labels = _ids(loader, session.distributed)
     if chosen is not None:
         ids, labels = ids[chosen], labels[chosen]
-    facts = ids.tolist(), labels.tolist(), getattr(loader, "fingerprint", dict)()
+    facts: Any = ids.tolist(), labels.tolist(), getattr(loader, "fingerprint", dict)()
     return found, ImageSet(name, len(ids), hashlib.sha256(repr(facts).encode()).hexdigest()[:16])
 
 
@@ -138,7 +138,7 @@ def _representations(model: Any, loader: Any, layers: int) -> dict[str, Tensor]:
     ranks = model.run.distributed
     if not layers:
         return {"": collect_features(loader, model.features, ranks, labelled=False)[0]}
-    backbone = getattr(model, "backbone", None)
+    backbone: Any = getattr(model, "backbone", None)
     if hasattr(backbone, "intermediate_tokens"):
         depth = len(backbone.blocks)
         names = [f"block {number}" for number in range(depth)][-layers:]
