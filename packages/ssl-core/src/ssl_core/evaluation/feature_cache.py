@@ -127,8 +127,8 @@ def extract_features(
         else:
             found = cached
         if ood:
-            device = model.run.distributed.device if cached is None else torch.device("cpu")
-            ood = {name: rows.to(device) for name, rows in ood.items()}
+            place = model.run.distributed.device if cached is None else torch.device("cpu")
+            ood = {name: rows.to(place) for name, rows in ood.items()}
             found = {name: replace(features, ood=ood) for name, features in found.items()}
         return ExtractedFeatures(found, facts, cached is not None)
 
