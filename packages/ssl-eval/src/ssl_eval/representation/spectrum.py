@@ -42,10 +42,14 @@ def eigenvalues(features: Tensor, centered: bool = True) -> Tensor:
     """
     check_features("features", features)
     chunks = features.split(CHUNK_ROWS)  # a float64 copy of all features would be twice as large as they are
-    origin = torch.stack([rows.double().sum(0) for rows in chunks]).sum(0) / len(features) if centered else None
+    origin = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+    if centered:
+        for rows in chunks:
+            # Added at once: sums that are kept would fragment the memory between the chunks
+            origin += rows.double().sum(0) / len(features)
     moment = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
     for rows in chunks:
-        rows = rows.double() if origin is None else rows.double() - origin
+        rows = rows.double() - origin
         moment.addmm_(rows.T, rows)
     return torch.linalg.eigvalsh(moment / len(features)).flip(0).clamp(min=0)
 
