@@ -27,10 +27,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from growth_parts import LIMITS, PARTS
+from growth_parts import LEAST, LIMITS, PARTS
 from process_timing import memory_mib, processors
 
 MEMORY_MIB, SECONDS = 20 * 1024, 3600  # what breaks: more memory than this machine has, or an hour
+FARTHEST = 100  # times the largest size: a slope is not followed beyond
 FITTED = 3  # largest sizes, over which a slope is fitted
 PRELOADED = [
     "torch", "torch.distributed", "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf",
@@ -82,7 +83,7 @@ def measured(part: str, largest: int) -> Any:
     context.set_forkserver_preload(PRELOADED)  # imported once, and not in the time
     for what in functions:
         for size in sizes:
-            if size > min(largest, LIMITS.get(what, largest)):
+            if not LEAST.get(what, 0) <= size <= min(largest, LIMITS.get(what, largest)):
                 continue
             place = tempfile.mkdtemp()
             here, there = context.Pipe()
@@ -109,7 +110,7 @@ def _measure(part: str, what: str, size: int, place: str, connection: Any) -> No
     own = timed()
     mib = max(0.0, memory_mib("VmHWM") - before)
     found = {"wall": time.perf_counter() - wall, "cpu": _cpu() - cpu, "mib": mib}
-    connection.send(found | (own if isinstance(own, dict) else {}))  # ranks measure themselves
+    connection.send(found | (own if part == "ranks" else {}))  # ranks measure themselves
 
 
 def _cpu() -> float:
@@ -139,7 +140,7 @@ def breaks_at(rows: list[Row]) -> tuple[float, str]:
         rise = slope(rows, value)[0]
         if rise > 0.1 and last[value] > 1e-3:
             found.append((last["size"] * (limit / last[value]) ** (1 / rise), {"mib": "memory", "cpu": "time"}[value]))
-    return min(found)
+    return min(found) if min(found)[0] < FARTHEST * last["size"] else (math.inf, "-")
 
 
 def table(part: str, rows: list[Row]) -> str:
@@ -161,7 +162,7 @@ def table(part: str, rows: list[Row]) -> str:
 
 
 def _size(size: float, reason: str) -> str:
-    return "-" if size > 1e12 else f"{float(f'{size:.1g}'):,.0f} ({reason})"
+    return "-" if size == math.inf else f"{float(f'{size:.1g}'):,.0f} ({reason})"
 
 
 if __name__ == "__main__":
