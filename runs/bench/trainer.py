@@ -28,8 +28,11 @@ import long_run
 import save_cost
 import small_resnet
 import step_overhead
+import torch
 import training_contest
 from process_timing import Epoch, Result, compare, processors, table
+
+from ssl_core.training.precision import has_bf16
 
 PARTS = ("steps", "images", "memory", "checkpoints")  # without a name; "contest" needs an archive
 
@@ -75,6 +78,8 @@ def contest(archive: Path, folder: Path, seconds: float, repetitions: int) -> st
     os.environ["OMP_NUM_THREADS"] = str(training_contest.THREADS)
     found = {}
     for name, (build, packages) in training_contest.CONTENDERS.items():
+        if name.endswith("bf16") and not has_bf16(torch.device("cpu")):
+            continue
         missing = [package for package in packages if not importlib.util.find_spec(package)]
         if missing:
             print(f"{name}: left out, {' and '.join(missing)} not installed")

@@ -245,7 +245,7 @@ def stable_pretraining_bf16() -> Epoch:
     return stable_pretraining("bf16-mixed")
 
 
-CONTENDERS = {  # name -> the function, and the packages that it needs
+CONTENDERS = {  # name -> the function, and the packages that it needs; bf16 only where the processor has it
     "ours": (ours, ()),
     "ours, bf16": (ours_bf16, ()),
     "by hand": (by_hand, ()),

@@ -99,13 +99,15 @@ def test_protocol_table_has_the_composed_values(name):
 def test_metric_table_has_every_metric_of_an_evaluation():
     labels = torch.arange(160) % 4
     encoded = torch.randn(160, 8, generator=torch.Generator().manual_seed(0)) + torch.eye(4, 8)[labels]
-    data = Features(encoded[:80], labels[:80], encoded[80:], labels[80:], views=encoded[:80].view(40, 2, 8))
+    parts = encoded[:80], labels[:80], encoded[80:], labels[80:]
+    data = Features(*parts, views=encoded[:80].view(40, 2, 8), ood={"other": encoded[:60] + 5})
     everything = Protocol(
         sgd=True, ridge=True, class_means=True, retrieval=[1], clustering=True, few=[5], map_samples=0
     )
     written = {metric_of(name).name for name in evaluate_features(data, everything).metrics}
     dense = {"mean_iou", "delta1", "rmse", "abs_rel"}  # of tokens and masks: no features
-    assert written == set(evaluation_tables.COMPUTED_BY) - {"auroc", "mce"} - dense
+    corrupted = {"corruption_error", "corruption_mce", "corruption_relative_mce"}  # of corrupted images
+    assert written == set(evaluation_tables.COMPUTED_BY) - {"auroc", "mce"} - dense - corrupted
 
 
 @pytest.mark.parametrize("name", generate.PACKAGES)
