@@ -204,6 +204,8 @@ def lightly(precision: str = "32-true") -> Epoch:
             return _sgd(self.parameters())
 
     model, trainer = SimCLR(), _trainer(precision)
+    # stable-pretraining adds its callbacks to every trainer of its environment
+    trainer.callbacks = [each for each in trainer.callbacks if type(each).__module__.startswith("lightning.")]  # type: ignore[attr-defined]
     return turns.drive(lambda: trainer.fit(model, turns), BATCH)
 
 
