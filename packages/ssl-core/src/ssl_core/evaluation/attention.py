@@ -41,7 +41,7 @@ def class_attention(backbone: Any, images: Tensor, block: int = -1) -> Tensor:
     ----------
     Caron et al. 2021 (DINO), https://arxiv.org/abs/2104.14294.
     """
-    layer = backbone.blocks[block] if has_attention(backbone) else None
+    layer: Any = backbone.blocks[block] if has_attention(backbone) else None
     projection = _projection(layer)
     if projection is None:
         name = type(backbone).__name__

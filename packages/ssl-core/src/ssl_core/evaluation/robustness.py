@@ -116,8 +116,8 @@ def _corruptions(
         errors[dataset] = {"clean": clean, "errors": {probe: {name: [] for name in names} for probe in classifiers}}
     for (name, severity), corrupted in made.items():
         for dataset, found in _errors(model, corrupted, classifiers, parts, f"{name} {severity} {how.seed}").items():
-            for probe, error in found.items():
-                errors[dataset]["errors"][probe][name].append(error)
+            for probe, value in found.items():
+                errors[dataset]["errors"][probe][name].append(value)
     return {
         dataset: _summary(each, references[dataset], {"severities": how.severities, "reference": how.reference})
         for dataset, each in errors.items()

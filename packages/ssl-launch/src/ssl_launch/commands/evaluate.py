@@ -29,7 +29,7 @@ from ssl_eval.metrics.registry import readable
 from ssl_eval.report.metric_cell import metric_cell
 from ssl_eval.report.robustness_tables import robustness_tables
 from ssl_eval.report.transfer_table import transfer_table
-from ssl_launch.commands.evaluation_parts import check_parts, transfer_checkpoint
+from ssl_launch.commands.evaluation_parts import check_parts
 from ssl_launch.commands.help_texts import EVALUATE
 from ssl_launch.commands.other_images import openers
 from ssl_launch.hydra_app.app import run_command
@@ -109,17 +109,12 @@ def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     from ssl_launch.commands.evaluate_run import evaluate_run  # imports torch
 
     options: dict[str, Any] = {
-        "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples,
-        "fine_tuning": parts.get("finetune"), "corruptions": parts.get("corruptions"), "shifts": parts.get("shifts"),
-        "dense": parts.get("dense"), "others": openers(asked.ood, "ood", run),
+        "parts": parts, "method": method, "data": data, "device": asked.device, "view_samples": asked.view_samples,
+        "others": openers(asked.ood, "ood", run),
     }  # fmt: skip
     for each in _appearing(run) if asked.watch else [checkpoint]:
         try:
-            if "transfer" in parts:
-                written = [transfer_checkpoint(run, protocol.name, parts["transfer"], each, method, data, asked.device)]
-            else:
-                written = evaluate_run(run, protocol, each, **options)
-            for path in written:
+            for path in evaluate_run(run, protocol, each, **options):
                 document = json.loads(path.read_text())
                 tables = "\n\n".join(table.to_text() for table in _tables(document))
                 pictures = [run.path / file for file in document.get("pictures", {}).values()]

@@ -1,16 +1,18 @@
-"""Evaluate one checkpoint by all parts of a protocol: features of the run's data, and images with maps of their pixels."""
+"""Evaluate one checkpoint by all parts of a protocol: the data of the run, and other data that a part names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ssl_core.config.dense import DenseEvaluation
-from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.dense import evaluate_dense
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
+from ssl_core.evaluation.transfer import evaluate_transfer
 from ssl_core.run.folder import RunFolder
 from ssl_data import PairedFolder
+from ssl_data.opening.open_transfer import open_transfer
 from ssl_eval import Protocol
 
 
@@ -18,29 +20,48 @@ def evaluate_run(
     run: RunFolder,
     protocol: Protocol,
     checkpoint: Path | None = None,
+    parts: Mapping[str, Any] | None = None,
     *,
     method: type | None = None,
     data: Any = None,
     device: str = "auto",
-    fine_tuning: FineTuning | None = None,
-    dense: DenseEvaluation | None = None,
+    others: Any = None,
     **options: Any,
 ) -> list[Path]:
-    """Return the files of an evaluation; the arguments are those of ``evaluate_checkpoint`` and ``evaluate_dense``.
+    """Return the files of an evaluation.
 
+    Parameters
+    ----------
+    run, protocol, checkpoint, method, data, device, others
+        As in :func:`ssl_core.evaluation.evaluate_checkpoint.evaluate_checkpoint`.
+    parts : mapping, optional
+        Name of an optional part of the protocol -> its dataclass: ``finetune``, ``corruptions``, ``shifts``, ``dense``,
+        ``transfer``. With ``transfer`` only the other data sets are evaluated.
+    options
+        Other arguments of ``evaluate_checkpoint``.
+
+    Notes
+    -----
     The data of the run is opened only if a metric needs it: not by ``eval=segmentation`` and ``eval=depth``.
 
     Raises
     ------
     ConfigError, RunError, DiskError, ValueError
-        As these two; a ConfigError for a folder that :class:`ssl_data.PairedFolder` does not take.
+        As the functions of the parts; a ConfigError for a folder that :class:`ssl_data.PairedFolder` does not take.
     """
+    parts = parts or {}
+    if "transfer" in parts:
+        opened = (parts["transfer"], open_transfer, protocol.name, checkpoint, method, data, device)
+        return [evaluate_transfer(run, *opened)]
+    dense = parts.get("dense")
     pairs = None if dense is None else open_pairs(dense)  # a folder that does not exist is reported before the rest
+    of_run = {
+        key: parts.get(name) for name, key in (("finetune", "fine_tuning"), ("corruptions",) * 2, ("shifts",) * 2)
+    }
     written = []
-    more = [fine_tuning, *(options.get(name) for name in ("corruptions", "shifts", "others"))]
-    if dense is None or any(more) or not protocol.is_empty:
-        shared: dict[str, Any] = {"method": method, "data": data, "device": device, "fine_tuning": fine_tuning}
-        written += evaluate_checkpoint(run, protocol, checkpoint, **shared, **options)
+    if dense is None or others or any(of_run.values()) or not protocol.is_empty:
+        shared: dict[str, Any] = {"method": method, "data": data, "device": device, "others": others}
+        written += evaluate_checkpoint(run, protocol, checkpoint, **shared, **of_run, **options)
     if dense is not None and pairs is not None:
         written.append(evaluate_dense(run, dense, pairs, checkpoint, method, data, device, protocol.name))
     return written

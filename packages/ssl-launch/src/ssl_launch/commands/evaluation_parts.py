@@ -1,13 +1,10 @@
 """The optional parts of a protocol that name data: checked before torch is imported."""
 
-from pathlib import Path
 from typing import Any
 
 from ssl_core.config.robustness import Corruptions
 from ssl_core.config.suggestion import unknown_name
-from ssl_core.config.transfer import Transfer
 from ssl_core.errors import ConfigError
-from ssl_core.run.folder import RunFolder
 from ssl_data.corruptions.severities import CORRUPTIONS
 from ssl_data.transfer_names import CUSTOMARY, is_folder_name
 from ssl_launch.run_path import find_run, missing_run
@@ -28,16 +25,6 @@ def check_parts(parts: dict[str, Any]) -> None:
     for name in transfer.datasets if transfer is not None else ():
         if name not in CUSTOMARY and not is_folder_name(name):
             raise unknown_name("eval.transfer.datasets", name, CUSTOMARY, "a folder has a slash in its path")
-
-
-def transfer_checkpoint(
-    run: RunFolder, name: str, how: Transfer, checkpoint: Path | None, method: type | None, data: Any, device: str
-) -> Path:
-    """Evaluate a checkpoint on other data sets: see :func:`ssl_core.evaluation.transfer.evaluate_transfer`."""
-    from ssl_core.evaluation.transfer import evaluate_transfer  # imports torch
-    from ssl_data.opening.open_transfer import open_transfer
-
-    return evaluate_transfer(run, how, open_transfer, name, checkpoint, method, data, device)
 
 
 def _check_corruptions(how: Corruptions) -> None:

@@ -48,7 +48,7 @@ class EvaluationJobs:
         composed = loader.load_configuration("evaluation", [f"eval={protocol}"], RunMode.RUN)
         with open_dict(composed):
             del composed["hydra"]
-        _, self.protocol, self.fine_tuning, self.dense, _ = asked_of(composed)
+        _, self.protocol, self.parts, _ = asked_of(composed)
         self.configs = configs
         self.method = method
         self.jobs: list[SlurmJobs] = []
@@ -57,7 +57,7 @@ class EvaluationJobs:
         """Submit all jobs; ``job_ids`` are the training jobs of the runs, None for a run that has finished earlier."""
         for job_id, config in zip(job_ids, self.configs):
             run, count = str(RunFolder.of(config).path.absolute()), num_checkpoints(config)
-            options = (count, self.protocol, self.fine_tuning, self.dense, self.method, type(config.data))
+            options = (count, self.protocol, self.parts, self.method, type(config.data))
             arguments = [(evaluate_run, run, number, *options) for number in range(count)]
             self._submit(training, "evaluate", job_id and f"afterok:{job_id}", arguments)
         after_all = f"afterany:{':'.join(jobs.number for jobs in self.jobs)}"
@@ -90,14 +90,13 @@ def num_checkpoints(config: Config) -> int:
 
 
 def evaluate_run(
-    run: str, number: int, count: int, protocol: Any, fine_tuning: Any, dense: Any, method: type | None, data: type
+    run: str, number: int, count: int, protocol: Any, parts: dict[str, Any], method: type | None, data: type
 ) -> None:
     """Evaluate checkpoint ``number``, counted from the newest; the last of ``count`` jobs evaluates all older ones too."""
     folder = RunFolder(run)
     newest_first = CheckpointStore(folder.checkpoints).all()[::-1]
     for checkpoint in newest_first[number : None if number == count - 1 else number + 1]:
-        options = {"method": method, "data": data, "fine_tuning": fine_tuning, "dense": dense}
-        for path in evaluation.evaluate_run(folder, protocol, checkpoint, **options):
+        for path in evaluation.evaluate_run(folder, protocol, checkpoint, parts, method=method, data=data):
             print(path, flush=True)
 
 
