@@ -15,6 +15,8 @@ from ssl_data import PairedFolder
 from ssl_data.opening.open_transfer import open_transfer
 from ssl_eval import Protocol
 
+OF_RUN = {"finetune": "fine_tuning", "corruptions": "corruptions", "shifts": "shifts"}  # part -> argument
+
 
 def evaluate_run(
     run: RunFolder,
@@ -59,9 +61,9 @@ def evaluate_run(
         key: parts.get(name) for name, key in (("finetune", "fine_tuning"), ("corruptions",) * 2, ("shifts",) * 2)
     }
     written = []
-    if dense is None or others or any(of_run.values()) or not protocol.is_empty:
-        shared: dict[str, Any] = {"method": method, "data": data, "device": device, "others": others}
-        written += evaluate_checkpoint(run, protocol, checkpoint, **shared, **of_run, **options)
+    if dense is None or others or of_run or not protocol.is_empty:
+        options |= {"method": method, "data": data, "device": device, "others": others} | of_run
+        written += evaluate_checkpoint(run, protocol, checkpoint, **options)
     if dense is not None and pairs is not None:
         written.append(evaluate_dense(run, dense, pairs, checkpoint, method, data, device, protocol.name))
     return written
