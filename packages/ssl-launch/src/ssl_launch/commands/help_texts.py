@@ -26,26 +26,21 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
   backbone=NAME       instead of a run: a backbone with weights=FILE or random
                       ones, on ++data.KEY=value: a baseline, in log.folder
   checkpoint=         newest (default), all, or the number of a step
-  eval=               the protocol: standard (default), full, finetune, tokens;
-                      corruptions: ImageNet-C, with eval.corruptions.reference=RUN
-                      the mCE; shifts: ImageNet-A, -R, -Sketch, -V2, as folders in
-                      eval.shifts.folders=[...]; transfer: other data sets, in
-                      eval.transfer.datasets=[CIFAR10,data/birds]; segmentation or
-                      depth: of patch tokens, with eval.dense.root=FOLDER
+  eval=               standard (default), full, tokens, finetune, corruptions;
+                      shifts, transfer, segmentation, depth: on other data,
+                      eval.shifts.folders, eval.transfer.datasets, eval.dense.root
   eval.KEY=value      change one key of it, e.g. eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
-  ood=SVHN            how well the features detect images of another data set:
-                      AUROC, FPR95, AUPR; a name, a folder or [SVHN,textures]
+  ood=SVHN            detection of the images of another data set, or folder
   --method FILE.py:MyIdea, --data FILE.py:MyData
                       user-defined classes whose files have moved
   --watch             evaluate the checkpoints of a run in progress
   hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
   --cfg job           print the whole configuration, defaults included, and stop
 
-The numbers are printed and written to RUN/eval/. The keys of a protocol, with
-default and unit: ssl_eval/protocol.py; of eval.finetune and eval.dense:
-ssl_core/config.
+Numbers are printed and written to RUN/eval/. Keys of a protocol, with default:
+ssl_eval/protocol.py; of eval.finetune, eval.dense, ...: ssl_core/config/.
 """
 
 VIEWS = """Draw the views of a recipe: PROGRAM [NAME] [group.key=value ...]
