@@ -28,7 +28,7 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
   checkpoint=         newest (default), all, or the number of a step
   eval=               standard (default), full, tokens, finetune, corruptions;
                       shifts, transfer, segmentation, depth: on other data,
-                      eval.shifts.folders, eval.transfer.datasets, eval.dense.root
+                      eval.{shifts.folders,transfer.datasets,dense.root}=...
   eval.KEY=value      change one key of it, e.g. eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
