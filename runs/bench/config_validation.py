@@ -81,7 +81,7 @@ ANY_WORD = {
     "method_class", "data_class",
     "data.root", "data.split", "data.image_key", "data.label_key", "data.eval_view", "data.batch_transform", "model.init_from",
     "model.teacher", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run", "backbone", "weights",
-    "eval.finetune.views", "eval.transfer.root", "eval.dense.dataset",
+    "eval.finetune.views", "eval.transfer.root", "eval.dense.dataset", "ood",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
 BESIDE_OTHERS = {

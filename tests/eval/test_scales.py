@@ -17,6 +17,7 @@ def halves(features):
 
 
 LABELS = torch.arange(120) // 2 % 3
+LANDMARK = {"easy": [0, 1], "hard": [2, 3, 4], "junk": [5]}  # positions in a gallery
 TARGETS = torch.nn.functional.one_hot(LABELS)
 PROTOCOL = ssl_eval.Protocol(
     knn=[5], few=[4], draws=2, sgd=True, ridge=True, class_means=True, retrieval=[1], map_samples=0
@@ -36,6 +37,10 @@ FUNCTIONS = {
     "ridge_probe": lambda x: ridge_probe(*halves(x)).scores,
     "sgd_probe": lambda x: ssl_eval.sgd_probe(*halves(x), epochs=3).scores,
     "few_shot": lambda x: ssl_eval.few_shot(*halves(x), draws=2, labels_per_class=4).mean,
+    "zero_shot": lambda x: ssl_eval.zero_shot(x, LABELS, x[[0, 2, 4]]).accuracy,
+    "landmark_retrieval": lambda x: ssl_eval.landmark_retrieval(x[:3], x[3:], [LANDMARK] * 3).mean_average_precision[
+        "hard"
+    ],
     "nearest_class_mean": lambda x: ssl_eval.nearest_class_mean(*halves(x)[:3]),
     "kmeans": lambda x: kmeans(x, 4, restarts=2).inertia,
     "multilabel_probe": lambda x: ssl_eval.multilabel_probe(x[::2], TARGETS[::2], x[1::2], TARGETS[1::2]).scores,
@@ -79,7 +84,9 @@ TAKE_NO_FEATURES = {
     "accuracy", "adjusted_rand_index", "attentive_probe", "auroc", "average_precision", "balanced_accuracy", "best_assignment",
     "bootstrap_interval", "corruption_error", "matched_classes", "subset_scores",
     "cluster_accuracy", "confusion_matrix", "contingency_table", "find_runs", "kendall", "learning_curves", "mean_interval",
-    "multilayer_linear_probe",
+    "multilayer_linear_probe", "attention_figure", "depth_errors", "depth_probe", "knn_segmentation", "mean_iou",
+    "mistakes_figure", "neighbours_figure", "read_ground_truth", "reconstruction_figure", "segmentation_probe",
+    "token_clusters", "token_colors", "token_colors_figure", "umap",
     "normalized_mutual_information", "ood_separation", "paired_test", "per_class_accuracy", "reliability", "similarity_matrix",
     "spearman", "welch_test", "write_report",
 }  # fmt: skip

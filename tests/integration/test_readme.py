@@ -27,7 +27,7 @@ SLURM_ONLY = ("hydra.launcher.partition", "hydra.launcher.gpus_per_task")
 # What a command about runs prints, and overrides that make it small
 EXPECTED = {
     "ls": "finished", "eval": ".json", "report": "table.md", "list": "simclr", "views": ".png", "resume": "has finished",
-    "watch": "1 finished", "data": "unreadable: none",
+    "watch": "1 finished", "data": "unreadable: none", "compare": "similarity.json",
 }  # fmt: skip
 CHANGES = {
     "eval simclr_affine_digits eval=finetune": ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"],

@@ -37,7 +37,7 @@ def end(tmp_path):
             "PATH": f"{tmp_path}:/usr/bin:/bin", "STATE": state, "LEFT": left, "SLURM_JOB_ID": "7",  # of the array
             "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1",
         }  # fmt: skip
-        result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
+        result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=240)
         assert result.returncode == code
         calls = asked.read_text().splitlines() if asked.exists() else []
         run.comment = "".join(each for each in calls if each.startswith("Comment="))

@@ -82,7 +82,7 @@ def _show_versions(context: click.Context, option: click.Parameter, asked: bool)
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions, help="Show versions."
 )
 def cli() -> None:
-    """Self-supervised learning, from an idea to its table. RUN is the folder of a run: ./RUN, or outputs/RUN."""
+    """Self-supervised learning. RUN is the folder of a run: ./RUN, or outputs/RUN."""
 
 
 @cli.command(cls=HydraCommand, text=TRAIN)
@@ -136,7 +136,7 @@ def compare(runs: tuple[str, ...], measures: tuple[str, ...], out: str | None, *
     mutual_knn    share of the 10 nearest neighbours in common
     procrustes    after the best rotation
 
-    Each measure is printed as a matrix and drawn as a figure; similarity.json has the numbers.
+    Printed as matrices, drawn as figures; the numbers are in similarity.json.
     """
     from ssl_launch.commands import compare as command
 
