@@ -98,7 +98,7 @@ def seconds_per_step(name: str, data: Path) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(name, 0, data, Path(folder))
-        config.optim.epochs, config.log.report = 1, False
+        config.optim.epochs, config.optim.warmup_epochs, config.log.report = 1, 0.0, False
         kind.after_train_step = after_train_step
         try:
             kind(config).fit()
