@@ -40,13 +40,20 @@ from methods_row import Timed, num_views, reduced_recipe
 from process_timing import processors
 
 from ssl_core import Config
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.methods import METHODS, method_class
+from ssl_core.run.folder import RunFolder
 from ssl_core.training.fit_and_report import fit_and_report
+from ssl_eval import Protocol
 
 TIMED_STEPS = 8  # the first three are left out
 VIEWS_PER_STEP, MIN_BATCH, MAX_BATCH = 512, 64, 256
 LEARNING_RATE = 1e-3
-TRAINED = "trained encoder"
+REFERENCES = {
+    "supervised": "resnet9",
+    "mae": "ViT",
+}  # rows whose final report has untrained encoder and raw pixels as well
+PROTOCOL = Protocol("leaderboard", knn=[20], few=[], label_free=False, map_samples=0, pictures=0)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -67,7 +74,7 @@ def configuration(name: str, seed: int, data: Path, out: Path) -> Config:
     config.hardware.seed, config.hardware.num_threads = seed, 2
     log = config.log
     log.folder, log.run, log.eval_every, log.checkpoint_every_minutes = str(out), f"{name}-seed{seed}", 0, 1
-    log.knn_samples, log.report, log.progress, log.level = 50_000, True, False, "warning"
+    log.knn_samples, log.report, log.progress, log.level = 50_000, name in REFERENCES and seed == 0, False, "warning"
     return config
 
 
@@ -110,7 +117,7 @@ def seconds_per_step(name: str, data: Path) -> float:
 
 
 def train(name: str, seed: int, minutes: float, data: Path, out: Path) -> None:
-    """Train one row to the end, or resume it."""
+    """Train one row to the end, or resume it, and evaluate it."""
     known = json.loads((out / "steps.json").read_text()) if (out / "steps.json").exists() else {}
     if name not in known:
         known[name] = max(20, round(60 * minutes / seconds_per_step(name, data)))
@@ -118,6 +125,7 @@ def train(name: str, seed: int, minutes: float, data: Path, out: Path) -> None:
     config = configuration(name, seed, data, out)
     for_steps(config, known[name], 50_000 // config.optim.batch_size)
     fit_and_report(method_class(name)(config))
+    evaluate_checkpoint(RunFolder.of(config), PROTOCOL, view_samples=0)
 
 
 def in_process(*arguments: Any) -> str | None:
@@ -132,38 +140,41 @@ def in_process(*arguments: Any) -> str | None:
 
 
 def finished(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return the finished rows by method and seed: the rows of their tables, seconds and number of views."""
+    """Return metrics, number of steps and table of the finished rows by method and seed."""
     found = {}
-    for summary in sorted(out.glob("*-seed*/summary.json")):
-        facts, folder = json.loads(summary.read_text()), summary.parent
-        if facts["status"] == "finished" and (folder / "table.json").exists():
-            name, _, seed = folder.name.rpartition("-seed")
-            rows = {row[0]: row[1:] for row in json.loads((folder / "table.json").read_text())["rows"]}
-            found[name, int(seed)] = {"rows": rows, "step": facts["step"], "rate": facts["images_per_second"]}
+    for file in sorted(out.glob("*-seed*/eval/leaderboard.json")):
+        folder, evaluation = file.parents[1], json.loads(file.read_text())
+        name, _, seed = folder.name.rpartition("-seed")
+        table = folder / "table.json"
+        rows = json.loads(table.read_text())["rows"] if table.exists() else []
+        cells = [100 * evaluation["metrics"][metric] for metric in ("knn_20", "linear")]
+        found[name, int(seed)] = {
+            "cells": cells,
+            "steps": evaluation["step"],
+            "references": {row[0]: row[1:3] for row in rows},
+        }
     return found
 
 
 def ranking(rows: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
     """Return the methods by the kNN accuracy of seed 0, the best first; the supervised row is not ranked."""
-    first = {name: row["rows"][TRAINED][0] for (name, seed), row in rows.items() if seed == 0 and name != "supervised"}
+    first = {name: row["cells"][0] for (name, seed), row in rows.items() if seed == 0 and name != "supervised"}
     return sorted(first, key=lambda name: -first[name])
 
 
 def table(rows: dict[tuple[str, int], dict[str, Any]]) -> str:
     """Return the table of reStructuredText: references, then methods by kNN."""
     lines = [("..", "kNN-20", "linear", "n", "thousand views", "backbone")]
-    for reference in ("raw pixels", "untrained encoder"):
-        kinds = {backbone_of(name): row["rows"][reference] for (name, _), row in rows.items()}
-        kinds = dict(list(kinds.items())[:1]) if reference == "raw pixels" else kinds
-        lines += [
-            (reference, f"{cells[0]:.1f}", f"{cells[1]:.1f}", "", "", kind) for kind, cells in sorted(kinds.items())
-        ]
+    for name, backbone in REFERENCES.items():
+        for reference, cells in rows.get((name, 0), {"references": {}})["references"].items():
+            if reference != "trained encoder" and (reference, backbone) != ("raw pixels", "ViT"):
+                lines.append((reference, f"{cells[0]:.1f}", f"{cells[1]:.1f}", "", "", backbone))
     order = [name for name in ("supervised",) if (name, 0) in rows] + ranking(rows)
     for name in order:
         own = [row for (method, _), row in sorted(rows.items()) if method == name]
-        cells = [spread([row["rows"][TRAINED][column] for row in own]) for column in (0, 1)]
+        cells = [spread([row["cells"][column] for row in own]) for column in (0, 1)]
         config = configuration(name, 0, Path(), Path())
-        views = own[0]["step"] * config.optim.batch_size * num_views(config.data) / 1000
+        views = own[0]["steps"] * config.optim.batch_size * num_views(config.data) / 1000
         lines.append((name, *cells, str(len(own)), f"{views:,.0f}", backbone_of(name)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rule = "  ".join("=" * width for width in widths)
