@@ -57,9 +57,7 @@ def evaluate_run(
         return [evaluate_transfer(run, *opened)]
     dense = parts.get("dense")
     pairs = None if dense is None else open_pairs(dense)  # a folder that does not exist is reported before the rest
-    of_run = {
-        key: parts.get(name) for name, key in (("finetune", "fine_tuning"), ("corruptions",) * 2, ("shifts",) * 2)
-    }
+    of_run = {key: parts[name] for name, key in OF_RUN.items() if name in parts}
     written = []
     if dense is None or others or of_run or not protocol.is_empty:
         options |= {"method": method, "data": data, "device": device, "others": others} | of_run
