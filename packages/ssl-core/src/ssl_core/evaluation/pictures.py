@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssl_core.batch import Batch
-from ssl_core.checkpoint.store import read_state
 from ssl_core.evaluation.attention import class_attention, has_attention
 from ssl_core.evaluation.display import Display
 from ssl_core.evaluation.images_by_row import Images, images_by_row
+from ssl_core.evaluation.opened_model import opened_model
 from ssl_core.run.folder import RunFolder
-from ssl_core.run.load_config import read_config
 from ssl_core.training.checks.method import representation_widths
-from ssl_core.training.session import RunSession
-from ssl_core.training.trained_run import load_weights
 from ssl_eval import EvaluationResult, Features, token_colors
 from ssl_eval.figures.attention import attention_figure
 from ssl_eval.figures.mistakes import mistakes_figure
@@ -68,15 +65,9 @@ def draw_pictures(
     """
     written: dict[str, Path] = {}
     omitted: dict[str, str] = {}
-    kind, config = read_config(run, method, data)
-    with RunSession(config, writes=False, device=device) as session, torch.no_grad():
-        if len(session.image_shape) != 3:
-            return {}, {"pictures": f"samples of shape {tuple(session.image_shape)} are not images (C, H, W)"}
-        model = kind(config)
-        model.use(session)
-        model.build()
-        load_weights(model, read_state(checkpoint, torch.device("cpu"))["model"])
-        model.eval()
+    with opened_model(run, checkpoint, method, data, device) as model, torch.no_grad():
+        if len(model.image_shape) != 3:
+            return {}, {"pictures": f"samples of shape {tuple(model.image_shape)} are not images (C, H, W)"}
         try:
             pictures = _pictures(model, dataset, features, result)
         except FAILURES as error:
