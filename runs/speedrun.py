@@ -92,7 +92,7 @@ def open_data(root: str, validation: bool) -> tuple[Source, np.ndarray, Source, 
 
 
 def training_views(size: int) -> list:
-    """Return the views of SimCLR for CIFAR-10, all alike."""
+    """Return ``NUM_VIEWS`` copies of the view of SimCLR for CIFAR-10."""
     view = views("simclr", size=32, mean=MEAN, std=STD)[0]
     return [replace(view, size=size, crop_scale=CROP)] * NUM_VIEWS
 

@@ -216,7 +216,7 @@ def _depth(train: DenseTokens, test: DenseTokens, dense: DenseEvaluation) -> tup
 def _picture(
     test: DenseTokens, rows: dict[str, Any], dense: DenseEvaluation, mean: list[float], std: list[float]
 ) -> tuple[bytes | None, dict[str, str]]:
-    """Return the picture as PNG, and why there is none where a package is missing."""
+    """Return the picture as PNG, or None and the reason if a package is missing."""
     count = len(test.images)
     if not count:
         return None, {}

@@ -32,7 +32,7 @@ class FinishedParts:
             kept = json.loads(self.path.read_text())
             self._results = kept if isinstance(kept, dict) else {}
         except (OSError, ValueError):
-            pass  # there is none yet, or it is damaged: everything is computed
+            pass  # the file does not exist or is damaged: compute all parts
 
     def get(self, part: str) -> Any | None:
         """Return the result of a part; None if it has not finished."""

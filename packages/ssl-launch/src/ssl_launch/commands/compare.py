@@ -126,7 +126,7 @@ def _chosen(word: str, which: str) -> list[tuple[RunFolder, list[Path]]]:
 
 
 def _labels(found: "Sequence[tuple[RunFolder, Representation]]") -> list[str]:
-    """Return a name for each representation: of run, step and layer what differs between them."""
+    """Name each representation by those of its run, step and layer that differ between them."""
     runs = [run.path.resolve() for run, _ in found]
     several = {name for name in {path.name for path in runs} if len({path for path in runs if path.name == name}) > 1}
     names = [f"{path.parent.name}/{path.name}" if path.name in several else path.name for path in runs]
