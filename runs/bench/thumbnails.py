@@ -23,11 +23,18 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 
 
 def prepare(archive: Path, folder: Path) -> None:
-    """Decode every fifth training image of the archive, write them raw into a ``.beton`` file, and say where."""
+    """Decode the sample of the archive, write it raw into a ``.beton`` file, and say where."""
+    from ssl_data import ArraySource, write_beton
+
+    images, labels = decode_sample(archive, folder / "images.npz")
+    write_beton(ArraySource(images, labels), folder / "images.beton")
+    os.environ["BENCH"] = json.dumps({"arrays": str(folder / "images.npz"), "beton": str(folder / "images.beton")})
+
+
+def decode_sample(archive: Path, file: Path):
+    """Decode every fifth training image of ``<root>/train/<class>/*.jpg`` into a file; return images and labels."""
     import numpy as np
     from PIL import Image
-
-    from ssl_data import ArraySource, write_beton
 
     images, names, number = [], [], 0
     with tarfile.open(archive) as tar:
@@ -39,9 +46,8 @@ def prepare(archive: Path, folder: Path) -> None:
                     names.append(path.parent.name)
                 number += 1
     _, labels = np.unique(names, return_inverse=True)
-    np.savez(folder / "images.npz", images=np.stack(images), labels=labels)
-    write_beton(ArraySource(np.stack(images), labels), folder / "images.beton")
-    os.environ["BENCH"] = json.dumps({"arrays": str(folder / "images.npz"), "beton": str(folder / "images.beton")})
+    np.savez(file, images=np.stack(images), labels=labels)
+    return np.stack(images), labels
 
 
 def _arrays():

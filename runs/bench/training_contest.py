@@ -9,38 +9,24 @@ The loops by hand get their views from ssl_data: they are the limit of what a tr
 
 import dataclasses
 import os
-import tarfile
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from process_timing import Epoch
+from thumbnails import MEAN, STD, decode_sample
 from turns import Turns
 
 STEPS, BATCH, SHAPE, CLASSES = 2, 256, (3, 32, 32), 10
 TEMPERATURE, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.2, 0.05, 0.9, 1e-4
 PROJECTOR = [256, 64]
-SAMPLES, WORKERS, THREADS = 10_000, 2, 2
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
+WORKERS, THREADS = 2, 2
 
 
 def prepare(archive: Path, folder: Path) -> None:
-    """Decode every fifth training image of ``<root>/train/<class>/*.jpg`` into ``folder/images.npz``."""
-    import numpy as np
-    from PIL import Image
-
-    images, names, number = [], [], 0
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = Path(member.name)
-            if member.isfile() and "train" in path.parts:
-                if number % 5 == 0 and len(images) < SAMPLES:
-                    images.append(np.asarray(Image.open(tar.extractfile(member)).convert("RGB")))
-                    names.append(path.parent.name)
-                number += 1
-    _, labels = np.unique(names, return_inverse=True)
-    np.savez(folder / "images.npz", images=np.stack(images), labels=labels)
+    """Decode the images of the contest into ``folder/images.npz``."""
+    decode_sample(archive, folder / "images.npz")
 
 
 def _arrays() -> tuple[Any, Any]:
