@@ -48,6 +48,10 @@ class CheckpointStore:
         """Return the checkpoints, oldest first."""
         return sorted(self.folder.glob("step_*.pt"))
 
+    def by_step(self) -> dict[int, Path]:
+        """Return the checkpoints by their steps, oldest first."""
+        return {step_of(path): path for path in self.all()}
+
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write ``state`` atomically, delete old checkpoints and return the path.
 
@@ -102,7 +106,7 @@ class CheckpointStore:
         """
         damaged: list[str] = []
         for path in reversed(self.all()):
-            if self.up_to is not None and int(path.stem.removeprefix("step_")) > self.up_to:
+            if self.up_to is not None and step_of(path) > self.up_to:
                 continue
             try:
                 state = self.read(path, device)
@@ -180,6 +184,11 @@ def archive_problem(path: Path) -> str | None:
     except Exception as error:  # a damaged header can cause any exception
         return f"no state that is safe to load (damaged or truncated: {error})"
     return damaged and f"damaged: '{damaged}' does not have the bytes that were written"
+
+
+def step_of(path: Path) -> int:
+    """Return the optimizer step in the name of a checkpoint."""
+    return int(path.stem.removeprefix("step_"))
 
 
 def sha256_of(path: Path) -> str:

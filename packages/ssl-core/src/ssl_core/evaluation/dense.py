@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ssl_core.checkpoint.store import CheckpointStore, sha256_of
+from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import write_evaluation
+from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
 from ssl_core.run.atomic_file import write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
@@ -104,24 +104,19 @@ def evaluate_dense(
     began = time.perf_counter()
     check_groups({"eval.dense": dense})
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
-    model = load_trained_model(method, run.path, int(path.stem.removeprefix("step_")), run_data, device)
+    model = load_trained_model(method, run.path, step_of(path), run_data, device)
     mean, std = _normalization(run, dense)
     parts = {part: _extract(model, data, part, dense, mean, std) for part in PARTS}
     extracted = time.perf_counter()
     compute = _segmentation if dense.targets == "masks" else _depth
     result, rows = compute(parts["train"], parts["test"], dense)
     dataset = dense.dataset or data.name
-    newest = path.name == max(each.name for each in run.checkpoints.glob("step_*.pt"))
-    label = f"{protocol}_{slug(dataset)}" + ("" if newest else f"_step_{model.progress.step}")
+    step, epoch = model.progress.step, model.progress.epoch
+    label = evaluation_label(f"{protocol}_{slug(dataset)}", path, step)
     picture, result["omitted"] = _picture(parts["test"], rows, dense, mean, std)
     document = {
         "protocol": protocol,
-        "checkpoint": path.name,
-        "sha256": sha256_of(path),
-        "step": model.progress.step,
-        "epoch": model.progress.epoch,
-        "seed": model.config.hardware.seed,
-        "backbone": model.config.model.backbone,
+        **checkpoint_facts(path, sha256_of(path), model.config, step, epoch),
         "dataset": dataset,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions(),

@@ -10,7 +10,7 @@ from typing import Any
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import check_groups
-from ssl_core.evaluation.evaluation_file import write_evaluation
+from ssl_core.evaluation.evaluation_file import evaluation_label, write_evaluation
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
@@ -72,7 +72,6 @@ def evaluate_checkpoint(
     check_groups({"eval": protocol, "eval.corruptions": corruptions, "eval.shifts": shifts})
     if corruptions is not None:
         check_reference(corruptions, protocol.name)
-    newest = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
     tokens = protocol.needs_tokens
     extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens, others)
     extracted = time.perf_counter()
@@ -97,7 +96,7 @@ def evaluate_checkpoint(
             if values:
                 result[key] = result.get(key, {}) | values
         label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
-        label += "" if newest else f"_step_{extraction.facts['step']}"
+        label = evaluation_label(label, checkpoint, extraction.facts["step"])
         document = {
             "protocol": protocol.name,
             **extraction.facts,

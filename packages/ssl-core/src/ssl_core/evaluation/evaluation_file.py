@@ -18,6 +18,27 @@ from ssl_core.run.lock import lock_file
 Draw = Callable[[Path], tuple[dict[str, Path], dict[str, str]]]
 
 
+def evaluation_label(name: str, checkpoint: Path | None, step: int) -> str:
+    """Return the name of the file of an evaluation, without its suffix.
+
+    It has the step for a checkpoint that is not the last one of its folder. ``None``: the newest intact checkpoint.
+    """
+    last = checkpoint is None or checkpoint.name == max(each.name for each in checkpoint.parent.glob("step_*.pt"))
+    return name if last else f"{name}_step_{step}"
+
+
+def checkpoint_facts(checkpoint: Path, sha256: str, config: Any, step: int, epoch: int) -> dict[str, Any]:
+    """Return what every evaluation records of its checkpoint; ``config`` is the configuration of the run."""
+    return {
+        "checkpoint": checkpoint.name,
+        "sha256": sha256,
+        "step": step,
+        "epoch": epoch,
+        "seed": config.hardware.seed,
+        "backbone": config.model.backbone,
+    }
+
+
 def write_evaluation(
     run: RunFolder, label: str, document: dict[str, Any], hits: Any = None, draw: Draw | None = None
 ) -> Path:

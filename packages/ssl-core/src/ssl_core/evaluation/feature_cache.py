@@ -22,6 +22,7 @@ from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import read_metadata, write_safetensors
 from ssl_core.checkpoint.store import CheckpointStore, read_state, sha256_of
 from ssl_core.errors import ConfigError, RunError
+from ssl_core.evaluation.evaluation_file import checkpoint_facts
 from ssl_core.evaluation.features import (
     collect_features,
     collect_tokens,
@@ -109,14 +110,8 @@ def extract_features(
             asked["tokens"] = BLOCKS
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
         file = run.evaluations / f"features_{key}.safetensors"
-        facts = {
-            "checkpoint": path.name,
-            "sha256": digest,
-            "step": state["progress"]["step"],
-            "epoch": state["progress"]["epoch"],
-            "seed": config.hardware.seed,
-            "backbone": config.model.backbone,
-        }
+        progress = state["progress"]
+        facts = checkpoint_facts(path, digest, config, progress["step"], progress["epoch"])
         cached = _read(file)
         prepare = cache(partial(_prepare, model, state["model"]))
         ood = features_of_others(model, prepare, others or {}, run, asked | {"tokens": None, "views": None})

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from ssl_core.checkpoint.store import CheckpointStore, sha256_of
+from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.evaluation_file import write_evaluation
+from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.finished_parts import FinishedParts
 from ssl_core.run.environment import versions
@@ -69,7 +69,7 @@ def evaluate_transfer(
     began = time.perf_counter()
     check_groups({"eval.transfer": how})
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
-    model = load_trained_model(method, run.path, int(path.stem.removeprefix("step_")), data, device)
+    model = load_trained_model(method, run.path, step_of(path), data, device)
     view = _view_of(run, model)
     sha256 = sha256_of(path)
     depends = {"checkpoint": sha256, "precision": model.run.precision.name, "view": view, "torch": torch.__version__}
@@ -91,21 +91,17 @@ def evaluate_transfer(
     if not found:
         first, reason = next(iter(missing.items()))
         raise ConfigError(f"eval.transfer.datasets: none of {len(missing)} was found; the first: {first}: {reason}")
-    facts = {"protocol": name, "checkpoint": path.name, "sha256": sha256}
-    document = {**facts, **_results(model, how, found, missing), "seconds": round(time.perf_counter() - began, 3)}
-    newest = checkpoint is None or path.name == max(each.name for each in path.parent.glob("step_*.pt"))
-    return write_evaluation(run, name if newest else f"{name}_step_{model.progress.step}", document)
+    step, epoch = model.progress.step, model.progress.epoch
+    facts = {"protocol": name, **checkpoint_facts(path, sha256, model.config, step, epoch)}
+    document = {**facts, **_results(how, found, missing), "seconds": round(time.perf_counter() - began, 3)}
+    return write_evaluation(run, evaluation_label(name, checkpoint, step), document)
 
 
-def _results(model: Any, how: Transfer, found: dict[str, Any], missing: dict[str, str]) -> dict[str, Any]:
+def _results(how: Transfer, found: dict[str, Any], missing: dict[str, str]) -> dict[str, Any]:
     """Return the contents of the file, without protocol and checkpoint."""
     values = {f"transfer_{Path(dataset).name}": each["value"] for dataset, each in found.items()}
     omitted = {f"transfer_{Path(dataset).name}": reason for dataset, reason in missing.items()}
     return {
-        "step": model.progress.step,
-        "epoch": model.progress.epoch,
-        "seed": model.config.hardware.seed,
-        "backbone": model.config.model.backbone,
         "dataset": "transfer",
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": versions(),

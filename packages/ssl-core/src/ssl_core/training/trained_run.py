@@ -83,7 +83,7 @@ def _path(run: RunFolder, checkpoint: str | int) -> Path:
     store = CheckpointStore(run.checkpoints)
     if checkpoint == "newest":
         return store.newest()
-    steps = {int(path.stem.removeprefix("step_")): path for path in store.all()}
+    steps = store.by_step()
     if checkpoint not in steps:
         raise ConfigError(
             f"checkpoint={checkpoint!r}: expected 'newest' or one of the steps {', '.join(map(str, sorted(steps)))}"

@@ -111,7 +111,7 @@ def _chosen(word: str, which: str) -> list[tuple[RunFolder, list[Path]]]:
     found = []
     for run in runs:
         store = CheckpointStore(run.checkpoints)
-        every = {int(path.stem.removeprefix("step_")): path for path in store.all()}
+        every = store.by_step()
         if which == "newest":
             kept = [store.newest()]
         elif which == "all":
