@@ -9,7 +9,7 @@ from typing import Any
 MODULES = {
     "ssl_core": (
         "backbones.registry", "backbones.vit", "modules.heads", "modules.ema", "modules.masks.patch_masks",
-        "modules.masks.multi_block", "modules.multi_crop", "modules.transformer.rotary", "evaluation.attention",
+        "modules.masks.multi_block", "modules.multi_crop", "modules.transformer.rotary", "evaluation.pictures.attention",
         "methods.pixel_reconstruction", "schedules", "optimizers.factory", "optimizers.param_groups",
         "optimizers.layer_decay", "checkpoint.export", "training.trained_run",
     ),

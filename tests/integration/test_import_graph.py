@@ -182,7 +182,7 @@ LEVELS = [
     ["methods"],
     [
         "evaluation.evaluate_checkpoint", "evaluation.feature_cache", "evaluation.fine_tuning", "evaluation.opened_model",
-        "evaluation.robustness", "evaluation.transfer", "evaluation.dense", "evaluation.pictures", "evaluation.layers",
+        "evaluation.other_data", "evaluation.pictures", "evaluation.layers",
         "diagnostics.replay", "diagnostics.step_inspection", "cli",
     ],
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from ssl_eval import (
     token_colors_figure,
 )
 from ssl_eval.figures.embedding import map_figure
-from ssl_eval.figures.image_grid import RIGHT, WRONG
+from ssl_eval.figures.images.image_grid import RIGHT, WRONG
 from ssl_eval.figures.style import CLASS_COLORS, paper
 
 NAMES = ["cat", "dog", "a very long name of a class that cannot be shown"]

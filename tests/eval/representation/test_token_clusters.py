@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_eval import adjusted_rand_index, token_clusters
-from ssl_eval.figures.pixel_maps import CLASS_COLORS, pixel_map_figure
+from ssl_eval.figures.images.pixel_maps import CLASS_COLORS, pixel_map_figure
 from ssl_eval.figures.style import NothingToDraw, paper, save
 
 

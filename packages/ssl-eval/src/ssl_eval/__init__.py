@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ssl_eval.evaluate import EvaluationResult, evaluate_features
     from ssl_eval.features import Features, Tokens
-    from ssl_eval.figures.attention import attention_figure
     from ssl_eval.figures.curves import learning_curves
-    from ssl_eval.figures.mistakes import mistakes_figure
-    from ssl_eval.figures.neighbours import neighbours_figure
-    from ssl_eval.figures.reconstruction import reconstruction_figure
+    from ssl_eval.figures.images.attention import attention_figure
+    from ssl_eval.figures.images.mistakes import mistakes_figure
+    from ssl_eval.figures.images.neighbours import neighbours_figure
+    from ssl_eval.figures.images.reconstruction import reconstruction_figure
+    from ssl_eval.figures.images.token_colors import token_colors_figure
     from ssl_eval.figures.style import NothingToDraw
-    from ssl_eval.figures.token_colors import token_colors_figure
     from ssl_eval.metrics.accuracy import AccuracyCounter, accuracy, balanced_accuracy, per_class_accuracy
     from ssl_eval.metrics.auroc import auroc
     from ssl_eval.metrics.average_precision import average_precision
@@ -76,13 +76,13 @@ if TYPE_CHECKING:
 _NAMES = {  # module -> what it offers here
     "evaluate": "EvaluationResult evaluate_features",
     "features": "Features Tokens",
-    "figures.attention": "attention_figure",
+    "figures.images.attention": "attention_figure",
     "figures.curves": "learning_curves",
-    "figures.mistakes": "mistakes_figure",
-    "figures.neighbours": "neighbours_figure",
-    "figures.reconstruction": "reconstruction_figure",
+    "figures.images.mistakes": "mistakes_figure",
+    "figures.images.neighbours": "neighbours_figure",
+    "figures.images.reconstruction": "reconstruction_figure",
     "figures.style": "NothingToDraw",
-    "figures.token_colors": "token_colors_figure",
+    "figures.images.token_colors": "token_colors_figure",
     "metrics.accuracy": "AccuracyCounter accuracy balanced_accuracy per_class_accuracy",
     "metrics.auroc": "auroc",
     "metrics.average_precision": "average_precision",

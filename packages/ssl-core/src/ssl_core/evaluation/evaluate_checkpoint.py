@@ -15,10 +15,10 @@ from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.evaluation.opened_model import opened_model
-from ssl_core.evaluation.other_images import OpenImages
-from ssl_core.evaluation.pictures import draw_pictures
-from ssl_core.evaluation.reference_errors import check_reference
-from ssl_core.evaluation.robustness import Results, evaluate_robustness
+from ssl_core.evaluation.other_data.other_images import OpenImages
+from ssl_core.evaluation.other_data.reference_errors import check_reference
+from ssl_core.evaluation.other_data.robustness import Results, evaluate_robustness
+from ssl_core.evaluation.pictures.draw import draw_pictures
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
@@ -54,7 +54,7 @@ def evaluate_checkpoint(
         Options of the fine-tuning. Default: no fine-tuning.
     corruptions, shifts : optional
         Options of the evaluation on corrupted images and on other folders: see
-        :func:`ssl_core.evaluation.robustness.evaluate_robustness`. Default: none.
+        :func:`ssl_core.evaluation.other_data.robustness.evaluate_robustness`. Default: none.
     others : mapping, optional
         Data sets that are out of distribution, as in :func:`ssl_core.evaluation.feature_cache.extract_features`.
 

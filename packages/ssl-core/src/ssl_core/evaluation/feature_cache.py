@@ -30,7 +30,7 @@ from ssl_core.evaluation.features import (
     tokens_of_last_blocks,
 )
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
-from ssl_core.evaluation.other_images import OpenImages, features_of_others
+from ssl_core.evaluation.other_data.other_images import OpenImages, features_of_others
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
 from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
@@ -81,7 +81,7 @@ def extract_features(
         and in the file.
     others : mapping, optional
         Other data sets whose images are embedded, too, as :attr:`ssl_eval.Features.ood`: name -> function that opens them, as
-        :func:`ssl_core.evaluation.other_images.features_of_others` takes it.
+        :func:`ssl_core.evaluation.other_data.other_images.features_of_others` takes it.
 
     Raises
     ------

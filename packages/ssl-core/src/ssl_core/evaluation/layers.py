@@ -14,7 +14,7 @@ from torch import Tensor
 from ssl_core.checkpoint.store import read_state
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.features import collect_features, collect_tokens, tokens_of_last_blocks
-from ssl_core.evaluation.other_images import OpenImages, open_images
+from ssl_core.evaluation.other_data.other_images import OpenImages, open_images
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
@@ -78,7 +78,7 @@ def extract_representations(
         Images at most, evenly spread over the data set.
     images : tuple, optional
         Name of another data set and function that opens it, as in
-        :func:`ssl_core.evaluation.other_images.features_of_others`. Default: the run's first evaluation set.
+        :func:`ssl_core.evaluation.other_data.other_images.features_of_others`. Default: the run's first evaluation set.
     method, data, device
         As in :func:`ssl_core.evaluation.feature_cache.extract_features`.
 

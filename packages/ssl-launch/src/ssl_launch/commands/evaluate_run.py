@@ -7,9 +7,9 @@ from typing import Any
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.dense import evaluate_dense
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
-from ssl_core.evaluation.transfer import evaluate_transfer
+from ssl_core.evaluation.other_data.dense import evaluate_dense
+from ssl_core.evaluation.other_data.transfer import evaluate_transfer
 from ssl_core.run.folder import RunFolder
 from ssl_data import PairedFolder
 from ssl_data.opening.open_transfer import open_transfer

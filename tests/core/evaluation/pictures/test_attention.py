@@ -6,7 +6,7 @@ import torch
 from ssl_core.backbones.resnet9 import ResNet9
 from ssl_core.backbones.timm_vit import add_vit_methods
 from ssl_core.backbones.vit import VisionTransformer
-from ssl_core.evaluation.attention import class_attention, has_attention
+from ssl_core.evaluation.pictures.attention import class_attention, has_attention
 
 
 def images(size=16):

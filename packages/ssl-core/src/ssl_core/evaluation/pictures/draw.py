@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ssl_core.batch import Batch
-from ssl_core.evaluation.attention import class_attention, has_attention
-from ssl_core.evaluation.display import Display
-from ssl_core.evaluation.images_by_row import Images, images_by_row
 from ssl_core.evaluation.opened_model import opened_model
+from ssl_core.evaluation.pictures.attention import class_attention, has_attention
+from ssl_core.evaluation.pictures.display import Display
+from ssl_core.evaluation.pictures.images_by_row import Images, images_by_row
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.checks.method import representation_widths
 from ssl_eval import EvaluationResult, Features, token_colors
-from ssl_eval.figures.attention import attention_figure
-from ssl_eval.figures.mistakes import mistakes_figure
-from ssl_eval.figures.neighbours import neighbours_figure
-from ssl_eval.figures.reconstruction import reconstruction_figure
+from ssl_eval.figures.images.attention import attention_figure
+from ssl_eval.figures.images.mistakes import mistakes_figure
+from ssl_eval.figures.images.neighbours import neighbours_figure
+from ssl_eval.figures.images.reconstruction import reconstruction_figure
+from ssl_eval.figures.images.token_colors import token_colors_figure
 from ssl_eval.figures.style import paper, save
-from ssl_eval.figures.token_colors import token_colors_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -154,7 +154,7 @@ def test_mce_is_relative_to_the_reference(run, tiny_model, data, tmp_path):
 def test_finished_corruptions_are_not_computed_again(run, tiny_model, data, monkeypatch):
     """The evaluation ends at the third part, as if it was killed; the next one computes the others only."""
     options = {"method": tiny_model, "data": data, "corruptions": Corruptions(severities=[1, 2])}
-    module = __import__("ssl_core.evaluation.robustness", fromlist=["collect_features"])
+    module = __import__("ssl_core.evaluation.other_data.robustness", fromlist=["collect_features"])
     calls, collect = [], module.collect_features
 
     def counting(loader, *arguments, **keywords):

@@ -24,7 +24,7 @@ from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import depth_probe, knn_segmentation, segmentation_probe, token_clusters
-from ssl_eval.figures.pixel_maps import pixel_map_figure
+from ssl_eval.figures.images.pixel_maps import pixel_map_figure
 from ssl_eval.figures.style import paper
 from ssl_eval.report.drawing import slug
 

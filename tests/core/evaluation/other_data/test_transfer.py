@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from ssl_core import RunFolder
 from ssl_core.config.transfer import Transfer
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.transfer import evaluate_transfer
+from ssl_core.evaluation.other_data.transfer import evaluate_transfer
 from ssl_eval import linear_probe, multilabel_probe
 from ssl_eval.runs.evaluation_record import EvaluationRecord
 
@@ -113,7 +113,7 @@ def test_finished_data_sets_are_not_computed_again(run, tiny_model, toy_data, mo
     with pytest.raises(RunError, match=r"eval\.transfer: Broken: its images have 4 bands"):
         evaluated(run, tiny_model, toy_data, ["Colours", "Broken"])
     assert not (run.evaluations / "transfer.json").exists()
-    module = __import__("ssl_core.evaluation.transfer", fromlist=["_evaluate"])
+    module = __import__("ssl_core.evaluation.other_data.transfer", fromlist=["_evaluate"])
     computed, evaluate = [], module._evaluate
     monkeypatch.setattr(module, "_evaluate", lambda *arguments: computed.append(1) or evaluate(*arguments))
     first = evaluated(run, tiny_model, toy_data, ["Colours", "data/rare"])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ssl_eval.figures.image_grid import Cell, check_images, grid_figure
+from ssl_eval.figures.images.image_grid import Cell, check_images, grid_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

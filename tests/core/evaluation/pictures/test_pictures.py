@@ -8,10 +8,10 @@ import torch
 
 from ssl_core import BaseModel, RunFolder
 from ssl_core.backbones.vit import VisionTransformer
-from ssl_core.evaluation import pictures
-from ssl_core.evaluation.display import Display
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
-from ssl_core.evaluation.images_by_row import images_by_row
+from ssl_core.evaluation.pictures import draw
+from ssl_core.evaluation.pictures.display import Display
+from ssl_core.evaluation.pictures.images_by_row import images_by_row
 from ssl_core.methods.mae import MAE, MAEConfig
 from ssl_eval import Protocol
 
@@ -43,7 +43,7 @@ def test_pictures_are_written_next_to_the_evaluation(run, toy_data):
 def test_pictures_show_the_images_of_their_rows(run, toy_data, monkeypatch):
     """What the figure of neighbours is given: the images that the evaluation names, with their normalisation undone."""
     seen = {}
-    monkeypatch.setattr(pictures, "neighbours_figure", lambda *given: seen.update(given=given))
+    monkeypatch.setattr(draw, "neighbours_figure", lambda *given: seen.update(given=given))
     (path,) = evaluate_checkpoint(run, QUICK, data=toy_data, view_samples=0)
     found = json.loads(path.read_text())["neighbours"]
     loaders = toy_data().open(16, 0)
@@ -76,7 +76,7 @@ def test_failing_picture_is_named_and_the_others_are_drawn(run, toy_data, monkey
     def fail(*_):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(pictures, "class_attention", fail)
+    monkeypatch.setattr(draw, "class_attention", fail)
     (path,) = evaluate_checkpoint(run, QUICK, data=toy_data, view_samples=0)
     document = json.loads(path.read_text())
     assert document["omitted"] == {"attention": "out of memory"}

@@ -11,11 +11,11 @@ import torch
 from ssl_core.base_model import BaseModel
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.classifiers import Classifier, fitted_classifiers
 from ssl_core.evaluation.feature_cache import ExtractedFeatures
 from ssl_core.evaluation.features import collect_features
-from ssl_core.evaluation.finished_parts import FinishedParts
-from ssl_core.evaluation.reference_errors import read_reference
+from ssl_core.evaluation.other_data.classifiers import Classifier, fitted_classifiers
+from ssl_core.evaluation.other_data.finished_parts import FinishedParts
+from ssl_core.evaluation.other_data.reference_errors import read_reference
 from ssl_core.run.folder import plain_config, resume_overridable_keys
 from ssl_eval import Protocol, accuracy, corruption_error, matched_classes, subset_scores
 

@@ -11,7 +11,7 @@ from ssl_core import BaseModel, RunFolder
 from ssl_core.backbones.vit import VisionTransformer
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.dense import evaluate_dense
+from ssl_core.evaluation.other_data.dense import evaluate_dense
 from ssl_eval import EvaluationRecord, segmentation_probe, write_report
 
 SHAPES = {"root": "shapes", "size": 32, "mean": [0.5] * 3, "std": [0.25] * 3, "pictures": 3}

@@ -17,7 +17,7 @@ from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
 from ssl_core.evaluation.features import collect_features
-from ssl_core.evaluation.finished_parts import FinishedParts
+from ssl_core.evaluation.other_data.finished_parts import FinishedParts
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
