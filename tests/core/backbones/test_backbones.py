@@ -156,7 +156,10 @@ def test_resnet9_is_its_layers_one_after_the_other():
     images = torch.randn(2, 3, 32, 32)
     x = residual(layer(layer(images), pool=True))
     x = residual(layer(layer(x, pool=True), pool=True))
-    torch.testing.assert_close(backbone(images), x.amax((2, 3)))
+    features, weight = x.amax((2, 3)), backbone.stem[0][0].weight
+    torch.testing.assert_close(backbone(images), features)
+    gradients = [torch.autograd.grad(each.square().sum(), weight)[0] for each in (backbone(images), features)]
+    torch.testing.assert_close(*gradients)
 
 
 # --------------------------------------------------------------------------------------------------------------- ViT

@@ -63,12 +63,10 @@ class _Residual(nn.Module):
 
 
 def _convolution(channels: int, out: int, kernel_size: int = 3, stride: int = 1, pool: bool = False) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(channels, out, kernel_size, stride, padding=kernel_size // 2, bias=False),
-        nn.BatchNorm2d(out),
-        nn.ReLU(inplace=True),
-    ]
-    return nn.Sequential(*layers, nn.MaxPool2d(2)) if pool else nn.Sequential(*layers)
+    convolution = nn.Conv2d(channels, out, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    # The maximum before the ReLU is the same number, and the ReLU has a quarter of the map to go through.
+    pooling = [nn.MaxPool2d(2)] if pool else []
+    return nn.Sequential(convolution, nn.BatchNorm2d(out), *pooling, nn.ReLU(inplace=True))
 
 
 def resnet9(name: str, image_shape: tuple[int, int, int], *, width: int = 64) -> ResNet9:
