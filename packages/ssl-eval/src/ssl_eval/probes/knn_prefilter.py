@@ -98,25 +98,26 @@ class Prefilter:
         most : int
             Pairs of one query; a query with more is marked as crowded.
         """
-        products = queries.rows @ references.T
+        # References in rows: the library rearranges the smaller factor, the queries, and takes 0.6 of the time.
+        products = references @ queries.rows.T
         group = GROUP
         while group > 1 and len(references) < 4 * self.k * group:
             group //= 2
-        # First the maxima of groups whose members are R / 32 columns apart: many times faster than groups of adjacent columns,
+        # First the maxima of groups whose members are R / 32 references apart: many times faster than groups of adjacent ones,
         # or topk.
-        members = products.view(len(products), group, -1)
-        highest = members.amax(1)
-        best = torch.cat([best, highest.to(best.dtype)], 1).topk(self.k).values
+        members = products.view(group, -1, products.shape[1])
+        highest = members.amax(0)  # (R / group, Q)
+        best = torch.cat([best, highest.T.to(best.dtype)], 1).topk(self.k).values
         bound = self._bound(queries, best[:, -1])
         crowded = torch.isnan(bound)  # something overflowed
-        bound = bound.to(self.dtype)[:, None]
+        bound = bound.to(self.dtype)
         through = highest >= bound
-        crowded |= through.sum(1) > most
-        query, number = (through & ~crowded[:, None]).nonzero(as_tuple=True)
-        chosen, member = (members.transpose(1, 2)[query, number] >= bound[query]).nonzero(as_tuple=True)
-        pair = (query[chosen] * len(references) + member * members.shape[2] + number[chosen]).sort().values
+        crowded |= through.sum(0) > most
+        number, query = (through & ~crowded).nonzero(as_tuple=True)
+        member, chosen = (members[:, number, query] >= bound[query]).nonzero(as_tuple=True)
+        pair = (query[chosen] * len(references) + member * members.shape[1] + number[chosen]).sort().values
         query, column = pair // len(references), pair % len(references)
-        too_many = torch.bincount(query, minlength=len(products)) > most
+        too_many = torch.bincount(query, minlength=len(crowded)) > most
         kept = ~too_many[query]
         return Pairs(query[kept], column[kept], best, crowded | too_many)
 
