@@ -122,6 +122,15 @@ def test_every_public_name_has_a_page_in_a_table(name, tmp_path):
         assert data or (f"   ~{package}.{each}\n" in pages[f"api/{package}"] and f":: {package}.{each}\n" in page)
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_heading_follows_an_empty_line(path):
+    """Otherwise its underline, or a marker of a merge, is text in the middle of a paragraph."""
+    lines = ["", *path.read_text().splitlines()]
+    underlines = [n for n, line in enumerate(lines) if re.fullmatch(r"={3,}|-{3,}|~{3,}|<{7} .*|>{7} .*", line)]
+    wrong = [lines[n - 1] for n in underlines if n > 1 and lines[n - 1] and lines[n - 2]]
+    assert path.suffix == ".md" or not wrong
+
+
 def test_relative_links_of_documents_exist():
     found = 0
     for path in DOCUMENTS:
