@@ -19,7 +19,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProbeResult(Result):
-    """What every classifier on frozen features returns.
+    """Result of a classifier on frozen features.
 
     Attributes
     ----------

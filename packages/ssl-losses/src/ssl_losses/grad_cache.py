@@ -20,8 +20,8 @@ def grad_cache(
     chunk_size: int,
     scale: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    r"""Add to the parameters' ``.grad`` what ``criterion(encoder(views[0]), encoder(views[1]), ...).backward()`` would
-    (GradCache, Gao, Zhang, Han & Callan 2021, https://arxiv.org/abs/2101.06983).
+    r"""Accumulate the gradient of ``criterion(encoder(views[0]), encoder(views[1]), ...)`` chunk by chunk (GradCache,
+    Gao, Zhang, Han & Callan 2021, https://arxiv.org/abs/2101.06983).
 
     .. math::
         \frac{\partial L}{\partial \theta} = \sum_{\text{chunks } c} \frac{\partial L}{\partial z_c}

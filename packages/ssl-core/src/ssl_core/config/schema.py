@@ -40,7 +40,7 @@ def option(default: Any, **metadata: Any) -> Any:
 
 @dataclass
 class ModelConfig:
-    """What is trained. A method's own keys (temperature, ...) are fields of a subclass, its ``config_class``."""
+    """Method, backbone and initial weights. The keys of a method are fields of a subclass, its ``config_class``."""
 
     name: str = "simclr"  # the method: a name of ssl_core.methods.METHODS, or of a user-defined class
     backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
@@ -60,7 +60,7 @@ class ModelConfig:
 
 @dataclass
 class OptimConfig:
-    """How it is trained."""
+    """Optimizer, learning rate, batch size, length of the training and stopping."""
 
     optimizer: str = option("SGD", choices=OPTIMIZERS)  # a class of torch.optim, LAMB, LARS, Muon
     lr: float = option(0.1, low=0.0)  # peak learning rate of the schedule, as it is: never scaled by the batch
@@ -79,10 +79,10 @@ class OptimConfig:
     grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
     schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
     warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
-    freeze: dict[str, Any] = option({})  # module -> epochs that it stays as it is, e.g. {backbone: 5}; -1: for good
+    freeze: dict[str, Any] = option({})  # module -> epochs that it is frozen for, e.g. {backbone: 5}; -1: for all
     patience: int = option(0, low=0)  # evaluations without an improvement that end the run; 0: it never ends early
     monitor: str | None = None  # the metric that should improve, e.g. cifar10/knn: patience and sweeps go by it
-    min_delta: float = option(0.0, low=0.0)  # by more than this, in the metric's unit
+    min_delta: float = option(0.0, low=0.0)  # smallest change that is an improvement, in the metric's unit
     probe_lr: float = option(1e-3, above=0.0)  # learning rate of the online probes (AdamW), constant
 
     def check(self) -> None:
@@ -124,16 +124,16 @@ class OptimConfig:
 
 @dataclass
 class HardwareConfig:
-    """Where it is trained."""
+    """Device, precision, number of threads, strategy of the ranks, and the seed."""
 
     seed: int = option(0, low=0)  # of everything random: weights, order, views, dropout
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
     precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
     compile: bool = False  # torch.compile the loss; each process compiles, unless TORCHINDUCTOR_CACHE_DIR is set
     strategy: str = option("ddp", choices=("ddp", "fsdp"), resume="free")  # fsdp: each rank keeps a part of the weights
-    sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks, not of each its own
+    sync_batchnorm: bool = True  # batch statistics of all ranks together; false: of each rank alone
     num_threads: int = option(0, low=0, resume="free")  # torch's threads, at most 4 a processor; 0: torch's choice
-    profile: int = option(0, low=0, resume="free")  # batches whose time is taken apart: profile.md, trace.json
+    profile: int = option(0, low=0, resume="free")  # number of batches to profile: profile.md, trace.json
 
     def check(self) -> None:
         """Raise a ConfigError for keys that cannot be together. Called before any data is opened."""
@@ -153,7 +153,7 @@ class HardwareConfig:
 
 @dataclass
 class LogConfig:
-    """What is kept, and how often."""
+    """Run folder, logging, checkpoints and evaluations during training."""
 
     folder: str = option("outputs", resume="free")  # the folder of all runs
     run: str | None = option(None, resume="free")  # this run's folder in it; null: named by the launcher
@@ -200,7 +200,10 @@ class LogConfig:
 
 @dataclass
 class Config:
-    """The five groups. ``data`` is any object whose ``open(batch_size, seed, rank, world_size)`` gives loaders."""
+    """Configuration of a run in five groups.
+
+    ``data`` is any object whose ``open(batch_size, seed, rank, world_size)`` gives loaders.
+    """
 
     data: Any
     model: Any = field(default_factory=ModelConfig)  # a ModelConfig, of the method's own class

@@ -28,7 +28,7 @@ MIN_EPOCHS, MIN_STEPS = 5, 1000  # of the default schedule
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SegmentationResult(Result):
-    """What a segmentation probe returns.
+    """Result of a segmentation probe.
 
     Attributes
     ----------
