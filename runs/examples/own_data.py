@@ -1,4 +1,4 @@
-"""Own data: spectrograms of any shape from a torch Dataset, with own views.
+"""Your own data: spectrograms from a torch Dataset, with user-defined views.
 
 python3 own_data.py
 python3 own_data.py data.fraction=0.5 optim.epochs=5

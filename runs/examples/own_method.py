@@ -1,4 +1,4 @@
-"""An own method in three functions.
+"""A user-defined method in three functions.
 
 python3 own_method.py                   # on the embedded digits
 python3 own_method.py optim.lr=0.05 -m hardware.seed=0,1,2

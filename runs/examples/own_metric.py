@@ -1,4 +1,4 @@
-"""An own metric: logged at each evaluation, and allowed in optim.monitor.
+"""A user-defined metric: logged at each evaluation, and allowed in optim.monitor.
 
 python3 own_metric.py
 python3 own_metric.py optim.monitor=affine_digits/top3 optim.patience=3

@@ -1,4 +1,4 @@
-"""Own parameter groups: learning rate, schedule, weight decay and frozen epochs of each part.
+"""User-defined parameter groups: learning rate, schedule, weight decay and frozen epochs of each part.
 
 python3 own_optimizer_groups.py
 """
