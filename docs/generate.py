@@ -106,6 +106,7 @@ def _measured() -> dict[str, str]:
 def _packages() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
         yield f"packages/{name}", _with_literal_links((ROOT / "packages" / name / "README.rst").read_text())
+    yield "contributing", _with_literal_links((ROOT / "CONTRIBUTING.rst").read_text())
     yield "cluster", _with_literal_links((ROOT / "packages/ssl-launch/CLUSTER.rst").read_text())
     yield "losses", _with_literal_links((ROOT / "packages/ssl-losses/API.rst").read_text())
 
