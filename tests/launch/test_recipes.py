@@ -67,6 +67,8 @@ def test_documentation_has_a_section_of_the_method(configs, name):
     section = SECTIONS[name]
     papers = re.findall(r"https://\S+?(?=[,;)])", inspect.getdoc(inspect.getmodule(method_class(name))))
     assert all(paper in section for paper in papers)
+    explanation = re.sub(r"\(.*?\)", "", section.partition(".. code-block")[0], flags=re.DOTALL)
+    assert len(explanation.split()) >= 8, "a citation and a formula explain nothing"
     assert ".. code-block:: text\n\n   " in section
     recipes = re.findall(r"^   stable-ssl train (\w+)$", section, re.MULTILINE)
     assert all(configs[recipe].model.name == name for recipe in recipes)

@@ -1,4 +1,9 @@
-"""Barlow Twins (Zbontar, Jing, Misra, LeCun & Deny 2021, https://arxiv.org/abs/2103.03230)."""
+"""Barlow Twins (Zbontar, Jing, Misra, LeCun & Deny 2021, https://arxiv.org/abs/2103.03230).
+
+The cross-correlation matrix of the embeddings of two views, over the batch, is brought to the identity: each dimension
+is the same in both views, and different dimensions are uncorrelated. There are no negatives, no teacher and no
+predictor. The embeddings are wide.
+"""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,8 @@
 """NNCLR (Dwibedi, Aytar, Tompson, Sermanet & Zisserman 2021, https://arxiv.org/abs/2104.14548).
 
-SimCLR whose positive is the nearest neighbour of one view, among embeddings of earlier batches, for the other view. The
-neighbour is another image, so that more than augmentations count as the same. A predictor is added as in BYOL.
+SimCLR in which the positive of a view is not the other view, but the nearest neighbour of the other view among
+embeddings of earlier batches. The neighbour is another image, so that more than augmentations count as the same. A
+predictor is added as in BYOL.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,9 @@
-"""SimCLR (Chen, Kornblith, Norouzi & Hinton 2020, https://arxiv.org/abs/2002.05709)."""
+"""SimCLR (Chen, Kornblith, Norouzi & Hinton 2020, https://arxiv.org/abs/2002.05709).
+
+Two augmented views of an image attract each other, and all other images of the batch repel them: each embedding has to
+find its partner by a softmax over cosine similarities. The number of negatives grows with the batch, so that large
+batches help. The loss sees the output of a projector, which is dropped after training.
+"""
 
 from dataclasses import dataclass
 

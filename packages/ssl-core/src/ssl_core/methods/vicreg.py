@@ -1,4 +1,9 @@
-"""VICReg (Bardes, Ponce & LeCun 2022, https://arxiv.org/abs/2105.04906)."""
+"""VICReg (Bardes, Ponce & LeCun 2022, https://arxiv.org/abs/2105.04906).
+
+The embeddings of two views agree (invariance), each dimension keeps a standard deviation of at least 1 over the batch
+(variance), and different dimensions are decorrelated (covariance). The last two terms prevent collapse, without
+negatives, a teacher or a predictor. The embeddings are wide.
+"""
 
 from dataclasses import dataclass
 

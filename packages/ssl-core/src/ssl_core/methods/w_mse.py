@@ -1,4 +1,9 @@
-"""W-MSE (Ermolov, Siarohin, Sangineto & Sebe 2021, https://arxiv.org/abs/2007.06346)."""
+"""W-MSE (Ermolov, Siarohin, Sangineto & Sebe 2021, https://arxiv.org/abs/2007.06346).
+
+The embeddings of each view are whitened over parts of the batch, and the whitened embeddings of the views of an image
+are brought together by their squared distance. Whitened embeddings have the identity as covariance and cannot collapse,
+so that neither negatives nor a teacher is needed.
+"""
 
 from dataclasses import dataclass
 
