@@ -81,8 +81,12 @@ def _methods() -> Iterator[tuple[str, str]]:
         page += _title("Source", "-") + f".. literalinclude:: /../packages/ssl-core/src/{module}.py\n"
         yield f"methods/{name}", page
     assert set(names) >= set(METHODS) - {"supervised", "baseline"}, set(METHODS) - set(names)
-    toctree = "\n.. toctree::\n   :maxdepth: 1\n\n" + "".join(f"   {name}\n" for name in names)
-    yield "methods/index", _with_literal_links(head) + "\n" + toctree
+    table = "\n.. list-table::\n   :widths: 20 80\n\n"
+    for name in names:
+        summary = (inspect.getdoc(method_class(name)) or "").splitlines()[0]
+        table += f"   * - :doc:`{name}`\n     - {summary}\n"
+    toctree = "\n.. toctree::\n   :maxdepth: 1\n   :hidden:\n\n" + "".join(f"   {name}\n" for name in names)
+    yield "methods/index", _with_literal_links(head) + "\n" + table + toctree
 
 
 def _measured() -> dict[str, str]:

@@ -31,7 +31,8 @@ def _root() -> str:
 class DataConfig:
     """The ``data`` group: data set, views and their loading."""
 
-    dataset: str = field(default="digits", metadata={"choices": tuple(DATASETS)})  # EMBEDDED ones, or in root
+    dataset: str = field(default="digits", metadata={"choices": tuple(DATASETS)})  # name of the data set; the
+    # digits are included, the others are read from root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
@@ -42,10 +43,10 @@ class DataConfig:
     dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})  # of the training views
     executor: str = field(default="auto", metadata={"choices": ("auto", "fused", "device")})  # what makes views: fused
     # on the processor, device where the model is; auto: device if that is a GPU and the images fit into device_memory_gb
-    device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # 1e9 bytes of images
+    device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # most GB of images for auto
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor;
     # at most 8 for each. With views that are functions: processes; 0: this one
-    on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # at an unreadable image
+    on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # skip: another image replaces it
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
     pixels: str = field(default="rgb8", metadata={"choices": ("rgb8", "stored")})  # of image files: 8-bit RGB, or with
     # the bands and the depth that are stored (TIFF, 16-bit PNG, .npy: pip install 'ssl-data[tiff]')
@@ -55,11 +56,11 @@ class DataConfig:
         None  # stored values that become 0 and 1 in the views, e.g. [0, 4095]; null: those of
     )
     # the data, else of its type: uint8 [0, 255], uint16 [0, 65535], float32 [0, 1]
-    fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the training images of each class
+    fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # share of each class to train on
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
     imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
-    label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of training labels made wrong
-    eval_fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # of the test images of each class;
+    label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of wrong training labels
+    eval_fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # share of each class to test on;
     # the same images for every seed
     eval_per_class: int = field(default=0, metadata={"low": 0})  # test images of each class; 0: all of them
     image_key: str = ""  # huggingface: column of the images; "": image, img, ...
