@@ -86,3 +86,20 @@ def test_printed_forms():
     assert [with_unit(name) for name in ("linear_sgd", "ece", "std_backbone")] == [
         "linear probe,\nSGD (%)", "ECE (%)", "std,\nbackbone",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("linear_1_labels", "linear probe, 1 label a class"),
+        ("linear_11_labels", "linear probe, 11 labels a class"),
+        ("linear_0.5_percent", "linear probe, 0.5 % of labels"),
+        ("episodic_5_way_1_shot", "episodic few-shot, 5-way 1-shot"),
+        ("fine_tuning_10_percent", "fine-tuning, 10 % of labels"),
+        ("mean_iou_knn", "mIoU, kNN"),
+        ("shift_knn_20_stop_signs", "shift, kNN 20 stop signs"),
+        ("transfer_desktop", "transfer, desktop"),
+    ],
+)
+def test_variants_are_whole_words(name, words):
+    assert readable(name) == words

@@ -104,15 +104,16 @@ METRICS = (
 )
 LABEL_FREE = tuple(metric.name for metric in METRICS if metric.kind == "label-free")
 OF_VIEWS = ("lidar", "alignment")  # of these the ones that compare the views of an image
-# Of a variant; in this order, so that none meets what another has written.
+# Of a variant, whole words: also data sets are variants, such as "desktop"
 _PARTS = (
-    (" way ", "-way "),
-    (" shot", "-shot"),
-    (" labels", " labels a class"),
-    (" percent", " % of labels"),
-    ("top", "top-"),
-    ("sgd", "SGD"),
-    ("knn", "kNN"),
+    (r"(\d) way ", r"\1-way "),
+    (r"(\d) shot\b", r"\1-shot"),
+    (r"\b1 labels\b", "1 label a class"),
+    (r"(\d) labels\b", r"\1 labels a class"),
+    (r"(\d) percent\b", r"\1 % of labels"),
+    (r"\btop(\d)", r"top-\1"),
+    (r"\bsgd\b", "SGD"),
+    (r"\bknn\b", "kNN"),
 )
 _OOD_SCORES = {"knn": "kNN distance", "mahalanobis": "Mahalanobis distance", "max softmax": "maximum softmax"}
 
@@ -164,7 +165,7 @@ def readable(name: str, datasets: int = 1) -> str:
         words += metric.number.format(variant)
     elif variant:
         for part, meant in _PARTS:
-            variant = variant.replace(part, meant)
+            variant = re.sub(part, meant, variant)
         words += f", {variant}"
     return f"{dataset}: {words}" if datasets > 1 else words
 
