@@ -72,7 +72,10 @@ def test_mutual_knn_equals_scikit_learns_neighbours(k):
 
 
 def test_mutual_knn_of_duplicates():
-    assert mutual_knn(torch.ones(6, 3), torch.ones(6, 2), k=2) <= 1.0
+    """A sample with more than k duplicates is not its own neighbour, and has k neighbours all the same."""
+    rows = torch.cat([torch.ones(6, 3), torch.eye(3)])
+    assert mutual_knn(rows, 2 * rows, k=2) == 1
+    assert mutual_knn(torch.ones(6, 3), torch.ones(6, 2), k=2) <= 1
 
 
 def test_procrustes_equals_scipys_disparity():
