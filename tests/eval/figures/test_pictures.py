@@ -15,6 +15,8 @@ from ssl_eval import (
 )
 from ssl_eval.figures.embedding import map_figure
 from ssl_eval.figures.images.image_grid import RIGHT, WRONG
+from ssl_eval.figures.images.pixel_maps import pixel_map_figure
+from ssl_eval.figures.similarity import similarity_figure
 from ssl_eval.figures.style import CLASS_COLORS, paper
 
 NAMES = ["cat", "dog", "a very long name of a class that cannot be shown"]
@@ -79,6 +81,7 @@ def test_reconstruction_keeps_visible_patches():
 
 def test_texts_stay_inside_and_apart():
     """Bounding boxes of the renderer: no text leaves the figure or covers another text or an image."""
+    classes = torch.arange(12).repeat(80).view(20, 6, 8)
     with paper():
         figures = [
             neighbours_figure(images(8, 3, 8, 8), images(8, 8, 3, 8, 8), [2] * 8, [[2] * 8] * 8, NAMES),
@@ -86,10 +89,14 @@ def test_texts_stay_inside_and_apart():
             attention_figure(images(8, 3, 8, 8), images(8, 6, 4, 4)),
             reconstruction_figure(images(8, 3, 8, 8), torch.ones(8, 2, 2, dtype=torch.bool), images(8, 3, 8, 8)),
             token_colors_figure(images(8, 3, 8, 8), images(8, 4, 4, 3)),
+            attention_figure(images(40, 3, 8, 8), images(40, 1, 4, 4)),
+            *(pixel_map_figure(images(count, 3, 6, 8), {"mask": classes[:count]}) for count in (1, 3, 8, 20)),
+            *(pixel_map_figure(images(count, 1, 8, 8), depths={"depth": images(count, 8, 8)}) for count in (1, 6)),
         ]
         for figure in figures:
             figure.draw_without_rendering()
-            boxes = [each.get_window_extent() for each in (*figure.texts, *figure.axes)]
+            boxes = [each.get_window_extent() for each in (*figure.texts, *figure.axes, *figure.legends)]
+            boxes += [text.get_window_extent() for ax in figure.axes for text in ax.get_yticklabels()]
             for box in boxes:
                 assert box.x0 >= 0
                 assert box.y0 >= 0
@@ -158,3 +165,35 @@ def test_embedding_gives_each_of_ten_classes_a_colour():
     (ax,), (legend,) = figure.axes, figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [f"class {k}" for k in range(10)]
     assert len({tuple(part.get_facecolor()[0]) for part in ax.collections}) == 10
+
+
+@pytest.mark.parametrize("classes", [1, 10, 30, 31])
+@pytest.mark.parametrize("count", [1, 2])
+def test_long_names_of_an_embedding_stay_inside(classes, count):
+    """Up to thirty classes are in the legend, each with its own pair of colour and marker."""
+    names = [f"{'name of a class that has no end ' * 3} {k}" for k in range(classes)]
+    maps = {kind: images(62, 2) for kind in ("pca", "tsne")[:count]}
+    with paper():
+        figure = map_figure(maps, torch.arange(62) % classes, names)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for each in figure.legends for text in each.get_texts()]
+        axes = [ax.get_window_extent() for ax in figure.axes]
+    assert len(boxes) == (classes if classes <= 30 else 0)
+    looks = {(str(part.get_facecolor()), str(part.get_paths()[0].vertices)) for part in figure.axes[0].collections}
+    assert len(looks) == classes
+    for box in boxes:
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(ax) for ax in axes)
+    assert all(ax.height > figure.dpi for ax in axes)  # an inch
+
+
+def test_similarity_has_upright_names_where_they_fit():
+    for labels, rotation in ((["a", "b"], 0), ([f"simclr_affine_digits {k}" for k in "abcdefgh"], 90)):
+        with paper():
+            figure = similarity_figure(torch.eye(len(labels)), labels)
+            figure.draw_without_rendering()
+        texts = figure.axes[0].get_xticklabels()
+        assert {text.get_rotation() for text in texts} == {rotation}
+        boxes = [text.get_window_extent() for text in texts]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ssl_eval.figures.style import COLORS, COLUMN_INCHES, HATCHES, MARKERS, legend_above
+from ssl_eval.figures.style import COLORS, COLUMN_INCHES, HATCHES, MARKERS, legend_above, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MAX_BARS = 12  # classes; dots for more
 MAX_CLASSES = 40  # shown; of more classes the 20 lowest and the 20 highest
 MAX_GROUPS = 4  # that a reader can distinguish
+MAX_LETTERS = 24  # of a name
 
 
 def class_figure(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure":
@@ -42,7 +43,7 @@ def _bars(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure":
         x = torch.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
         style: Any = {"color": COLORS[number], "hatch": HATCHES[number], "edgecolor": "white", "linewidth": 0.3}
         handles[label] = ax.bar(x.tolist(), mean, width, yerr=deviation, error_kw={"elinewidth": 0.7}, **style)
-    ax.set_xticks(range(len(names)), names)
+    ax.set_xticks(range(len(names)), [shortened(name, MAX_LETTERS) for name in names])
     if max(map(len, names)) > 3:
         ax.tick_params(axis="x", labelrotation=45)
     ax.set_xlabel("class")
@@ -71,7 +72,9 @@ def _dots(names: Sequence[str], groups: Mapping[str, Tensor]) -> "Figure":
         handles[label] = ax.errorbar(
             mean, rows, xerr=deviation, fmt=MARKERS[number], color=COLORS[number], elinewidth=0.7, markersize=3.5
         )
-    ax.set_yticks(range(len(order)), ["⋯" if k is None else names[k] for k in order], fontsize=6)
+    ax.set_yticks(
+        range(len(order)), ["⋯" if k is None else shortened(names[k], MAX_LETTERS) for k in order], fontsize=6
+    )
     ax.set_ylim(-0.7, len(order) - 0.3)
     ax.set_xlabel("accuracy (%)")
     legend_above(figure, handles, COLUMN_INCHES)

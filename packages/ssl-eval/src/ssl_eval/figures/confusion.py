@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ssl_eval.figures.style import COLUMN_INCHES
+from ssl_eval.figures.style import COLUMN_INCHES, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure":
     ax.spines[:].set_visible(False)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
-    short = [name if len(name) <= MAX_LETTERS else name[: MAX_LETTERS - 1] + "…" for name in names]
+    short = [shortened(name, MAX_LETTERS) for name in names]
     size = 7 if classes <= MAX_NUMBERS else 4.5
     shown = range(classes) if classes <= MAX_NAMES else range(0, classes, 10)
     texts = [short[k] for k in shown] if classes <= MAX_NAMES else [str(k) for k in shown]

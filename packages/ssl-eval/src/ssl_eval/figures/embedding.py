@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ssl_eval.figures.style import CLASS_COLORS, COLUMN_INCHES, MARKERS, legend_above
+from ssl_eval.figures.style import CLASS_COLORS, COLUMN_INCHES, MARKERS, legend_above, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_NAMES = 20  # classes; with more, the names would cover the points
+MAX_NAMES = 30  # classes of a legend
+MAX_LETTERS = 40  # of a name
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str]) -> "Figure":
     """Return the projections side by side.
 
-    Up to ten classes have a legend; up to twenty have their names in place, where those of near classes may overlap.
+    Up to thirty classes have a legend. The eleventh class has the colour of the first, with another marker.
 
     Parameters
     ----------
@@ -28,18 +29,19 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
     names : sequence of str
         Of the classes; a class beyond its length is labelled by its number.
     """
-    import matplotlib.patheffects as effects
     from matplotlib.figure import Figure
 
     columns = len(maps)
     figure = Figure((COLUMN_INCHES * max(1, min(2, columns)), 2.6 if columns > 1 else 3.0), layout="constrained")
     classes = labels.unique().tolist()
+    texts = [_name(label, names) for label in classes]
+    if len(set(texts)) < len(texts):  # names that begin alike
+        texts = [shortened(f"{label}: {text}", MAX_LETTERS) for label, text in zip(classes, texts)]
     handles = {}
-    halo = [effects.withStroke(linewidth=1.8, foreground="white")]
     for ax, (kind, places) in zip(figure.subplots(1, columns, squeeze=False).flatten(), maps.items()):
         for number, label in enumerate(classes):
             points = places[labels == label]
-            handles[_name(label, names)] = ax.scatter(
+            handles[texts[number]] = ax.scatter(
                 points[:, 0].tolist(),
                 points[:, 1].tolist(),
                 s=5,
@@ -49,21 +51,15 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
                 linewidths=0,
                 rasterized=True,  # a PDF with ten thousand markers opens slowly
             )
-        if len(CLASS_COLORS) < len(classes) <= MAX_NAMES:
-            for label in classes:
-                x, y = places[labels == label].median(0).values.tolist()
-                ax.text(
-                    x, y, _name(label, names), fontsize=7, weight="bold", ha="center", va="center", path_effects=halo
-                )
         ax.set_title(TITLES.get(kind, kind))
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_visible(True)
         ax.spines[:].set_color("#C0C0C0")
-    if len(classes) <= len(CLASS_COLORS):
+    if len(classes) <= MAX_NAMES:
         legend_above(figure, handles, figure.get_figwidth())
     return figure
 
 
 def _name(label: int, names: Sequence[str]) -> str:
-    return names[label] if label < len(names) else str(label)
+    return shortened(names[label], MAX_LETTERS) if label < len(names) else str(label)

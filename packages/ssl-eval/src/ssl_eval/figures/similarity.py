@@ -53,7 +53,8 @@ def similarity_figure(matrix: Tensor, labels: Sequence[str], measure: str = "lin
     words = 0.055 * max(map(len, short))
     cells = CELL_INCHES * count if count <= MAX_NUMBERS else CELL_INCHES * MAX_NUMBERS
     side = max(cells, COLUMN_INCHES - words - 0.7)
-    figure = Figure((words + side + 0.7, words + side), layout="constrained")
+    flat = words <= 0.9 * side / min(count, MAX_NUMBERS)  # names below the columns, side by side
+    figure = Figure((words + side + 0.7, (0.15 if flat else words) + side), layout="constrained")
     ax = figure.subplots()
     picture = ax.imshow(matrix.tolist(), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     ax.set_title(title)
@@ -61,7 +62,7 @@ def similarity_figure(matrix: Tensor, labels: Sequence[str], measure: str = "lin
     ax.spines[:].set_visible(False)
     step = -(-count // MAX_NUMBERS)
     shown = range(0, count, step)
-    ax.set_xticks(shown, [short[place] for place in shown], rotation=90)
+    ax.set_xticks(shown, [short[place] for place in shown], rotation=0 if flat else 90)
     ax.set_yticks(shown, [short[place] for place in shown])
     ax.tick_params(length=0)
     for row in range(count if count <= MAX_NUMBERS else 0):

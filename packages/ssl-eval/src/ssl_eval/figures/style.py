@@ -77,6 +77,11 @@ def look(number: int, markers: bool = True) -> dict[str, Any]:
     }
 
 
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of a text, ``most`` characters with an ellipsis; a shorter text is unchanged."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def legend_above(figure: "Figure", handles: dict[str, Any], width: float) -> None:
     """Put a legend above all axes, in as many columns as fit the longest label.
 
@@ -89,7 +94,9 @@ def legend_above(figure: "Figure", handles: dict[str, Any], width: float) -> Non
     columns = max(1, min(len(handles), int(width / (0.38 + 0.058 * longest))))
     rows = -(-len(handles) // columns)
     figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + 0.14 * rows + 0.06)
-    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns, columnspacing=1.2)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper left", ncols=columns, columnspacing=1.2, markerscale=1.3
+    )
 
 
 def save(figure: "Figure", path: Path) -> None:

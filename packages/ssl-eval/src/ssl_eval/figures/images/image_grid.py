@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ssl_eval.figures.style import COLORS, COLUMN_INCHES
+from ssl_eval.figures.style import COLORS, COLUMN_INCHES, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH = 2 * COLUMN_INCHES  # of a figure at most, in inches: both columns of a page
-MAX_SIDE = 0.8  # inches of an image
+MIN_SIDE, MAX_SIDE = 0.35, 0.8  # inches of an image; with more columns than fit, the figure is wider
 HEADING = 0.75  # inches, width of the headings of the rows
 GAP, MARGIN = 0.07, 0.05  # inches
 TEXT = 6.0  # points
@@ -44,7 +44,11 @@ class Cell:
 
 
 def grid_figure(
-    rows: Sequence[Sequence[Cell]], headings: Sequence[str] = (), titles: Sequence[str] = (), note: str = ""
+    rows: Sequence[Sequence[Cell]],
+    headings: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    right: float = 0.0,
+    below: float = 0.0,
 ) -> "Figure":
     """Return a figure of rows of images.
 
@@ -56,8 +60,8 @@ def grid_figure(
         Left of each row; empty: no headings.
     titles : sequence of str
         Above each column; empty: no titles.
-    note : str
-        One line below the grid.
+    right, below : float
+        Inches that are left empty at the right and below, for a colour bar or a legend.
 
     Raises
     ------
@@ -73,12 +77,12 @@ def grid_figure(
         _check(cell.image)
     columns = max(map(len, rows))
     left = MARGIN + (HEADING if headings else 0.0)
-    side = min(MAX_SIDE, (WIDTH - left - MARGIN) / columns - GAP)
+    side = min(MAX_SIDE, max(MIN_SIDE, (WIDTH - left - right - MARGIN) / columns - GAP))
     lines = [max(cell.text.count("\n") + 1 if cell.text else 0 for cell in row) for row in rows]
     heights = [max(side * _ratio(cell.image) for cell in row) for row in rows]
     top = MARGIN + (LINE + 0.03 if titles else 0.0)
-    width = max(left + columns * (side + GAP), MARGIN + len(note) * CHARACTER) + MARGIN
-    height = top + sum(heights) + sum(n * LINE for n in lines) + GAP * len(rows) + (LINE if note else 0.0) + MARGIN
+    width = left + columns * (side + GAP) + right + MARGIN
+    height = top + sum(heights) + sum(n * LINE for n in lines) + GAP * len(rows) + below + MARGIN
     figure = Figure((width, height))
 
     def write(x: float, y: float, text: str, **options: Any) -> None:
@@ -100,8 +104,6 @@ def grid_figure(
                 text = "\n".join(_cut(line, side + GAP) for line in cell.text.split("\n"))
                 write(x + side / 2, y + heights[number] + 0.025, text, ha="center")
         y += heights[number] + lines[number] * LINE + GAP
-    if note:
-        write(MARGIN, y, note)
     return figure
 
 
@@ -152,5 +154,4 @@ def _draw(ax: "Axes", cell: Cell) -> None:
 
 def _cut(text: str, inches: float) -> str:
     """Return text that fits into a width, at the size of this module."""
-    most = max(3, int(inches / CHARACTER))
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return shortened(text, max(3, int(inches / CHARACTER)))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ssl_eval.figures.style import COLUMN_INCHES, NothingToDraw
+from ssl_eval.figures.images.image_grid import HEADING, MAX_SIDE, TEXT, WIDTH, Cell, grid_figure
+from ssl_eval.figures.style import NothingToDraw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,6 +19,11 @@ CLASS_COLORS = (
 )  # fmt: skip
 IGNORED_COLOR = "#FFFFFF"  # of pixels that do not count
 MAX_NAMES = 12  # classes of a legend
+BAR, LEGEND, ENTRY = (
+    0.4,
+    0.13,
+    0.62,
+)  # inches: width of the colour bar, height of a line of the legend, width of an entry
 
 
 def pixel_map_figure(
@@ -47,69 +53,79 @@ def pixel_map_figure(
     NothingToDraw
         Without images.
     """
-    from matplotlib.figure import Figure
-
     if not len(images):
         raise NothingToDraw("expected an image or more")
-    names = ["image", *(classes or {}), *(depths or {}), *(clusters or {})]
-    height, width = images.shape[2:]
-    side = min(1.1, 2 * COLUMN_INCHES / len(images))
-    size = side * len(images) + 0.25 + 0.45 * bool(depths), (side * height / width + 0.03) * len(names)
-    size = size[0], size[1] + 0.45 * bool(classes)  # the legend
-    figure = Figure(size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)  # type: ignore[union-attr, call-arg]
-    axes = figure.subplots(len(names), len(images), squeeze=False)
-    for ax, image in zip(axes[0], images.float().clamp(0, 1)):
-        pixels = image.permute(1, 2, 0)
-        ax.imshow(pixels.expand(-1, -1, 3).tolist(), interpolation="nearest")
-    for name, maps in {**(classes or {}), **(clusters or {})}.items():
-        is_class = name in (classes or {})
-        for ax, values in zip(axes[names.index(name)], maps):
-            ax.imshow(_colored(values, ignore_index if is_class else None).tolist(), interpolation="nearest")
+    classes, clusters, depths = classes or {}, clusters or {}, depths or {}
+    limits = _limits(depths)
+    rows = {"image": images.float().clamp(0, 1)}
+    rows |= {name: _colored(maps, ignore_index) for name, maps in classes.items()}
+    rows |= {name: _colored_depths(maps, *limits) for name, maps in depths.items()}
+    rows |= {name: _colored(maps, None) for name, maps in clusters.items()}
+    shown = _named_classes(classes, ignore_index)
+    columns = max(1, int(min(WIDTH, HEADING + len(images) * MAX_SIDE) / ENTRY))  # of the legend
+    cells = [[Cell(each) for each in row] for row in rows.values()]
+    figure = grid_figure(cells, list(rows), right=BAR * bool(depths), below=LEGEND * -(-len(shown) // columns))
     if depths:
-        _draw_depths(figure, {name: axes[names.index(name)] for name in depths}, depths)
-    if classes:
-        _class_legend(figure, classes, ignore_index)
-    for row, name in zip(axes, names):
-        row[0].set_ylabel(name)
-        for ax in row:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            ax.grid(visible=False)
-            ax.spines[:].set_visible(False)
+        places = [number for number, name in enumerate(rows) if name in depths]
+        _color_bar(figure, [figure.axes[number * len(images)] for number in (places[0], places[-1])], limits)
+    if shown:
+        _class_legend(figure, shown, columns)
     return figure
 
 
 def _colored(values: Tensor, ignore_index: int | None) -> Tensor:
-    """Return the colours ``(h, w, 3)`` of classes ``(h, w)``."""
+    """Return the colours ``(N, 3, h, w)`` of classes ``(N, h, w)``."""
     from matplotlib.colors import to_rgb
 
     palette = torch.tensor([to_rgb(color) for color in (*CLASS_COLORS, IGNORED_COLOR)])
     numbers = values.long().cpu()
     ignored = torch.zeros_like(numbers, dtype=torch.bool) if ignore_index is None else numbers == ignore_index
-    return palette[torch.where(ignored, len(CLASS_COLORS), numbers % len(CLASS_COLORS))]
+    return palette[torch.where(ignored, len(CLASS_COLORS), numbers % len(CLASS_COLORS))].movedim(-1, 1)
 
 
-def _draw_depths(figure: "Figure", rows: Mapping[str, Any], depths: Mapping[str, Tensor]) -> None:
-    known = torch.cat([maps[maps > 0].flatten().cpu() for maps in depths.values()])
-    low, high = (float(value) for value in torch.aminmax(known)) if len(known) else (0.0, 1.0)
-    for name, maps in depths.items():
-        for ax, values in zip(rows[name], maps.cpu()):
-            shown = values.double().where(values > 0, torch.nan)
-            picture = ax.imshow(shown.tolist(), cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
-    every = [ax for row in rows.values() for ax in row]
-    bar = figure.colorbar(picture, ax=every, location="right", fraction=0.03, pad=0.01)
-    bar.set_label("depth", fontsize=7)
+def _limits(depths: Mapping[str, Tensor]) -> tuple[float, float]:
+    known = [maps[maps > 0].flatten().cpu().double() for maps in depths.values()]
+    values = torch.cat([*known, torch.empty(0, dtype=torch.float64)])
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+
+def _colored_depths(values: Tensor, low: float, high: float) -> Tensor:
+    """Return the colours ``(N, 3, h, w)`` of depths ``(N, h, w)``."""
+    from matplotlib import colormaps
+
+    shares = ((values.double().cpu() - low) / max(high - low, 1e-12)).clamp(0, 1)
+    colors = torch.from_numpy(colormaps["viridis"](shares.numpy()))[..., :3].float()
+    return colors.where(values.cpu()[..., None] > 0, 1.0).movedim(-1, 1)
+
+
+def _color_bar(figure: "Figure", axes: list[Any], limits: tuple[float, float]) -> None:
+    """Draw the colours of depths at the right, from the first of these axes to the last."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    top, bottom = axes[0].get_position().y1, axes[-1].get_position().y0
+    width = figure.get_figwidth()
+    place = figure.add_axes((1 - BAR / width, bottom, 0.08 / width, top - bottom))
+    bar = figure.colorbar(ScalarMappable(Normalize(*limits), "viridis"), cax=place)
+    bar.ax.tick_params(labelsize=TEXT, length=2, pad=1.5)
     bar.outline.set_visible(False)
 
 
-def _class_legend(figure: "Figure", classes: Mapping[str, Tensor], ignore_index: int) -> None:
-    from matplotlib.patches import Patch
-
+def _named_classes(classes: Mapping[str, Tensor], ignore_index: int) -> list[int]:
+    """Return the classes of a legend; none where colours repeat."""
+    if not classes:
+        return []
     found = torch.cat([maps.flatten().cpu().long() for maps in classes.values()]).unique().tolist()
     shown = [number for number in found if number != ignore_index]
-    if len(shown) > MAX_NAMES or (shown and max(shown) >= len(CLASS_COLORS)):
-        return  # colours repeat
+    return shown if len(shown) <= MAX_NAMES and max(shown, default=0) < len(CLASS_COLORS) else []
+
+
+def _class_legend(figure: "Figure", shown: list[int], columns: int) -> None:
+    """Draw the legend in the space below the maps."""
+    from matplotlib.patches import Patch
+
     handles = [Patch(color=CLASS_COLORS[number], label=f"class {number}") for number in shown]
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / 0.72)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=1.0, columnspacing=1.0)
+    figure.legend(
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=columns, fontsize=TEXT, handlelength=1.0,
+        handleheight=0.7, columnspacing=0.8, handletextpad=0.4, borderaxespad=0.2,
+    )  # fmt: skip
