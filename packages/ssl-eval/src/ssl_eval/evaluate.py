@@ -74,6 +74,8 @@ class EvaluationResult(Result):
         samples, too many classes for a confusion matrix; or which package is missing.
     hits : Tensor
         ``(M,) bool``: which test images the linear probe got right.
+    probe : LinearProbeResult
+        The linear probe itself.
     """
 
     settings: dict[str, Any]
@@ -89,10 +91,11 @@ class EvaluationResult(Result):
     ood: dict[str, int] | None = None
     omitted: dict[str, str] = field(default_factory=dict)
     hits: Tensor | None = None
+    probe: LinearProbeResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``eval/<name>.json`` holds of it: plain values, without ``hits`` and what is missing."""
-        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "hits"}
+        """Return what ``eval/<name>.json`` holds of it: plain values, without ``hits``, ``probe`` and what is missing."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("hits", "probe")}
         return {name: value for name, value in values.items() if value is not None and (value or name != "omitted")}
 
 
@@ -220,6 +223,7 @@ def _linear(features: Features, protocol: Protocol, probe: LinearProbeResult) ->
             "count": diagram.count.tolist(),
         },
         "hits": hits,
+        "probe": probe,
     }
     if scores.shape[1] > MAX_CONFUSION:
         reason = f"{scores.shape[1]:,} classes; a confusion matrix is stored for {MAX_CONFUSION:,} classes at most"

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import importlib
 import json
 import shutil
 
@@ -197,6 +198,34 @@ def test_folder_of_some_classes_is_scored_among_them(run, tiny_model, data):
     some = document["shifts"]["some"]
     assert (some["classes"], some["images"], some["left_out_images"]) == (3, len(labels), 2)
     assert document["omitted"] == {"shift_missing": "folder='missing': there is no such folder"}
+
+
+def test_probe_is_fitted_once_and_the_model_opened_once(run, tiny_model, data, monkeypatch):
+    """For the metrics, the corruptions, a folder, and the pictures of two evaluation sets."""
+
+    class Twice(data):
+        def open(self, *arguments, **keywords):
+            loaders = super().open(*arguments, **keywords)
+            loaders.evaluation = {"toy": loaders.evaluation["toy"], "again": loaders.evaluation["toy"]}
+            loaders.corrupted = lambda *how: dict.fromkeys(loaders.evaluation, Robust.corrupted(loaders, *how)["toy"])
+            return loaders
+
+    calls = []
+
+    def counted(module, name):
+        module = importlib.import_module(module)
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: calls.append(name) or call(*a, **k))
+
+    counted("ssl_core.evaluation.other_data.classifiers", "linear_probe")
+    counted("ssl_core.evaluation.evaluate_checkpoint", "opened_model")
+    changed = {"corruptions": Corruptions(severities=[1]), "shifts": Shifts(["x/some"])}
+    paths = evaluate_checkpoint(run, PROTOCOL, method=tiny_model, data=Twice, **changed)
+    assert calls == ["opened_model"]
+    first, second = (json.loads(path.read_text()) for path in paths)
+    assert [first["dataset"], second["dataset"]] == ["toy", "again"]
+    assert first["metrics"] == second["metrics"]
+    assert first["pictures"].keys() == second["pictures"].keys() >= {"neighbours"}
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,22 @@ def test_pictures_show_the_images_of_their_rows(run, toy_data, monkeypatch):
     assert neighbour_labels.tolist() == train.labels[torch.tensor(found["rows"])].tolist()
 
 
+def test_pictures_of_a_second_evaluation_set_are_those_of_the_first(run, toy_data, monkeypatch):
+    """Of the same images: also the random mask of the reconstruction, although the model is opened once."""
+
+    class Twice(toy_data):
+        def open(self, *arguments, **options):
+            loaders = super().open(*arguments, **options)
+            loaders.evaluation["again"] = loaders.evaluation["toy"]
+            return loaders
+
+    paths = evaluate_checkpoint(run, QUICK, data=Twice, view_samples=0)
+    first, second = (json.loads(path.read_text())["pictures"] for path in paths)
+    assert first.keys() == second.keys() >= {"attention", "reconstruction"}
+    for picture, file in first.items():
+        assert (run.path / file).read_bytes() == (run.path / second[picture]).read_bytes()
+
+
 def test_protocol_without_pictures_writes_none(run, toy_data):
     protocol = Protocol(knn=[], few=[], label_free=False, map_samples=0, pictures=0)
     (path,) = evaluate_checkpoint(run, protocol, data=toy_data, view_samples=0)

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,41 +76,42 @@ def evaluate_checkpoint(
     tokens = protocol.needs_tokens
     extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens, others)
     extracted = time.perf_counter()
+    source = run.checkpoints / extraction.facts["checkpoint"]
     tuned: dict[str, Any] = {}
     if fine_tuning is not None:
         config = read_config(run, method, data)[1]
-        source = run.checkpoints / extraction.facts["checkpoint"]
         tuned = fine_tune(run, config, source, extraction.facts["sha256"], fine_tuning, device)
-    robust: Results = {}
-    if corruptions is not None or shifts is not None:
-        with opened_model(run, run.checkpoints / extraction.facts["checkpoint"], method, data, device) as model:
-            robust = evaluate_robustness(model, extraction, protocol, corruptions, shifts)
-    written = []
-    for name, features in extraction.features.items():
-        found = evaluate_features(features, protocol)
-        result = found.to_dict()
-        if fine_tuning is not None:
-            result["settings"]["finetune"] = asdict(fine_tuning)
-            result["metrics"] |= tuned["metrics"][name]
-            result["fine_tuning"] = tuned["runs"]
-        for key, values in robust.get(name, {}).items():  # metrics, omitted, corruptions, shifts
-            if values:
-                result[key] = result.get(key, {}) | values
-        label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
-        label = evaluation_label(label, checkpoint, extraction.facts["step"])
-        document = {
-            "protocol": protocol.name,
-            **extraction.facts,
-            "dataset": name,
-            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": versions(),
-            "seconds": round(time.perf_counter() - began, 3),
-            "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
-            **result,
-        }
-        draw = None
-        if protocol.pictures:
-            source = run.checkpoints / extraction.facts["checkpoint"]
-            draw = partial(draw_pictures, run, source, name, features, found, method=method, data=data, device=device)
-        written.append(write_evaluation(run, label, document, found.hits, draw))
+    results = {name: evaluate_features(features, protocol) for name, features in extraction.features.items()}
+    with ExitStack() as opened:
+        model = cache(lambda: opened.enter_context(opened_model(run, source, method, data, device)))  # once, if needed
+        robust: Results = {}
+        if corruptions is not None or shifts is not None:
+            probe = next(iter(results.values())).probe  # the training features are those of all sets
+            robust = evaluate_robustness(model(), extraction, protocol, corruptions, shifts, probe)
+        written = []
+        for name, found in results.items():
+            result = found.to_dict()
+            if fine_tuning is not None:
+                result["settings"]["finetune"] = asdict(fine_tuning)
+                result["metrics"] |= tuned["metrics"][name]
+                result["fine_tuning"] = tuned["runs"]
+            for key, values in robust.get(name, {}).items():  # metrics, omitted, corruptions, shifts
+                if values:
+                    result[key] = result.get(key, {}) | values
+            label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
+            label = evaluation_label(label, checkpoint, extraction.facts["step"])
+            document = {
+                "protocol": protocol.name,
+                **extraction.facts,
+                "dataset": name,
+                "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "versions": versions(),
+                "seconds": round(time.perf_counter() - began, 3),
+                "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
+                **result,
+            }
+            draw = (
+                partial(draw_pictures, model(), name, extraction.features[name], found) if protocol.pictures else None
+            )
+            written.append(write_evaluation(run, label, document, found.hits, draw))
     return written

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 from ssl_eval import Features, Protocol, knn, linear_probe
+from ssl_eval.probes.linear import LinearProbeResult
 
 Classifier = Callable[..., Tensor]  # features (M, D), classes=None -> scores (M, K)
 
 
-def fitted_classifiers(features: Features, protocol: Protocol) -> dict[str, Classifier]:
+def fitted_classifiers(
+    features: Features, protocol: Protocol, probe: LinearProbeResult | None = None
+) -> dict[str, Classifier]:
     """Return the linear probe and kNN of a protocol by their names, such as ``linear`` and ``knn_20``.
 
-    Called with ``classes=(c,) int64``, kNN compares with the training images of these classes only.
+    Called with ``classes=(c,) int64``, kNN compares with the training images of these classes only. ``probe`` is the linear
+    probe of these features, if it has been fitted before.
 
     Raises
     ------
@@ -25,7 +29,7 @@ def fitted_classifiers(features: Features, protocol: Protocol) -> dict[str, Clas
     known = features.labelled()
     found: dict[str, Classifier] = {}
     if protocol.linear:
-        probe = linear_probe(
+        probe = probe or linear_probe(
             known.train, known.train_labels, known.train[:1], known.train_labels[:1], seed=protocol.seed
         )
         found["linear"] = partial(_linear, probe.weight, probe.bias)

@@ -18,6 +18,7 @@ from ssl_core.evaluation.other_data.finished_parts import FinishedParts
 from ssl_core.evaluation.other_data.reference_errors import read_reference
 from ssl_core.run.folder import plain_config, resume_overridable_keys
 from ssl_eval import Protocol, accuracy, corruption_error, matched_classes, subset_scores
+from ssl_eval.probes.linear import LinearProbeResult
 
 Results = dict[str, dict[str, Any]]  # name of an evaluation set -> metrics, omitted, and parts of its file
 
@@ -28,6 +29,7 @@ def evaluate_robustness(
     protocol: Protocol,
     corruptions: Corruptions | None,
     shifts: Shifts | None,
+    probe: LinearProbeResult | None = None,
 ) -> Results:
     """Evaluate the classifiers of a protocol, fitted to the clean training images of a run, on changed images.
 
@@ -41,6 +43,8 @@ def evaluate_robustness(
         ``knn``, ``linear``, ``temperature`` and ``seed`` are read.
     corruptions, shifts : optional
         What to evaluate.
+    probe : LinearProbeResult, optional
+        The linear probe of the training features. Default: it is fitted here.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def evaluate_robustness(
     """
     first = next(iter(extraction.features.values()))
     folders, omitted = ({}, {}) if shifts is None else _opened_folders(model, shifts, list(first.class_names))
-    classifiers = fitted_classifiers(first, protocol)
+    classifiers = fitted_classifiers(first, protocol, probe)
     if not classifiers:
         raise ConfigError("eval.linear=false, eval.knn=[]: expected a classifier, e.g. eval.linear=true")
     found: Results = {name: {"metrics": {}, "omitted": dict(omitted)} for name in extraction.features}

@@ -1,18 +1,17 @@
 """Pictures of an evaluation: neighbours, mistakes, attention, patch tokens and reconstructions, of images of the run's data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ssl_core.base_model import BaseModel
 from ssl_core.batch import Batch
-from ssl_core.evaluation.opened_model import opened_model
 from ssl_core.evaluation.pictures.attention import class_attention, has_attention
 from ssl_core.evaluation.pictures.display import Display
 from ssl_core.evaluation.pictures.images_by_row import Images, images_by_row
-from ssl_core.run.folder import RunFolder
 from ssl_core.training.checks.method import representation_widths
 from ssl_eval import EvaluationResult, Features, token_colors
 from ssl_eval.figures.images.attention import attention_figure
@@ -30,16 +29,9 @@ FAILURES = (ImportError, ValueError, RuntimeError, TypeError, OSError)
 LEAST_PATCHES = 4  # on a side of a feature map that is drawn
 
 
+@torch.no_grad()
 def draw_pictures(
-    run: RunFolder,
-    checkpoint: Path,
-    dataset: str,
-    features: Features,
-    result: EvaluationResult,
-    stem: Path,
-    method: type | None = None,
-    data: Any = None,
-    device: str = "auto",
+    model: BaseModel, dataset: str, features: Features, result: EvaluationResult, stem: Path
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Draw the pictures for which there are data, and write ``<stem>_<picture>.png``.
 
@@ -49,8 +41,8 @@ def draw_pictures(
 
     Parameters
     ----------
-    run, checkpoint, method, data, device
-        As in :func:`ssl_core.evaluation.feature_cache.extract_features`.
+    model : BaseModel
+        Of :func:`ssl_core.evaluation.opened_model.opened_model`.
     dataset : str
         Name of the evaluation set.
     features, result
@@ -63,25 +55,31 @@ def draw_pictures(
     written, omitted : dict
         Picture -> its file; picture -> why it is missing. What cannot be drawn costs no evaluation.
     """
+    if len(model.image_shape) != 3:
+        return {}, {"pictures": f"samples of shape {tuple(model.image_shape)} are not images (C, H, W)"}
+    try:
+        pictures = _pictures(model, dataset, features, result)
+    except FAILURES as error:
+        return {}, {"pictures": _in_one_line(error)}
+    return draw_each(pictures, stem)
+
+
+def draw_each(
+    pictures: Mapping[str, Callable[[], "Figure | None"]], stem: Path
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Draw pictures, and write ``<stem>_<picture>.png``; return their files, and why others are missing, as above."""
     written: dict[str, Path] = {}
     omitted: dict[str, str] = {}
-    with opened_model(run, checkpoint, method, data, device) as model, torch.no_grad():
-        if len(model.image_shape) != 3:
-            return {}, {"pictures": f"samples of shape {tuple(model.image_shape)} are not images (C, H, W)"}
+    for picture, draw in pictures.items():
+        file = stem.with_name(f"{stem.name}_{picture}.png")
         try:
-            pictures = _pictures(model, dataset, features, result)
+            with paper():
+                figure = draw()
+                if figure is not None:
+                    save(figure, file)
+                    written[picture] = file
         except FAILURES as error:
-            return {}, {"pictures": _in_one_line(error)}
-        for picture, draw in pictures.items():
-            file = stem.with_name(f"{stem.name}_{picture}.png")
-            try:
-                with paper():
-                    figure = draw()
-                    if figure is not None:
-                        save(figure, file)
-                        written[picture] = file
-            except FAILURES as error:
-                omitted[picture] = _in_one_line(error)
+            omitted[picture] = _in_one_line(error)
     return written, omitted
 
 
@@ -137,8 +135,10 @@ def _token_colors(model: Any, queries: Images, display: Display) -> "Figure | No
 
 
 def _reconstruction(model: Any, queries: Images, display: Display) -> "Figure | None":
-    model.run.widths = representation_widths(model)
-    model.initialize_probes()
+    if not hasattr(model.run, "widths"):
+        model.run.widths = representation_widths(model)
+        model.initialize_probes()
+    model.seed_everything()  # the same mask in each evaluation
     model.data = _on_device(model, queries)
     with model.run.precision.autocast():
         found = model.reconstruct_pixels()
