@@ -11,6 +11,7 @@ from ssl_core import BaseModel, RunFolder
 from ssl_core.backbones.vit import VisionTransformer
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.errors import ConfigError
+from ssl_core.evaluation.other_data import dense
 from ssl_core.evaluation.other_data.dense import evaluate_dense
 from ssl_eval import EvaluationRecord, segmentation_probe, write_report
 
@@ -63,8 +64,8 @@ def run(tmp_path, make_config):
 
 
 def evaluate(run, toy_data, data=None, **options):
-    dense = DenseEvaluation(**{**SHAPES, **options})
-    return evaluate_dense(run, dense, data or Shapes(dense.targets == "depth"), method=TinyViT, run_data=toy_data)
+    how = DenseEvaluation(**{**SHAPES, **options})
+    return evaluate_dense(run, how, data or Shapes(how.targets == "depth"), method=TinyViT, run_data=toy_data)
 
 
 def test_segmentation_is_that_of_the_patch_tokens(run, toy_data):
@@ -109,6 +110,18 @@ def test_picture_and_summary_and_report_have_the_result(run, toy_data, tmp_path)
     assert "mIoU, linear" in table.columns
 
 
+def test_picture_that_fails_costs_no_evaluation(run, toy_data, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr(dense, "pixel_map_figure", fail)
+    document = json.loads(evaluate(run, toy_data, knn=False).read_text())
+    assert document["omitted"] == {"maps": "out of memory"}
+    assert "pictures" not in document
+    assert "mean_iou_linear" in document["metrics"]
+    assert not list(run.evaluations.glob("*.png"))
+
+
 def test_depth_has_errors_in_its_unit(run, toy_data):
     path = evaluate(run, toy_data, targets="depth", dataset="rooms")
     document = json.loads(path.read_text())
@@ -131,8 +144,8 @@ def test_earlier_checkpoint_keeps_its_name_and_picture(run, toy_data):
     assert earlier["metrics"] == first["metrics"]
     assert earlier["pictures"] != second["pictures"] == first["pictures"]
     assert (run.path / earlier["pictures"]["maps"]).exists()
-    dense = DenseEvaluation(**SHAPES, knn=False)
-    again = evaluate_dense(run, dense, Shapes(), newest, method=TinyViT, run_data=toy_data)
+    how = DenseEvaluation(**SHAPES, knn=False)
+    again = evaluate_dense(run, how, Shapes(), newest, method=TinyViT, run_data=toy_data)
     assert again == kept
 
 
@@ -141,6 +154,10 @@ def test_unsuitable_runs_and_options_are_one_line(run, toy_data, tmp_path, make_
         evaluate(run, toy_data, root=None)
     with pytest.raises(ConfigError, match=r"has not recorded the mean of its images"):
         evaluate(run, toy_data, mean=None)
+    with pytest.raises(ConfigError, match=r"eval.dense.std=\[0.5, 0.5\]: expected 3 numbers, one for each channel"):
+        evaluate(run, toy_data, std=[0.5, 0.5])
+    with pytest.raises(ConfigError, match=r"eval.dense.size=30: expected a multiple of the patch size, 4"):
+        evaluate(run, toy_data, size=30)
     with pytest.raises(ConfigError, match=r"eval.dense.linear=false: expected true"):
         evaluate(run, toy_data, targets="depth", linear=False)
     config = make_config(optim__epochs=1, log__run="plain")

@@ -3,13 +3,13 @@
 The result is ``<run>/eval/<protocol>_<dataset>.json``, and a picture. The data of the run is not opened.
 """
 
-import io
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,14 +19,16 @@ from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
-from ssl_core.run.atomic_file import write_atomically
+from ssl_core.evaluation.pictures.draw import draw_each
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import depth_probe, knn_segmentation, segmentation_probe, token_clusters
 from ssl_eval.figures.images.pixel_maps import pixel_map_figure
-from ssl_eval.figures.style import paper
 from ssl_eval.report.drawing import slug
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PARTS = ("train", "test")
 
@@ -105,7 +107,8 @@ def evaluate_dense(
     check_groups({"eval.dense": dense})
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
-    mean, std = _normalization(run, dense)
+    mean, std = _normalization(run, dense, model.image_shape[0])
+    _check_size(dense, getattr(getattr(model, "backbone", None), "patch_size", 1))
     parts = {part: _extract(model, data, part, dense, mean, std) for part in PARTS}
     extracted = time.perf_counter()
     compute = _segmentation if dense.targets == "masks" else _depth
@@ -113,7 +116,6 @@ def evaluate_dense(
     dataset = dense.dataset or data.name
     step, epoch = model.progress.step, model.progress.epoch
     label = evaluation_label(f"{protocol}_{slug(dataset)}", path, step)
-    picture, result["omitted"] = _picture(parts["test"], rows, dense, mean, std)
     document = {
         "protocol": protocol,
         **checkpoint_facts(path, sha256_of(path), model.config, step, epoch),
@@ -128,18 +130,11 @@ def evaluate_dense(
         "data": data.facts() | {"size": list(parts["test"].targets.shape[1:]), "grid": list(parts["test"].grid)},
         **{name: value for name, value in result.items() if value or name == "metrics"},
     }
-
-    def draw(stem: Path) -> tuple[dict[str, Path], dict[str, str]]:
-        if picture is None:
-            return {}, {}
-        file = stem.with_name(f"{stem.name}_maps.png")
-        write_atomically(file, picture)
-        return {"maps": file}, {}
-
+    draw = partial(draw_each, {"maps": partial(_figure, parts["test"], rows, dense, mean, std)})
     return write_evaluation(run, label, document, draw=draw)
 
 
-def _normalization(run: RunFolder, dense: DenseEvaluation) -> tuple[list[float], list[float]]:
+def _normalization(run: RunFolder, dense: DenseEvaluation, channels: int) -> tuple[list[float], list[float]]:
     """Return mean and deviation of each channel by which images are normalised: given, or those of the run."""
     summary = run.read_summary()
     found: list[Any] = [getattr(dense, name) or summary.get(name) for name in ("mean", "std")]
@@ -149,7 +144,18 @@ def _normalization(run: RunFolder, dense: DenseEvaluation) -> tuple[list[float],
                 f"the run has not recorded the {name} of its images",
                 key=f"eval.dense.{name}", value=None, expected="a list with a number for each channel, e.g. [0.5,0.5,0.5]",
             )  # fmt: skip
+        if len(values) != channels:
+            expected = (
+                f"{channels} {'number' if channels == 1 else 'numbers'}, one for each channel of the run's images"
+            )
+            raise ConfigError(key=f"eval.dense.{name}", value=values, expected=expected)
     return found[0], found[1]
+
+
+def _check_size(dense: DenseEvaluation, patch_size: int) -> None:
+    if dense.size % patch_size:
+        expected = f"a multiple of the patch size, {patch_size}; 0: the image size of the run"
+        raise ConfigError(key="eval.dense.size", value=dense.size, expected=expected)
 
 
 @torch.no_grad()
@@ -208,26 +214,17 @@ def _depth(train: DenseTokens, test: DenseTokens, dense: DenseEvaluation) -> tup
     return {"metrics": metrics, "chosen": chosen}, {"depths": {"depth": test.targets, "linear": found.predictions}}
 
 
-def _picture(
+def _figure(
     test: DenseTokens, rows: dict[str, Any], dense: DenseEvaluation, mean: list[float], std: list[float]
-) -> tuple[bytes | None, dict[str, str]]:
-    """Return the picture as PNG, or None and the reason if a package is missing."""
+) -> "Figure | None":
+    """Return the picture of the first test images; None if no image is asked for."""
     count = len(test.images)
     if not count:
-        return None, {}
+        return None
     shift, scale = (torch.tensor(each)[:, None, None] for each in (mean, std))
     tokens = test.tokens[:count].cpu()
     clusters = token_clusters(tokens, min(dense.clusters, tokens.shape[0] * tokens.shape[1]), seed=dense.seed)
     maps: dict[str, Any] = {
         kind: {name: each[:count].cpu() for name, each in named.items()} for kind, named in rows.items()
     }
-    file = io.BytesIO()
-    try:
-        with paper():
-            figure = pixel_map_figure(
-                test.images * scale + shift, clusters={"k-means": clusters.unflatten(1, test.grid)}, **maps
-            )
-            figure.savefig(file, format="png", metadata={"Software": None})
-    except ImportError as error:
-        return None, {"picture": str(error)}
-    return file.getvalue(), {}
+    return pixel_map_figure(test.images * scale + shift, clusters={"k-means": clusters.unflatten(1, test.grid)}, **maps)
