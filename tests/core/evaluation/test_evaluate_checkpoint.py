@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from ssl_core import RunFolder
-from ssl_core.errors import CheckpointError, ConfigError, RunFolderError
+from ssl_core.config.dense import DenseEvaluation
+from ssl_core.config.transfer import Transfer
+from ssl_core.errors import CheckpointError, ConfigError, DiskError, RunFolderError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
+from ssl_core.evaluation.other_data.dense import evaluate_dense
+from ssl_core.evaluation.other_data.transfer import evaluate_transfer
 from ssl_eval import Protocol, evaluate_features, linear_probe
 
 QUICK = Protocol(few=[2], draws=2, map_samples=20)
@@ -198,4 +202,38 @@ def test_what_cannot_be_judged_is_refused_and_nothing_is_written(run, tiny_model
     shutil.rmtree(run.checkpoints)
     with pytest.raises(CheckpointError, match="no intact checkpoint"):
         evaluate_checkpoint(run, QUICK, **options)
+    assert not run.evaluations.exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "key"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, "WORLD_SIZE"),
+        (
+            {"SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+            "SLURM_NTASKS",
+        ),
+    ],
+)
+def test_evaluation_on_several_ranks_is_an_error(run, tiny_model, toy_data, monkeypatch, variables, key):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        ConfigError, match=f"{key}=2: an evaluation runs in one process: start it without torchrun.*expected 1"
+    ):
+        evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data)
+    assert not run.evaluations.exists()
+
+
+def test_read_only_run_is_an_error_before_features_are_extracted(run, tiny_model, toy_data, monkeypatch):
+    """``access`` says no, as it does of a read-only disk, and of a colleague's folder."""
+    monkeypatch.setattr(tiny_model, "features", None)
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).startswith(str(run.path)))
+    options = {"method": tiny_model, "data": toy_data}
+    with pytest.raises(DiskError, match=f"'{run.evaluations}' cannot be written: '{run.path}' is read-only"):
+        evaluate_checkpoint(run, QUICK, **options)
+    with pytest.raises(DiskError, match="is read-only"):
+        evaluate_dense(run, DenseEvaluation(root="x"), None, method=tiny_model, run_data=toy_data)
+    with pytest.raises(DiskError, match="is read-only"):
+        evaluate_transfer(run, Transfer(["x"]), None, method=tiny_model, data=toy_data)
     assert not run.evaluations.exists()

@@ -51,6 +51,18 @@ class LaunchEnvironment:
         return cls()
 
 
+def check_one_process(what: str) -> None:
+    """Raise a ConfigError if ``what`` was started on several ranks, whose results would overwrite each other."""
+    launch = LaunchEnvironment.read()
+    if launch.world_size > 1:
+        raise ConfigError(
+            f"{what} runs in one process: start it without torchrun, and in a SLURM step of one task",
+            key="SLURM_NTASKS" if launch.slurm_step else "WORLD_SIZE",
+            value=launch.world_size,
+            expected="1",
+        )
+
+
 def master_address(variables: Mapping[str, str] = os.environ) -> str:
     """Return ``MASTER_ADDR:MASTER_PORT``, where the ranks of ``torchrun`` meet; raise a ConfigError if one of them is wrong."""
     if not variables.get("MASTER_ADDR"):

@@ -11,6 +11,7 @@ from typing import Any
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import check_groups
+from ssl_core.distributed.launch_environment import check_one_process
 from ssl_core.evaluation.evaluation_file import evaluation_label, write_evaluation
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
@@ -20,6 +21,7 @@ from ssl_core.evaluation.other_data.other_images import OpenImages
 from ssl_core.evaluation.other_data.reference_errors import check_reference
 from ssl_core.evaluation.other_data.robustness import Results, evaluate_robustness
 from ssl_core.evaluation.pictures.draw import draw_pictures
+from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
@@ -65,14 +67,16 @@ def evaluate_checkpoint(
         If the file cannot be written. Earlier files are unchanged.
     RunError, ConfigError
         As :func:`ssl_core.evaluation.feature_cache.extract_features` and
-        :func:`ssl_core.evaluation.fine_tuning.fine_tune`. Nothing is written then.
+        :func:`ssl_core.evaluation.fine_tuning.fine_tune`; a ConfigError on several ranks. Nothing is written then.
     ValueError
         As :func:`ssl_eval.evaluate_features`.
     """
+    check_one_process("an evaluation")
     began = time.perf_counter()
     check_groups({"eval": protocol, "eval.corruptions": corruptions, "eval.shifts": shifts})
     if corruptions is not None:
         check_reference(corruptions, protocol.name)
+    check_writable(run.evaluations)
     tokens = protocol.needs_tokens
     extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens, others)
     extracted = time.perf_counter()

@@ -61,6 +61,16 @@ def check_free_space(path: Path, needed: int) -> None:
         raise disk_error(path, needed, "No space left on device")
 
 
+def check_writable(folder: Path) -> None:
+    """Raise a :class:`~ssl_core.errors.DiskError` for a folder in which no file can be created, before hours of work.
+
+    The folder need not exist.
+    """
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise disk_error(folder, 0, f"'{existing}' is read-only")
+
+
 def disk_error(path: Path, needed: int, reason: str) -> DiskError:
     """Return the error for a file that cannot be written."""
     free = _free(path)

@@ -21,6 +21,7 @@ from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import build_groups, check_groups, known_keys
+from ssl_core.distributed.launch_environment import check_one_process
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.source_location import changed_code, class_of_run, load_class
@@ -92,6 +93,7 @@ def evaluate(method: type | None = None, *, data: Any = None) -> None:
 
 def _evaluate(composed: DictConfig, method: type | None, data: Any) -> None:
     asked, protocol, parts, settings = asked_of(composed)
+    check_one_process("an evaluation")
     if (asked.run is None) == (asked.backbone is None):
         raise ConfigError(
             "run: name a run, e.g. run=simclr_affine_digits, or a backbone without a run, e.g. backbone=resnet18"

@@ -20,6 +20,7 @@ from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
 from ssl_core.evaluation.pictures.draw import draw_each
+from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
@@ -105,6 +106,7 @@ def evaluate_dense(
     """
     began = time.perf_counter()
     check_groups({"eval.dense": dense})
+    check_writable(run.evaluations)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
     mean, std = _normalization(run, dense, model.image_shape[0])

@@ -18,6 +18,7 @@ from ssl_core.errors import ConfigError, RunError
 from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.other_data.finished_parts import FinishedParts
+from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
@@ -68,6 +69,7 @@ def evaluate_transfer(
     """
     began = time.perf_counter()
     check_groups({"eval.transfer": how})
+    check_writable(run.evaluations)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), data, device)
     view = _view_of(run, model)
