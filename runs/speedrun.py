@@ -1,6 +1,6 @@
 """Speed run: from random weights to 65 % kNN accuracy on CIFAR-10 within ten minutes on two CPU cores.
 
-    python3 speedrun.py data                 # torchvision's files of CIFAR-10 below data/, or data/cifar10/{train,test}/<class>/*.jpg
+    python3 speedrun.py data                 # torchvision's files in data, or data/cifar10/{train,test}/<class>/*.jpg
     python3 speedrun.py data --minutes 30    # as high as it goes
     python3 speedrun.py data --validation    # train on 45,000 images and test on the other 5,000: to choose settings
 
