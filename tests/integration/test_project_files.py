@@ -77,3 +77,13 @@ def test_container_installs_the_checkout():
     assert not {"packages", "README.rst", "LICENSE", "hatch_build.py"} & set(ignored)
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["dependencies"][-1] == {"pip": ["-e ."]}
+
+
+def test_container_and_environment_have_a_supported_python():
+    supported = tomllib.loads(PROJECTS[0].read_text())["project"]["classifiers"]
+    image = re.search(r"^FROM \S+/python:([\d.]+)-", (ROOT / "Containerfile").read_text(), re.MULTILINE)[1]
+    packages = dict(
+        each.split("=") for each in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][:1]
+    )
+    for version in (image, packages["python"]):
+        assert f"Programming Language :: Python :: {version}" in supported
