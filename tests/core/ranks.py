@@ -30,6 +30,7 @@ from ssl_core.errors import Preempted, RankLostError, RunError
 from ssl_core.evaluation import online_metrics
 from ssl_core.methods import METHODS, method_class
 from ssl_core.modules.ema import teachers_of
+from ssl_core.training.fit_and_report import fit_and_report
 from ssl_losses import DINOLoss, nt_xent
 
 
@@ -221,7 +222,8 @@ def vit(folder: Path, name: str, **changes: Any) -> None:
     keys = {"data2vec": {"top_blocks": 2}, "densecl": {"projector": [12, 6], "queue_size": 24}}[name]
     config.data.views = method_class(name).num_views or 2
     config.model = method_class(name).config_class(name=name, backbone="vit_tiny", backbone_options=options, **keys)
-    method_class(name)(config).fit()
+    model = method_class(name)(config)
+    fit_and_report(model) if config.log.report else model.fit()
 
 
 def resharded(folder: Path) -> None:
@@ -373,6 +375,7 @@ CASES = {
     "sharded, LARS": lambda folder: sharded(folder, "LARS"),
     "masked": lambda folder: vit(folder, "data2vec"),  # tokens, intermediate_tokens
     "dense": lambda folder: vit(folder, "densecl"),  # forward_dense
+    "reported": lambda folder: vit(folder, "data2vec", log__report=True, log__export=False),
     "sharded, masked": lambda folder: vit(folder, "data2vec", hardware__strategy="fsdp"),
     "sharded, dense": lambda folder: vit(folder, "densecl", hardware__strategy="fsdp"),
     "LARS": lambda folder: Normalised(configuration(folder, optim__optimizer="LARS")).fit(),

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ssl_core import RunFolder
+from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
+from ssl_eval import Protocol
+
 RANKS = Path(__file__).parents[1] / "ranks.py"
 pytestmark = pytest.mark.timeout(1500)  # all cases run before the first test: a minute, or several on a slow machine
 SIZES = [2, 4]
@@ -35,7 +39,8 @@ def runs(tmp_path_factory):
     """The cases at 1, 2 and 4 ranks; each oracle at 1 rank, and what the number of ranks does not change at 2 only."""
     folder = tmp_path_factory.mktemp("ranks")
     whole, halves = ([f"{method}, {n} batches" for method in COMPARING] for n in (1, 2))
-    compared, resumed = ["plain", "accumulated", "frozen", "grouped", "uneven"], ["resumed", "resharded"]
+    compared = ["plain", "accumulated", "frozen", "grouped", "uneven", "reported"]
+    resumed = ["resumed", "resharded"]
     ranks_only = ["layers", "again", "sharded", "unused", "died"]
     sharded = [f"sharded, {what}" for what in ("LARS", "grouped", "masked", "dense")]
     result = start(
@@ -89,6 +94,26 @@ def test_resume_on_other_numbers_of_ranks_equals_uninterrupted_run(runs):
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
+def test_report_and_evaluation_of_a_run_on_ranks_equal_one_process(runs, toy_data):
+    """The table at the end is computed by all ranks and written by one; an evaluation of the run is of one process."""
+    parts = dict.fromkeys(("sgd", "ridge", "multilayer_linear_probe", "class_means", "clustering"), True)
+    protocol = Protocol(name="all", knn=[5], few=[2], draws=2, retrieval=[1], map_samples=0, pictures=4, **parts)
+    found, files = [], []
+    for ranks in (1, 2):
+        run = RunFolder(runs / f"reported_{ranks}" / "run")
+        (path,) = evaluate_checkpoint(run, protocol, data=toy_data)
+        found.append(json.loads(path.read_text()) | {"table": json.loads(run.table_json.read_text())["rows"]})
+        files.append({str(each.relative_to(run.path)) for each in run.path.rglob("*") if "features" not in each.name})
+    one, two = found
+    assert two["metrics"].pop("linear_2_labels") == one["metrics"].pop("linear_2_labels")
+    assert two["metrics"] == pytest.approx(one["metrics"], rel=1e-6, abs=1e-4)  # a probe is solved to 1e-4
+    assert {"multilayer_linear_probe", "knn_5", "linear", "cluster_nmi"} <= one["metrics"].keys()
+    for part in ("table", "neighbours", "pictures"):
+        assert two[part] == one[part], part
+    assert files[1] == files[0]
+    assert "table.md" in files[1]
+
+
 def test_early_stopping_and_freeze_on_ranks(runs, ranks):
     folder = runs / f"frozen_{ranks}"
     ended = json.loads((folder / "run" / "summary.json").read_text())
