@@ -85,6 +85,7 @@ def test_runs_are_compared_by_a_pattern(trained, tmp_path):
         (["{runs}/seed0/checkpoints/step_9.pt"], "no run '{runs}/seed0/checkpoints/step_9.pt'"),
         (["{runs}/seed*", "--measure", "linear"], "'linear' is not one of linear_cka, debiased_cka, mutual_knn, procrustes"),
         (["{runs}/seed*", "--images", "SVNH"], "images='SVNH' is neither a file or folder nor one of"),
+        (["{runs}/seed*", "--images", "FakeData"], "images='FakeData': "),
     ],
 )  # fmt: skip
 def test_invalid_input_is_one_line(trained, words, message, tmp_path):
@@ -93,3 +94,11 @@ def test_invalid_input_is_one_line(trained, words, message, tmp_path):
     assert message.format(runs=trained) in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_file_in_place_of_the_folder_is_one_line(trained, tmp_path):
+    (tmp_path / "x").write_text("kept")
+    result = run("stable-ssl", "compare", f"{trained}/seed*", "--out", tmp_path / "x")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [f"out={str(tmp_path / 'x')!r}: expected a folder; this is a file"]
+    assert (tmp_path / "x").read_text() == "kept"

@@ -112,7 +112,7 @@ def extract_representations(
 
 def _images(model: Any, images: tuple[str, OpenImages] | None) -> tuple[str, Any]:
     if images is not None:
-        return images[0], open_images(model, *images)
+        return images[0], open_images(model, *images, key="images")
     evaluation = model.run.loaders.evaluation
     return next(iter(evaluation.items())) if evaluation else ("train", model.run.loaders.reference)
 

@@ -2,14 +2,16 @@
 
 import glob
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_core.distributed.launch_environment import check_one_process
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.run.atomic_file import write_atomically
+from ssl_core.run.atomic_file import check_writable, translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.source_location import class_of_run
@@ -59,8 +61,15 @@ def compare(words: Sequence[str], asked: Compared, out: str | None = None) -> li
     ConfigError, RunError
         For a word that is no run, a checkpoint that does not exist, runs with other images, fewer than two representations, or
         representations that cannot be compared. Nothing is written then.
+    DiskError
+        If a file cannot be written.
     """
+    check_one_process("a comparison")
+    if out and not Path(out).is_dir() and os.path.lexists(out):
+        raise ConfigError(key="out", value=out, expected="a folder; this is a file")
     chosen = [each for word in words for each in _chosen(word, asked.checkpoints)]
+    folder = Path(out) if out else chosen[0][0].path / "compare"
+    check_writable(folder)
     from ssl_core.evaluation.layers import extract_representations  # imports torch
     from ssl_eval import similarity_matrix
 
@@ -95,7 +104,7 @@ def compare(words: Sequence[str], asked: Compared, out: str | None = None) -> li
         raise RunError(f"the representations cannot be compared: {error}") from error
     for measure, matrix in matrices.items():
         print(_table(measure, labels, matrix).to_text(), end="\n\n")
-    return _write(Path(out) if out else chosen[0][0].path / "compare", asked, first, found, labels, matrices)
+    return _write(folder, asked, first, found, labels, matrices)
 
 
 def _chosen(word: str, which: str) -> list[tuple[RunFolder, list[Path]]]:
@@ -164,12 +173,12 @@ def _write(
         ],
         "similarity": {measure: matrix.tolist() for measure, matrix in matrices.items()},
     }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "similarity.json"]
-    write_atomically(files[0], json.dumps(document, allow_nan=False) + "\n")
     runs = list(dict.fromkeys(run.path.resolve().name for run, _ in found))
     title = f"{runs[0]}, {images.count:,} images" if len(runs) == 1 else f"{images.count:,} images of {images.dataset}"
-    with paper():
+    with translate_disk_errors(folder, 0), paper():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(files[0], json.dumps(document, allow_nan=False) + "\n")
         for measure, matrix in matrices.items():
             figure = similarity_figure(matrix, labels, measure, title)
             for suffix in SUFFIXES:

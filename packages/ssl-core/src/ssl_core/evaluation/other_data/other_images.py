@@ -20,13 +20,13 @@ from ssl_eval.validation import check_features
 OpenImages = Callable[[Any, int, int, int], Any]
 
 
-def open_images(model: Any, name: str, opened: OpenImages) -> Any:
-    """Return the loader of other images for a model in a session.
+def open_images(model: Any, name: str, opened: OpenImages, key: str = "ood") -> Any:
+    """Return the loader of other images for a model in a session; ``key`` is the option that has named them.
 
     Raises
     ------
     ConfigError
-        If they cannot be opened for this model; the message begins with ``ood``.
+        If they cannot be opened for this model; the message begins with the option.
     """
     run = model.run
     batch_size, ranks = run.config.optim.batch_size, run.distributed
@@ -34,7 +34,7 @@ def open_images(model: Any, name: str, opened: OpenImages) -> Any:
         with ranks.main_first():
             return opened(run.loaders, batch_size, ranks.rank, ranks.world_size)
     except (ValueError, OSError, ImportError) as error:
-        raise ConfigError(f"ood={name!r}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{key}={name!r}: {' '.join(str(error).split())}") from error
 
 
 def features_of_others(
