@@ -34,6 +34,8 @@ CROP = (0.25, 1.0)  # share of the area of the image
 PROJECTOR = [512, 128]
 LEARNING_RATE, WARMUP = 2e-3, 0.05  # of AdamW; warm-up as a share of the steps, then a line to 0
 TEST_SIZE = 32  # pixels
+LEVELS = 3  # the last maps whose maxima are the features
+WHITENING = 0.75  # each principal component is divided by its deviation to this power; 0: not, 1: all alike
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 # ------------------------------------------------------------------------------------------------------------- model
@@ -57,7 +59,7 @@ class Residual(nn.Module):
 
 
 class Backbone(nn.Sequential):
-    """ResNet-9; the feature is the maximum over the last map, so that views of any size fit."""
+    """ResNet-9; the output is the maximum over the last map, so that views of any size fit."""
 
     def __init__(self, w: int) -> None:
         blocks = conv(3, w), conv(w, 2 * w, pool=True), Residual(2 * w), conv(2 * w, 4 * w, pool=True)
@@ -129,15 +131,38 @@ def train(source: Source, rows: np.ndarray, steps: int, seed: int) -> Backbone:
     return backbone.eval()
 
 
+# -------------------------------------------------------------------------------------------------------- evaluation
+
+
 @torch.no_grad()
-def features(backbone: Backbone, source: Source, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the features ``(N, D)`` and the labels ``(N,)``."""
+def features(backbone: Backbone, source: Source, rows: np.ndarray) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Return the features ``(N, D)`` of each level and the labels ``(N,)``.
+
+    They are the maxima of the last maps, added for an image and its mirror image.
+    """
     view = views("evaluation", size=TEST_SIZE, mean=MEAN, std=STD)
     found, labels = [], []
     for (images,), targets, _ in Loader(source, view, 500, shuffle=False, drop_last=False).subset(rows):
-        found.append(backbone(images))
+        x, maxima = torch.cat([images, images.flip(3)]).contiguous(memory_format=torch.channels_last), []
+        for block in backbone:
+            x = block(x)
+            maxima.append(x.amax((2, 3)))
+        found.append([each[: len(images)] + each[len(images) :] for each in maxima[-LEVELS:]])
         labels.append(targets)
-    return torch.cat(found), torch.cat(labels)
+    return [torch.cat(level) for level in zip(*found)], torch.cat(labels)
+
+
+def whiten(train: list[torch.Tensor], test: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centre each level, give it unit length, and scale the principal components of all together; labels play no part."""
+    means = [level.mean(0) for level in train]
+    rows, queries = (
+        torch.cat([nn.functional.normalize(level - mean) for level, mean in zip(part, means)], 1)
+        for part in (train, test)
+    )
+    center = rows.mean(0)
+    variances, components = torch.linalg.eigh((rows - center).T.cov().double())
+    scaled = (components * variances.clamp(min=1e-3 * variances.max()) ** (-WHITENING / 2)).float()
+    return (rows - center) @ scaled, (queries - center) @ scaled
 
 
 def main() -> None:
@@ -155,6 +180,7 @@ def main() -> None:
     trained = time.perf_counter()
     references, labels = features(backbone, train_source, train_rows)
     queries, answers = features(backbone, test_source, test_rows)
+    references, queries = whiten(references, queries)
     hits = knn(references, labels, queries, k=20).argmax(1) == answers
     seconds = time.perf_counter()
     print(
