@@ -9,6 +9,7 @@ from ssl_data.sources.beton.writer import write_beton
 from ssl_data.sources.derived.label_noise import Relabelled
 from ssl_data.sources.derived.subset import Subset
 from ssl_data.sources.files.folder import FolderSource
+from ssl_data.sources.files.listed_images import ListedImages
 from ssl_data.sources.paired.paired_folder import PairedFolder
 from ssl_data.sources.shards.shards import ShardSource
 from ssl_data.sources.source import Source
@@ -18,6 +19,7 @@ __all__ = [
     "BetonSource",
     "FolderSource",
     "IndexedSource",
+    "ListedImages",
     "PairedFolder",
     "Relabelled",
     "SampleSource",
