@@ -23,6 +23,10 @@ SETUPS = {
 QUERY_CHUNK = 64
 _NUMPY = {"numpy.core.multiarray", "numpy._core.multiarray", "numpy"}  # modules of the arrays in the authors' files
 _NAMES = {"_reconstruct", "scalar", "ndarray", "dtype"}
+_UNREADABLE = (
+    ValueError, pickle.UnpicklingError, EOFError, AttributeError, TypeError, IndexError, KeyError, ImportError, MemoryError,
+    OverflowError, RecursionError,
+)  # fmt: skip
 _BYTES = {("_codecs", "encode"), ("__builtin__", "bytes")}  # the numbers of an array, in pickles of protocol 2
 
 
@@ -138,17 +142,25 @@ def read_ground_truth(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is neither, or lacks a part.
+        If the file is neither, lacks a part, or has a part of another form, such as an index that the gallery lacks.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
             found = json.load(file) if path.suffix == ".json" else _Unpickler(file, encoding="latin1").load()
-    except (ValueError, pickle.UnpicklingError, EOFError, AttributeError, TypeError, IndexError, KeyError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"'{path}' is not a ground truth of this format: {error}") from error
     missing = [name for name in ("gnd", "imlist", "qimlist") if not isinstance(found, dict) or name not in found]
     if missing:
         raise ValueError(f"'{path}' lacks {', '.join(missing)}; expected the ground truth of revisited Oxford or Paris")
+    for part in ("imlist", "qimlist"):
+        names = found[part]
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"'{path}': {part} must be a list of names of images, at least one")
+    try:
+        _checked(found["gnd"], len(found["qimlist"]), len(found["imlist"]))
+    except ValueError as error:
+        raise ValueError(f"'{path}': {str(error).replace('ground_truth', 'gnd', 1)}") from error
     return found
 
 
@@ -168,6 +180,8 @@ class _Unpickler(pickle.Unpickler):
 def _checked(
     ground_truth: Sequence[Mapping[str, Sequence[int]]], num_queries: int, num_images: int
 ) -> list[dict[str, Tensor]]:
+    if not isinstance(ground_truth, Sequence) or not all(isinstance(entry, Mapping) for entry in ground_truth):
+        raise ValueError("ground_truth must be a sequence of mappings with easy, hard and junk, one for each query")
     if len(ground_truth) != num_queries:
         raise ValueError(f"ground_truth must have an entry for each query, {num_queries}, got {len(ground_truth)}")
     checked = []
@@ -175,7 +189,7 @@ def _checked(
         missing = {"easy", "hard", "junk"} - set(entry)
         if missing:
             raise ValueError(f"ground_truth[{number}] lacks {', '.join(sorted(missing))}; expected easy, hard and junk")
-        parts = {name: torch.as_tensor(list(entry[name]), dtype=torch.int64) for name in ("easy", "hard", "junk")}
+        parts = {name: _indices(f"ground_truth[{number}]: {name}", entry[name]) for name in ("easy", "hard", "junk")}
         named = torch.cat(list(parts.values()))
         if len(named) and not 0 <= int(named.min()) <= int(named.max()) < num_images:
             bad = int(named[(named < 0) | (named >= num_images)][0])
@@ -186,6 +200,17 @@ def _checked(
             )
         checked.append(parts)
     return checked
+
+
+def _indices(name: str, values: Any) -> Tensor:
+    """Return indices ``(n,) int64``; of an empty list or array also if its numbers are of another kind."""
+    try:
+        found = torch.as_tensor(values if isinstance(values, Tensor) else list(values))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        found = torch.tensor(torch.nan)  # text, nested lists of different lengths, ...
+    if found.ndim != 1 or (len(found) and (found.is_floating_point() or found.dtype == torch.bool)):
+        raise ValueError(f"{name} must be a list of indices into the gallery")
+    return found.long()
 
 
 def _places(positives: Tensor, removed: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ METRICS = (
     Metric("class_means", "nearest class mean", "accuracy", percent=True),
     Metric("few_shot", "few labels", "accuracy", percent=True),
     Metric("episodic", "episodic few-shot", "accuracy", percent=True),
+    Metric("zero_shot", "zero-shot", "accuracy", percent=True),
     Metric("fine_tuning", "fine-tuning", "accuracy", percent=True),
     Metric("balanced_accuracy", "balanced accuracy", "accuracy", percent=True),
     Metric("auroc", "AUROC", "accuracy", percent=True),
@@ -73,6 +74,7 @@ METRICS = (
     Metric("transfer", "transfer", "accuracy", percent=True),
     Metric("shift", "shift", "accuracy", percent=True),
     Metric("map", "mAP", "accuracy", percent=True),
+    Metric("mean_precision", "mP", "accuracy", percent=True, number="@{}"),
     Metric("mean_iou", "mIoU", "accuracy", percent=True),
     Metric("pixel_accuracy", "pixel accuracy", "accuracy", percent=True),
     Metric("delta1", "δ1", "accuracy", percent=True),
@@ -151,6 +153,8 @@ def readable(name: str, datasets: int = 1) -> str:
     ('kNN (k=20)', 'linear probe, 1 % of labels', 'linear probe, backbone', 'cifar: RankMe')
     >>> readable("linear_top5"), readable("linear_5_labels"), readable("linear_sgd"), readable("class_means")
     ('linear probe, top-5', 'linear probe, 5 labels a class', 'linear probe, SGD', 'nearest class mean')
+    >>> readable("recall_5"), readable("mean_precision_10_medium"), readable("map_hard")
+    ('recall@5', 'mP@10, medium', 'mAP, hard')
     >>> readable("ood_auroc_svhn_by_knn")
     'OOD AUROC, svhn by kNN distance'
     """
@@ -158,6 +162,9 @@ def readable(name: str, datasets: int = 1) -> str:
     metric = metric_of(name)
     variant = written.removeprefix(metric.name).strip("_").replace("_", " ")
     words = metric.label
+    number, _, rest = variant.partition(" ")
+    if metric.number == "@{}" and number.isdigit():
+        words, variant = words + metric.number.format(number), rest
     if metric.kind == "ood":
         other, by, score = variant.rpartition(" by ")
         words += f", {other}{by}{_OOD_SCORES.get(score, score)}"
