@@ -12,8 +12,10 @@ from dataclass_keys import comments, keys_of
 import ssl_eval
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.config.landmarks import Landmarks
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.transfer import Transfer
+from ssl_core.config.zero_shot import ZeroShot
 from ssl_eval import Protocol
 from ssl_eval.metrics.registry import METRICS, readable
 
@@ -23,6 +25,7 @@ PROTOCOLS = ("standard", "full", "finetune")
 COMPUTED_BY = {
     "knn": "knn", "linear": "linear_probe", "ridge": "ridge_probe", "class_means": "nearest_class_mean",
     "balanced_accuracy": "balanced_accuracy", "auroc": "auroc", "recall": "retrieval", "mean_average_precision": "retrieval",
+    "zero_shot": "zero_shot", "map": "landmark_retrieval", "mean_precision": "landmark_retrieval",
     "mean_iou": "mean_iou", "delta1": "depth_errors", "rmse": "depth_errors", "abs_rel": "depth_errors",
     "cluster_accuracy": "cluster_accuracy", "cluster_nmi": "normalized_mutual_information",
     "cluster_ari": "adjusted_rand_index", "ood_auroc": "ood_detection", "ood_fpr95": "ood_detection",
@@ -43,6 +46,8 @@ def evaluation_tables() -> Iterator[tuple[str, str]]:
     yield "tables/corruption_keys", keys_of(Corruptions, "eval.corruptions") + keys_of(Shifts, "eval.shifts")
     yield "tables/transfer_keys", keys_of(Transfer, "eval.transfer")
     yield "tables/dense_keys", keys_of(DenseEvaluation, "eval.dense")
+    yield "tables/zero_shot_keys", keys_of(ZeroShot, "eval.zero_shot")
+    yield "tables/landmark_keys", keys_of(Landmarks, "eval.landmarks")
     yield "tables/metrics", metric_table()
 
 

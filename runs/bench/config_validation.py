@@ -74,14 +74,25 @@ IMPOSSIBLE = {
     "eval.transfer.datasets": [[], ["nothing"], ["CIFAR10", "CIFAR10"]],
     "eval.transfer.metrics": [{"nothing": "accuracy"}, {"CIFAR10": "nothing"}],
     "eval.dense.root": [None, ""],
+    "eval.landmarks.root": [None, "", "nothing"],
+    "eval.landmarks.ground_truth": ["nothing"],
+    "eval.zero_shot.text_features": [None, "", "nothing", "nothing.pt"],
 }
-WITHOUT_DEFAULT = {"eval.shifts.folders", "eval.dense.root"}  # their empty defaults are errors
+# their empty defaults are errors
+WITHOUT_DEFAULT = {"eval.shifts.folders", "eval.dense.root", "eval.landmarks.root", "eval.zero_shot.text_features"}
+# part of a protocol -> the values without which it is an error: paths that exist
+NEEDED = {
+    "dense": {"root": "data/shapes"},
+    "landmarks": {"root": str(RUNS)},
+    "zero_shot": {"text_features": str(RUNS.parent / "packages/ssl-data/src/ssl_data/digits.npz")},
+}
 # Any string is possible: names, and paths that the run looks for before it opens the data
 ANY_WORD = {
     "method_class", "data_class",
     "data.root", "data.split", "data.image_key", "data.label_key", "data.eval_view", "data.batch_transform", "model.init_from",
     "model.teacher", "log.folder", "log.run", "log.wandb_project", "optim.monitor", "run", "backbone", "weights",
-    "eval.finetune.views", "eval.transfer.root", "eval.dense.dataset", "ood",
+    "eval.finetune.views", "eval.transfer.root", "eval.dense.dataset", "eval.landmarks.dataset",
+    "eval.zero_shot.features", "ood",
 }  # fmt: skip
 # Keys whose bounds need other values than the defaults of other keys
 BESIDE_OTHERS = {
@@ -133,8 +144,7 @@ def error_line(method: str, group: str, values: dict[str, Any]) -> str:
     try:
         if group in EVALUATION_GROUPS:
             parts = {name: composed[f"eval.{name}"] for name in PARTS if f"eval.{name}" in composed}
-            if "dense" in parts:
-                parts["dense"] = {"root": "data/shapes", **parts["dense"]}
+            parts = {name: NEEDED.get(name, {}) | values for name, values in parts.items()}
             protocol = {**composed.get("eval", {}), **(parts or {"finetune": {}})}
             asked_of(OmegaConf.create({"run": "outputs/run", **composed.get("", {}), "eval": protocol}))
         else:

@@ -25,9 +25,11 @@ import generate  # noqa: E402
 from code_blocks import code_blocks  # noqa: E402
 from ssl_core.config.dense import DenseEvaluation  # noqa: E402
 from ssl_core.config.fine_tuning import FineTuning  # noqa: E402
+from ssl_core.config.landmarks import Landmarks  # noqa: E402
 from ssl_core.config.robustness import Corruptions, Shifts  # noqa: E402
 from ssl_core.config.schema import HardwareConfig, LogConfig, ModelConfig, OptimConfig  # noqa: E402
 from ssl_core.config.transfer import Transfer  # noqa: E402
+from ssl_core.config.zero_shot import ZeroShot  # noqa: E402
 from ssl_core.methods import METHODS  # noqa: E402
 from ssl_data import DataConfig  # noqa: E402
 from ssl_eval import Features, Protocol, evaluate_features  # noqa: E402
@@ -58,6 +60,8 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         Shifts,
         Transfer,
         DenseEvaluation,
+        ZeroShot,
+        Landmarks,
     ],
 )
 def test_every_key_has_its_comment(kind):
@@ -107,7 +111,8 @@ def test_metric_table_has_every_metric_of_an_evaluation():
     written = {metric_of(name).name for name in evaluate_features(data, everything).metrics}
     dense = {"mean_iou", "delta1", "rmse", "abs_rel"}  # of tokens and masks: no features
     corrupted = {"corruption_error", "corruption_mce", "corruption_relative_mce"}  # of corrupted images
-    assert written == set(evaluation_tables.COMPUTED_BY) - {"auroc", "mce"} - dense - corrupted
+    files = {"zero_shot", "map", "mean_precision"}  # of text features, or of a folder of landmarks
+    assert written == set(evaluation_tables.COMPUTED_BY) - {"auroc", "mce"} - dense - corrupted - files
 
 
 @pytest.mark.parametrize("name", generate.PACKAGES)

@@ -1,15 +1,12 @@
 """The frozen features of a checkpoint: extracted once, and kept in ``<run>/eval`` as safetensors.
 
-The name of the file is a digest of all that the features depend on: the checkpoint's bytes, the data and its view, the
-precision and the versions that make the pixels.
+The name of the file is a digest of all that the features depend on: see :mod:`ssl_core.evaluation.kept_features`.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +26,16 @@ from ssl_core.evaluation.features import (
     collect_view_features,
     tokens_of_last_blocks,
 )
+from ssl_core.evaluation.kept_features import computed_by, data_keys, features_file
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.evaluation.other_data.other_images import OpenImages, features_of_others
-from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
+from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_core.training.session import RunSession
 from ssl_core.training.trained_run import load_weights
 from ssl_eval import Features, Tokens
 from ssl_eval.validation import check_features
 
-PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and features depend on
 BLOCKS = 4  # last blocks of a vision transformer whose tokens are kept
 
 
@@ -92,24 +89,13 @@ def extract_features(
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     state = read_state(path, torch.device("cpu"))
     digest = sha256_of(path)
-    plain, free = plain_config(config), resume_overridable_keys(config)
-    kept = {key: value for key, value in (plain.get("data") or {}).items() if f"data.{key}" not in free}
     model = kind(config)
     with RunSession(config, writes=False, device=device) as session:
         model.use(session)
-        asked = {
-            "checkpoint": digest,
-            "data": kept,
-            "batch": config.optim.batch_size,  # of batched products, the last bits
-            "device": model.run.distributed.device.type,
-            "precision": model.run.precision.name,
-            "views": view_samples,
-            "versions": {name: _version(name) for name in PIXELS},
-        }
+        asked = {**computed_by(model, digest), "data": data_keys(config), "views": view_samples}
         if tokens:
             asked["tokens"] = BLOCKS
-        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-        file = run.evaluations / f"features_{key}.safetensors"
+        file = features_file(run, asked)
         progress = state["progress"]
         facts = checkpoint_facts(path, digest, config, progress["step"], progress["epoch"])
         cached = _read(file)
@@ -212,10 +198,3 @@ def _read(file: Path) -> dict[str, Features] | None:
         return found
     except (ConfigError, RunError, SafetensorError, OSError, KeyError, ValueError):
         return None
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

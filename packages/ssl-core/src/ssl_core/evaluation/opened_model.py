@@ -30,4 +30,5 @@ def opened_model(
         model.use(session)
         model.build()
         load_weights(model, state["model"])
+        model.progress.load_state_dict(state["progress"])
         yield model.eval()

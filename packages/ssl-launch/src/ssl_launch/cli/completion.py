@@ -42,7 +42,8 @@ def complete_overrides(ctx: click.Context, param: click.Parameter, incomplete: s
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return runs and the keys of an evaluation, for ``stable-ssl eval``."""
-    protocols = [f"eval={name}" for name in ("standard", "full", "tokens", "finetune", "segmentation", "depth")]
+    names = ("standard", "full", "tokens", "finetune", "segmentation", "depth", "zero_shot", "landmarks")
+    protocols = [f"eval={name}" for name in names]
     keys = ["checkpoint=newest", "checkpoint=all", *protocols, "device=", "--watch"]
     return [*run_paths(incomplete), *(key for key in keys if key.startswith(incomplete))]
 

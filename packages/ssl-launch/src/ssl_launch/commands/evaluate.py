@@ -18,9 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_core.config import option
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.fine_tuning import FineTuning
+from ssl_core.config.landmarks import Landmarks
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import build_groups, check_groups, known_keys
+from ssl_core.config.zero_shot import ZeroShot
 from ssl_core.distributed.launch_environment import check_one_process
 from ssl_core.errors import ConfigError, RunError
 from ssl_core.run.folder import RunFolder
@@ -42,6 +44,7 @@ GROUPS = ("data", "model", "optim", "hardware", "log")  # of a baseline
 # Optional parts of a protocol
 PARTS: dict[str, Any] = {
     "finetune": FineTuning, "corruptions": Corruptions, "shifts": Shifts, "transfer": Transfer, "dense": DenseEvaluation,
+    "landmarks": Landmarks, "zero_shot": ZeroShot,
 }  # fmt: skip
 PROTOCOL: dict[str, Any] = {"eval": Protocol, **{f"eval.{name}": kind for name, kind in PARTS.items()}}
 OPTIONS = {"--method": "method_class", "--data": "data_class", "--watch": "watch=true"}  # option -> key
@@ -182,7 +185,17 @@ def _tables(document: dict[str, Any]) -> list[Table]:
     omitted = [f"not computed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
     if "transfer" in document:
         return [transfer_table(document)]
-    return [*robustness_tables(document), Table(title, ["", document["backbone"]], rows, notes=omitted)]
+    notes = [*_zero_shot_notes(document), *omitted]
+    return [*robustness_tables(document), Table(title, ["", document["backbone"]], rows, notes)]
+
+
+def _zero_shot_notes(document: dict[str, Any]) -> list[str]:
+    """Return what a zero-shot classification compared, as one note; no note for other evaluations."""
+    how = document.get("zero_shot")
+    if how is None:
+        return []
+    given = f"{how['classes']} classes, templates: {how['templates']}, assigned by {how['assigned_by']}"
+    return [f"images: {how['features']}, {how['width']} dimensions; texts: {given}"]
 
 
 def _known_keys() -> list[str]:

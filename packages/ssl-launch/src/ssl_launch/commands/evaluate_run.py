@@ -1,17 +1,22 @@
 """Evaluate one checkpoint by all parts of a protocol: the data of the run, and other data that a part names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ssl_core.config.dense import DenseEvaluation
+from ssl_core.config.landmarks import Landmarks
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.other_data.dense import evaluate_dense
+from ssl_core.evaluation.other_data.landmark_folder import read_landmark_folder
+from ssl_core.evaluation.other_data.landmarks import LandmarkData, evaluate_landmarks
+from ssl_core.evaluation.other_data.text_features import read_text_features
 from ssl_core.evaluation.other_data.transfer import evaluate_transfer
+from ssl_core.evaluation.other_data.zero_shot import evaluate_zero_shot
 from ssl_core.run.folder import RunFolder
-from ssl_data import PairedFolder
+from ssl_data import ListedImages, PairedFolder
 from ssl_data.opening.open_transfer import open_transfer
 from ssl_eval import Protocol
 
@@ -38,13 +43,15 @@ def evaluate_run(
         As in :func:`ssl_core.evaluation.evaluate_checkpoint.evaluate_checkpoint`.
     parts : mapping, optional
         Name of an optional part of the protocol -> its dataclass: ``finetune``, ``corruptions``, ``shifts``, ``dense``,
-        ``transfer``. With ``transfer`` only the other data sets are evaluated.
+        ``landmarks``, ``zero_shot``, ``transfer``. With ``transfer`` only the other data sets are evaluated.
     options
         Other arguments of ``evaluate_checkpoint``.
 
     Notes
     -----
-    The data of the run is opened only if a metric needs it: not by ``eval=segmentation`` and ``eval=depth``.
+    The data of the run is opened only if a metric needs it: not by ``eval=segmentation``, ``eval=depth`` and
+    ``eval=landmarks``. The result of ``zero_shot`` is a file of its own, ``<protocol>_zero_shot.json`` where the protocol has
+    other metrics.
 
     Raises
     ------
@@ -55,15 +62,17 @@ def evaluate_run(
     if "transfer" in parts:
         opened = (parts["transfer"], open_transfer, protocol.name, checkpoint, method, data, device)
         return [evaluate_transfer(run, *opened)]
-    dense = parts.get("dense")
-    pairs = None if dense is None else open_pairs(dense)  # a folder that does not exist is reported before the rest
+    # files that do not exist are reported before the rest
+    given = {name: open_part(parts[name]) for name, (open_part, _) in OF_FILES.items() if name in parts}
     of_run = {key: parts[name] for name, key in OF_RUN.items() if name in parts}
     written = []
-    if dense is None or others or of_run or not protocol.is_empty:
+    if not given or others or of_run or not protocol.is_empty:
         options |= {"method": method, "data": data, "device": device, "others": others} | of_run
         written += evaluate_checkpoint(run, protocol, checkpoint, **options)
-    if dense is not None and pairs is not None:
-        written.append(evaluate_dense(run, dense, pairs, checkpoint, method, data, device, protocol.name))
+    for name, files in given.items():
+        label = f"{protocol.name}_{name}" if name == "zero_shot" and written else protocol.name
+        found = OF_FILES[name][1](run, parts[name], files, checkpoint, method, data, device, label)
+        written += found if isinstance(found, list) else [found]
     return written
 
 
@@ -75,3 +84,20 @@ def open_pairs(dense: DenseEvaluation) -> PairedFolder:
         return PairedFolder(str(dense.root), **{name: getattr(dense, name) for name in names}, key="eval.dense.root")
     except (ValueError, FileNotFoundError) as error:
         raise ConfigError(str(error)) from error
+
+
+def open_landmarks(how: Landmarks) -> LandmarkData:
+    """Return the images and the ground truth of a folder of landmarks; a folder without them is a ConfigError."""
+    folder = read_landmark_folder(how)
+    gallery = ListedImages(folder.root, folder.gallery, key="eval.landmarks.root")
+    return LandmarkData(
+        folder, gallery, ListedImages(folder.root, folder.queries, folder.boxes, key="eval.landmarks.root")
+    )
+
+
+# Part -> the function that opens its files, and the one that evaluates a checkpoint on them
+OF_FILES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "dense": (open_pairs, evaluate_dense),
+    "landmarks": (open_landmarks, evaluate_landmarks),
+    "zero_shot": (read_text_features, evaluate_zero_shot),
+}

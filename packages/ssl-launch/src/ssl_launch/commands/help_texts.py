@@ -27,8 +27,9 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
                       ones, on ++data.KEY=value: a baseline, in log.folder
   checkpoint=         newest (default), all, or the number of a step
   eval=               standard (default), full, tokens, finetune, corruptions;
-                      shifts, transfer, segmentation, depth: on other data,
-                      eval.{shifts.folders,transfer.datasets,dense.root}=...
+                      zero_shot: texts, eval.zero_shot.text_features=FILE;
+                      shifts, transfer, segmentation, depth, landmarks: other
+                      data, eval.{dense,landmarks}.root=, eval.shifts.folders=
   eval.KEY=value      change one key of it, e.g. eval.draws=10
   device=             auto (default), cpu or cuda
   view_samples=       training images whose views are embedded; 0: none
@@ -37,7 +38,7 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
                       user-defined classes whose files have moved
   --watch             evaluate the checkpoints of a run in progress
   hydra/launcher=     submitit_slurm: a job for each checkpoint, as an array
-  --cfg job           print the whole configuration, defaults included, and stop
+  --cfg job           print the whole configuration, defaults included
 
 Numbers are printed and written to RUN/eval/. Keys of a protocol, with default:
 ssl_eval/protocol.py; of eval.finetune, eval.dense, ...: ssl_core/config/.

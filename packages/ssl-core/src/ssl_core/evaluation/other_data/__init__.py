@@ -1,1 +1,1 @@
-"""Evaluation on other data than the test images of a run: corrupted images, other data sets, folders of masks."""
+"""Evaluation on other data than the test images of a run: corruptions, other data sets, masks, landmarks, texts."""

@@ -19,6 +19,7 @@ from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
+from ssl_core.evaluation.other_data.normalization import normalization
 from ssl_core.evaluation.pictures.draw import draw_each
 from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.environment import versions
@@ -109,7 +110,7 @@ def evaluate_dense(
     check_writable(run.evaluations)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
-    mean, std = _normalization(run, dense, model.image_shape[0])
+    mean, std = normalization(run, dense, "eval.dense", model.image_shape[0])
     _check_size(dense, getattr(getattr(model, "backbone", None), "patch_size", 1))
     parts = {part: _extract(model, data, part, dense, mean, std) for part in PARTS}
     extracted = time.perf_counter()
@@ -134,24 +135,6 @@ def evaluate_dense(
     }
     draw = partial(draw_each, {"maps": partial(_figure, parts["test"], rows, dense, mean, std)})
     return write_evaluation(run, label, document, draw=draw)
-
-
-def _normalization(run: RunFolder, dense: DenseEvaluation, channels: int) -> tuple[list[float], list[float]]:
-    """Return mean and deviation of each channel by which images are normalised: given, or those of the run."""
-    summary = run.read_summary()
-    found: list[Any] = [getattr(dense, name) or summary.get(name) for name in ("mean", "std")]
-    for name, values in zip(("mean", "std"), found):
-        if not values:
-            raise ConfigError(
-                f"the run has not recorded the {name} of its images",
-                key=f"eval.dense.{name}", value=None, expected="a list with a number for each channel, e.g. [0.5,0.5,0.5]",
-            )  # fmt: skip
-        if len(values) != channels:
-            expected = (
-                f"{channels} {'number' if channels == 1 else 'numbers'}, one for each channel of the run's images"
-            )
-            raise ConfigError(key=f"eval.dense.{name}", value=values, expected=expected)
-    return found[0], found[1]
 
 
 def _check_size(dense: DenseEvaluation, patch_size: int) -> None:

@@ -1,18 +1,13 @@
 """Features of images that a run does not know: of another data set, for the detection of images out of distribution."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ssl_core.checkpoint.export import write_safetensors
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.features import collect_features
+from ssl_core.evaluation.kept_features import features_file, kept_features
 from ssl_core.run.folder import RunFolder
 from ssl_eval.validation import check_features
 
@@ -65,24 +60,15 @@ def features_of_others(
     loaders = {name: open_images(model, name, opened) for name, opened in others.items()}  # before any is computed
     found: dict[str, Tensor] = {}
     for name, loader in loaders.items():
-        file = None
-        if hasattr(loader, "fingerprint"):  # else it is unknown whether the images are the same
-            key = json.dumps({**asked, "images": loader.fingerprint()}, sort_keys=True)
-            file = run.evaluations / f"features_{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        kept = None if file is None else _read(file)
-        if kept is None:
+
+        def compute(name: str = name, loader: Any = loader) -> dict[str, Tensor]:
             prepare()
-            kept = collect_features(loader, model.features, model.run.distributed, labelled=False)[0].cpu()
-            check_features(f"the features of {name}", kept)
-            if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_safetensors(file, {"features": kept.contiguous()}, {"images": name})
-        found[name] = kept
+            features = collect_features(loader, model.features, model.run.distributed, labelled=False)[0]
+            check_features(f"the features of {name}", features)
+            return {"features": features}
+
+        # without a fingerprint it is unknown whether the images are the same
+        images = {"images": loader.fingerprint()} if hasattr(loader, "fingerprint") else None
+        file = None if images is None else features_file(run, asked | images)
+        found[name] = kept_features(file, compute, name)["features"]
     return found
-
-
-def _read(file: Path) -> Tensor | None:
-    try:
-        return load_file(file)["features"] if file.exists() else None
-    except (SafetensorError, OSError, KeyError):
-        return None

@@ -1,0 +1,28 @@
+"""The configuration of landmark retrieval, the group ``eval.landmarks``. Nothing here imports torch."""
+
+from dataclasses import dataclass
+
+from ssl_core.config.schema import option
+from ssl_core.errors import ConfigError
+
+
+@dataclass
+class Landmarks:
+    """How images of landmarks are retrieved by the features of a frozen backbone, as on revisited Oxford and Paris.
+
+    Radenović et al. 2018, https://arxiv.org/abs/1803.11285.
+    """
+
+    root: str | None = None  # folder with jpg/ and the ground truth, gnd_*.pkl, e.g. data/roxford5k
+    ground_truth: str = ""  # the file, .pkl or .json; "": the only gnd_* file in root
+    dataset: str = ""  # name of the data set in results; "": that of the folder
+    size: int = option(0, low=0)  # pixels of the longer side, larger images are reduced; 0: the image size of the run
+    mean: list[float] | None = None  # of each channel, subtracted from pixels in 0..1; null: what the run has recorded
+    std: list[float] | None = option(None, above=0.0)  # likewise, by which they are divided
+    batch_size: int = option(32, low=1)  # images of the same shape whose features are extracted at a time
+
+    def check(self) -> None:
+        """Raise a ConfigError without a folder."""
+        if not self.root:
+            expected = "a folder with jpg/ and gnd_*.pkl, e.g. data/roxford5k"
+            raise ConfigError(key="eval.landmarks.root", value=self.root, expected=expected)
