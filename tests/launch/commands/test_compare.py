@@ -85,7 +85,7 @@ def test_runs_are_compared_by_a_pattern(trained, tmp_path):
         (["{runs}/seed0/checkpoints/step_9.pt"], "no run '{runs}/seed0/checkpoints/step_9.pt'"),
         (["{runs}/seed*", "--measure", "linear"], "'linear' is not one of linear_cka, debiased_cka, mutual_knn, procrustes"),
         (["{runs}/seed*", "--images", "SVNH"], "images='SVNH' is neither a file or folder nor one of"),
-        (["{runs}/seed*", "--images", "FakeData"], "images='FakeData': "),
+        (["{runs}/seed*", "--images", "FakeData"], "images='fakedata': "),
     ],
 )  # fmt: skip
 def test_invalid_input_is_one_line(trained, words, message, tmp_path):
