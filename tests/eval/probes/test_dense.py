@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ssl_eval import depth_probe, knn_segmentation, mean_iou, segmentation_probe
-from ssl_eval.probes.attentive import token_standardization
-from ssl_eval.probes.dense.patches import class_counts, patch_sums
+from ssl_eval.probes.dense import patches
+from ssl_eval.probes.dense.patches import class_counts, patch_sums, token_standardization
 
 sklearn = pytest.importorskip("sklearn")
 GRID, SIZE = (3, 4), (9, 16)  # patches of 3 x 4 pixels
@@ -28,6 +28,17 @@ def scenes(images, seed, noise=0.3, num_classes=3, width=6):
     mixing = torch.randn(num_classes, width, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
     tokens = shares @ mixing
     return tokens + noise * torch.randn(tokens.shape, generator=generator, dtype=torch.float64), masks
+
+
+def test_standardization_equals_torchs_mean_and_deviation(monkeypatch):
+    """Oracle: ``torch.std_mean`` of all tokens of all images; a constant feature is divided by one."""
+    monkeypatch.setattr(patches, "CHUNK_ROWS", 7)  # several chunks
+    tokens = 5 + 3 * torch.randn(20, 12, 6, generator=torch.Generator().manual_seed(0)).half()
+    tokens[..., 2] = 4
+    mean, scale = token_standardization(tokens)
+    deviation, center = torch.std_mean(tokens.double().flatten(0, 1), 0, correction=0)
+    torch.testing.assert_close(mean, center)
+    torch.testing.assert_close(scale, deviation.where(torch.arange(6) != 2, 1.0))
 
 
 def test_segmentation_probe_equals_torchs_sgd_on_pixels():
