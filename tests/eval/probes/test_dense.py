@@ -139,6 +139,7 @@ def test_depth_probe_equals_scikit_learns_ridge():
     from sklearn.linear_model import Ridge
 
     (train, depths), (test, test_depths) = depth_scenes(20, 0), depth_scenes(10, 1)
+    test = 2 * test  # beyond the depths of the training
     found = depth_probe(train, depths, test, test_depths, grid=GRID, regularization=0.05)
     mean, scale = token_standardization(train)
     x = ((train - mean) / scale).view(20, *GRID, 6).repeat_interleave(3, 1).repeat_interleave(4, 2)
@@ -149,6 +150,7 @@ def test_depth_probe_equals_scikit_learns_ridge():
     torch.testing.assert_close(float(found.bias), float(model.intercept_ - weight @ mean))
     maps = (test @ weight + model.intercept_ - weight @ mean).view(10, 1, *GRID)
     expected = F.interpolate(maps, SIZE, mode="bilinear", align_corners=False)[:, 0]
+    assert bool((expected > depths[known].max()).any())
     expected = expected.clamp(depths[known].min(), depths[known].max())
     torch.testing.assert_close(found.predictions.double(), expected, rtol=1e-6, atol=1e-6)
     error = (expected - test_depths)[test_depths > 0]

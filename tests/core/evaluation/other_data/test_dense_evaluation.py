@@ -122,6 +122,16 @@ def test_picture_that_fails_costs_no_evaluation(run, toy_data, monkeypatch):
     assert not list(run.evaluations.glob("*.png"))
 
 
+def test_picture_shows_the_first_test_images_without_normalisation(run, toy_data, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(dense, "pixel_map_figure", lambda images, **maps: seen.update(images=images, **maps))
+    evaluate(run, toy_data, knn=False)
+    normalised, masks = next(Shapes().batches("test", (32, 32), 3, 5, [0.5], [0.25]))
+    torch.testing.assert_close(seen["images"], 0.5 + 0.25 * normalised[:3])
+    assert torch.equal(seen["classes"]["mask"].long(), masks[:3].long())
+    assert seen["clusters"]["k-means"].shape == (3, 8, 8)
+
+
 def test_depth_has_errors_in_its_unit(run, toy_data):
     path = evaluate(run, toy_data, targets="depth", dataset="rooms")
     document = json.loads(path.read_text())
