@@ -26,7 +26,7 @@ from ssl_losses import emp_ssl
 
 # ---------------------------------------------------------------------------------------------------------- settings
 
-STEPS_PER_MINUTE = 125  # of the machine of the results
+STEPS_PER_MINUTE = 110  # of the machine of the results
 WIDTH = 16  # channels of the stem; the features have 8 times as many
 PHASES = [(0.6, 16), (0.4, 20)]  # share of the steps, pixels of a view: first small and fast, then larger
 BATCH, NUM_VIEWS = 128, 4
