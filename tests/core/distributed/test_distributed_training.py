@@ -93,7 +93,6 @@ def test_resume_on_other_numbers_of_ranks_equals_uninterrupted_run(runs):
     assert_same_run(runs / "resumed", runs / "plain_1", 12)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
 def test_report_and_evaluation_of_a_run_on_ranks_equal_one_process(runs, toy_data):
     """The table at the end is computed by all ranks and written by one; an evaluation of the run is of one process."""
     parts = dict.fromkeys(("sgd", "ridge", "multilayer_linear_probe", "class_means", "clustering"), True)
@@ -114,6 +113,7 @@ def test_report_and_evaluation_of_a_run_on_ranks_equal_one_process(runs, toy_dat
     assert "table.md" in files[1]
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_early_stopping_and_freeze_on_ranks(runs, ranks):
     folder = runs / f"frozen_{ranks}"
     ended = json.loads((folder / "run" / "summary.json").read_text())
