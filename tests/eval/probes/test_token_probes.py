@@ -121,6 +121,17 @@ def test_attentive_probe_finds_the_token_with_the_class(depth):
     assert again.validation_accuracies == {}
 
 
+def test_attentive_probe_does_not_depend_on_shift_and_scale():
+    """Tokens of a representation that has nearly collapsed differ in the third decimal only."""
+    data = marked(200, 0), marked(100, 1)
+    options = {"num_heads": 2, "lrs": (1e-2,), "epochs": 2, "batch_size": 64}
+    scores = []
+    for scale, shift in ((1.0, 0.0), (1e-3, 5.0)):
+        (train, labels), (test, test_labels) = ((scale * tokens.double() + shift, each) for tokens, each in data)
+        scores.append(attentive_probe(train, labels, test, test_labels, **options).scores)
+    torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-4)
+
+
 def test_attentive_training_equals_torchs_schedulers():
     """Oracles: AdamW with LinearLR and CosineAnnealingLR, over the batches of the probe."""
     (train, labels), (test, test_labels) = marked(40, 0), marked(20, 1)
