@@ -115,6 +115,19 @@ def test_rows_are_labelled_images_in_the_order_of_ids(toy_data, subset):
     assert torch.equal(found.labels, loader.labels[known[[5, 0, 5]]])
 
 
+def test_rows_of_a_shuffled_loader_are_in_the_order_of_the_ids():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(12, 3, 4, 4, generator=generator)
+    labels = torch.arange(12) % 4 - 1  # every fourth has none
+    shuffled = torch.randperm(12, generator=generator)
+    loader = [([images[ids]], labels[ids], ids) for ids in shuffled.split(5)]
+    known = (labels >= 0).nonzero()[:, 0]
+    found = images_by_row(loader, [7, 0, 3, 7])
+    assert found.ids.tolist() == known[[7, 0, 3, 7]].tolist()
+    assert torch.equal(found.images, images[found.ids])
+    assert torch.equal(found.labels, labels[found.ids])
+
+
 def test_display_undoes_the_normalisation():
     pixels = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     mean, std = (0.1, 0.5, 0.7), (0.2, 0.3, 0.4)
