@@ -1,9 +1,9 @@
 """A leaderboard of all methods at an equal budget of seconds on CIFAR-10, with the spread of three seeds for the best.
 
     python3 runs/bench/leaderboard.py time  --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 20 minutes
-    python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 12 hours
+    python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 14 hours
     python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard --methods vicreg,dino
-    python3 runs/bench/leaderboard.py tune  --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 4 hours
+    python3 runs/bench/leaderboard.py tune  --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 6 hours
     python3 runs/bench/leaderboard.py print                                                             # both tables
     ssl-eval report leaderboard                                                                         # the page
 
