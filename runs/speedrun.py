@@ -35,7 +35,7 @@ PROJECTOR = [512, 128]
 LEARNING_RATE, WARMUP = 2e-3, 0.05  # of AdamW; warm-up as a share of the steps, then a line to 0
 TEST_SIZE = 32  # pixels
 LEVELS = 3  # the last maps whose maxima are the features
-WHITENING = 0.75  # each principal component is divided by its deviation to this power; 0: not, 1: all alike
+WHITENING = 0.75  # exponent of the deviation that divides each principal component; 0: none, 1: full whitening
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 # ------------------------------------------------------------------------------------------------------------- model

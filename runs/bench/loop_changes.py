@@ -2,9 +2,10 @@
 
     python3 runs/bench/loop_changes.py
 
-Forward and backward pass of resnet9 of width 16 on 256 views of 32 pixels, two threads, samples a second: as it is, with its
-poolings after the ReLU (equal results), and compiled. Then a step of an optimizer as torch has it by default, with ``foreach``
-and with ``fused``, one thread, milliseconds of processor time. Give the machine to this script alone.
+Forward and backward pass of resnet9 of width 16 on 256 views of 32 pixels, two threads, samples a second: the current network,
+the same with its poolings after the ReLUs (equal results), and the current one compiled. Then a step of an optimizer as
+torch has it by default, with ``foreach`` and with ``fused``, one thread, milliseconds of processor time. Give the machine to
+this script alone.
 """
 
 import platform
@@ -56,7 +57,7 @@ def print_networks() -> None:
     compiled = torch.compile(resnet9())
     compiled(x).mean().backward()
     print(f"compilation: {time.perf_counter() - began:.0f} s")
-    networks = {"as it is": resnet9(), "pooled after the ReLU": pooled_after_relu(), "compiled": compiled}
+    networks = {"current": resnet9(), "pooled after the ReLU": pooled_after_relu(), "compiled": compiled}
     rates: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(TURNS):  # in rotation: other work on the machine meets all of them
         for name, net in networks.items():

@@ -35,7 +35,7 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
     figure = Figure((COLUMN_INCHES * max(1, min(2, columns)), 2.6 if columns > 1 else 3.0), layout="constrained")
     classes = labels.unique().tolist()
     texts = [_name(label, names) for label in classes]
-    if len(set(texts)) < len(texts):  # names that begin alike
+    if len(set(texts)) < len(texts):  # two classes would share an entry of the legend
         texts = [shortened(f"{label}: {text}", MAX_LETTERS) for label, text in zip(classes, texts)]
     handles = {}
     for ax, (kind, places) in zip(figure.subplots(1, columns, squeeze=False).flatten(), maps.items()):

@@ -98,7 +98,7 @@ class Prefilter:
         most : int
             Pairs of one query; a query with more is marked as crowded.
         """
-        # References in rows: the library rearranges the smaller factor, the queries, and takes 0.6 of the time.
+        # References in rows and not in columns: the search takes 10 to 15 % less time with MKL (runs/bench/RESULTS.rst).
         products = references @ queries.rows.T
         group = GROUP
         while group > 1 and len(references) < 4 * self.k * group:

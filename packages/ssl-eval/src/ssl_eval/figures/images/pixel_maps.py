@@ -19,11 +19,8 @@ CLASS_COLORS = (
 )  # fmt: skip
 IGNORED_COLOR = "#FFFFFF"  # of pixels that do not count
 MAX_NAMES = 12  # classes of a legend
-BAR, LEGEND, ENTRY = (
-    0.4,
-    0.13,
-    0.62,
-)  # inches: width of the colour bar, height of a line of the legend, width of an entry
+BAR = 0.4  # inches: width of the colour bar
+LEGEND, ENTRY = 0.13, 0.62  # inches: height of a line of the legend, width of one of its entries
 
 
 def pixel_map_figure(
