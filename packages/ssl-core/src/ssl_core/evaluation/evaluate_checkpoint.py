@@ -12,7 +12,7 @@ from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import check_groups
 from ssl_core.distributed.launch_environment import check_one_process
-from ssl_core.evaluation.evaluation_file import evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import evaluation_head, evaluation_label, write_evaluation
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
@@ -22,7 +22,6 @@ from ssl_core.evaluation.other_data.reference_errors import check_reference
 from ssl_core.evaluation.other_data.robustness import Results, evaluate_robustness
 from ssl_core.evaluation.pictures.draw import draw_pictures
 from ssl_core.run.atomic_file import check_writable
-from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_eval import Protocol, evaluate_features
@@ -105,12 +104,7 @@ def evaluate_checkpoint(
             label = protocol.name + (f"_{name}" if len(extraction.features) > 1 else "")
             label = evaluation_label(label, checkpoint, extraction.facts["step"])
             document = {
-                "protocol": protocol.name,
-                **extraction.facts,
-                "dataset": name,
-                "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "versions": versions(),
-                "seconds": round(time.perf_counter() - began, 3),
+                **evaluation_head(protocol.name, extraction.facts, name, began),
                 "seconds_of_extraction": 0.0 if extraction.cached else round(extracted - began, 3),
                 **result,
             }

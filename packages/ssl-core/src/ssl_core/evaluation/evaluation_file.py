@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from ssl_core.errors import DiskError
 from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
+from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import lock_file
 
@@ -36,6 +38,30 @@ def checkpoint_facts(checkpoint: Path, sha256: str, config: Any, step: int, epoc
         "epoch": epoch,
         "seed": config.hardware.seed,
         "backbone": config.model.backbone,
+    }
+
+
+def evaluation_head(protocol: str, checkpoint: dict[str, Any], dataset: str, began: float) -> dict[str, Any]:
+    """Return what every evaluation records.
+
+    Parameters
+    ----------
+    protocol : str
+        Name of the protocol.
+    checkpoint : dict
+        Of :func:`checkpoint_facts`.
+    dataset : str
+        Name of the images.
+    began : float
+        ``time.perf_counter()`` at the start of the evaluation.
+    """
+    return {
+        "protocol": protocol,
+        **checkpoint,
+        "dataset": dataset,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - began, 3),
     }
 
 

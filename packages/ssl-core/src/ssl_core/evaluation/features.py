@@ -134,3 +134,9 @@ def _of_all_ranks(
     """Return the columns of all ranks in the order of the samples' ids, at most ``limit`` rows."""
     order = torch.argsort(distributed.gather(torch.cat(ids).to(distributed.device)))[:limit]
     return [distributed.gather(torch.cat(column).to(distributed.device))[order] for column in columns]
+
+
+def patch_size_of(model: Any) -> int:
+    """Return the side of a patch of the backbone in pixels; 1 for a backbone without square patches."""
+    size = getattr(getattr(model, "backbone", None), "patch_size", 1)
+    return size if isinstance(size, int) else 1

@@ -18,11 +18,11 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.features import patch_size_of
 from ssl_core.evaluation.other_data.normalization import normalization
 from ssl_core.evaluation.pictures.draw import draw_each
 from ssl_core.run.atomic_file import check_writable
-from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import depth_probe, knn_segmentation, segmentation_probe, token_clusters
@@ -111,7 +111,7 @@ def evaluate_dense(
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
     mean, std = normalization(run, dense, "eval.dense", model.image_shape[0])
-    _check_size(dense, getattr(getattr(model, "backbone", None), "patch_size", 1))
+    _check_size(dense, patch_size_of(model))
     parts = {part: _extract(model, data, part, dense, mean, std) for part in PARTS}
     extracted = time.perf_counter()
     compute = _segmentation if dense.targets == "masks" else _depth
@@ -120,12 +120,7 @@ def evaluate_dense(
     step, epoch = model.progress.step, model.progress.epoch
     label = evaluation_label(f"{protocol}_{slug(dataset)}", path, step)
     document = {
-        "protocol": protocol,
-        **checkpoint_facts(path, sha256_of(path), model.config, step, epoch),
-        "dataset": dataset,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": versions(),
-        "seconds": round(time.perf_counter() - began, 3),
+        **evaluation_head(protocol, checkpoint_facts(path, sha256_of(path), model.config, step, epoch), dataset, began),
         "seconds_of_extraction": round(extracted - began, 3),
         "settings": {
             key: value for key, value in asdict(dense).items() if key not in ("root", "dataset", "batch_size")

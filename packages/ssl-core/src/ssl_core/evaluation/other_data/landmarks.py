@@ -17,12 +17,12 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.landmarks import Landmarks
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.features import patch_size_of
 from ssl_core.evaluation.kept_features import computed_by, features_file, kept_features
 from ssl_core.evaluation.other_data.landmark_folder import LandmarkFolder
 from ssl_core.evaluation.other_data.normalization import normalization
 from ssl_core.run.atomic_file import check_writable
-from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import LandmarkResult, landmark_retrieval
@@ -102,9 +102,7 @@ def evaluate_landmarks(
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
     mean, std = normalization(run, how, "eval.landmarks", model.image_shape[0])
     size = how.size or max(model.image_shape[1:])
-    patch = getattr(getattr(model, "backbone", None), "patch_size", 1)
-    multiple = patch if isinstance(patch, int) else 1
-    shown = {"size": size, "multiple": multiple, "mean": mean, "std": std, "batch_size": how.batch_size}
+    shown = {"size": size, "multiple": patch_size_of(model), "mean": mean, "std": std, "batch_size": how.batch_size}
     sha256 = sha256_of(path)
 
     def compute() -> dict[str, Tensor]:
@@ -121,12 +119,7 @@ def evaluate_landmarks(
     result["landmarks"] |= {"images": len(data.gallery), **shown, "files": images, "truth_sha256": folder.sha256}
     step, epoch = model.progress.step, model.progress.epoch
     document = {
-        "protocol": protocol,
-        **checkpoint_facts(path, sha256, model.config, step, epoch),
-        "dataset": folder.name,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": versions(),
-        "seconds": round(time.perf_counter() - began, 3),
+        **evaluation_head(protocol, checkpoint_facts(path, sha256, model.config, step, epoch), folder.name, began),
         "settings": {"landmarks": {key: asdict(how)[key] for key in ("size", "mean", "std")}},
         **result,
     }

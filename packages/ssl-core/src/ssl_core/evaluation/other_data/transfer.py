@@ -15,11 +15,10 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.other_data.finished_parts import FinishedParts
 from ssl_core.run.atomic_file import check_writable
-from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import accuracy, balanced_accuracy, linear_probe, multilabel_probe
@@ -94,8 +93,8 @@ def evaluate_transfer(
         first, reason = next(iter(missing.items()))
         raise ConfigError(f"eval.transfer.datasets: none of {len(missing)} was found; the first: {first}: {reason}")
     step, epoch = model.progress.step, model.progress.epoch
-    facts = {"protocol": name, **checkpoint_facts(path, sha256, model.config, step, epoch)}
-    document = {**facts, **_results(how, found, missing), "seconds": round(time.perf_counter() - began, 3)}
+    head = evaluation_head(name, checkpoint_facts(path, sha256, model.config, step, epoch), "transfer", began)
+    document = {**head, **_results(how, found, missing)}
     return write_evaluation(run, evaluation_label(name, checkpoint, step), document)
 
 
@@ -104,9 +103,6 @@ def _results(how: Transfer, found: dict[str, Any], missing: dict[str, str]) -> d
     values = {f"transfer_{Path(dataset).name}": each["value"] for dataset, each in found.items()}
     omitted = {f"transfer_{Path(dataset).name}": reason for dataset, reason in missing.items()}
     return {
-        "dataset": "transfer",
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": versions(),
         "settings": {"transfer": asdict(how)},
         "metrics": {"transfer_mean": fmean(values.values()), **values},
         "transfer": found,

@@ -13,13 +13,12 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of
 from ssl_core.config.validation import check_groups
 from ssl_core.config.zero_shot import ZeroShot
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.kept_features import computed_by, data_keys, features_file, kept_features
 from ssl_core.evaluation.opened_model import opened_model
 from ssl_core.evaluation.other_data.text_features import KEY, TextFeatures
 from ssl_core.run.atomic_file import check_writable
-from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.checks.method import representation_widths
 from ssl_eval import ZeroShotResult, zero_shot
@@ -69,20 +68,15 @@ def evaluate_zero_shot(
         names = list(getattr(loaders, "class_names", ()))
         _check_classes(how, text, loaders.num_classes)
         chosen = _representation(how, text.width, representation_widths(model))
+        facts = checkpoint_facts(path, sha256_of(path), model.config, model.progress.step, model.progress.epoch)
         found = {
-            each: _classified(how, text, names, _features(model, run, path, chosen, each, loader))
+            each: _classified(how, text, names, _features(model, run, facts["sha256"], chosen, each, loader))
             for each, loader in loaders.evaluation.items()
         }
-        facts = checkpoint_facts(path, sha256_of(path), model.config, model.progress.step, model.progress.epoch)
     written = []
     for dataset, (result, labels) in found.items():
         document = {
-            "protocol": name,
-            **facts,
-            "dataset": dataset,
-            "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": versions(),
-            "seconds": round(time.perf_counter() - began, 3),
+            **evaluation_head(name, facts, dataset, began),
             "settings": {"zero_shot": {"features": how.features, "text_sha256": text.sha256}},
             "metrics": {"zero_shot": result.accuracy},
             "zero_shot": {"features": chosen, "images": len(labels), **_facts_of(how, text, names)},
@@ -145,7 +139,7 @@ def _encoded(model: Any, name: str, x: Tensor) -> Tensor:
         return widen(model.encode(x.to(model.run.distributed.device, model.run.precision.dtype))[name])
 
 
-def _features(model: Any, run: RunFolder, path: Path, chosen: str, dataset: str, loader: Any) -> dict[str, Tensor]:
+def _features(model: Any, run: RunFolder, sha256: str, chosen: str, dataset: str, loader: Any) -> dict[str, Tensor]:
     """Return ``features`` and ``labels`` of the labelled images of an evaluation set."""
 
     def compute() -> dict[str, Tensor]:
@@ -158,7 +152,7 @@ def _features(model: Any, run: RunFolder, path: Path, chosen: str, dataset: str,
     file = None
     if hasattr(loader, "fingerprint"):  # else it is unknown whether the images are the same
         images = {"data": data_keys(model.config), "images": loader.fingerprint(), "representation": chosen}
-        file = features_file(run, computed_by(model, sha256_of(path)) | images)
+        file = features_file(run, computed_by(model, sha256) | images)
     return kept_features(file, compute, dataset, ("features", "labels"))
 
 
