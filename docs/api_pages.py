@@ -33,7 +33,8 @@ def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield f"api/{package}", text
         for name, value in documented.items():
             directive = "autoclass" if inspect.isclass(value) else "autofunction"
-            options = "   :members:\n" if inspect.isclass(value) else ""
+            # ``function`` is the loss that a module calls: a class attribute, which autodoc shows as a method
+            options = "   :members:\n   :exclude-members: function\n" if inspect.isclass(value) else ""
             yield f"api/{package}/{package}.{name}", _title(name) + f".. {directive}:: {package}.{name}\n{options}"
         for name in modules or ():
             page = _title(name) + f".. automodule:: {package}.{name}\n   :members:\n"
