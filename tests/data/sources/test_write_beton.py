@@ -184,7 +184,9 @@ def test_command_converts_folders_archives_data_sets_and_files(tmp_path, source,
     assert capfd.readouterr().err == ""
     (folder / "1.png").write_bytes(b"")
     assert main(["write-beton", str(tmp_path / "folder"), out]) == 1
-    assert "sample 1, " in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "sample 1, " in error
+    assert error.endswith("; repair or remove it, or set --on-error skip\n")
     assert main(["write-beton", str(tmp_path / "folder"), out, "--on-error", "skip", "--quiet"]) == 0
     assert "1 of them replaced" in capfd.readouterr().out
 

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ssl-data", command
     try:
         _write_beton(options)
     except (OSError, ValueError, ImportError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        # Sources name their argument, the command has an option
+        print(f"{prog}: {str(error).replace('on_error=skip', '--on-error skip')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{prog}: interrupted, nothing was left behind", file=sys.stderr)
