@@ -126,9 +126,7 @@ def _start(wandb: Any, folder: RunFolder, mode: str, timeout: float | None) -> A
         settings["x_stats_pid"] = os.getppid()  # processor and memory of the run
     else:
         settings["x_disable_stats"] = True
-        for request in ("x_file_stream", "x_file_transfer", "x_graphql"):
-            settings |= {f"{request}_timeout_seconds": timeout, f"{request}_retry_max": 1}
-            settings |= {f"{request}_retry_wait_min_seconds": 1.0, f"{request}_retry_wait_max_seconds": 2.0}
+        _limit_requests(wandb, timeout)
     return wandb.init(
         project=config.get("log", {}).get("wandb_project"),
         id=identity,
@@ -140,6 +138,18 @@ def _start(wandb: Any, folder: RunFolder, mode: str, timeout: float | None) -> A
         resume="allow" if mode == "online" else None,
         settings=wandb.Settings(**settings),
     )
+
+
+def _limit_requests(wandb: Any, timeout: float) -> None:
+    """Limit each request of this process, also those of ``wandb.Api``, to ``timeout`` seconds and one retry.
+
+    wandb's service repeats a request of ``wandb.Api`` for minutes, and this process waits for the service at its end.
+    """
+    limits: dict[str, float] = {}
+    for request in ("x_file_stream", "x_file_transfer", "x_graphql"):
+        limits |= {f"{request}_timeout_seconds": timeout, f"{request}_retry_max": 1}
+        limits |= {f"{request}_retry_wait_min_seconds": 1.0, f"{request}_retry_wait_max_seconds": 2.0}
+    wandb.setup(settings=wandb.Settings(**limits))
 
 
 def _finish(wandb: Any, run: Any, folder: RunFolder, last: int) -> None:
