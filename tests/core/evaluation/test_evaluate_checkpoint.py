@@ -1,4 +1,4 @@
-"""A checkpoint judged from its folder: the numbers of the features, the cache, what is written, what is refused."""
+"""Evaluation of a checkpoint from its folder: features, their cache, the files that are written, and errors."""
 
 import hashlib
 import json
@@ -12,12 +12,16 @@ import torch
 
 from ssl_core import RunFolder
 from ssl_core.config.dense import DenseEvaluation
+from ssl_core.config.landmarks import Landmarks
 from ssl_core.config.transfer import Transfer
+from ssl_core.config.zero_shot import ZeroShot
 from ssl_core.errors import CheckpointError, ConfigError, DiskError, RunFolderError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.other_data.dense import evaluate_dense
+from ssl_core.evaluation.other_data.landmarks import evaluate_landmarks
 from ssl_core.evaluation.other_data.transfer import evaluate_transfer
+from ssl_core.evaluation.other_data.zero_shot import evaluate_zero_shot
 from ssl_eval import Protocol, evaluate_features, linear_probe
 
 QUICK = Protocol(few=[2], draws=2, map_samples=20)
@@ -218,10 +222,17 @@ def test_what_cannot_be_judged_is_refused_and_nothing_is_written(run, tiny_model
 def test_evaluation_on_several_ranks_is_an_error(run, tiny_model, toy_data, monkeypatch, variables, key):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(
-        ConfigError, match=f"{key}=2: an evaluation runs in one process: start it without torchrun.*expected 1"
+    for evaluate in (
+        lambda: evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data),
+        lambda: evaluate_dense(run, DenseEvaluation(root="x"), None, method=tiny_model, run_data=toy_data),
+        lambda: evaluate_transfer(run, Transfer(["x"]), None, method=tiny_model, data=toy_data),
+        lambda: evaluate_landmarks(run, Landmarks(root="x"), None, method=tiny_model, run_data=toy_data),
+        lambda: evaluate_zero_shot(run, ZeroShot(text_features="x.npy"), None, method=tiny_model, data=toy_data),
     ):
-        evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data)
+        with pytest.raises(
+            ConfigError, match=f"{key}=2: an evaluation runs in one process: start it without torchrun.*expected 1"
+        ):
+            evaluate()
     assert not run.evaluations.exists()
 
 

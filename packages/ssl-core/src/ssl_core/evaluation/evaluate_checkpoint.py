@@ -11,8 +11,7 @@ from typing import Any
 from ssl_core.config.fine_tuning import FineTuning
 from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.config.validation import check_groups
-from ssl_core.distributed.launch_environment import check_one_process
-from ssl_core.evaluation.evaluation_file import evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import check_evaluable, evaluation_head, evaluation_label, write_evaluation
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.fine_tuning import fine_tune
 from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
@@ -21,7 +20,6 @@ from ssl_core.evaluation.other_data.other_images import OpenImages
 from ssl_core.evaluation.other_data.reference_errors import check_reference
 from ssl_core.evaluation.other_data.robustness import Results, evaluate_robustness
 from ssl_core.evaluation.pictures.draw import draw_pictures
-from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
 from ssl_eval import Protocol, evaluate_features
@@ -70,12 +68,11 @@ def evaluate_checkpoint(
     ValueError
         As :func:`ssl_eval.evaluate_features`.
     """
-    check_one_process("an evaluation")
     began = time.perf_counter()
     check_groups({"eval": protocol, "eval.corruptions": corruptions, "eval.shifts": shifts})
     if corruptions is not None:
         check_reference(corruptions, protocol.name)
-    check_writable(run.evaluations)
+    check_evaluable(run)
     tokens = protocol.needs_tokens
     extraction = extract_features(run, checkpoint, method, data, device, view_samples, tokens, others)
     extracted = time.perf_counter()

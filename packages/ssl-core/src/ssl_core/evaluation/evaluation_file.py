@@ -10,14 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from ssl_core.distributed.launch_environment import check_one_process
 from ssl_core.errors import DiskError
-from ssl_core.run.atomic_file import translate_disk_errors, write_atomically
+from ssl_core.run.atomic_file import check_writable, translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.lock import lock_file
 
 # (path without its suffix) -> the pictures that it has written, and why others are missing, both by name
 Draw = Callable[[Path], tuple[dict[str, Path], dict[str, str]]]
+
+
+def check_evaluable(run: RunFolder) -> None:
+    """Raise a ConfigError on several ranks, and a DiskError if no evaluation can be written. Called before anything else."""
+    check_one_process("an evaluation")
+    check_writable(run.evaluations)
 
 
 def evaluation_label(name: str, checkpoint: Path | None, step: int) -> str:

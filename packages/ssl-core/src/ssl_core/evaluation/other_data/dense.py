@@ -18,11 +18,16 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.dense import DenseEvaluation
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import (
+    check_evaluable,
+    checkpoint_facts,
+    evaluation_head,
+    evaluation_label,
+    write_evaluation,
+)
 from ssl_core.evaluation.features import patch_size_of
 from ssl_core.evaluation.other_data.normalization import normalization
 from ssl_core.evaluation.pictures.draw import draw_each
-from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import depth_probe, knn_segmentation, segmentation_probe, token_clusters
@@ -107,7 +112,7 @@ def evaluate_dense(
     """
     began = time.perf_counter()
     check_groups({"eval.dense": dense})
-    check_writable(run.evaluations)
+    check_evaluable(run)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
     mean, std = normalization(run, dense, "eval.dense", model.image_shape[0])

@@ -17,12 +17,17 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.landmarks import Landmarks
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import (
+    check_evaluable,
+    checkpoint_facts,
+    evaluation_head,
+    evaluation_label,
+    write_evaluation,
+)
 from ssl_core.evaluation.features import patch_size_of
 from ssl_core.evaluation.kept_features import computed_by, features_file, kept_features
 from ssl_core.evaluation.other_data.landmark_folder import LandmarkFolder
 from ssl_core.evaluation.other_data.normalization import normalization
-from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import LandmarkResult, landmark_retrieval
@@ -94,10 +99,10 @@ def evaluate_landmarks(
     """
     began = time.perf_counter()
     check_groups({"eval.landmarks": how})
+    check_evaluable(run)
     folder = data.folder
     if not any(len(entry["easy"]) + len(entry["hard"]) for entry in folder.ground_truth):
         raise ConfigError("no query has an image to be found", key="eval.landmarks.root", value=how.root)
-    check_writable(run.evaluations)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), run_data, device)
     mean, std = normalization(run, how, "eval.landmarks", model.image_shape[0])

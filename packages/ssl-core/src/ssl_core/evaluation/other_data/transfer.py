@@ -15,10 +15,15 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of, step_of
 from ssl_core.config.transfer import Transfer
 from ssl_core.config.validation import check_groups
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import (
+    check_evaluable,
+    checkpoint_facts,
+    evaluation_head,
+    evaluation_label,
+    write_evaluation,
+)
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.other_data.finished_parts import FinishedParts
-from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
 from ssl_eval import accuracy, balanced_accuracy, linear_probe, multilabel_probe
@@ -68,7 +73,7 @@ def evaluate_transfer(
     """
     began = time.perf_counter()
     check_groups({"eval.transfer": how})
-    check_writable(run.evaluations)
+    check_evaluable(run)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     model = load_trained_model(method, run.path, step_of(path), data, device)
     view = _view_of(run, model)

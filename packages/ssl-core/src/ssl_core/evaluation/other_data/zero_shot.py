@@ -13,12 +13,17 @@ from ssl_core.checkpoint.store import CheckpointStore, sha256_of
 from ssl_core.config.validation import check_groups
 from ssl_core.config.zero_shot import ZeroShot
 from ssl_core.errors import ConfigError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts, evaluation_head, evaluation_label, write_evaluation
+from ssl_core.evaluation.evaluation_file import (
+    check_evaluable,
+    checkpoint_facts,
+    evaluation_head,
+    evaluation_label,
+    write_evaluation,
+)
 from ssl_core.evaluation.features import collect_features
 from ssl_core.evaluation.kept_features import computed_by, data_keys, features_file, kept_features
 from ssl_core.evaluation.opened_model import opened_model
 from ssl_core.evaluation.other_data.text_features import KEY, TextFeatures
-from ssl_core.run.atomic_file import check_writable
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.checks.method import representation_widths
 from ssl_eval import ZeroShotResult, zero_shot
@@ -61,7 +66,7 @@ def evaluate_zero_shot(
     """
     began = time.perf_counter()
     check_groups({"eval.zero_shot": how})
-    check_writable(run.evaluations)
+    check_evaluable(run)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     with opened_model(run, path, method, data, device) as model:
         loaders: Any = model.run.loaders
