@@ -13,7 +13,7 @@ from typing import Any
 
 from methods_row import Timed, num_views, reduced_recipe
 
-from ssl_core import Config
+from ssl_core import BaseModel, Config
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.methods import method_class
 from ssl_core.run.folder import RunFolder
@@ -85,28 +85,34 @@ def for_steps(config: Config, steps: int, images: int = TRAIN_IMAGES) -> None:
     config.model = replace(model, **values)
 
 
-def seconds_per_step(name: str, setting: Setting, data: Path) -> float:
-    """Return the median time of a training step, loading included."""
+def measured_times(name: str, setting: Setting, data: Path) -> tuple[float, float]:
+    """Return the median seconds of a training step, loading included, and those of a pass over all images before the first."""
     kind: Any = method_class(name)
-    hook, times = kind.after_train_step, []
+    train_epoch, hook, times = kind.train_epoch, kind.after_train_step, []
+
+    def timed_epoch(model: Any) -> None:
+        times.append(time.perf_counter())
+        train_epoch(model)
 
     def after_train_step(model: Any) -> None:
         hook(model)
         times.append(time.perf_counter())
-        if len(times) > TIMED_STEPS:
+        if len(times) > TIMED_STEPS + 1:
             raise Timed
 
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(name, setting, data, Path(folder, "run"))
         config.optim.epochs, config.optim.warmup_epochs = 1, 0.0
-        kind.after_train_step = after_train_step
+        kind.train_epoch, kind.after_train_step = timed_epoch, after_train_step
         try:
             kind(config).fit()
         except Timed:
             pass
         finally:
-            kind.after_train_step = hook
-    return statistics.median(after - before for before, after in pairwise(times[3:]))
+            kind.train_epoch, kind.after_train_step = train_epoch, hook
+    step = statistics.median(after - before for before, after in pairwise(times[4:]))
+    makes_pass = train_epoch is not BaseModel.train_epoch
+    return step, times[1] - times[0] - step if makes_pass else 0.0
 
 
 def trained_row(name: str, seed: int, setting: Setting, steps: int, data: Path, run: Path) -> dict[str, Any]:
