@@ -89,7 +89,7 @@ def test_resumed_run_equals_uninterrupted_run(make_config, layered, feature, tmp
         assert RunFolder.of(run).read_summary()["status"] == "finished"
 
 
-def test_the_momentum_of_a_teacher_is_a_schedule_of_the_methods_own_keys(make_config, tiny_model):
+def test_momentum_of_teacher_follows_the_keys_of_the_method(make_config, tiny_model):
     """Oracle: BYOL's half a cosine from the first momentum to the last, and the moving average, written out."""
 
     @dataclasses.dataclass
@@ -161,7 +161,7 @@ def test_missing_initial_weights_raise_before_data_is_opened(make_config, tiny_m
         ("log", "export", "yes", None),
     ],
 )
-def test_typo_and_impossible_value_are_named(group, key, value, suggestion):
+def test_typo_and_invalid_value_are_named(group, key, value, suggestion):
     with pytest.raises(ConfigError) as caught:
         check_groups(build_groups({group: GROUPS[group]}, {group: {key: value}}))
     assert (caught.value.key, caught.value.suggestion) == (f"{group}.{key}", suggestion)

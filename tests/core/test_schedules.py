@@ -32,7 +32,7 @@ def test_cosine_equals_its_formula_and_torchs_own():
 
 
 @pytest.mark.parametrize("final", [0.0, 0.01])
-def test_last_step_is_near_the_final_factor_and_later_ones_are_at_it(final):
+def test_schedule_ends_at_the_final_factor(final):
     assert final < warmup_cosine(999, 1000, 100, final) < final + 1e-5
     assert warmup_cosine(1000, 1000, 100, final) == warmup_cosine(10**9, 1000, 100, final) == final
 

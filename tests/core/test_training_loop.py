@@ -64,7 +64,7 @@ def test_hooks_run_in_the_documented_order(make_config, tiny_model):
     ]  # fmt: skip
 
 
-def test_a_run_learns_and_says_finished(make_config, tiny_model):
+def test_run_learns_and_ends_as_finished(make_config, tiny_model):
     config = make_config(optim__epochs=8)
     metrics = tiny_model(config).fit()
     assert metrics["toy/accuracy"] > 0.9  # chance is 0.25
@@ -78,7 +78,7 @@ def test_a_run_learns_and_says_finished(make_config, tiny_model):
     assert {"versions", "git", "command", "seed", "device", "wall_seconds", "images_per_second"} <= set(ended)
 
 
-def test_metrics_are_one_line_a_step_and_terms_add_up_to_the_loss(make_config, tiny_model):
+def test_metrics_have_a_line_per_step_and_terms_sum_to_loss(make_config, tiny_model):
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()
     train = [line for line in lines(config) if "train/loss" in line]
@@ -163,7 +163,7 @@ def goes_on_as_if_nothing_had_been(config, tiny_model, make_config):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_saves_at_the_step_boundary_and_the_run_goes_on_later(make_config, tiny_model, number):
+def test_signal_saves_at_step_boundary_and_run_resumes(make_config, tiny_model, number):
     class Signalled(tiny_model):
         def compute_loss(self):
             if self.progress.step == 5:
@@ -277,7 +277,7 @@ def test_a_signal_outside_of_a_step_is_as_good(make_config, tiny_model, where):
     assert done[:3] == [0, 1, 2]
 
 
-def test_a_signal_that_comes_twice_is_one_and_a_second_ctrl_c_ends_at_once(make_config, tiny_model):
+def test_second_ctrl_c_ends_at_once(make_config, tiny_model):
     class Impatient(tiny_model):
         def compute_loss(self):
             if self.progress.step == 2:
@@ -291,7 +291,7 @@ def test_a_signal_that_comes_twice_is_one_and_a_second_ctrl_c_ends_at_once(make_
             Impatient(make_config(log__run=number.name)).fit()
 
 
-def test_a_second_run_in_the_same_folder_is_refused_and_told_who_is_in_it(make_config, tiny_model):
+def test_second_run_in_a_folder_raises_and_names_the_first(make_config, tiny_model):
     class Nested(tiny_model):
         def after_train_epoch(self):
             with pytest.raises(RunFolderError, match=rf"another run works in .*process {os.getpid()} on .* since 20"):
@@ -303,7 +303,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_who_is_in_it(make_c
     tiny_model(config).fit()  # the lock went with the run
 
 
-def test_another_config_in_the_same_folder_is_refused_before_data_is_opened(make_config, tiny_model):
+def test_changed_configuration_raises_before_data_is_opened(make_config, tiny_model):
     tiny_model(make_config()).fit()
     other = make_config(optim__lr=0.5)
     with pytest.raises(RunFolderError, match=r"optim\.lr was 0.1, is 0.5"):
@@ -342,7 +342,7 @@ def test_accumulated_batches_equal_one_large_batch(make_config, tiny_model):
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_teacher_follows_after_each_optimizer_step_and_only_then(make_config, tiny_model, accumulation):
+def test_teacher_is_updated_once_per_optimizer_step(make_config, tiny_model, accumulation):
     """Oracle: the moving average written out over the student's weights after each step."""
 
     class Taught(tiny_model):
@@ -381,7 +381,7 @@ def test_gradient_clipping_bounds_the_step(make_config, tiny_model):
     assert moved.item() == pytest.approx(1e-4, rel=1e-3)  # lr 0.1
 
 
-def test_bf16_runs_and_is_the_automatic_choice_where_the_processor_has_it(make_config, tiny_model):
+def test_bf16_is_the_default_if_the_processor_has_it(make_config, tiny_model):
     from ssl_core.training.precision import has_bf16
 
     config = make_config(hardware__precision="bf16")
@@ -392,14 +392,14 @@ def test_bf16_runs_and_is_the_automatic_choice_where_the_processor_has_it(make_c
     assert summary(config)["precision"] == ("bf16" if has_bf16(torch.device("cpu")) else "fp32")
 
 
-def test_a_model_config_of_another_class_is_refused(make_config):
+def test_model_config_of_another_class_raises(make_config):
     from ssl_core.methods import SimCLR
 
     with pytest.raises(ConfigError, match="SimCLR expects a SimCLRConfig"):
         SimCLR(make_config())
 
 
-def test_a_forgotten_method_says_what_to_write(make_config):
+def test_missing_function_is_named_with_its_purpose(make_config):
     from ssl_core import BaseModel
 
     with pytest.raises(NotImplementedError, match=r"must define initialize_modules\(self\)"):
@@ -416,9 +416,7 @@ def test_label_free_measures_of_all_test_images_by_one_key(make_config, tiny_mod
     assert not {"toy/nesum", "toy/stable_rank"} & metrics.keys()
 
 
-def test_label_free_measures_of_views_are_those_of_the_first_training_images(
-    make_config, tiny_model, toy_data, monkeypatch
-):
+def test_label_free_metrics_use_the_first_training_images(make_config, tiny_model, toy_data, monkeypatch):
     """Oracle: the measures themselves, on the features of what the loader gives as its first three batches."""
     monkeypatch.setattr("ssl_core.evaluation.online_metrics.VIEW_SAMPLES", 40)
     model = tiny_model(make_config(log__label_free=["alignment", "lidar"]))
@@ -434,7 +432,7 @@ def test_label_free_measures_of_views_are_those_of_the_first_training_images(
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), unmeasured.state_dict().values()))
 
 
-def test_measures_of_views_are_refused_where_images_have_one(make_config, tiny_model, toy_data):
+def test_metrics_of_views_raise_for_single_views(make_config, tiny_model, toy_data):
     config = make_config(log__label_free=["rankme", "lidar"])
     config.data = toy_data(views=1)
     with pytest.raises(
@@ -493,7 +491,7 @@ def test_run_without_epochs_evaluates_once(make_config, tiny_model):
     assert [line["step"] for line in lines(config)] == [0]
 
 
-def test_a_run_on_images_without_labels_ends_with_a_figure_and_no_table(make_config, tiny_model, toy_data, capsys):
+def test_run_without_labels_has_figure_and_no_table(make_config, tiny_model, toy_data, capsys):
     class Unlabelled(toy_data):
         def open(self, *arguments):
             loaders = super().open(*arguments)
@@ -581,7 +579,7 @@ def test_table_holds_what_the_data_allow(make_config, tiny_model, toy_data, caps
     assert len(table["notes"]) == 1 + filled.count(False)
 
 
-def test_a_run_too_short_to_log_ends_without_a_figure_and_says_so(make_config, tiny_model, capsys):
+def test_run_too_short_to_log_has_no_figure_and_a_message(make_config, tiny_model, capsys):
     config = make_config(log__report=True, log__every_steps=1000, log__knn_samples=0)
     config.data.open = lambda *arguments: _no_evaluation(type(config.data)().open(*arguments))
     fit_and_report(tiny_model(config))

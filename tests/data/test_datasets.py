@@ -254,6 +254,6 @@ def test_run_trains_on_noisy_labels_and_is_tested_on_clean_ones():
         ({"split": "unlabeled"}, r"data.split='unlabeled': expected 'train' for digits"),
     ],
 )
-def test_impossible_parts_raise(options, message):
+def test_invalid_parts_raise(options, message):
     with pytest.raises(ValueError, match=message):
         DataConfig(dataset="digits", **options).open(32, seed=0)

@@ -201,7 +201,7 @@ def test_images_of_different_sizes_give_views_as_from_memory(tmp_path, source):
         ({"rank": 2, "world_size": 2}, "^rank=2: expected 0 <= rank < world_size=2"),
     ],
 )
-def test_impossible_batches_raise(source, options, message):
+def test_invalid_batch_sizes_raise(source, options, message):
     with pytest.raises(ValueError, match=message):
         make(source, **options)
 

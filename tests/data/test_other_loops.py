@@ -71,7 +71,7 @@ def test_epoch_that_is_left_early_is_not_continued(loader):
     assert [identity(batch) for batch in loader] == epochs_of(2)[1]
 
 
-def test_set_epoch_gives_that_epoch_whatever_came_before(loader):
+def test_set_epoch_does_not_depend_on_earlier_epochs(loader):
     plain = epochs_of(4)
     for epoch in (2, 2, 0, 3):
         loader.set_epoch(epoch)

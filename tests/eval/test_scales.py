@@ -157,7 +157,7 @@ def test_outlier_does_not_change_the_other_neighbours(place):
     torch.testing.assert_close(knn(more, more_labels, test, k=5, metric="euclidean"), without, rtol=1e-4, atol=1e-6)
 
 
-def test_outlier_is_a_cluster_of_its_own():
+def test_outlier_is_a_separate_cluster():
     features = features_of(1.0)
     clean = kmeans(features, 3)
     found = kmeans(torch.cat([features, OUTLIER * torch.ones(1, 8)]), 4)

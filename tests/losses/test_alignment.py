@@ -21,7 +21,7 @@ def test_lightly_agrees():
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """A right angle is the square root of 2 apart."""
     x, y = torch.eye(2, dtype=torch.float64).split(1)
     assert alignment(x, y).item() == pytest.approx(2)

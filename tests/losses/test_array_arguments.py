@@ -35,7 +35,7 @@ def test_all_arguments_as_arrays_raise_with_the_name():
         patchify(array, 2)
 
 
-def test_list_of_tensors_where_one_belongs_raises_with_the_conversion():
+def test_list_of_tensors_raises_and_names_the_conversion():
     rows = [torch.ones(2), torch.ones(2)]
     with pytest.raises(ValueError, match=r"embeddings: expected tensors, got list; torch\.stack joins"):
         nt_xent(rows, rows)

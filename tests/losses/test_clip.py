@@ -26,7 +26,7 @@ def test_tensor_as_scale_learns():
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-14)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     eye = torch.eye(3, dtype=torch.float64)
     assert clip(eye, eye, 1.0).item() == pytest.approx(math.log(1 + 2 / math.e))
 

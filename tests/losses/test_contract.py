@@ -225,7 +225,7 @@ def refusal_of(name, batch):
 
 
 @every_loss
-def test_degenerate_batch_is_finite_or_refused_with_the_reason(name):
+def test_degenerate_batch_is_finite_or_raises(name):
     messages = [refusal_of(name, batch) for batch in DEGENERATE]
     messages = [message for message in messages if message is not None]
     needs = load(name).needs

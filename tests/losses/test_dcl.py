@@ -22,7 +22,7 @@ def test_lightly_agrees(ours, theirs):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Four orthogonal images, views that agree: the positive is 1, six others are exp(0)."""
     eye = torch.eye(4, dtype=torch.float64)
     assert dcl(eye, eye, 1.0).item() == pytest.approx(math.log(6) - 1)

@@ -86,7 +86,7 @@ def test_illegal_options_raise():
         DINOLoss(num_prototypes=5)(views(2), views(2))
 
 
-def test_update_by_hand_is_that_of_forward_and_checked_as_well():
+def test_update_equals_forward_and_is_checked():
     loss, other = DINOLoss(num_prototypes=7), DINOLoss(num_prototypes=7)
     loss(views(2), views(2, seed=1))
     other.update(views(2, seed=1))

@@ -32,7 +32,7 @@ def test_lightly_has_nt_xent_of_the_same_dimensions():
     assert directclr(*pair(), dim=3) < theirs
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """Four orthogonal images, views that agree: e against e + 3."""
     eye = torch.eye(4, dtype=torch.float64)
     assert directclr(eye, eye, dim=4, temperature=1.0).item() == pytest.approx(math.log(math.e + 3) - 1)

@@ -108,7 +108,7 @@ def test_readme_recipe_keeps_the_ranks_alike(results):
     assert 0 < first["loss"] < math.log(2 * 32 - 1) + 5  # 32 images on both ranks
 
 
-def test_shape_check_reads_no_device_and_still_raises_on_every_rank(results):
+def test_shape_check_raises_on_every_rank_without_device_sync(results):
     """Where the process group has no CPU backend, as ``nccl``, one group on the CPU is made and kept."""
     for rank in results[2]:
         found = rank["no cpu backend"]

@@ -32,7 +32,7 @@ def test_fewer_samples_than_dimensions_have_the_paper_s_value():
     assert emp_ssl(a, b).item() == pytest.approx(plain(a, b, invariance=200.0, distortion=0.2), rel=1e-10)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Orthogonal rows: I + 4 / (4 · 0.2) I = 6 I. Collapsed: 1 + 5 · 4 in one direction of 4."""
     eye, ones = torch.eye(4, dtype=torch.float64), torch.ones(4, 4, dtype=torch.float64)
     assert emp_ssl(eye, eye).item() == pytest.approx(-200 - 2 * math.log(6))

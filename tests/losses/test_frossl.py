@@ -28,7 +28,7 @@ def test_both_products_give_the_paper_s_value():
         assert frossl(a, b).item() == pytest.approx(plain(a, b, invariance=1.0), rel=1e-10)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Orthogonal dimensions have equal eigenvalues, log(1/3) for each view; equal dimensions have one, log 1."""
     eye = torch.eye(6, 3, dtype=torch.float64)
     assert frossl(eye, eye).item() == pytest.approx(-2 * math.log(3))

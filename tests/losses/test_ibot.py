@@ -92,7 +92,7 @@ def test_masks_that_do_not_fit_raise_with_the_remedy(mask):
         ibot(z, z[:, :5], mask, center)
 
 
-def test_update_by_hand_is_that_of_forward_and_checked_as_well(mask):
+def test_update_equals_forward_and_is_checked(mask):
     loss, other = IBOTLoss(num_prototypes=5), IBOTLoss(num_prototypes=5)
     loss(patches(0), patches(1), mask)
     other.update(patches(1))

@@ -34,7 +34,7 @@ def test_lightly_agrees_step_after_step():
     assert as_sets[0] == as_sets[1]
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """A query at its key, two orthogonal negatives: e against e + 2."""
     eye = torch.eye(4, dtype=torch.float64)
     assert info_nce(eye[:2], eye[:2], eye[2:], 1.0).item() == pytest.approx(math.log(math.e + 2) - 1)

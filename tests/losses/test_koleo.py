@@ -23,7 +23,7 @@ def test_lightly_agrees():
     torch.testing.assert_close(torch.autograd.grad(ours, z), torch.autograd.grad(theirs, z), rtol=1e-5, atol=1e-7)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """The corners of a square are the square root of 2 from their neighbours, an octagon's 2 sin(π / 8)."""
     for corners in (4, 8):
         angles = torch.arange(corners, dtype=torch.float64) * 2 * math.pi / corners

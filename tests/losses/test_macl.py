@@ -21,7 +21,7 @@ def test_lightly_agrees(options):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """Four orthogonal images, views that agree: P is e of e + 6, and the alignment 1 makes τ of 0.5 a whole 1."""
     eye = torch.eye(4, dtype=torch.float64)
     p = math.e / (math.e + 6)

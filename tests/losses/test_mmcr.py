@@ -24,7 +24,7 @@ def test_lightly_agrees(compression):
         torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-10)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Four orthogonal centroids have 4 singular values of 1; four equal ones a single one of 2; opposite views have none."""
     eye, ones = torch.eye(4, dtype=torch.float64), torch.ones(4, 4, dtype=torch.float64)
     assert mmcr(eye, eye).item() == pytest.approx(-4)

@@ -15,7 +15,7 @@ def test_lightly_agrees():
     torch.testing.assert_close(negative_cosine_similarity(a, b), NegativeCosineSimilarity()(a, b), rtol=1e-5, atol=1e-6)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     eye = torch.eye(4, dtype=torch.float64)
     assert negative_cosine_similarity(eye, eye).item() == pytest.approx(-1)
     assert negative_cosine_similarity(eye, eye.flip(0)).item() == pytest.approx(0)

@@ -44,7 +44,7 @@ def test_loss_is_that_of_the_papers_pseudocode():
     torch.testing.assert_close(nnclr(p1, p2, z1, z2, support(), 0.3), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """Four orthogonal images that are their own neighbours: e against e + 3."""
     eye = torch.eye(4, dtype=torch.float64)
     assert nnclr(eye, eye, eye, eye, eye, 1.0).item() == pytest.approx(math.log(math.e + 3) - 1)

@@ -17,7 +17,7 @@ def test_lightly_agrees():
     torch.testing.assert_close(nt_xent(a, b, 0.3), NTXentLoss(temperature=0.3)(a, b), rtol=1e-4, atol=1e-5)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """Four orthogonal images, views that agree: the positive is e, six others are 1."""
     eye = torch.eye(4, dtype=torch.float64)
     assert nt_xent(eye, eye, 1.0).item() == pytest.approx(math.log(math.e + 6) - 1)

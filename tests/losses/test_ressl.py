@@ -33,7 +33,7 @@ def test_value_and_gradient_are_those_of_both_matrices(rows):
     )
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """A student that cannot tell two rows apart has an entropy of log 2, whatever the teacher says."""
     eye = torch.eye(2, dtype=torch.float64)
     assert ressl(torch.ones(2, 2, dtype=torch.float64), eye, eye).item() == pytest.approx(math.log(2))

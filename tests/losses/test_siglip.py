@@ -31,7 +31,7 @@ def test_value_and_gradients_are_those_of_the_whole_matrix(monkeypatch, tile_row
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """Two orthogonal pairs, t = 2, b = -1: the pair's logit is 1, the other's -1."""
     eye = torch.eye(2, dtype=torch.float64)
     assert siglip(eye, eye, 2.0, -1.0).item() == pytest.approx(2 * math.log(1 + math.exp(-1)))

@@ -25,7 +25,7 @@ def test_lightly_agrees(monkeypatch):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-7)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """All embeddings 0: the empirical characteristic function is 1 everywhere, and the integral is known."""
     z = torch.zeros(10, 5, dtype=torch.float64)
     integral = math.sqrt(2 * math.pi) - 2 * math.sqrt(math.pi) + math.sqrt(2 * math.pi / 3)

@@ -14,7 +14,7 @@ def test_label_for_each_sample_makes_it_nt_xent():
     assert supcon([a, b], torch.arange(16)).item() == pytest.approx(nt_xent(a, b).item(), rel=1e-10)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """One class of four that agree, its three others all positives: log 3, whatever the temperature."""
     z = torch.ones(4, 3, dtype=torch.float64)
     assert supcon([z], torch.zeros(4, dtype=torch.int64), 0.01).item() == pytest.approx(math.log(3))

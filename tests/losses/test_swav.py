@@ -96,7 +96,7 @@ def test_illegal_arguments_raise(prototypes):
         SwAVLoss(queue_size=-1)
 
 
-def test_update_by_hand_is_that_of_forward_and_checked_as_well():
+def test_update_equals_forward_and_is_checked():
     loss, other = (SwAVLoss(num_prototypes=4, dimensions=5, queue_size=20) for _ in range(2))
     loss(*views(3))
     other.update(*views(3))

@@ -37,7 +37,7 @@ def test_lightly_s_gradient_agrees_but_for_this_batch_s_share():
     torch.testing.assert_close(mine - other, torch.autograd.grad(own_share, a)[0])
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Orthogonal rows: agreement 1, covariance I / 4 now; with none in the past a tenth of it counts."""
     eye, zeros = torch.eye(4, dtype=torch.float64), torch.zeros(4, 4, dtype=torch.float64)
     assert tico(eye, eye, zeros).item() == pytest.approx(-1 + 8 * 0.1 / 4)

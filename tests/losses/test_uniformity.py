@@ -18,7 +18,7 @@ def test_authors_formula_agrees(t):
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Equal rows are at 0, a right angle at -2t, opposite rows at -4t."""
     x, y = torch.eye(2, dtype=torch.float64)
     for other, expected in ((x, 0), (y, -6), (-x, -12)):

@@ -16,7 +16,7 @@ def test_standardised_embeddings_give_reweighted_vicreg():
     assert vibcreg(a, b, covariance=3.0 * a.shape[1]).item() == pytest.approx(theirs.item(), rel=1e-10)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Four corners of a square are uncorrelated; a repeated dimension is correlated in 2 of 4 pairs, in both views."""
     square = torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]], dtype=torch.float64)
     assert vibcreg(square, square).item() == 0

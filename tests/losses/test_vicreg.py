@@ -15,7 +15,7 @@ def test_lightly_agrees():
     torch.testing.assert_close(vicreg(a, b), VICRegLoss()(a, b), rtol=1e-4, atol=1e-5)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """A constant batch has no spread at all, sqrt(1e-4) = 0.01 per dimension, and nothing else."""
     flat = torch.ones(4, 3, dtype=torch.float64)
     assert vicreg(flat, flat).item() == pytest.approx(25 * (1 - 0.01))

@@ -26,7 +26,7 @@ def test_lightly_agrees():
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-7)
 
 
-def test_value_worked_out_by_hand():
+def test_value_equals_manual_calculation():
     """Two samples at the quantiles 1/3 and 2/3, scaled to deviation 1: nothing but the shape is off, by 1 - 0.4307 twice."""
     z = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     one = torch.ones(1, 1, dtype=torch.float64)

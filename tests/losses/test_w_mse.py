@@ -20,7 +20,7 @@ def test_more_views_are_the_mean_over_their_pairs():
     assert w_mse(a, b, a).item() == pytest.approx(sum(pairs) / 3, rel=1e-10)
 
 
-def test_values_worked_out_by_hand():
+def test_values_equal_manual_calculation():
     """Views that agree, and views that are each other's opposite: the squared distance of unit vectors is 0, and 4."""
     a, _ = pair()
     assert w_mse(a, a).item() == pytest.approx(0, abs=1e-12)

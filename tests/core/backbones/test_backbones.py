@@ -69,7 +69,7 @@ def test_every_parameter_learns(name):
 
 
 @pytest.mark.parametrize("name", ["resnet9", "resnet18", "vit_tiny"])
-def test_same_seed_same_weights_and_channels_last_and_bf16_change_little(name):
+def test_same_seed_gives_the_same_weights(name):
     def build() -> nn.Module:
         torch.manual_seed(3)
         return build_backbone(name, (3, 16, 16), **({"width": 8} if name == "resnet9" else {}))
@@ -121,7 +121,7 @@ def test_small_stem_keeps_the_resolution_up_to_64_pixels():
     assert num_parameters(build_backbone("resnet18", (3, 32, 32))) == 11_173_962 - 5_130
 
 
-def test_residual_branches_start_at_zero_unless_told_otherwise():
+def test_residual_branches_start_at_zero_by_default():
     assert not build_backbone("resnet18", (3, 32, 32)).layer1[0].bn2.weight.any()
     assert build_backbone("resnet18", (3, 32, 32), zero_init_residual=False).layer1[0].bn2.weight.all()
 
@@ -201,7 +201,7 @@ def test_vit_equals_torchvisions_with_the_same_weights():
     torch.testing.assert_close(ours(x), theirs.eval()(x), rtol=1e-4, atol=1e-5)
 
 
-def test_vits_have_the_parameters_of_deit_without_learned_positions():
+def test_vit_has_as_many_parameters_as_deit():
     # DeiT-Ti and -S at 224: 5,717,416 and 22,050,664 with 1000 classes and 197 learned positions
     sizes = ("vit_tiny", 5_717_416, 192), ("vit_small", 22_050_664, 384), ("vit_base", 86_567_656, 768)
     for name, deit, width in sizes:
@@ -237,7 +237,7 @@ def test_positions_differ_and_a_shift_is_the_same_everywhere():
     torch.testing.assert_close(grid[0, 0, 1, 2], grid[3, 4, 4, 6])  # one row down, two columns on
 
 
-def test_positions_make_the_vit_see_where_a_patch_is_and_are_no_state():
+def test_positions_change_features_and_are_not_saved():
     backbone = build_backbone("vit_tiny", (3, 32, 32), pool="mean").eval()
     x = torch.randn(1, 3, 32, 32)
     with torch.no_grad():

@@ -42,7 +42,7 @@ def test_models_without_a_map_of_their_features_have_none():
     assert not hasattr(build_backbone("timm/mobilenetv3_small_050", (3, 64, 64)), "forward_dense")
 
 
-def test_cell_of_the_map_lies_where_the_image_changes():
+def test_cell_of_the_map_is_where_the_image_changes():
     """Patches are in rows and columns, not the other way round."""
     vit = build_backbone("vit_tiny", (3, 16, 32), patch_size=8, depth=1)
     images = torch.zeros(1, 3, 16, 32)

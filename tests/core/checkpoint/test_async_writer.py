@@ -63,7 +63,7 @@ def write(error=None, look=False):
             raise error
 
 
-def test_failed_background_checkpoint_raises_at_the_next_step_or_at_the_end():
+def test_failed_background_checkpoint_raises():
     with pytest.raises(CheckpointError, match="the disk is full"):
         write(look=True)
     with pytest.raises(CheckpointError, match="the disk is full"):

@@ -107,7 +107,7 @@ def test_finished_run_is_exported_and_starts_another(make_config, tmp_path):
     assert RunFolder.of(config).read_summary()["init_from"]["file"] == str(tmp_path / "mine.safetensors")
 
 
-def test_a_backbone_of_ones_own_is_exported_without_a_name(make_config, tiny_model):
+def test_user_defined_backbone_is_exported_without_name(make_config, tiny_model):
     config = make_config(optim__epochs=1, log__export=True)
     model = tiny_model(config)
     fit_and_report(model)
@@ -135,7 +135,7 @@ def test_exported_file_that_cannot_be_used_is_an_error(tmp_path):
             load_exported(path)
 
 
-def test_a_method_without_a_backbone_is_refused_before_it_trains(make_config, tiny_model):
+def test_export_without_backbone_raises_before_training(make_config, tiny_model):
     class Headless(tiny_model):
         def initialize_modules(self):
             super().initialize_modules()

@@ -148,7 +148,7 @@ def test_full_disk_leaves_the_earlier_checkpoint_intact(tmp_path, monkeypatch):
     assert len(os.listdir(tmp_path)) == 1
 
 
-def test_run_resumed_before_a_damaged_checkpoint_equals_uninterrupted_run(make_config, tiny_model, tmp_path, caplog):
+def test_resume_past_damaged_checkpoint_equals_one_run(make_config, tiny_model, tmp_path, caplog):
     """Oracle: the run that nothing happened to, its weights, momentum and metrics; both checkpoints are named."""
 
     class Killed(tiny_model):

@@ -67,7 +67,7 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_run_that_collapses_is_warned_once_also_over_a_resumption(make_config, tiny_model, caplog):
+def test_collapse_is_warned_once_also_after_resume(make_config, tiny_model, caplog):
     class Collapsing(tiny_model):
         """Two views attract each other, and nothing keeps images apart: the trivial solution of Chen & He 2021."""
 

@@ -31,7 +31,7 @@ def diverging(tiny_model):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make_config, diverging, value):
+def test_nonfinite_loss_stops_before_the_optimizer_step(make_config, diverging, value):
     config = make_config(log__checkpoint_every=1)
     diverging.spoil = float(value)
     model = diverging(config)
@@ -44,7 +44,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(make_config,
     assert [path.name for path in model.run.checkpoints.all()] == ["step_00000004.pt"]
 
 
-def test_the_record_says_which_step_and_all_samples_of_it(make_config, diverging, toy_data):
+def test_record_names_step_and_all_samples(make_config, diverging, toy_data):
     """Oracle for the samples: the loader, asked for that batch."""
     config = make_config(hardware__seed=3, log__checkpoint_every=1)
     with pytest.raises(DivergedError) as error:
@@ -63,7 +63,7 @@ def test_the_record_says_which_step_and_all_samples_of_it(make_config, diverging
 
 
 @pytest.mark.parametrize("clip", [None, 1.0])
-def test_a_gradient_that_is_not_finite_stops_it_and_the_parameters_are_named(make_config, tiny_model, clip):
+def test_nonfinite_gradient_stops_and_names_the_parameters(make_config, tiny_model, clip):
     class Diverging(tiny_model):
         def compute_loss(self):
             self.before = weights(self)
@@ -112,7 +112,7 @@ def too_large(tiny_model):
     return TooLarge
 
 
-def test_predictions_of_finite_weights_that_are_not_finite_end_the_evaluation(make_config, too_large):
+def test_nonfinite_predictions_end_the_evaluation(make_config, too_large):
     config = make_config()
     with pytest.raises(DivergedError, match="in the evaluation after step 7, rank 0"):
         too_large(config).fit()
@@ -124,7 +124,7 @@ def test_predictions_of_finite_weights_that_are_not_finite_end_the_evaluation(ma
     assert [line["epoch"] for line in last] == [1]  # nothing of the evaluation that was not one
 
 
-def test_weights_that_are_not_finite_are_not_judged(make_config, tiny_model):
+def test_nonfinite_weights_are_not_evaluated(make_config, tiny_model):
     class Thrown(tiny_model):
         def after_train_epoch(self):
             self.head.weight.data[0, 0] = float("nan")
@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_are_not_judged(make_config, tiny_model):
     assert [found[key] for key in ("term", "step", "parameters")] == ["weights", 3, ["head.weight"]]
 
 
-def test_an_evaluation_without_a_step_before_it_says_what_it_knows(make_config, tiny_model):
+def test_divergence_without_a_step_is_recorded(make_config, tiny_model):
     class Infinite(tiny_model):
         def forward(self, x):
             return super().forward(x) if self.training else super().forward(x) / 0
@@ -159,7 +159,7 @@ def test_the_record_goes_when_the_run_gets_past_it(make_config, diverging, tiny_
     assert RunFolder.of(config).read_divergence() is None
 
 
-def test_a_record_that_the_disk_refuses_does_not_hide_the_divergence(make_config, diverging, monkeypatch, caplog):
+def test_full_disk_does_not_hide_the_divergence(make_config, diverging, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")
 

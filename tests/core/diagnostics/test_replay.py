@@ -116,7 +116,7 @@ def test_all_batches_of_an_accumulated_step_are_shown(make_config, falling, toy_
     assert replay(falling, folder.path, data=toy_data).differences == []
 
 
-def test_a_gradient_and_weights_that_are_not_finite_are_shown_again(make_config, tiny_model, toy_data):
+def test_replay_shows_nonfinite_gradient_and_weights(make_config, tiny_model, toy_data):
     class Root(tiny_model):
         def compute_loss(self):
             terms = super().compute_loss()
@@ -139,7 +139,7 @@ def test_a_gradient_and_weights_that_are_not_finite_are_shown_again(make_config,
     assert found.batches[0].gradients == []
 
 
-def test_an_evaluation_in_which_the_run_has_diverged_is_held_again(make_config, tiny_model, toy_data):
+def test_replay_repeats_a_diverged_evaluation(make_config, tiny_model, toy_data):
     class TooLarge(tiny_model):
         def after_train_step(self):
             super().after_train_step()
@@ -157,7 +157,7 @@ def test_an_evaluation_in_which_the_run_has_diverged_is_held_again(make_config, 
     assert "not the same: now it has not diverged" in str(healed)
 
 
-def test_another_outcome_than_recorded_is_said(make_config, falling, toy_data, tiny_model, monkeypatch, capsys):
+def test_replay_reports_a_different_outcome(make_config, falling, toy_data, tiny_model, monkeypatch, capsys):
     folder = diverged(falling, make_config())
     record = folder.read_divergence()
     record["terms"][0]["distance"] = 0.5

@@ -88,12 +88,12 @@ def test_run_on_ranks_equals_one_process(runs, case, lines, ranks):
     assert_same_run(runs / f"{case}_{ranks}", runs / f"{case}_1", lines)
 
 
-def test_resume_on_other_numbers_of_ranks_equals_uninterrupted_run(runs):
+def test_resume_on_other_number_of_ranks_equals_one_run(runs):
     """Stopped after 3 of 12 steps at 1 rank, after 6 at 2, after 9 at 4 (by a signal to one of them), ended at 1."""
     assert_same_run(runs / "resumed", runs / "plain_1", 12)
 
 
-def test_report_and_evaluation_of_a_run_on_ranks_equal_one_process(runs, toy_data):
+def test_evaluation_of_ranks_equals_one_process(runs, toy_data):
     """The table at the end is computed by all ranks and written by one; an evaluation of the run is of one process."""
     parts = dict.fromkeys(("sgd", "ridge", "multilayer_linear_probe", "class_means", "clustering"), True)
     protocol = Protocol(name="all", knn=[5], few=[2], draws=2, retrieval=[1], map_samples=0, pictures=4, **parts)

@@ -44,7 +44,7 @@ def run(finished, tmp_path, tiny_model, make_config):
     return RunFolder(shutil.copytree(finished / "run", tmp_path / "moved"))
 
 
-def test_features_are_those_of_the_trained_backbone_on_every_image_once(run, tiny_model, toy_data):
+def test_features_equal_the_trained_backbone_on_each_image(run, tiny_model, toy_data):
     found = extract_features(run, method=tiny_model, data=toy_data)
     features = found.features["toy"]
     data = toy_data().open(16, 0)
@@ -62,7 +62,7 @@ def test_features_are_those_of_the_trained_backbone_on_every_image_once(run, tin
     assert found.facts["epoch"] == 3
 
 
-def test_features_are_kept_and_read_and_made_anew_for_other_weights(run, tiny_model, toy_data, monkeypatch):
+def test_features_are_cached_for_the_same_weights_only(run, tiny_model, toy_data, monkeypatch):
     options = {"method": tiny_model, "data": toy_data}
     first = extract_features(run, **options)
     kept = next(run.evaluations.glob("features_*.safetensors"))
@@ -80,7 +80,7 @@ def test_features_are_kept_and_read_and_made_anew_for_other_weights(run, tiny_mo
     assert len(list(run.evaluations.glob("features_*.safetensors"))) == 2
 
 
-def test_the_numbers_are_those_of_the_protocol_and_everything_else_is_left_alone(run, tiny_model, toy_data):
+def test_metrics_equal_the_protocol_and_the_run_is_unchanged(run, tiny_model, toy_data):
     before = digests(run.path)
     options = {"method": tiny_model, "data": toy_data}
     (path,) = evaluate_checkpoint(run, QUICK, **options)
@@ -145,13 +145,13 @@ def test_images_that_do_not_fit_raise_and_nothing_is_written(run, tiny_model, to
     assert not run.evaluations.exists()
 
 
-def test_an_older_checkpoint_has_a_file_of_its_own(run, tiny_model, toy_data):
+def test_older_checkpoint_has_its_own_file(run, tiny_model, toy_data):
     older = sorted(run.checkpoints.glob("*.pt"))[0]
     (path,) = evaluate_checkpoint(run, QUICK, older, method=tiny_model, data=toy_data)
     assert path.name == "standard_step_8.json"
 
 
-def test_the_evaluation_of_what_was_the_newest_checkpoint_is_kept(run, tiny_model, toy_data, tmp_path):
+def test_evaluation_of_an_earlier_checkpoint_is_kept(run, tiny_model, toy_data, tmp_path):
     """As when a run in progress is watched."""
     options = {"method": tiny_model, "data": toy_data}
     *older, newest = sorted(path for path in run.checkpoints.iterdir() if path.suffix == ".pt")
@@ -172,7 +172,7 @@ def test_the_evaluation_of_what_was_the_newest_checkpoint_is_kept(run, tiny_mode
     assert len(list(run.evaluations.glob("*.json"))) == 2
 
 
-def test_evaluations_outlive_a_run_that_goes_on(run, tiny_model, toy_data, make_config):
+def test_evaluations_survive_a_resumed_run(run, tiny_model, toy_data, make_config):
     evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data)
     tiny_model(make_config(log__run="moved", log__checkpoint_every=1)).fit()  # finished: only its summary is new
     assert "standard" in run.read_summary()["evaluations"]
@@ -195,7 +195,7 @@ def test_unlabelled_images_give_what_needs_no_labels(run, tiny_model, toy_data, 
     assert ("map" in document) == (part == "training")
 
 
-def test_what_cannot_be_judged_is_refused_and_nothing_is_written(run, tiny_model, toy_data, tmp_path):
+def test_invalid_evaluation_raises_and_writes_nothing(run, tiny_model, toy_data, tmp_path):
     options = {"method": tiny_model, "data": toy_data}
     with pytest.raises(RunFolderError, match=r"config\.yaml"):
         evaluate_checkpoint(RunFolder(tmp_path), QUICK, **options)

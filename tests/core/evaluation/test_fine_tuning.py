@@ -36,7 +36,7 @@ def run(make_config):
     return RunFolder.of(config)
 
 
-def test_it_begins_with_the_backbone_is_trained_and_leaves_the_run_alone(run, toy_data, monkeypatch):
+def test_fine_tuning_starts_from_backbone_and_keeps_the_run(run, toy_data, monkeypatch):
     before = digests(run.path)
     seen = {}
 
@@ -71,7 +71,7 @@ def test_it_begins_with_the_backbone_is_trained_and_leaves_the_run_alone(run, to
     assert {path for path in before if after[path] != before[path]} == {run.summary}
 
 
-def test_killed_in_the_middle_and_started_again_it_is_the_same_run(run, toy_data, tmp_path, monkeypatch):
+def test_killed_fine_tuning_equals_uninterrupted_one(run, toy_data, tmp_path, monkeypatch):
     how = FineTuning(**QUICK)
     (path,) = evaluate_checkpoint(run, NOTHING, data=toy_data, fine_tuning=how)
     expected = json.loads(path.read_text())
@@ -106,7 +106,7 @@ def test_killed_in_the_middle_and_started_again_it_is_the_same_run(run, toy_data
     assert begins == [10, 11]  # finished: it is read
 
 
-def test_other_settings_are_another_run_and_data_gives_the_shares(run, toy_data):
+def test_changed_settings_are_a_new_run(run, toy_data):
     class Shares(toy_data):
         def labelled_part(self, fraction, seed, views):
             asked.append((fraction, seed, views))
@@ -133,14 +133,14 @@ def test_other_settings_are_another_run_and_data_gives_the_shares(run, toy_data)
         ({"fractions": [1.0], "views": "simclr"}, "views='simclr': ToyData gives"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_is_written(run, toy_data, changes, message):
+def test_invalid_fine_tuning_raises_and_writes_nothing(run, toy_data, changes, message):
     with pytest.raises(ConfigError, match=message):
         evaluate_checkpoint(run, NOTHING, data=toy_data, fine_tuning=FineTuning(**changes))
     assert not (run.evaluations / "fine_tuning").exists()
     assert not list(run.evaluations.glob("*.json"))
 
 
-def test_a_backbone_of_ones_own_is_refused_by_name(make_config, tiny_model, toy_data):
+def test_user_defined_backbone_raises_by_name(make_config, tiny_model, toy_data):
     config = make_config(optim__epochs=1)
     tiny_model(config).fit()
     with pytest.raises(

@@ -70,7 +70,7 @@ def run(tmp_path, make_config):
     return RunFolder(tmp_path / "run")
 
 
-def test_probes_on_tokens_are_computed_from_those_of_the_checkpoint(run, toy_data, monkeypatch):
+def test_token_probes_use_the_tokens_of_the_checkpoint(run, toy_data, monkeypatch):
     monkeypatch.setattr(attentive, "MIN_STEPS", 20)
     (path,) = evaluate_checkpoint(run, TOKENS, method=TinyViT, data=toy_data)
     metrics = json.loads(path.read_text())["metrics"]

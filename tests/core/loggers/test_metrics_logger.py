@@ -55,7 +55,7 @@ def read(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_step_has_one_line_to_which_a_later_evaluation_is_added(tmp_path):
+def test_evaluation_is_added_to_the_line_of_its_step(tmp_path):
     path, listener = tmp_path / "metrics.jsonl", Listener()
     with MetricsLogger(path, [listener]) as logger:
         logger.log(1, 0, {"train/loss": 2.0})
@@ -87,7 +87,7 @@ def test_lines_that_are_lost_are_an_error_with_both_sizes(tmp_path):
         logger.load_state_dict(state)
 
 
-def test_a_line_that_does_not_fit_on_the_disk_leaves_the_lines_before_it(tmp_path):
+def test_full_disk_keeps_earlier_lines(tmp_path):
     """A limit on the size of a file stands for a disk that takes a part of a line."""
     path, limit = tmp_path / "metrics.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     with MetricsLogger(path, []) as logger:

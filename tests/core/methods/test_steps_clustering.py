@@ -99,7 +99,7 @@ def deepcluster_v2(model):
     return loss / keys.num_clusterings
 
 
-def test_deepcluster_v2_clusters_the_features_of_the_epoch_before(make_method):
+def test_deepcluster_v2_clusters_features_of_last_epoch(make_method):
     """Before the first epoch those of an extra pass; then the views that were trained on, each in its step."""
     model = make_method("deepcluster_v2", log__eval_every=0)
     seen, clusterings, cluster = {}, [], model.cluster

@@ -322,7 +322,7 @@ def test_prototypes_of_msn_have_no_weight_decay(make_vit, name):
     assert model.teacher.ramp == "linear"
 
 
-def test_patch_projection_of_dinov2_has_a_fifth_of_the_learning_rate(make_vit):
+def test_patch_projection_of_dinov2_has_a_fifth_of_the_rate(make_vit):
     model = make_vit("dinov2", optim__epochs=1, optim__schedule="constant")
     model.fit()
     rates = {id(p): group["lr"] for group in model.optimizer.param_groups for p in group["params"]}

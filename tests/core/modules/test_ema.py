@@ -26,7 +26,7 @@ def train_once(student: nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter))
 
 
-def test_update_equals_the_formula_for_parameters_and_running_statistics():
+def test_update_of_parameters_and_statistics_equals_formula():
     student = network()
     teacher = Teacher(student, momentum=0.9)
     expected = {name: value.clone() for name, value in student.state_dict().items()}
@@ -104,7 +104,7 @@ def test_a_copy_of_the_whole_method_follows_its_own_student():
     assert not torch.equal(twin["teacher"].model[0].weight, method["backbone"][0].weight)
 
 
-def test_state_comes_back_from_a_checkpoint_and_not_from_the_student(tmp_path):
+def test_state_is_loaded_from_the_checkpoint(tmp_path):
     student = network()
     teacher = Teacher(student, momentum=0.9)
     for _ in range(3):
@@ -159,7 +159,7 @@ def test_float64_stays_float64():
     torch.testing.assert_close(teacher.model[0].weight, 0.25 * start + 0.75 * student[0].weight, rtol=1e-14, atol=0)
 
 
-def test_mode_is_the_owners_and_batch_statistics_are_used_in_training():
+def test_teacher_has_the_mode_of_its_owner():
     owner = nn.ModuleDict({"teacher": Teacher(network())})
     x = torch.randn(4, 3, 8, 8)
     owner.train()
@@ -169,7 +169,7 @@ def test_mode_is_the_owners_and_batch_statistics_are_used_in_training():
     assert not torch.allclose(in_training, owner["teacher"](x))
 
 
-def test_other_student_and_impossible_momentum_are_refused():
+def test_other_student_and_invalid_momentum_raise():
     teacher = Teacher(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="only one of them has bias"):
         teacher.update(nn.Linear(2, 2, bias=False))

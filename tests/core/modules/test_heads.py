@@ -74,7 +74,7 @@ def test_two_sizes_are_one_linear_layer():
         ({"sizes": [4, 2], "norm": "none", "last_norm": True}, "last_norm=True with norm='none'"),
     ],
 )
-def test_impossible_heads_are_refused(arguments, message):
+def test_invalid_heads_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         mlp(**arguments)
 

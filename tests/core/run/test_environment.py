@@ -219,7 +219,7 @@ def test_code_edited_before_first_checkpoint_is_the_record(edited, make_config, 
     assert "has changed" not in caplog.text
 
 
-def test_finished_run_with_a_damaged_checkpoint_is_trained_and_recorded_again(make_config, tiny_model):
+def test_finished_run_with_damaged_checkpoint_trains_again(make_config, tiny_model):
     config = make_config(optim__epochs=2, log__checkpoint_every=1)
     tiny_model(config).fit()
     folder = RunFolder.of(config)

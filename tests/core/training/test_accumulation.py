@@ -29,7 +29,7 @@ class Own(Counting):
 
 
 @pytest.mark.parametrize(("method", "compared"), [(Counting, [24, 24, 12]), (Own, [12] * 5)])
-def test_embeddings_are_compared_across_batches_and_one_s_own_loss_is_averaged(make_config, method, compared):
+def test_accumulated_loss_compares_embeddings_across_batches(make_config, method, compared):
     """5 batches of 12 an epoch, two to an optimizer step: its last one has what is left, a batch."""
     config = make_config(optim__accumulation_steps=2, optim__epochs=1, optim__batch_size=12)
     config.model = JointEmbeddingConfig(name="counting")

@@ -158,7 +158,7 @@ def small(make_config, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [*COMPILED, "everything"])
-def test_every_method_compiles_once_and_learns_as_it_does_without(small, use_backend, name):
+def test_compiled_method_equals_eager_and_compiles_once(small, use_backend, name):
     """No graph break, no compilation at every step, the probes see the features, and nothing is called ``_orig_mod``."""
     use_backend("aot_eager" if name in ("everything", "simclr") else "eager")
     epochs = 3 if name == "everything" else 1  # until the queue is full
@@ -178,7 +178,7 @@ def test_every_method_compiles_once_and_learns_as_it_does_without(small, use_bac
     assert counters["stats"]["unique_graphs"] == (2 if name in TWO_GRAPHS else 1)
 
 
-def test_compiled_run_resumes_bit_identical_and_agrees_with_the_plain_one(make_config, tiny_model):
+def test_compiled_run_resumes_bit_identically(make_config, tiny_model):
     """With the compiler's own kernels, in bf16, and with a residual and a maximum, whose gradient they made NaN."""
 
     class Pooled(tiny_model):

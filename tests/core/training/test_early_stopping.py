@@ -31,7 +31,7 @@ def make(tmp_path):
         ("toy/knn", 0.0, [math.nan, math.nan], 2),
     ],
 )
-def test_a_run_ends_after_so_many_evaluations_without_an_improvement(make, monitor, min_delta, values, ends_after):
+def test_run_stops_early_after_patience_evaluations(make, monitor, min_delta, values, ends_after):
     stopping = make(monitor, min_delta=min_delta)
     for number, value in enumerate(values, start=1):
         stopping.observe({monitor: value}, number)
@@ -72,7 +72,7 @@ def test_metric_without_a_value_is_no_improvement(make):
         ("train/los", 2, "train/loss"),  # the terms of the loss are known with the first line
     ],
 )
-def test_unknown_monitor_is_refused_before_training(make_config, tiny_model, monitor, steps, near):
+def test_unknown_monitor_raises_before_training(make_config, tiny_model, monitor, steps, near):
     model = tiny_model(make_config(optim__monitor=monitor, log__every_steps=2))
     with pytest.raises(ConfigError, match=f"optim.monitor='{monitor}'") as caught:
         model.fit()

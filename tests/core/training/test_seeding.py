@@ -29,7 +29,7 @@ def test_steps_epochs_seeds_and_ranks_draw_differently():
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_a_step_seeds_the_gpus_as_torch_does_once_they_are_in_use(monkeypatch, used):
+def test_step_seeds_gpus_that_are_in_use(monkeypatch, used):
     """Oracle: ``torch.manual_seed``, which a step does not call because it is slow."""
     seeds = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)

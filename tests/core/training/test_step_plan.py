@@ -15,7 +15,7 @@ def plan_of(num_batches, **optim):
     return StepPlan.of(num_batches, OptimConfig(**{"epochs": 4, **optim}))
 
 
-def test_schedules_stay_between_0_and_1_and_depend_on_the_step_alone():
+def test_schedules_are_pure_functions_within_0_and_1():
     steps = list(range(60)) * 2
     for name in SCHEDULES:
         schedule = plan_of(10, epochs=5, warmup_epochs=1.5).schedule(name)
@@ -69,7 +69,7 @@ def test_plan_counts_batches_and_steps():
     )
 
 
-def test_run_without_epochs_has_no_steps_whatever_its_warmup():
+def test_run_without_epochs_has_no_steps():
     assert plan_of(3, epochs=0, warmup_epochs=10) == StepPlan(3, 3, 0, 0)
 
 
@@ -96,7 +96,7 @@ def test_more_batches_than_an_epoch_has_raise(num_batches, optim, key):
         ("accumulation_steps", 0),
     ],
 )  # fmt: skip
-def test_impossible_value_raises(make_config, key, value):
+def test_invalid_value_raises(make_config, key, value):
     """``max_steps=1.0`` could mean one batch or all."""
     with pytest.raises(ConfigError) as caught:
         make_config(**{f"optim__{key}": value}).check()

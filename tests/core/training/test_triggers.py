@@ -73,7 +73,7 @@ def test_lines_and_checkpoints_by_steps(make):
     assert (lines, checkpoints) == ([3, 6, 9, 12], [4, 8, 12])
 
 
-def test_last_step_of_an_epoch_has_a_line_if_training_is_monitored(make):
+def test_last_step_of_epoch_is_logged_if_monitored(make):
     stopping = EarlyStopping("train/loss", 0, 0.0, Ranks())
     table = make(Progress(step=4), early_stopping=stopping, log__every_steps=3)
     assert table.log_due(ends_epoch=True)

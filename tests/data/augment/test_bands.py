@@ -161,7 +161,7 @@ def test_bfloat16_is_float32_rounded_to_the_nearest(backend):
         ({"grayscale": 0.2}, "grayscale", r"data.views=\[\{{preset: simclr, grayscale: 0\}}\]$"),
     ],
 )  # fmt: skip
-def test_operations_on_colours_are_refused_by_name(bands, changes, argument, message):
+def test_colour_operations_raise_by_name(bands, changes, argument, message):
     spec, image = ViewSpec(jitter=0.8, **changes), np.zeros((32, 32, bands), np.uint8)
     for make in (
         lambda: CPUView(spec, bands),

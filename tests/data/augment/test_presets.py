@@ -83,6 +83,6 @@ def test_unknown_preset_and_operation_name_the_nearest():
         {"resize": 40, "crop_scale": (0.5, 1.0)}, {"interpolation": "nearest"},
     ],
 )  # fmt: skip
-def test_impossible_numbers_raise(wrong):
+def test_invalid_numbers_raise(wrong):
     with pytest.raises(ValueError, match=rf"^{next(iter(wrong))}=.*: expected"):
         ViewSpec(**wrong)

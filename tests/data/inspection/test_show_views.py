@@ -189,7 +189,7 @@ def test_chosen_bands_are_drawn_and_named():
             show_views(config, bands=bands)
 
 
-def test_batch_transform_has_columns_of_its_own():
+def test_batch_transform_has_separate_columns():
     config = DataConfig.of((images(), labels()), views=[{"size": 10}], batch_transform=mixed)
     shown = drawn(show_views(config, rows=2))
     assert np.allclose(shown[1], shown[5], atol=1e-6)  # view of the first sample, changed view of the second

@@ -178,7 +178,7 @@ def test_pipeline_that_fails_ends_the_run(loader, path, monkeypatch):
         next(iter(ours))
 
 
-def test_configuration_evaluates_with_the_normalization_of_the_pipelines(loader, path):
+def test_evaluation_has_the_normalization_of_the_pipelines(loader, path):
     loaders = DataConfig.of(train=loader, test=str(path), num_workers=1).open(BATCH, seed=3)
     assert isinstance(loaders.train, FFCVLoader)
     assert loaders.mean == pytest.approx((0, 0.2, 0.4), abs=1e-5)

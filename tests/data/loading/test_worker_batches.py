@@ -101,7 +101,7 @@ def test_generator_is_that_of_the_seed():
     )
 
 
-def test_global_generators_and_threads_of_the_process_are_left_alone():
+def test_global_generators_and_threads_are_unchanged():
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist(), torch.get_num_threads()  # noqa: NPY002
     list(make("table"))
     list(make("table", num_workers=1))
@@ -229,7 +229,7 @@ def test_workers_live_from_one_epoch_to_the_next():
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_early_stop_and_order_of_the_source_leave_no_worker_behind():
+def test_early_stop_leaves_no_worker_process():
     loader = Loader(SampleSource(torch.ones(M, 1)), [process], 2, num_workers=1, shuffle=False)
     before = set(multiprocessing.active_children())
     list(loader)
@@ -253,7 +253,7 @@ def numpy_in_lambda(sample):
     return sample * np.random.rand()  # noqa: NPY002
 
 
-def test_pipeline_with_a_function_draws_from_the_generators_of_all_libraries():
+def test_generators_of_all_libraries_are_seeded():
     """Oracle: the pipeline, called after numpy.random.seed."""
     pipeline = v2.Compose([v2.RandomApply([v2.Lambda(numpy_in_lambda)], p=1.0)])
     views, _, ids = next(iter(Loader(of("spectrograms")[0], [pipeline], 4, seed=3, num_workers=0)))

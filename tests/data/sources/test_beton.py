@@ -334,7 +334,7 @@ def test_file_of_ffcv_with_raw_and_jpeg_images_is_read(tmp_path, photographs):
     assert np.array_equal(source.labels, np.asarray(labels).ravel())
 
 
-def test_files_that_are_none_are_named(tmp_path, source):
+def test_invalid_files_are_named(tmp_path, source):
     with pytest.raises(FileNotFoundError, match="no such file"):
         BetonSource(tmp_path / "nowhere.beton")
     (tmp_path / "text.beton").write_text("these are not the bytes of a data set" * 10)

@@ -245,7 +245,7 @@ def test_archive_with_a_pickle_raises_unread(tmp_path, capsys):
 
 @pytest.mark.parametrize("mode", ["raw", "jpg"])
 @pytest.mark.parametrize(("kind", "bands"), [(np.uint8, 4), (np.uint16, 3), (np.float32, 13)])
-def test_other_bands_and_types_are_refused(kind, bands, mode, tmp_path):
+def test_other_bands_and_types_raise(kind, bands, mode, tmp_path):
     with pytest.raises(
         ValueError, match=f"^sample 0 has {bands} bands of {np.dtype(kind)}; the images of a .beton file"
     ):

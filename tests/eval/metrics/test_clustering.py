@@ -42,7 +42,7 @@ def test_kmeans_from_the_same_centres_equals_scikit_learns(make_features):
     np.testing.assert_allclose(ours.centers, peer.cluster_centers_, rtol=1e-9, atol=1e-9)
 
 
-def test_kmeans_is_as_good_as_scikit_learns_and_repeats_itself(make_features):
+def test_kmeans_equals_scikit_learn_and_is_reproducible(make_features):
     features, _ = make_features(400, 8, num_classes=8, separation=2.0)
     ours = kmeans(features, 8, seed=1)
     peer = sklearn.cluster.KMeans(8, n_init=10, random_state=0).fit(features.numpy())

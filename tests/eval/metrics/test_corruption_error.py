@@ -32,7 +32,7 @@ def test_without_reference_there_is_no_mce():
     assert (found.mce, found.relative_mce, found.corruption_errors) == (None, None, {})
 
 
-def test_relative_mce_is_missing_where_the_reference_does_not_suffer():
+def test_relative_mce_is_missing_if_reference_is_robust():
     assert corruption_error(AS_DICTS[0], 0.2, AS_DICTS[1], 0.75).relative_mce is None
 
 

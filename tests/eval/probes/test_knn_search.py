@@ -134,7 +134,7 @@ def test_collapsed_encoder_gives_the_first_references(metric):
 
 @pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_nearly_collapsed_features_are_told_apart(make_features, metric, spread):
+def test_nearly_collapsed_features_are_distinguished(make_features, metric, spread):
     train, _ = make_features(1500, width=32, dtype=torch.float32)
     test, _ = make_features(100, width=32, seed=1, dtype=torch.float32)
     check(10 + spread * train, 10 + spread * test, 10, metric)

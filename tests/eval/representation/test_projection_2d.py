@@ -20,7 +20,7 @@ def test_principal_components_equal_scikit_learns_up_to_the_sign(make_features):
     assert (ours.gather(0, ours.abs().argmax(0, keepdim=True)) > 0).all()
 
 
-def test_tsne_keeps_neighbours_and_repeats_itself(make_features):
+def test_tsne_keeps_neighbours_and_is_reproducible(make_features):
     """Oracle: the trustworthiness of Venna & Kaski 2006, by scikit-learn."""
     features, _ = make_features(120, 10, num_classes=4, separation=2.0)
     points = tsne(features, perplexity=20, iterations=500)
@@ -69,7 +69,7 @@ def test_umap_receives_scaled_features_and_their_components(make_features, monke
 
 
 @pytest.mark.skipif(not has_umap(), reason="umap-learn is not installed")
-def test_umap_keeps_neighbours_and_repeats_itself(make_features):
+def test_umap_keeps_neighbours_and_is_reproducible(make_features):
     """Oracle: the trustworthiness of Venna & Kaski 2006, by scikit-learn."""
     features, _ = make_features(120, 10, num_classes=4, separation=2.0)
     points = umap(features)

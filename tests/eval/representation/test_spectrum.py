@@ -74,7 +74,7 @@ def test_half_precision_features_equal_their_float_values(make_features):
         assert measure(half) == pytest.approx(measure(half.double()), rel=1e-3)
 
 
-def test_collapsed_representation_is_told_from_one_that_is_not(make_features):
+def test_collapsed_representation_is_detected(make_features):
     features, _ = make_features(500, 32)
     collapsed = torch.outer(torch.rand(500), torch.ones(32)).double() + 1e-6 * features
     assert rankme(collapsed) < 1.01 < 10 < rankme(features)

@@ -42,7 +42,7 @@ def answers(tmp_path, *commands, torch=False):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_help_and_errors_of_other_groups_than_model_import_no_torch(tmp_path):
+def test_help_and_configuration_errors_import_no_torch(tmp_path):
     wrong = [
         "optim.lrr=2", "optim.optimizer=Addam", "optim.warmup_epochs=300", "optim.freeze.backbone=0", "optim.patience=3",
         "data.views=simlcr", "data.fraction=0", "hardware.precision=bf17", "log.label_free=[rank]", "model.name=simclrr",
@@ -61,7 +61,7 @@ def test_help_and_errors_of_other_groups_than_model_import_no_torch(tmp_path):
         assert max(map(len, each["said"].splitlines())) <= 80
 
 
-def test_cfg_job_is_the_whole_configuration_and_a_file_of_it_is_the_same_run(tmp_path):
+def test_file_of_cfg_job_gives_the_same_run(tmp_path):
     [whole] = answers(
         tmp_path, ["main.py", "--cfg", "job", "optim.lr=3", "hydra/launcher=submitit_slurm", "-m"], torch=True
     )

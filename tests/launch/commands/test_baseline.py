@@ -24,7 +24,7 @@ def settings(tmp_path):
     return {**DIGITS, "log": {"folder": str(tmp_path)}, "hardware": {"num_threads": 1}}
 
 
-def test_a_command_judges_it_and_the_report_shows_it_beside_runs(tmp_path):
+def test_baseline_command_evaluates_and_report_shows_it(tmp_path):
     """With the weights of a file: the whole path from the command to the report."""
     torch.manual_seed(1)
     torch.save(build_backbone("resnet9", (1, 16, 16), width=4).state_dict(), tmp_path / "fits.pth")
@@ -67,7 +67,7 @@ def test_few_images_are_fewer_than_the_default_batch_size(settings):
         make_baseline("resnet9", None, settings, ["++optim.batch_size=256"], "cpu")
 
 
-def test_it_has_the_weights_that_it_was_given_and_another_folder_for_others(settings, tmp_path):
+def test_baseline_has_given_weights_and_a_folder_per_weights(settings, tmp_path):
     from safetensors.torch import save_file
 
     weights = tmp_path / "weights.safetensors"
@@ -98,9 +98,7 @@ def test_it_has_the_weights_that_it_was_given_and_another_folder_for_others(sett
         ("resnet18", "DEFAULT", r"^weights='DEFAULT': https://.*resnet18-f37072fd.pth cannot be downloaded .*a file"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line_and_nothing_is_written(
-    settings, tmp_path, monkeypatch, backbone, weights, message
-):
+def test_invalid_baseline_is_one_line_and_writes_nothing(settings, tmp_path, monkeypatch, backbone, weights, message):
     def unreachable(*_, **__):
         raise urllib.error.URLError("no network")
 

@@ -195,7 +195,7 @@ def test_typo_of_every_key_raises_and_the_suggestion_is_right(counts):
 
 
 @pytest.mark.parametrize("values", ["wrong_types", "impossible"])
-def test_every_key_raises_for_wrong_types_and_impossible_values(counts, values):
+def test_every_key_raises_for_wrong_types_and_values(counts, values):
     tried, named, others = counts.count_values(getattr(counts, values))
     assert named == tried > 150, others
 
@@ -215,7 +215,7 @@ def test_python_configuration_raises_like_a_command_line(counts):
     assert compared > 200
 
 
-def test_only_names_and_paths_have_no_impossible_value(counts):
+def test_only_names_and_paths_accept_any_value(counts):
     assert counts.without_any_impossible_value() == counts.ANY_WORD
 
 

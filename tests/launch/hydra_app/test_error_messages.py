@@ -55,7 +55,7 @@ def test_sentences_equal_the_snapshot(line_of):
     assert max(map(len, lines)) < 1500
 
 
-def test_configuration_beside_a_script_is_suggested(monkeypatch, line_of, tmp_path):
+def test_configuration_next_to_the_script_is_suggested(monkeypatch, line_of, tmp_path):
     """In a folder with a space in its name."""
     folder = tmp_path / "my project" / "configs"
     folder.mkdir(parents=True)

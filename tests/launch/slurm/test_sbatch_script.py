@@ -123,7 +123,7 @@ def test_time_left_is_read_in_all_formats_of_squeue(end, tmp_path, left, seconds
     assert (tmp_path / "slept").read_text().split() == [str(seconds)]
 
 
-def test_killed_job_is_not_requeued_if_restarts_cannot_be_counted(end):
+def test_killed_job_without_restart_count_is_not_requeued(end):
     end.folder.mkdir()
     (end.folder / "restarts").mkdir()  # not a file: nothing can be appended
     again, messages = end(137)

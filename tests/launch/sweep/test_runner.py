@@ -252,7 +252,7 @@ def test_failed_run_does_not_stop_the_others(tmp_path, make_run, capfd):
     assert "25.0" in shown
 
 
-def test_only_a_finished_run_of_the_same_configuration_is_skipped(tmp_path, make_run):
+def test_only_finished_runs_of_same_configuration_are_skipped(tmp_path, make_run):
     done, other, killed = make_run("done", "0"), make_run("other", "0"), make_run("killed", "0")
     for each, status, lr in ((done, "finished", 0.1), (other, "finished", 0.7), (killed, "running", 0.1)):
         folder = RunFolder(each.folder.path)

@@ -12,7 +12,7 @@ from ssl_losses.components.loss import Loss
 
 
 @pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if issubclass(loss, Loss)])
-def test_stored_options_are_those_of_the_constructor_that_the_function_takes(name):
+def test_stored_options_are_the_constructor_arguments(name):
     """Oracle: the signatures of the constructor and of the function."""
     loss, given = module(name), load(name).options
     defaults = {option: p.default for option, p in inspect.signature(LOSSES[name]).parameters.items()}

@@ -15,7 +15,7 @@ def numbered(first, last):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 5, 8, 11])
-def test_last_rows_stay_whatever_the_batch(batch):
+def test_last_rows_stay_for_any_batch_size(batch):
     """Oracle: a slice of all rows so far. Batches that divide the queue, that do not, and that are larger."""
     queue = Queue(8)
     for step in range(6):
@@ -95,7 +95,7 @@ def test_saved_queue_that_is_longer_raises_with_both_sizes():
         Queue(4).load_state_dict(queue.state_dict())
 
 
-def test_copy_has_rows_of_its_own():
+def test_copy_has_separate_rows():
     queue = Queue(4)
     queue.update(numbered(0, 2))
     other = copy.deepcopy(queue)
@@ -113,7 +113,7 @@ def test_bad_sizes_and_rows_raise():
 
 
 @pytest.mark.parametrize("make", [InfoNCELoss, NNCLRLoss, ReSSLLoss])
-def test_update_by_hand_is_checked_as_forward_is(make):
+def test_update_is_checked_like_forward(make):
     loss = make(queue_size=4)
     with pytest.raises(ValueError, match=r"must be \(N, D\), got shape \(3,\)"):
         loss.update(torch.ones(3))

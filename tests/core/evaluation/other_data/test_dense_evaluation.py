@@ -122,7 +122,7 @@ def test_picture_that_fails_costs_no_evaluation(run, toy_data, monkeypatch):
     assert not list(run.evaluations.glob("*.png"))
 
 
-def test_picture_shows_the_first_test_images_without_normalisation(run, toy_data, monkeypatch):
+def test_picture_shows_images_without_normalisation(run, toy_data, monkeypatch):
     seen = {}
     monkeypatch.setattr(dense, "pixel_map_figure", lambda images, **maps: seen.update(images=images, **maps))
     evaluate(run, toy_data, knn=False)

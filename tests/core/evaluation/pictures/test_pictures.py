@@ -56,7 +56,7 @@ def test_pictures_show_the_images_of_their_rows(run, toy_data, monkeypatch):
     assert neighbour_labels.tolist() == train.labels[torch.tensor(found["rows"])].tolist()
 
 
-def test_pictures_of_a_second_evaluation_set_are_those_of_the_first(run, toy_data, monkeypatch):
+def test_second_evaluation_set_has_the_same_pictures(run, toy_data, monkeypatch):
     """Of the same images: also the random mask of the reconstruction, although the model is opened once."""
 
     class Twice(toy_data):

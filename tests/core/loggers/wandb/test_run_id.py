@@ -26,7 +26,7 @@ def test_a_moved_folder_stays_the_same_wandb_run(tmp_path):
     assert wandb_run_id(RunFolder(tmp_path / "moved")) == before
 
 
-def test_a_copy_becomes_a_wandb_run_of_its_own(tmp_path):
+def test_copied_run_is_a_new_wandb_run(tmp_path):
     one = folder(tmp_path / "one")
     before = wandb_run_id(one)
     copy = RunFolder(shutil.copytree(one.path, tmp_path / "copy"))

@@ -35,7 +35,7 @@ def finished(make_config, tiny_model):
     return RunFolder.of(config)
 
 
-def test_a_run_made_without_wandb_is_uploaded_once_however_often_it_is_asked_for(serve_wandb, finished, tmp_path):
+def test_repeated_sync_uploads_a_run_once(serve_wandb, finished, tmp_path):
     server = serve_wandb()
     result = stable_ssl("sync-wandb", finished.path, tmp_path / "r*n", tmp_path)
     (identity,) = server.runs
@@ -49,7 +49,7 @@ def test_a_run_made_without_wandb_is_uploaded_once_however_often_it_is_asked_for
     assert result.returncode == 1
 
 
-def test_a_server_that_dies_in_the_middle_is_one_line_and_the_next_upload_completes(serve_wandb, finished):
+def test_hanging_server_is_one_line_and_next_sync_completes(serve_wandb, finished):
     server = serve_wandb(dies_after=("CreateRunFiles", "hangs"))
     result = stable_ssl("sync-wandb", "--timeout", 1, finished.path)
     assert result.returncode == 1

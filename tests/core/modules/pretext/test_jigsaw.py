@@ -22,7 +22,7 @@ def images(height=33, width=36):
     return torch.arange(3 * 2 * height * width, dtype=torch.float32).view(3, 2, height, width)
 
 
-def test_each_patch_is_in_its_own_cell_at_a_place_of_its_own():
+def test_each_patch_is_cropped_from_its_own_cell():
     found = jigsaw_patches(images(), IDS, seed=1, epoch=2)  # cells of 11 x 12, patches of 9 x 10 pixels
     assert found.shape == (3, 9, 2, 9, 10)
     places = set()

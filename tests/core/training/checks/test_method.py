@@ -32,7 +32,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize(("spoil", "sentence"), LOSSES.values(), ids=LOSSES)
-def test_a_loss_that_is_none_is_said_at_the_first_step(make_config, tiny_model, spoil, sentence):
+def test_invalid_loss_raises_at_first_step(make_config, tiny_model, spoil, sentence):
     class Mistaken(tiny_model):
         def compute_loss(self):
             return spoil(super().compute_loss()["classes"])
@@ -137,7 +137,7 @@ def test_global_state_of_torch_is_checked_before_data(make_config, tiny_model, c
     assert config.data.opened == 0
 
 
-def test_model_without_a_configuration_says_what_to_write(tiny_model):
+def test_model_without_configuration_names_the_call(tiny_model):
     with pytest.raises(ConfigError, match=r"TinyModel\(\) has no configuration: expected TinyModel\(Config"):
         tiny_model().fit()
 
@@ -151,7 +151,7 @@ def test_model_without_a_configuration_says_what_to_write(tiny_model):
         (lambda y: y[:1], r"a float32 tensor \(1, 4\)"),
     ],
 )
-def test_a_prediction_that_is_none_is_said_before_the_first_step(make_config, tiny_model, spoil, described):
+def test_invalid_prediction_raises_before_first_step(make_config, tiny_model, spoil, described):
     class Mistaken(tiny_model):
         def forward(self, x):
             return spoil(super().forward(x))
@@ -175,7 +175,7 @@ def test_a_prediction_that_is_none_is_said_before_the_first_step(make_config, ti
         (lambda x: {"pixels": None}, "None as 'pixels' .*: expected a tensor"),
     ],
 )
-def test_representations_that_are_none_are_said_before_the_first_step(make_config, tiny_model, encode, sentence):
+def test_invalid_representations_raise_before_first_step(make_config, tiny_model, encode, sentence):
     class Mistaken(tiny_model):
         def encode(self, x):
             return encode(x)

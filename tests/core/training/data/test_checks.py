@@ -28,7 +28,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize(("batch", "sentence"), BATCHES.values(), ids=BATCHES)
-def test_a_batch_that_is_none_is_said(batch, sentence):
+def test_invalid_batch_raises(batch, sentence):
     with pytest.raises(ConfigError, match=rf"^data: the toy loader gives {sentence}"):
         next(checked_batches([batch], "toy", 4, single_view=True))
 
@@ -40,7 +40,7 @@ def test_a_batch_that_is_one_passes():
     assert list(checked_batches([], "toy", 4)) == []
 
 
-def test_a_training_loader_that_ends_too_early_is_said():
+def test_loader_that_ends_early_raises():
     batches = training_batches([([VIEW], LABELS, IDS)], 4)
     next(batches)
     with pytest.raises(ConfigError, match="ended before its epoch: its length is 1 batches"):
@@ -57,7 +57,7 @@ def test_a_training_loader_that_ends_too_early_is_said():
         (lambda found: setattr(found, "evaluation", {"train": 1}), "an evaluation set is called 'train'"),
     ],
 )
-def test_what_is_no_loaders_is_said(toy_data, change, sentence):
+def test_invalid_loaders_raise(toy_data, change, sentence):
     given = SimpleNamespace(**vars(toy_data().open(16, 0)))
     check_loaders(given)
     assert change(given) is None

@@ -48,7 +48,7 @@ def test_summary_and_checkpoint_record_the_data(fit):
 
 
 @pytest.mark.parametrize("lost", ["nothing", "summary"])
-def test_resume_refuses_changed_data(fit, lost):
+def test_resume_on_changed_data_raises(fit, lost):
     folder = fit({"train": TRAIN})
     if lost == "summary":  # the checkpoint has its own record
         folder.summary.unlink()
@@ -63,7 +63,7 @@ def test_resume_refuses_changed_data(fit, lost):
     fit({"train": TRAIN})
 
 
-def test_every_rank_refuses_changed_data(tmp_path):
+def test_changed_data_raises_on_every_rank(tmp_path):
     """The main rank alone reads the data and the folder; the others learn from it."""
 
     class SecondRank:

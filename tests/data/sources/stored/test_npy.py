@@ -52,7 +52,7 @@ def test_other_arrays_raise(tmp_path, array, message):
             read_stored(file)
 
 
-def test_header_that_lies_raises_before_reading(tmp_path):
+def test_wrong_header_raises_before_reading(tmp_path):
     """The shape of a terabyte, in front of 400 bytes."""
     header = saved(np.zeros((10, 10, 4), np.uint8)).replace(b"(10, 10, 4), }   ", b"(9**9, 9**9, 4)}  ")
     honest = saved(np.zeros((10, 10, 4), np.uint8)).replace(b"(10, 10, 4), }        ", b"(500000, 500000, 4), }")
