@@ -61,6 +61,8 @@ def unpack(archive: Path, folder: Path) -> None:
 def configuration(name: str, setting: Setting, data: Path, run: Path, seed: int = 0) -> Config:
     """Return the configuration that all methods share, with what is the method's own."""
     config = reduced_recipe(name)
+    if name == "pirl":
+        config.model = replace(config.model, patch_size=8)  # type: ignore[type-var] # resnet9 takes no smaller images
     config.data.dataset, config.data.root, config.data.size = "ImageFolder", str(data), 32
     optim, views = config.optim, num_views(config.data)
     optim.lr, optim.batch_size = setting.lr, min(MAX_BATCH, max(MIN_BATCH, setting.views_per_step // views))
