@@ -59,4 +59,6 @@ def _move(value: Any, device: torch.device, dtype: torch.dtype | None = None) ->
         return value
     if value.ndim == 4:
         return value.to(device, dtype, non_blocking=True, memory_format=torch.channels_last)
+    if value.device == device and (dtype is None or value.dtype == dtype):  # saves a call of torch in each step
+        return value
     return value.to(device, dtype, non_blocking=True)

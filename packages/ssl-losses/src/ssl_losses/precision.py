@@ -16,6 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def widened(embeddings: Sequence[Tensor]) -> list[Tensor]:
     """Return the embeddings in one type, float32 at least: sums over a batch are lost in half precision."""
+    if all(z.dtype == torch.float32 for z in embeddings):  # nearly always, and in each step
+        return list(embeddings)
     dtype = reduce(torch.promote_types, (z.dtype for z in embeddings), torch.float32)
     return [z.to(dtype) for z in embeddings]
 
