@@ -32,7 +32,7 @@ import torch
 import training_contest
 from process_timing import Epoch, Result, compare, processors, table
 
-from ssl_core.training.precision import has_bf16
+from ssl_core.hardware import has_bf16
 
 PARTS = ("steps", "images", "memory", "checkpoints")  # without a name; "contest" needs an archive
 

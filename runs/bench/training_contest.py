@@ -67,7 +67,7 @@ def by_hand(together: bool = False) -> Epoch:
     """The loop that a researcher writes who knows channels_last and autocast; ``together``: both views in one forward pass."""
     import torch
 
-    from ssl_core.training.precision import has_bf16
+    from ssl_core.hardware import has_bf16
     from ssl_losses import nt_xent
 
     backbone, projector = _modules()

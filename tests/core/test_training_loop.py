@@ -382,7 +382,7 @@ def test_gradient_clipping_bounds_the_step(make_config, tiny_model):
 
 
 def test_bf16_is_the_default_if_the_processor_has_it(make_config, tiny_model):
-    from ssl_core.training.precision import has_bf16
+    from ssl_core.hardware import has_bf16
 
     config = make_config(hardware__precision="bf16")
     tiny_model(config).fit()

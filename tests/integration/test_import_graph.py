@@ -171,7 +171,7 @@ def test_nothing_reads_code_from_data(name):
 
 # The levels of ssl-core, from the lowest: a file imports only its own level and lower ones
 LEVELS = [
-    ["errors", "batch", "schedules"],
+    ["errors", "batch", "hardware", "schedules"],
     ["config"],
     ["run"],
     ["backbones", "modules", "distributed", "optimizers"],

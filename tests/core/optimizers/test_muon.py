@@ -63,8 +63,9 @@ def test_stem_and_end_of_projector_use_adamw():
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
-def test_matrices_equal_torch_muon():
+def test_matrices_equal_torch_muon(monkeypatch):
     """Oracle: ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``; both iterate in bfloat16, so to bfloat16's precision."""
+    monkeypatch.setattr("ssl_core.optimizers.muon.has_bf16", lambda device: True)
     ours = nn.ParameterList(
         torch.randn(shape, generator=torch.Generator().manual_seed(1)) for shape in ((20, 30), (40, 8))
     )
@@ -80,6 +81,16 @@ def test_matrices_equal_torch_muon():
         peer.step()
     for mine, other, was in zip(ours, theirs, before):
         assert (mine - other).norm() < 0.02 * (mine - was).norm()
+
+
+@pytest.mark.parametrize(("bf16", "low", "high"), [(True, 1e-3, 3e-2), (False, 1e-9, 1e-5)])
+def test_iteration_is_float32_without_bf16_hardware(monkeypatch, bf16, low, high):
+    """Oracle: the iteration in float64."""
+    monkeypatch.setattr("ssl_core.optimizers.muon.has_bf16", lambda device: bf16)
+    matrices = torch.randn(2, 20, 30, generator=torch.Generator().manual_seed(1))
+    exact = newton_schulz(matrices.double())
+    error = (newton_schulz(matrices).double() - exact).norm() / exact.norm()
+    assert low < error < high
 
 
 def test_other_parameters_equal_torch_adamw():

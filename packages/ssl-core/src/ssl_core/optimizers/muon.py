@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from ssl_core.hardware import has_bf16
 from ssl_core.optimizers.foreach import check_options, evaluate_closure, state_of
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic iteration
@@ -52,8 +53,8 @@ class Muon(torch.optim.Optimizer):
 
     Notes
     -----
-    The iteration runs in bfloat16, as in Jordan's and torch's code; in float64 for float64 parameters. Matrices of the same
-    shape are computed together.
+    The iteration runs in bfloat16, as in Jordan's and torch's code; in float32 on hardware that only emulates bfloat16, which
+    is slower; in float64 for float64 parameters. Matrices of the same shape are computed together.
     """
 
     def __init__(
@@ -125,12 +126,14 @@ def newton_schulz(matrices: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        ``(M, A, B)`` of the same dtype; computed in bfloat16, or in float64 where that is given.
+        ``(M, A, B)`` of the same dtype; computed in bfloat16 if the device multiplies in it, else in float32, or in float64
+        where that is given.
     """
     a, b, c = COEFFICIENTS
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT  # the smaller of the two products
-    x = x.to(torch.float64 if matrices.dtype == torch.float64 else torch.bfloat16)
+    dtype = torch.bfloat16 if has_bf16(matrices.device) else torch.float32
+    x = x.to(torch.float64 if matrices.dtype == torch.float64 else dtype)
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=SMALLEST_NORM)
     for _ in range(STEPS):
         gram = x @ x.mT

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_core.distributed.fsdp import full_tensor
+from ssl_core.hardware import has_bf16
 from ssl_core.optimizers.foreach import norms
 
 
@@ -85,11 +86,3 @@ class Precision:
 
 def _with_gradient(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Return whether the device multiplies matrices in bfloat16 in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
