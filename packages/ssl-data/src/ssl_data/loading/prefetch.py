@@ -38,7 +38,13 @@ def prefetched(jobs: Iterable[Job[Batch]], num_workers: int, ahead: int) -> Iter
         while pending:
             yield _finished(*pending.popleft())
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for (
+            _,
+            calls,
+        ) in pending:  # cancel_futures=True fails for an iterator that is left open until the interpreter ends
+            for call in calls:
+                call.cancel()
+        pool.shutdown(wait=True)
 
 
 def _finished(batch: Batch, calls: list[Future[None]]) -> Batch:
