@@ -4,11 +4,11 @@ Errors are the same for all losses: a ``ValueError`` of one line, with the value
 
 - Embeddings that are not floating point, or shapes that do not fit the docstring or each other.
 - Fewer views than the loss needs, or fewer samples in the global batch (:class:`ssl_losses.checks.BatchSizeError`).
-- An option out of range: a temperature below 1e-6, a weight below 0, a share outside of 0 to 1, a count below 1, or as in
-  its docstring. A module raises in its constructor.
-- Ranks with batches of different shapes. Every rank raises, also where only one has an error, so that none waits for another.
+- An option out of range: a temperature below 1e-6, a weight below 0, a share outside 0 to 1, a count below 1, or any other
+  limit in the docstring of the loss. A module raises in its constructor.
+- Ranks with batches of different shapes. Every rank raises, even if only one has an error, so that no rank waits for another.
 
-Values are not checked, because that would wait for the device: the loss of embeddings that are not finite is not finite.
+Values are not checked, because a check would wait for the device: NaN or infinite embeddings give a loss that is not finite.
 """
 
 from ssl_losses.alignment import AlignmentLoss, alignment

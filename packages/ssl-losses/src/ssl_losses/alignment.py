@@ -31,7 +31,7 @@ def alignment(*views: Tensor, alpha: float = 2.0) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least, between 0 and 2^α: the mean over the world. Views that are equal get no gradient.
+        Scalar, float32 or float64, between 0 and 2^α: the mean over the global batch. Views that are equal get no gradient.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def alignment(*views: Tensor, alpha: float = 2.0) -> Tensor:
 
 
 class AlignmentLoss(Loss):
-    """:func:`alignment` as a module."""
+    """:func:`alignment` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, alpha: float = 2.0) -> None:
         check_positive(alpha=alpha)

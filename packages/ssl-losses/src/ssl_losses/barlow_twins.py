@@ -32,7 +32,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float = 0.0051) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least. It grows with D: the authors' code multiplies by 1/32 for D = 8192. A constant dimension
+        Scalar, float32 or float64. It grows with D: the authors' code multiplies by 1/32 for D = 8192. A constant dimension
         counts as uncorrelated with all.
 
     Examples
@@ -59,7 +59,7 @@ def _standardized(z: Tensor) -> Tensor:
 
 
 class BarlowTwinsLoss(Loss):
-    """:func:`barlow_twins` as a module."""
+    """:func:`barlow_twins` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, redundancy: float = 0.0051) -> None:
         check_weights(redundancy=redundancy)

@@ -25,7 +25,7 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
         s_{ik} = \frac{x_i \cdot y_k}{‖x_i‖ ‖y_k‖}
 
     for images x and texts y of the global batch. The similarities are computed in tiles, each read by rows and by columns,
-    in the backward pass again: memory grows with N·D, not with N².
+    and recomputed in the backward pass: memory grows with N·D, not with N².
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def clip(images: Tensor, texts: Tensor, logit_scale: float | Tensor = 1 / 0.07) 
 
 
 class CLIPLoss(nn.Module):
-    """:func:`clip` as a module that learns the scale (as its logarithm): give the optimizer its parameter.
+    """:func:`clip` as a module that learns the logarithm of the scale: pass its parameter to the optimizer.
 
     In training mode the scale is first clamped to at most 100, the paper's limit. If the model has its own scale, as those
     of open_clip, call :func:`clip`.

@@ -20,7 +20,7 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
 
     averaged over all 2G embeddings of the global batch; p(i) is the other view of the same sample. It is NT-Xent without
     the positive in the denominator, so that an easy positive no longer weakens the negatives: small batches learn too. The
-    similarities are computed in tiles, in the backward pass again: memory grows with N·D, not with N².
+    similarities are computed in tiles and recomputed in the backward pass: memory grows with N·D, not with N².
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def dcl(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least: the mean over the world. It may be negative. A zero row has similarity 0 to all.
+        Scalar, float32 or float64: the mean over the global batch. It may be negative. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def dclw(z1: Tensor, z2: Tensor, temperature: float = 0.1, sigma: float = 0.5) -
     Returns
     -------
     Tensor
-        Scalar, float32 at least: the mean over the world. It may be negative.
+        Scalar, float32 or float64: the mean over the global batch. It may be negative.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def _checked(z1: Tensor, z2: Tensor, temperature: float) -> list[Tensor]:
 
 
 class DCLLoss(Loss):
-    """:func:`dcl` as a module."""
+    """:func:`dcl` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, temperature: float = 0.1) -> None:
         check_temperature(temperature)
@@ -115,7 +115,7 @@ class DCLLoss(Loss):
 
 
 class DCLWLoss(Loss):
-    """:func:`dclw` as a module."""
+    """:func:`dclw` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, temperature: float = 0.1, sigma: float = 0.5) -> None:
         check_temperature(temperature)

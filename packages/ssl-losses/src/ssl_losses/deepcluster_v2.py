@@ -42,7 +42,7 @@ def deepcluster_v2(*views: Tensor, prototypes: Tensor, assignments: Tensor, temp
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world, 0 if no sample has an assignment.
+        Scalar, float32 or float64, not negative: the mean over the global batch, 0 if no sample has an assignment.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class DeepClusterV2Loss(Loss):
     Parameters
     ----------
     num_samples : int
-        Samples of the data set. The memory holds ``global_views`` features of each on every rank: 1.3 GB for ImageNet.
+        Size of the data set. The memory holds ``global_views`` features of each sample on every rank: 1.3 GB for ImageNet.
     dimensions : int
         D, the paper's 128.
     num_prototypes, num_clusterings : int
@@ -161,8 +161,8 @@ class DeepClusterV2Loss(Loss):
     def cluster(self, iterations: int = 10, generator: torch.Generator | None = None) -> None:
         """Cluster the remembered features by spherical k-means: new prototypes and assignments, the same on all ranks.
 
-        The paper does so once an epoch, with 10 iterations. ``generator`` (of the CPU, rank 0's counts) draws the first
-        centroids among the features.
+        The paper does so once an epoch, with 10 iterations. ``generator`` (on the CPU; that of rank 0 is used) draws the
+        initial centroids among the features.
         """
         prototypes = self.memory.new_empty(self.num_clusterings, self.num_prototypes, self.memory.shape[2])
         assignments = self.assignments.new_full((self.num_clusterings, self.memory.shape[1]), UNASSIGNED)

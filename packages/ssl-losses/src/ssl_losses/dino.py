@@ -45,7 +45,7 @@ def dino(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world.
+        Scalar, float32 or float64, not negative: the mean over the global batch.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class DINOLoss(Loss):
     num_prototypes : int
         K, the outputs of the head; the paper's 65536.
     student_temperature, teacher_temperature : float
-        τ_s and τ_t. A schedule of τ_t is the caller's: ``forward(student, teacher, teacher_temperature=...)``.
+        τ_s and τ_t. For a schedule of τ_t, call ``forward(student, teacher, teacher_temperature=...)``.
     center_momentum : float
         Share of the old centre in the new, the paper's 0.9.
     centering : str

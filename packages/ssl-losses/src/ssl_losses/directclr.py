@@ -35,7 +35,7 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def directclr(r1: Tensor, r2: Tensor, dim: int = 360, temperature: float = 0.1) 
 
 
 class DirectCLRLoss(Loss):
-    """:func:`directclr` as a module."""
+    """:func:`directclr` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, dim: int = 360, temperature: float = 0.1) -> None:
         check_counts(dim=dim)

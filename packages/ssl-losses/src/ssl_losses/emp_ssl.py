@@ -37,7 +37,7 @@ def emp_ssl(*views: Tensor, invariance: float = 200.0, distortion: float = 0.2) 
     Returns
     -------
     Tensor
-        Scalar, float32 at least: at least −λ − R for the largest rate. A zero row has similarity 0 to all.
+        Scalar, float32 or float64: at least −λ − R for the largest rate. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def emp_ssl(*views: Tensor, invariance: float = 200.0, distortion: float = 0.2) 
 
 
 class EMPSSLLoss(Loss):
-    """:func:`emp_ssl` as a module."""
+    """:func:`emp_ssl` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, invariance: float = 200.0, distortion: float = 0.2) -> None:
         check_weights(invariance=invariance)

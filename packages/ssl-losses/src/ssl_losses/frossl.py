@@ -21,7 +21,7 @@ def frossl(*views: Tensor, invariance: float = 1.0) -> Tensor:
         + \lambda \, \frac{V}{G} \sum_v ‖\hat Z_v - \bar Z‖_F^2
 
     where each dimension of Ẑ has length 1 over the global batch, and the mean view is :math:`\bar Z = \frac1V \sum_v \hat Z_v`.
-    The first term is a view's negative entropy: it is least where the eigenvalues of its covariance are equal, and needs no
+    The first term is a view's negative entropy: it is smallest where the eigenvalues of its covariance are equal, and needs no
     eigendecomposition. Embeddings are not centred, as in the authors' code for V views; a projector that ends in a batch
     normalisation centres them.
 
@@ -35,8 +35,8 @@ def frossl(*views: Tensor, invariance: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least; without the agreement between −V log min(G, D) and 0. A view that is zero counts as
-        collapsed, 0.
+        Scalar, float32 or float64. The first term is between −V log min(G, D) and 0; a view of zeros counts as collapsed
+        and adds 0.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def frossl(*views: Tensor, invariance: float = 1.0) -> Tensor:
 
 
 class FroSSLLoss(Loss):
-    """:func:`frossl` as a module."""
+    """:func:`frossl` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, invariance: float = 1.0) -> None:
         check_weights(invariance=invariance)

@@ -28,8 +28,8 @@ def grad_cache(
         \frac{\partial z_c}{\partial \theta}
 
     The first pass embeds the chunks without a graph; the loss of all embeddings gives the gradient of each; the second pass
-    embeds each chunk again and sends its gradient on. The activations of one chunk are in memory at a time, for one more
-    forward pass. Random numbers (dropout) are those of the first pass again, and buffers are as after one pass.
+    embeds each chunk again and backpropagates its gradient. The activations of one chunk are in memory at a time, for one more
+    forward pass. The second pass repeats the random numbers (dropout) of the first, and buffers are updated once.
 
     The gradient is exact for encoders that treat each sample by itself. Batch normalisation takes its statistics from a
     chunk instead of the batch, as it does from a rank.
@@ -40,19 +40,19 @@ def grad_cache(
         One for all views, or one for each, as for images and texts. It maps a chunk ``(n, ...)`` to embeddings ``(n, D)``.
         Wrapped in ``DistributedDataParallel``, it averages the gradients once, with the last chunk.
     views : sequence of Tensor
-        One ``(N, ...)`` for each view.
+        A tensor ``(N, ...)`` for each view.
     criterion : Callable
         Takes one ``(N, D)`` for each view and returns a scalar: a loss of this package (across ranks it is that of the
         global batch) or a function that calls it with further arguments. Its own parameters get gradients too.
     chunk_size : int
-        Samples to embed at a time.
+        Number of samples to embed at a time.
     scale : Callable, optional
-        What the loss goes through before the backward pass, as ``scaler.scale`` of a ``torch.amp.GradScaler``.
+        Applied to the loss before the backward pass, such as ``scaler.scale`` of a ``torch.amp.GradScaler``.
 
     Returns
     -------
     Tensor
-        The loss, without a graph: the backward pass is done.
+        The loss, detached: the gradients are already in ``.grad``.
 
     Raises
     ------

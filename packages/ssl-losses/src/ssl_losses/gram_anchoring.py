@@ -31,7 +31,7 @@ def gram_anchoring(student: Tensor, teacher: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least, between 0 and 4. A zero feature has similarity 0 to all.
+        Scalar, float32 or float64, between 0 and 4. A zero feature has similarity 0 to all.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def _problem(student: Tensor, teacher: Tensor) -> str | None:
 
 
 class GramAnchoringLoss(nn.Module):
-    """:func:`gram_anchoring` as a module."""
+    """:func:`gram_anchoring` as a ``torch.nn.Module``."""
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of the student's and the teacher's patches ``(N, P, D)``."""

@@ -28,13 +28,13 @@ def ibot(
         H\!\left(\mathrm{softmax}\frac{z^{teacher}_{ij} - c}{\tau_t},\ \mathrm{softmax}\frac{z^{student}_{ij}}{\tau_s}\right)
 
     with H(q, p) = -Σ_k q_k log p_k, over the masked patches M_i of each image: the mean over an image's patches, then over
-    the images of the world. An image without a masked patch counts as 0 in it, as in the authors' code and DINOv2's.
+    the images of the global batch. An image without a masked patch counts as 0, as in the authors' code and DINOv2's.
 
     Parameters
     ----------
     student : Tensor
         ``(N, P, K)`` float, the outputs of the student's head for the patches of masked images; or ``(M, K)``, of the masked
-        patches only, in the order of ``student[mask]``, so that the head need not compute others.
+        patches only, in the order of ``student[mask]``, so that the head does not compute the others.
     teacher : Tensor
         ``(N, P, K)`` or ``(M, K)`` of the teacher, which sees the images without a mask. No gradient flows into it.
     mask : Tensor
@@ -43,12 +43,12 @@ def ibot(
         c, ``(K,)``, the running mean of the teacher's outputs. None balances the prototypes with three iterations of
         Sinkhorn-Knopp over all ranks' masked patches instead, as DINOv2 does (https://arxiv.org/abs/2304.07193).
     student_temperature, teacher_temperature : float
-        τ_s and τ_t, at least 1e-6; the paper's 0.1 and 0.07, which it warms up to from 0.04 over 30 epochs.
+        τ_s and τ_t, at least 1e-6; the paper's 0.1 and 0.07; the latter rises from 0.04 over 30 epochs.
 
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world, 0 if no patch is masked.
+        Scalar, float32 or float64, not negative: the mean over the global batch, 0 if no patch is masked.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class IBOTLoss(Loss):
     num_prototypes : int
         K, the outputs of the head; 8192 in the authors' code.
     student_temperature, teacher_temperature : float
-        τ_s and τ_t. A schedule of τ_t is the caller's: ``forward(student, teacher, mask, teacher_temperature=...)``.
+        τ_s and τ_t. For a schedule of τ_t, call ``forward(student, teacher, mask, teacher_temperature=...)``.
     center_momentum : float
         Share of the old centre in the new, the paper's 0.9.
     centering : str

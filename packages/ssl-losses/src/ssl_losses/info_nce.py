@@ -21,8 +21,8 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
         -\frac1G \sum_i \log \frac{\exp(q_i \cdot k_i / \tau)}{\exp(q_i \cdot k_i / \tau)
         + \sum_j \exp(q_i \cdot n_j / \tau)}
 
-    with queries q, keys k and the rows n of the queue normalised. The similarities to the queue are computed in tiles, in
-    the backward pass again: memory grows with (N + K)·D, not with N·K.
+    with queries q, keys k and the rows n of the queue normalised. The similarities to the queue are computed in tiles and
+    recomputed in the backward pass: memory grows with (N + K)·D, not with N·K.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.0
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class InfoNCELoss(Loss):
     """:func:`info_nce` as a module that keeps the queue.
 
     ``forward`` computes with the keys of earlier batches and then, in training mode, puts the keys of this batch (of all
-    ranks) into the queue. The queue starts empty, so that the first step has no negative, the loss 0 and no gradient; the
+    ranks) into the queue. The queue starts empty, so that the first step has no negative: its loss and gradient are 0; the
     authors' code starts with random rows instead.
 
     Parameters
@@ -69,7 +69,7 @@ class InfoNCELoss(Loss):
     temperature : float
         As in :func:`info_nce`.
     queue_size : int
-        Keys to keep; the paper's 65536. Below the number of images, or an image meets its own key of the epoch before.
+        Keys to keep; the paper's 65536. Below the number of images: otherwise the queue holds an image's own earlier key.
     """
 
     def __init__(self, temperature: float = 0.07, queue_size: int = 65536) -> None:

@@ -32,8 +32,8 @@ def koleo(*views: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least, between -log 2 and 18.4: the mean over the world. Where two rows coincide the term is the
-        largest, ``-log ε``, and its gradient 0: no direction is better than another. (The authors' code adds ε to the
+        Scalar, float32 or float64, between -log 2 and 18.4: the mean over the global batch. Where two rows coincide the term
+        is the largest, ``-log ε``, and its gradient 0: no direction is better than another. (The authors' code adds ε to the
         distance and to each coordinate, and pushes such rows along the diagonal with a force of 1e8.)
 
     Examples
@@ -57,7 +57,7 @@ def _log_square_distance(z: Tensor) -> Tensor:
 
 
 class KoLeoLoss(nn.Module):
-    """:func:`koleo` as a module."""
+    """:func:`koleo` as a ``torch.nn.Module``."""
 
     def forward(self, *views: Tensor) -> Tensor:
         """Return the loss of V views ``(N, D)``."""

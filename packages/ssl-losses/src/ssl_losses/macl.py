@@ -43,7 +43,7 @@ def macl(z1: Tensor, z2: Tensor, temperature: float = 0.1, alpha: float = 0.5, a
     Returns
     -------
     Tensor
-        Scalar, float32 at least, at least 1: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, at least 1: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def _check_options(temperature: float, alpha: float, a_0: float) -> None:
 
 
 class MACLLoss(Loss):
-    """:func:`macl` as a module."""
+    """:func:`macl` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, temperature: float = 0.1, alpha: float = 0.5, a_0: float = 0.0) -> None:
         _check_options(temperature, alpha, a_0)

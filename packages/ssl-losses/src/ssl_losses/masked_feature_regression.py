@@ -38,15 +38,15 @@ def masked_feature_regression(
         ``(N, P)`` or ``(N, H, W)`` bool, True where a patch is masked. Without one every patch counts: I-JEPA gathers those
         of its target blocks beforehand.
     beta : float
-        Where the parabola becomes a line, at least 0. 1 in the authors' code of I-JEPA (whose paper writes the squared
-        distance), 2 for data2vec on images; 0 is the absolute distance.
+        β, the error at which the square becomes a line, at least 0. 1 in the authors' code of I-JEPA (whose paper writes the
+        squared distance), 2 for data2vec on images; 0 is the absolute distance.
     normalize_target : bool
         Whether to normalise each target to mean 0 and variance 1 over its D features, as both do.
 
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the masked patches of the world, 0 without one.
+        Scalar, float32 or float64, not negative: the mean over the masked patches of the global batch; 0 without any.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def _check_beta(beta: float) -> None:
 
 
 class MaskedFeatureRegressionLoss(Loss):
-    """:func:`masked_feature_regression` as a module."""
+    """:func:`masked_feature_regression` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, beta: float = 1.0, normalize_target: bool = True) -> None:
         _check_beta(beta)

@@ -32,7 +32,7 @@ def masked_reconstruction(
     mask : Tensor
         ``(N, P)`` or ``(N, H, W)`` bool, True where a patch is masked. Images, and ranks, may have different numbers.
     normalize_target : bool
-        Whether to normalise each patch of the target, which then needs 2 numbers or more, to mean 0 and (unbiased)
+        Whether to normalise each patch of the target (at least 2 numbers) to mean 0 and (unbiased)
         variance 1: the better of MAE's two targets. SimMIM predicts the pixels themselves: False.
     distance : str
         ``"squared"`` (MAE) or ``"absolute"`` (SimMIM).
@@ -40,8 +40,8 @@ def masked_reconstruction(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the masked patches of the world, 0 without one. A constant
-        patch is 0 when normalised.
+        Scalar, float32 or float64, not negative: the mean over the masked patches of the global batch; 0 without any. A
+        constant patch is 0 when normalised.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def _check_distance(distance: str) -> None:
 
 
 class MaskedReconstructionLoss(Loss):
-    """:func:`masked_reconstruction` as a module."""
+    """:func:`masked_reconstruction` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, normalize_target: bool = True, distance: str = "squared") -> None:
         _check_distance(distance)

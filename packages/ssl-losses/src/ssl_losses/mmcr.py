@@ -32,7 +32,7 @@ def mmcr(*views: Tensor, compression: float = 0.0) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least; without compression between −√(G · min(G, D)) and 0. NaN where an embedding is not finite.
+        Scalar, float32 or float64; without compression between −√(G · min(G, D)) and 0. NaN where an embedding is not finite.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def _nuclear_norm(matrices: Tensor) -> Tensor:
 
 
 class MMCRLoss(Loss):
-    """:func:`mmcr` as a module."""
+    """:func:`mmcr` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, compression: float = 0.0) -> None:
         check_weights(compression=compression)

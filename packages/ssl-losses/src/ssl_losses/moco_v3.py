@@ -32,7 +32,7 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float =
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, temperature: float =
 
 
 class MoCoV3Loss(Loss):
-    """:func:`moco_v3` as a module."""
+    """:func:`moco_v3` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, temperature: float = 0.2) -> None:
         check_temperature(temperature)

@@ -55,7 +55,7 @@ def msn(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: over the world.
+        Scalar, float32 or float64, not negative.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def pmsn(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: over the world.
+        Scalar, float32 or float64, not negative.
 
     Examples
     --------
@@ -192,13 +192,13 @@ class MSNLoss(Loss):
         self.prototypes = nn.Parameter(random_prototypes(num_prototypes, dimensions))
 
     def forward(self, anchors: Sequence[Tensor], target: Tensor, target_sharpening: float | None = None) -> Tensor:
-        """Return the loss of the anchors and their target, ``(N, D)`` each; a schedule of the sharpening is the caller's."""
+        """Return the loss of the anchors and their target, ``(N, D)`` each; ``target_sharpening`` is for a schedule."""
         options = self.options_with(target_sharpening=target_sharpening)
         return self.function(anchors, target, self.prototypes, **options)
 
 
 class PMSNLoss(MSNLoss):
-    """:func:`pmsn` as a module that keeps the prototypes: MSN with the options of another prior.
+    """:func:`pmsn` as a module that keeps the prototypes: :class:`MSNLoss` with a power-law prior.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def negative_cosine_similarity(
     Returns
     -------
     Tensor
-        Scalar in [-1, 1], float32 at least: the mean over the world. A zero vector counts as 0.
+        Scalar in [-1, 1], float32 or float64: the mean over the global batch. A zero vector counts as 0.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def _problem(predictions: int, targets: int) -> str | None:
 
 
 class NegativeCosineSimilarityLoss(Loss):
-    """:func:`negative_cosine_similarity` as a module."""
+    """:func:`negative_cosine_similarity` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, stop_gradient: bool = True) -> None:
         super().__init__(stop_gradient=stop_gradient)

@@ -39,7 +39,7 @@ def nnclr(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, support: Tensor, tempe
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class NNCLRLoss(Loss):
     of this batch (of all ranks) into the support set, as the paper does. So a neighbour is never the sample's own view of
     this step. It can be the same sample's projection of an earlier epoch, if the support set reaches back that far: take a
     ``queue_size`` well below the number of images, as the paper's is, or NNCLR becomes instance discrimination. The set
-    starts empty, so that the first step has no neighbour, the loss 0 and no gradient.
+    starts empty, so that the first step has no neighbour: its loss and gradient are 0.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
         \qquad s_{ik} = \frac{z_i \cdot z_k}{‖z_i‖ ‖z_k‖}
 
     averaged over all 2G embeddings of the global batch; p(i) is the other view of the same sample. The similarities are
-    computed in tiles, in the backward pass again: memory grows with N·D, not with N². The last
+    computed in tiles and recomputed in the backward pass: memory grows with N·D, not with N². The last
     example is the dense equivalent on one rank.
 
     Parameters
@@ -34,7 +34,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
 
 
 class NTXentLoss(Loss):
-    """:func:`nt_xent` as a module."""
+    """:func:`nt_xent` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, temperature: float = 0.1) -> None:
         check_temperature(temperature)

@@ -46,7 +46,7 @@ def ressl(
     Returns
     -------
     Tensor
-        Scalar, float32 at least: the mean over the world. A zero row has similarity 0 to all.
+        Scalar, float32 or float64: the mean over the global batch. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class ReSSLLoss(Loss):
     """:func:`ressl` as a module that keeps the queue.
 
     ``forward`` computes with the teacher's rows of earlier batches and then, in training mode, puts those of this batch (of
-    all ranks) into the queue. The queue starts empty, so that the first step has no relation, the loss 0 and no gradient;
+    all ranks) into the queue. The queue starts empty, so that the first step has no relation: its loss and gradient are 0;
     the authors' code starts with random rows instead.
 
     Parameters

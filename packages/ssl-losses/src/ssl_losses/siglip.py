@@ -22,8 +22,8 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
         -\frac1G \sum_i \sum_k \log \sigma(y_{ik} (t \, \hat z_{1,i} \cdot \hat z_{2,k} + b)), \qquad
         y_{ik} = 1 \text{ where } i = k, \text{ else } -1
 
-    over all pairs of the global batch, with rows normalised. The pairs are computed in tiles, in the backward pass again:
-    memory grows with N·D, not with N².
+    over all pairs of the global batch, with rows normalised. The pairs are computed in tiles and recomputed in the backward
+    pass: memory grows with N·D, not with N².
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def siglip(z1: Tensor, z2: Tensor, logit_scale: float | Tensor = 10.0, logit_bia
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world of the *sum* over the other view, so that it grows
-        with G. A zero row has similarity 0 to all.
+        Scalar, float32 or float64, not negative: the mean over the global batch of the *sum* over the other view, so that
+        it grows with G. A zero row has similarity 0 to all.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def _check_options(logit_scale: float | Tensor, logit_bias: float | Tensor) -> N
 
 
 class SigLIPLoss(nn.Module):
-    """:func:`siglip` as a module that learns the scale (as its logarithm) and the bias: give the optimizer its parameters.
+    """:func:`siglip` as a module that learns the bias and the logarithm of the scale: pass its parameters to the optimizer.
 
     Parameters
     ----------

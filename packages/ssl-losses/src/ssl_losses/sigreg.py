@@ -48,7 +48,7 @@ def sigreg(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative. SIGReg itself does not shrink with larger batches: of normal embeddings it is
+        Scalar, float32 or float64, not negative. SIGReg itself does not shrink with larger batches: of normal embeddings it is
         about 1.05, of any number.
 
     Examples

@@ -22,8 +22,8 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
         \qquad s_{ik} = \frac{z_i \cdot z_k}{‖z_i‖ ‖z_k‖}
 
     averaged over all V G embeddings of the global batch; P(i) are the other embeddings with the label of i: its other views,
-    and all views of the same class on all ranks. The similarities are computed in tiles, in the backward pass again, and the
-    positives through the sum of each class: memory grows with N·D, not with N².
+    and all views of the same class on all ranks. The similarities are computed in tiles and recomputed in the backward pass,
+    and the positives through the sum of each class: memory grows with N·D, not with N².
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
     Returns
     -------
     Tensor
-        Scalar, float32 at least: the mean over the world. An embedding without a positive (one view, and alone in its class)
+        Scalar, float32 or float64: the mean over the global batch. An embedding without a positive (one view, alone in its class)
         adds 0, as in the authors' code. A zero row has similarity 0 to all.
 
     Examples
@@ -101,7 +101,7 @@ def _problem_with_labels(labels: Tensor, views: Sequence[Tensor]) -> str | None:
 
 
 class SupConLoss(Loss):
-    """:func:`supcon` as a module."""
+    """:func:`supcon` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, temperature: float = 0.1) -> None:
         check_temperature(temperature)

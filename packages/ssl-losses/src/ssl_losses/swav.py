@@ -54,7 +54,7 @@ def swav(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative: the mean over the world.
+        Scalar, float32 or float64, not negative: the mean over the global batch.
 
     Examples
     --------

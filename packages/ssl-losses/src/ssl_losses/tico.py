@@ -28,7 +28,7 @@ def tico(z1: Tensor, z2: Tensor, covariance: Tensor, momentum: float = 0.9, cont
     z1 : Tensor
         ``(N, D)`` float, the student's view; any scale, rows are normalised here.
     z2 : Tensor
-        ``(N, D)`` float, the other view; in the paper of a teacher, so without gradient.
+        ``(N, D)`` float, the other view; in the paper that of a teacher, without gradient.
     covariance : Tensor
         ``(D, D)`` float, :math:`C_{t-1}`, the same on all ranks; zeros at the start. It is not changed: :class:`TiCoLoss`
         keeps it up to date.
@@ -40,7 +40,7 @@ def tico(z1: Tensor, z2: Tensor, covariance: Tensor, momentum: float = 0.9, cont
     Returns
     -------
     Tensor
-        Scalar, float32 at least, at least -1.
+        Scalar, float32 or float64, at least -1.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class TiCoLoss(Loss, AccumulatedState):
     ----------
     covariance : Tensor
         Buffer ``(D, D)``, :math:`C_{t-1}`: zeros at the start, the same on all ranks, saved with the model. In training mode
-        ``forward`` computes the loss with it as it was, and then updates it; in evaluation it stays.
+        ``forward`` computes the loss with the previous value and then updates it; in evaluation mode it is constant.
 
     Examples
     --------

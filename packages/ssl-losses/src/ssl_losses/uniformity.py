@@ -33,7 +33,7 @@ def uniformity(*views: Tensor, t: float = 2.0) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least, between -4t and 0 (all rows equal). A zero row counts as orthogonal to all.
+        Scalar, float32 or float64, between -4t and 0 (all rows equal). A zero row counts as orthogonal to all.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def _log_sum(z: Tensor, scale: float) -> Tensor:
 
 
 class UniformityLoss(Loss):
-    """:func:`uniformity` as a module."""
+    """:func:`uniformity` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, t: float = 2.0) -> None:
         check_positive(t=t)

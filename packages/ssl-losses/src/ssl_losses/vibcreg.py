@@ -40,7 +40,7 @@ def vibcreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, co
     Returns
     -------
     Tensor
-        Scalar, float32 at least. A constant dimension counts as uncorrelated with all.
+        Scalar, float32 or float64. A constant dimension counts as uncorrelated with all.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def vibcreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, co
 
 
 class VIbCRegLoss(Loss):
-    """:func:`vibcreg` as a module."""
+    """:func:`vibcreg` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 200.0) -> None:
         check_weights(invariance=invariance, variance=variance, covariance=covariance)

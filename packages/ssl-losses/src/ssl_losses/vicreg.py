@@ -38,7 +38,7 @@ def vicreg(*views: Tensor, invariance: float = 25.0, variance: float = 25.0, cov
     Returns
     -------
     Tensor
-        Scalar, float32 at least.
+        Scalar, float32 or float64.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def variance_and_covariance(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class VICRegLoss(Loss):
-    """:func:`vicreg` as a module."""
+    """:func:`vicreg` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
         check_weights(invariance=invariance, variance=variance, covariance=covariance)

@@ -82,7 +82,7 @@ def vicregl(
     Returns
     -------
     Tensor
-        Scalar, float32 at least.
+        Scalar, float32 or float64.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def _check_options(alpha: float, num_matches: tuple[int, int], *weights: float) 
 
 
 class VICRegLLoss(Loss):
-    """:func:`vicregl` as a module."""
+    """:func:`vicregl` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(
         self,

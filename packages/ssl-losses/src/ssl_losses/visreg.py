@@ -34,7 +34,7 @@ def visreg(
     over the global batch: views agree with the centroid of the global views; the deviation σ of each dimension is 1 and its
     mean μ is 0; and the standardised embeddings :math:`\tilde Z = (Z - \mu) / \sigma`, seen along K directions and sorted, are
     the quantiles of a standard normal distribution. σ counts as a constant in the standardisation, so that shape and scale
-    are regulated apart. The ranks share the directions among them.
+    are regularised separately. Each rank computes a part of the directions.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def visreg(
     Returns
     -------
     Tensor
-        Scalar, float32 at least, not negative.
+        Scalar, float32 or float64, not negative.
 
     Examples
     --------

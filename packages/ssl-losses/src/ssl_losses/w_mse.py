@@ -41,7 +41,7 @@ def w_mse(*views: Tensor, whitening_size: int = 128) -> Tensor:
     Returns
     -------
     Tensor
-        Scalar, float32 at least, between 0 and 4.
+        Scalar, float32 or float64, between 0 and 4.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def _check_samples(samples: int, dimensions: int) -> None:
 
 
 class WMSELoss(Loss):
-    """:func:`w_mse` as a module."""
+    """:func:`w_mse` as a ``torch.nn.Module`` with the same options."""
 
     def __init__(self, whitening_size: int = 128) -> None:
         check_counts(2, whitening_size=whitening_size)

@@ -15,8 +15,8 @@ class AccumulatedState(nn.Module):
     """Base class of a module with a state that each batch updates: a queue, a centre, a covariance.
 
     In training mode, ``forward`` computes with the present state and then calls :meth:`change_state`, which updates it. Inside
-    of :func:`accumulate_updates` the changes of the micro-batches are merged first, and applied once. A subclass implements
-    :meth:`apply_change`, and :meth:`merge_changes` where the sum is not what it needs.
+    :func:`accumulate_updates` the changes of the micro-batches are merged first, and applied once. A subclass implements
+    :meth:`apply_change`, and overrides :meth:`merge_changes` if changes are not merged by their sum.
     """
 
     def __init__(self) -> None:

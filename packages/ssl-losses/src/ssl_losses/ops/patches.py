@@ -11,10 +11,27 @@ from ssl_losses.distributed import agree_on, all_reduce_with_gradient
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
-    """Return the pixels of each patch, ``(N, P, p·p·C)`` of images ``(N, C, H, W)``.
+    """Split images into patches and return their pixels, ``(N, P, p·p·C)``.
 
-    Patches come row by row, and so do the pixels in a patch, the channels of a pixel together: the order of the authors of
-    MAE.
+    Patches are in row-major order, and so are the pixels in a patch; the channels of a pixel are adjacent. This is the order of
+    MAE's published code (He et al. 2022, https://arxiv.org/abs/2111.06377).
+
+    Parameters
+    ----------
+    images : Tensor
+        ``(N, C, H, W)``, any dtype.
+    patch_size : int
+        p, side of a patch in pixels; divides H and W.
+
+    Returns
+    -------
+    Tensor
+        ``(N, P, p·p·C)``, P = (H / p) (W / p) patches, the dtype of the images.
+
+    Raises
+    ------
+    ValueError
+        For another shape, or a patch size that does not divide H and W.
 
     Examples
     --------

@@ -37,7 +37,7 @@ def sinkhorn(scores: Tensor, temperature: float = 0.05, iterations: int = 3) -> 
     Returns
     -------
     Tensor
-        Of the shape of the scores, float32 at least, a constant for autograd. The rows sum to 1, the columns nearly to G / K.
+        The shape of the scores, float32 or float64, without gradient. The rows sum to 1, the columns approximately to G / K.
 
     Raises
     ------
