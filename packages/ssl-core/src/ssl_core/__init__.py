@@ -1,4 +1,4 @@
-"""ssl-core: self-supervised methods of three functions, trained, resumed, logged and evaluated.
+"""ssl-core: training of self-supervised methods: loop, run folder, checkpoints, optimizers, evaluation.
 
 Names are loaded when they are first used, so that reading a configuration does not wait for torch.
 """

@@ -11,7 +11,7 @@ from ssl_core.errors import MethodError, describe
 
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final_factor: float = 0.0) -> float:
-    """Return the factor of the peak learning rate: a line up to 1, then half a cosine down (Loshchilov & Hutter 2017).
+    """Return the factor of the peak learning rate: linear warm-up to 1, then half a cosine (Loshchilov & Hutter 2017).
 
     Parameters
     ----------
@@ -20,10 +20,10 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final_fact
     total_steps : int
         Optimizer steps of the whole run. From there on the factor is ``final_factor``.
     warmup_steps : int
-        Steps of the line: ``(step + 1) / (warmup_steps + 1)``, so that the first one already moves the weights and the
-        line meets the cosine at 1, where it starts.
+        Steps of the warm-up, ``(step + 1) / (warmup_steps + 1)``: the first step already changes the weights, and the
+        warm-up reaches 1 where the cosine starts.
     final_factor : float
-        What the cosine ends at, one step after the last.
+        End of the cosine, one step after the last.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final_fact
 
 
 def constant(step: int, total_steps: int, warmup_steps: int = 0) -> float:
-    """Return the factor of the peak learning rate: the line of :func:`warmup_cosine`, then 1."""
+    """Return the factor of the peak learning rate: the linear warm-up of :func:`warmup_cosine`, then 1."""
     return (step + 1) / (warmup_steps + 1) if step < warmup_steps else 1.0
 
 
@@ -92,7 +92,7 @@ def set_rates(
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
-        Of any class. ``weight_decay`` is set in groups that have it.
+        Any optimizer; ``weight_decay`` is set in groups that have it.
     step, schedule
         The optimizer step, and a function of it that returns the factor of the learning rate.
     weight_decay_factor : float

@@ -34,31 +34,29 @@ class DataConfig:
     dataset: str = field(default="digits", metadata={"choices": tuple(DATASETS)})  # name of the data set; the
     # digits are included, the others are read from root
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
-    split: str = ""  # trained on: folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters, ...; "": train
+    split: str = ""  # training split: a folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
     # with "preset: simclr" among them a mapping stands for all views of it, changed; "num_local: 4" is for dino and swav.
     # In Python also a list of functions (sample, generator), one a view
-    size: int = field(default=0, metadata={"low": 0})  # pixels of a view; 0: as the images are
-    # (digits: 16), 224 if they differ
-    dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})  # of the training views
-    executor: str = field(default="auto", metadata={"choices": ("auto", "fused", "device")})  # what makes views: fused
-    # on the processor, device where the model is; auto: device if that is a GPU and the images fit into device_memory_gb
-    device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # most GB of images for auto
-    num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one a processor;
-    # at most 8 for each. With views that are functions: processes; 0: this one
+    size: int = field(default=0, metadata={"low": 0})  # side of a view in pixels; 0: that of the
+    # images (digits: 16), 224 if they differ
+    dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})  # dtype of the training views
+    executor: str = field(default="auto", metadata={"choices": ("auto", "fused", "device")})  # where views are
+    # made: fused on the CPU, device on that of the model; auto: device for a GPU if the images fit into device_memory_gb
+    device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # largest size of the images for auto, in GB
+    num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one per processor;
+    # at most 8 per processor. With views that are functions: processes; 0: this process
     on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # skip: another image replaces it
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
     pixels: str = field(default="rgb8", metadata={"choices": ("rgb8", "stored")})  # of image files: 8-bit RGB, or with
     # the bands and the depth that are stored (TIFF, 16-bit PNG, .npy: pip install 'ssl-data[tiff]')
-    scaled_decoding: bool = False  # Beton: JPEG at 1/2, 1/4, 1/8 where no view needs more
-    # than that; moves pixels by 1 to 2 grey levels
-    value_range: list[float] | None = (
-        None  # stored values that become 0 and 1 in the views, e.g. [0, 4095]; null: those of
-    )
-    # the data, else of its type: uint8 [0, 255], uint16 [0, 65535], float32 [0, 1]
+    scaled_decoding: bool = False  # Beton: decode JPEG at 1/2, 1/4 or 1/8 where no view needs more;
+    # changes pixels by 1 to 2 grey levels
+    value_range: list[float] | None = None  # stored values that become 0 and 1 in the views, e.g. [0, 4095];
+    # null: those of the data, else of its type: uint8 [0, 255], uint16 [0, 65535], float32 [0, 1]
     fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # share of each class to train on
     per_class: int = field(default=0, metadata={"low": 0})  # training images of each class; 0: all of them
-    imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over most frequent
+    imbalance: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # rarest class over largest, in samples
     label_noise: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})  # share of wrong training labels
     eval_fraction: float = field(default=1.0, metadata={"above": 0.0, "high": 1.0})  # share of each class to test on;
     # the same images for every seed
@@ -97,15 +95,15 @@ class DataConfig:
             Face or torch: see :class:`ssl_data.StreamLoader`. Or an FFCV ``Loader``: see
             :class:`ssl_data.loading.ffcv_loader.FFCVLoader`.
         test : object or dict, optional
-            Likewise; several by name. Default: no evaluation.
+            Test data in the same forms; a dict has several data sets by name. Default: no evaluation.
         views : str or list
             A preset or mappings, for images (uint8, uint16 or float32, 1 to 64 bands); or a list of functions, one a view:
             ``function(sample, generator)``, or a pipeline ``function(sample)`` of torchvision, albumentations or kornia.
             Default: ``"simclr"``, or the pipelines of an FFCV ``Loader``.
         reference : object, optional
-            Labelled training samples, for the evaluation, where those of ``train`` have no labels.
+            Labelled training samples for the evaluation, if those of ``train`` have no labels.
         image, label : str or int, optional
-            Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`. Of an FFCV ``Loader``: the
+            Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`. For an FFCV ``Loader``: the
             pipelines that give the views (a list of names) and the label.
         class_names : list of str, optional
             Default: those of the data set; of a stream those of ``reference``.
@@ -160,9 +158,9 @@ class DataConfig:
         Parameters
         ----------
         batch_size : int
-            Samples a batch, over all ranks.
+            Number of samples in a batch, over all ranks.
         seed : int
-            Of the order, the views and the subset.
+            Random seed of the order, the views and the subset.
         rank, world_size : int
             This process among those that share a batch.
 
@@ -221,10 +219,10 @@ class DataConfig:
         fraction : float
             Share of the images of each class, at least one of each.
         seed : int
-            Which ones, as in :meth:`open`.
+            Random seed of the choice, as in :meth:`open`.
         views : str or list
-            As the key. Default: ``supervised`` (crops and flips), but the run's own where they are ``digits`` or mappings:
-            whoever chose them knew that these images are not to be mirrored, say.
+            As the key. Default: ``supervised`` (crops and flips), or the run's own views if they are ``digits`` or mappings,
+            which may exclude flips on purpose.
 
         Raises
         ------

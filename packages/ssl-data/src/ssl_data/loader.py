@@ -41,11 +41,11 @@ class Loader(ResumableLoader):
         V views of each sample. A callable is a function ``(sample, generator)``, or a pipeline ``(sample)`` of torchvision,
         albumentations or kornia: see :class:`ssl_data.augment.functions.FunctionView`.
     batch_size : int
-        Samples a step, over all ranks.
+        Number of samples in a batch, over all ranks.
     shuffle : bool
-        A new order each epoch; else that of the source.
+        Whether each epoch has a new order; otherwise the order is that of the source.
     seed : int
-        Of the order and of the views.
+        Random seed of the order and of the views.
     drop_last : bool
         Leave out the samples that do not fill a batch. Otherwise the last batch is smaller and dealt out over the
         ranks, so that every sample is seen exactly once.
@@ -53,16 +53,16 @@ class Loader(ResumableLoader):
         This process among those that share the batch. Default: 0 of 1, with a warning at the first batch if a process group
         of several processes exists: each of them would get all samples.
     num_workers : int, optional
-        Threads that make the views; default: one for each processor that this process may use. At most 8 for each. Where
-        the views are callables, processes (0: this process), which a shuffled loader keeps from one epoch to the next.
+        Threads that make the views; default: one for each processor that this process may use, at most 8 for each. For
+        views that are callables: processes (0: this process), which a shuffled loader keeps from one epoch to the next.
     dtype : torch.dtype
-        Of the views: float32, or bfloat16, which is half the memory and half the way to a device.
+        dtype of the views: float32, or bfloat16, which halves memory and transfers to a device.
     device : device, optional
         Keep the images there, and make the batches there (``ssl_data.augment.backends.gpu``): for sources in memory that fit.
         Default: make them on the CPU (``ssl_data.augment.backends.cpu``); the caller moves them. Views are the same, up to the
         rounding of float32.
     return_parameters : bool
-        Give the parameters of the views as well, for methods that predict them.
+        Whether batches also contain the parameters of the views, for methods that predict them.
     batch_transform : callable, optional
         ``batch_transform(batch, generator)`` returns the batch to use instead, e.g. with mixed images. It is called in this
         process, on the device of the batch, with this rank's part of it. The ``torch.Generator`` is a function of (seed, epoch,
@@ -71,10 +71,10 @@ class Loader(ResumableLoader):
     Yields
     ------
     views : list of Tensor
-        V tensors ``(n, C, size, size)`` of ``dtype``, channels_last, normalised; yours to keep and to change. Of callables
-        ``(n, ...)``, as they return them.
+        V tensors ``(n, C, size, size)`` of ``dtype``, channels_last, normalised; owned by the caller, who may change them. For
+        callables ``(n, ...)``, as they return them.
     labels : Tensor
-        ``(n,) int64``.
+        ``(n,) int64``, -1 for no label.
     indices : Tensor
         ``(n,) int64``: the samples' ids.
     parameters : list of dict
@@ -127,7 +127,7 @@ class Loader(ResumableLoader):
         self._batches = make_batches(source, self.views, seed, *options, persistent_workers=shuffle)
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
+        """Return the number of batches in an epoch."""
         full, rest = divmod(self._identity()["num_samples"], self.batch_size)
         return full if self.drop_last or not rest else full + 1
 

@@ -34,32 +34,32 @@ class StreamLoader(ResumableLoader):
     """Iterates over the batches of a stream, one epoch per iteration; its whole state is ``(epoch, step)``.
 
     Each epoch reads the stream from its beginning. One process per rank reads, and several threads decode and make the views:
-    what a sample becomes does not depend on their number. To start at a step, the samples before it are read and dropped, not
-    decoded, so that what is resumed is exact where the order of the stream repeats itself.
+    the views do not depend on their number. To start at a step, the samples before it are read and dropped, not
+    decoded, so that a resumed run is exact if the order of the stream is repeatable.
 
     Parameters
     ----------
     stream : IterableDataset
-        Of WebDataset, Hugging Face or torch, with samples as :class:`ssl_data.IndexedSource` describes them: mappings, tuples
-        ``(image, label)``, or images. Leave compressed images undecoded: that is faster.
+        A stream of WebDataset, Hugging Face or torch, with samples as :class:`ssl_data.IndexedSource` describes them:
+        mappings, tuples ``(image, label)``, or images. Leave compressed images undecoded: that is faster.
     views, seed, rank, world_size, num_workers, dtype, return_parameters, batch_transform
         As for :class:`ssl_data.Loader`.
     batch_size : int
-        Samples a step, over all ranks.
+        Number of samples in a batch, over all ranks.
     epoch_samples : int, optional
-        Samples of an epoch, over all ranks. Default: the length of the stream, if it has one.
+        Number of samples in an epoch, over all ranks. Default: the length of the stream, if it has one.
     image, label : str or int, optional
         Where a sample keeps them.
     class_names : sequence of str, optional
         Names of all classes, needed for labels. Default: those of Hugging Face's ``ClassLabel``.
     name : str, optional
-        Of the stream, for messages.
+        Name of the stream, for messages.
 
     Yields
     ------
     views, labels, indices
-        As :class:`ssl_data.Loader` gives them. An index is a position in the epoch: another sample in each epoch, and, where
-        the library of the stream shares it out, for each number of ranks.
+        As :class:`ssl_data.Loader` gives them. An index is a position in the epoch: it is another sample in another epoch
+        and, if the library of the stream distributes the samples, at another number of ranks.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class StreamLoader(ResumableLoader):
     Notes
     -----
     On several ranks, streams of WebDataset and Hugging Face are shared out by their library: the order depends on the number
-    of ranks. Of any other stream each rank reads all samples and takes its part: the order is the same for any number of ranks.
+    of ranks. For any other stream, each rank reads all samples and keeps its part: the order does not depend on the ranks.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class StreamLoader(ResumableLoader):
         self._warn()
 
     def __len__(self) -> int:
-        """Return the batches of an epoch."""
+        """Return the number of batches in an epoch."""
         return self.epoch_samples // self.batch_size
 
     def view_shapes(self) -> list[tuple[int, ...]]:

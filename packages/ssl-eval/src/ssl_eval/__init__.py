@@ -1,6 +1,6 @@
 """ssl-eval: evaluation of features, and tables and figures from run folders.
 
-Functions on features take ``(N, D)`` tensors of any model and need only torch. Accuracies are fractions in
+Functions on features take tensors ``(N, D)`` of any model and need only torch. Accuracies are fractions in
 0..1; tables and figures print them in percent. Names are loaded when they are first used, so that reading a run
 folder does not wait for torch.
 """

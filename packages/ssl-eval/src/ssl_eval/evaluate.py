@@ -54,7 +54,7 @@ class EvaluationResult(Result):
     interval : list of float
         95 % bootstrap interval of the linear probe's accuracy, over test images.
     per_class, confusion, reliability : dict, list, dict
-        Of the linear probe: ``names`` and ``accuracy``; K lists of K counts, for 1,000 classes at most; ``confidence``,
+        Results of the linear probe: ``names`` and ``accuracy``; K lists of K counts, for 1,000 classes at most; ``confidence``,
         ``accuracy``, ``count`` of bins.
     neighbours : dict
         ``queries``, rows of the labelled test images, and ``rows``, for each query those of the eight nearest labelled training
@@ -73,7 +73,7 @@ class EvaluationResult(Result):
         Name -> why it cannot be computed of these data: no labels, too few samples of a class, a class without training
         samples, too many classes for a confusion matrix; or which package is missing.
     hits : Tensor
-        ``(M,) bool``: which test images the linear probe got right.
+        ``(M,) bool``: which test images the linear probe classifies correctly.
     probe : LinearProbeResult
         The linear probe itself.
     """
@@ -94,7 +94,7 @@ class EvaluationResult(Result):
     probe: LinearProbeResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``eval/<name>.json`` holds of it: plain values, without ``hits``, ``probe`` and what is missing."""
+        """Return the contents of ``eval/<name>.json``: plain values, without ``hits``, ``probe`` and missing parts."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("hits", "probe")}
         return {name: value for name, value in values.items() if value is not None and (value or name != "omitted")}
 
@@ -106,9 +106,9 @@ def evaluate_features(features: Features, protocol: Protocol) -> EvaluationResul
     Parameters
     ----------
     features : Features
-        Of the encoder to evaluate. Samples without a label count for the label-free metrics only.
+        Features of the encoder to evaluate. Samples without a label count for the label-free metrics only.
     protocol : Protocol
-        What to take.
+        The metrics to compute.
 
     Returns
     -------

@@ -40,11 +40,11 @@ class Features(Result):
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer in ``0..K-1``, or -1 for a sample without a label.
     class_names : sequence of str
-        K words. Default: the numbers of the classes.
+        Names of the K classes. Default: their numbers.
     views : Tensor, optional
         ``(n, q, D)``: q augmented views of n images, for LiDAR and the alignment.
     tokens : Tokens, optional
-        Of the same samples, for the probes on tokens.
+        Tokens of the same samples, for the probes on tokens.
     ood : mapping of str to Tensor
         Name of another data set -> features ``(L, D)`` of its images, for the detection of images out of distribution.
 

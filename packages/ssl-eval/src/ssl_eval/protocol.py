@@ -22,15 +22,15 @@ class Protocol:
 
     name: str = "standard"  # name of the result, ``eval/<name>.json``
     knn: list[int] = field(default_factory=lambda: [20, 200])  # kNN with k neighbours; all, if there are fewer images
-    temperature: float = field(default=0.07, metadata={"above": 0.0})  # of the votes of kNN
+    temperature: float = field(default=0.07, metadata={"above": 0.0})  # temperature of the votes of kNN
     linear: bool = True  # logistic regression to convergence, with accuracy per class, confusion, calibration and hits
     sgd: bool = False  # linear probe by SGD with a grid of learning rates, as in most papers
     ridge: bool = False  # least squares, the regularisation chosen by leave-one-out validation
     attentive_probe: bool = False  # cross-attention on the tokens of a ViT, with a grid of learning rates
     multilayer_linear_probe: bool = False  # linear probe on class token and mean patch of the last blocks of a ViT
     class_means: bool = False  # nearest class mean
-    few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # linear probe from n labels a class; a share below 1
-    draws: int = field(default=5, metadata={"low": 1})  # repetitions with other samples, for each entry of ``few``
+    few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # linear probe from n labels per class, or a share below 1
+    draws: int = field(default=5, metadata={"low": 1})  # repetitions with other training samples, for each entry of ``few``
     episodic: list[int] = field(default_factory=list)  # 600 five-way tasks with k labelled test images of each class
     label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; with views, LiDAR and alignment
     retrieval: list[int] = field(default_factory=list)  # recall@k of test images among the others, and their mAP
@@ -41,7 +41,7 @@ class Protocol:
     map_samples: int = field(default=1000, metadata={"low": 0})  # test images in the 2-D projections (PCA, t-SNE, UMAP)
     pictures: int = field(default=8, metadata={"low": 0})  # test images in each picture; 0: no pictures
     uniformity_samples: int = field(default=5000, metadata={"low": 2})  # features whose pairs the uniformity compares
-    seed: int = field(default=0, metadata={"low": 0})  # of held-out samples, draws and k-means starts
+    seed: int = field(default=0, metadata={"low": 0})  # random seed of held-out samples, draws and k-means starts
 
     @property
     def is_empty(self) -> bool:

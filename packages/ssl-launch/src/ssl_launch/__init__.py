@@ -1,4 +1,4 @@
-"""ssl-launch: one command line for the laptop and the cluster.
+"""ssl-launch: the command line, sweeps and SLURM jobs.
 
 Names are imported at first use, so that ``stable-ssl ls`` does not import Hydra.
 """

@@ -39,8 +39,8 @@ def supcon(views: Sequence[Tensor], labels: Tensor, temperature: float = 0.1) ->
     Returns
     -------
     Tensor
-        Scalar, float32 or float64: the mean over the global batch. An embedding without a positive (one view, alone in its class)
-        adds 0, as in the authors' code. A zero row has similarity 0 to all.
+        Scalar, float32 or float64: the mean over the global batch. An embedding without a positive (one view, alone in its
+        class) adds 0, as in the authors' code. A zero row has similarity 0 to all.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Build a backbone from its name: ours, torchvision's resnets, or any model of timm."""
+"""Build a backbone from its name: one of this package, a ResNet of torchvision, or any model of timm."""
 
 import inspect
 import os
@@ -24,12 +24,12 @@ _TIMM = "timm/"
 
 @cache
 def backbone_names() -> tuple[str, ...]:
-    """Return our names and, if torchvision is installed, its resnets; without the names of timm."""
+    """Return the names of this package's backbones and, if it is installed, of torchvision's ResNets; timm's are not listed."""
     return (*OURS, *torchvision_names())
 
 
 def is_of_timm(name: str) -> bool:
-    """Return whether a name can only be a model of timm."""
+    """Return whether a name is neither a backbone of this package nor of torchvision, so that only timm can have it."""
     return name not in OURS and name not in backbone_names()
 
 
@@ -65,7 +65,7 @@ def build_backbone(name: str, image_shape: tuple[int, int, int], **options: Any)
     Parameters
     ----------
     name : str
-        One of :func:`backbone_names`, or, if timm is installed, any name of timm; ``timm/`` in front selects timm where both
+        One of :func:`backbone_names`, or, if timm is installed, any name of timm; the prefix ``timm/`` selects timm if both
         have the name.
     image_shape : tuple of int
         ``(C, H, W)`` of the images. It determines the stem (resnets) and the patch size (ViTs).

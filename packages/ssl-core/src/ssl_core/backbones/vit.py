@@ -38,9 +38,9 @@ class VisionTransformer(nn.Module):
         Stochastic depth (Huang et al. 2016): probability that a branch of the last block is dropped, for each sample; it
         rises linearly from 0 at the first block.
     causal : bool
-        Each token attends to itself and earlier ones only, as in AIM (El-Nouby et al. 2024).
+        Whether each token attends only to itself and earlier ones, as in AIM (El-Nouby et al. 2024).
     checkpointing : bool
-        Recompute the activations of a block in the backward pass: less memory for about a third more time.
+        Whether to recompute the activations of a block in the backward pass: less memory for about a third more time.
     positions : {"sine_cosine", "rotary"}
         The fixed two-dimensional sines and cosines of MoCo v3 (Chen, Xie & He 2021), which are added to the patches; or the
         rotations of DINOv3, :class:`~ssl_core.modules.transformer.rotary.RotaryPositions`, for heads of a multiple of 4
@@ -101,7 +101,7 @@ class VisionTransformer(nn.Module):
                 nn.init.normal_(token, std=0.02)
 
     def no_weight_decay(self) -> set[str]:
-        """Return the parameters without weight decay, besides those of one dimension."""
+        """Return the names of parameters without weight decay, in addition to those of one dimension."""
         return {"registers"} if self.registers is not None else set()
 
     def tokens(
@@ -203,7 +203,7 @@ class VisionTransformer(nn.Module):
         return torch.cat([*prefix, tokens], dim=1) if prefix else tokens
 
     def positions_of(self, grid: tuple[int, int]) -> Tensor:
-        """Return the positions of a grid of patches, ``(L, D)``: those of the same places in an image of the own size.
+        """Return the positions of a grid of patches, ``(L, D)``: those of the same places in an image of ``image_shape``.
 
         Positional encodings of sines and cosines are functions of the place, so nothing has to be interpolated.
         """

@@ -8,18 +8,18 @@ from ssl_core.errors import ConfigError
 
 @dataclass
 class Landmarks:
-    """How images of landmarks are retrieved by the features of a frozen backbone, as on revisited Oxford and Paris.
+    """Landmark retrieval by the features of a frozen backbone, as on revisited Oxford and Paris.
 
     Radenović et al. 2018, https://arxiv.org/abs/1803.11285.
     """
 
     root: str | None = None  # folder with jpg/ and the ground truth, gnd_*.pkl, e.g. data/roxford5k
-    ground_truth: str = ""  # the file, .pkl or .json; "": the only gnd_* file in root
+    ground_truth: str = ""  # ground-truth file, .pkl or .json; "": the only gnd_* file in root
     dataset: str = ""  # name of the data set in results; "": that of the folder
-    size: int = option(0, low=0)  # pixels of the longer side, larger images are reduced; 0: the image size of the run
-    mean: list[float] | None = None  # of each channel, subtracted from pixels in 0..1; null: what the run has recorded
-    std: list[float] | None = option(None, above=0.0)  # likewise, by which they are divided
-    batch_size: int = option(32, low=1)  # images of the same shape whose features are extracted at a time
+    size: int = option(0, low=0)  # longer side in pixels, larger images are reduced; 0: the image size of the run
+    mean: list[float] | None = None  # mean of each channel, for pixels in 0..1; null: that of the run
+    std: list[float] | None = option(None, above=0.0)  # standard deviation of each channel; null: that of the run
+    batch_size: int = option(32, low=1)  # images of the same shape per batch of the feature extraction
 
     def check(self) -> None:
         """Raise a ConfigError without a folder."""

@@ -8,15 +8,15 @@ from ssl_core.errors import ConfigError
 
 @dataclass
 class Corruptions:
-    """Which corruptions of the test images are evaluated, by the probes of the protocol fitted to the clean training images.
+    """Robustness to corruptions of the test images, by the probes of the protocol fitted to clean training images.
 
     Hendrycks & Dietterich 2019, https://arxiv.org/abs/1903.12261.
     """
 
     names: list[str] = option([])  # corruptions, e.g. [fog, snow]; []: those of the benchmark
-    severities: list[int] = option([1, 2, 3, 4, 5], low=1, high=5)  # of each corruption
-    reference: str | None = None  # a run that was evaluated by this protocol before, for the mCE; null: no mCE
-    seed: int = option(0, low=0)  # of the random corruptions
+    severities: list[int] = option([1, 2, 3, 4, 5], low=1, high=5)  # severities of each corruption, from 1 to 5
+    reference: str | None = None  # run for the mCE, already evaluated by this protocol; null: no mCE
+    seed: int = option(0, low=0)  # random seed of the corruptions
 
     def check(self) -> None:
         """Raise a ConfigError for no severity, or one that is named twice."""
@@ -29,7 +29,7 @@ class Corruptions:
 class Shifts:
     """Test sets of other images of the training classes, or of some of them: ImageNet-A, -R, -Sketch, -V2."""
 
-    folders: list[str] = option([])  # with a folder for each class, named as the training class, or by its number
+    folders: list[str] = option([])  # with a folder for each class, named as the training class or by its number
 
     def check(self) -> None:
         """Raise a ConfigError without a folder, and for two folders of the same name."""

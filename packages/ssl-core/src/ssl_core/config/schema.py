@@ -63,25 +63,25 @@ class OptimConfig:
     """Optimizer, learning rate, batch size, length of the training and stopping."""
 
     optimizer: str = option("SGD", choices=OPTIMIZERS)  # a class of torch.optim, LAMB, LARS, Muon
-    lr: float = option(0.1, low=0.0)  # peak learning rate of the schedule, as it is: never scaled by the batch
-    batch_size: int = option(256, low=1)  # samples a batch, over all ranks
+    lr: float = option(0.1, low=0.0)  # peak learning rate; never scaled by the batch size
+    batch_size: int = option(256, low=1)  # samples per batch, over all ranks
     epochs: int = option(100, low=0)  # passes over the training data
-    max_steps: int | float = option(-1, low=-1)  # batches an epoch: -1 all, n, or a fraction below 1
-    weight_decay: float = option(1e-4, low=0.0)  # on weights; never on biases and normalisation parameters
-    weight_decay_end: float | None = option(None, low=0.0)  # reached on half a cosine at the end; null: it is constant
-    layer_decay: float = option(1.0, above=0.0, high=1.0)  # learning rate of a backbone's layer over that of the next
-    momentum: float = option(0.9, low=0.0, below=1.0)  # of optimizers that have it: LARS, Muon, RMSprop, SGD
+    max_steps: int | float = option(-1, low=-1)  # batches per epoch: -1 all, n, or a fraction below 1
+    weight_decay: float = option(1e-4, low=0.0)  # weight decay; never on biases and normalisation parameters
+    weight_decay_end: float | None = option(None, low=0.0)  # weight decay at the end, on half a cosine; null: constant
+    layer_decay: float = option(1.0, above=0.0, high=1.0)  # factor of the learning rate from a layer to the one below
+    momentum: float = option(0.9, low=0.0, below=1.0)  # momentum of LARS, Muon, RMSprop and SGD
     nesterov: bool = False  # Nesterov momentum: SGD, LARS
-    betas: list[float] | None = option(None)  # of Adam-like optimizers, e.g. [0.9, 0.95]; null: the optimizer's default
-    trust_coefficient: float | None = option(None, above=0.0)  # of LARS; null: 0.001
+    betas: list[float] | None = option(None)  # betas of Adam-like optimizers, e.g. [0.9, 0.95]; null: its default
+    trust_coefficient: float | None = option(None, above=0.0)  # trust coefficient of LARS; null: 0.001
     clip: bool = False  # LARS: a layer's learning rate is at most lr (LARC; clip_lr of solo-learn, with 0.02 above)
     accumulation_steps: int = option(1, low=1)  # batches whose gradients are averaged in one optimizer step
-    grad_max_norm: float | None = option(None, above=0.0)  # clip the global gradient norm to this; null: never
-    schedule: str = option("cosine", choices=("cosine", "constant"))  # of the learning rate, after the warm-up
+    grad_max_norm: float | None = option(None, above=0.0)  # clip the norm of the whole gradient to this; null: never
+    schedule: str = option("cosine", choices=("cosine", "constant"))  # learning rate after the warm-up
     warmup_epochs: float = option(0.0, low=0.0)  # epochs of linear warm-up
-    freeze: dict[str, Any] = option({})  # module -> epochs that it is frozen for, e.g. {backbone: 5}; -1: for all
-    patience: int = option(0, low=0)  # evaluations without an improvement that end the run; 0: it never ends early
-    monitor: str | None = None  # the metric that should improve, e.g. cifar10/knn: patience and sweeps go by it
+    freeze: dict[str, Any] = option({})  # module -> number of frozen epochs, e.g. {backbone: 5}; -1: all
+    patience: int = option(0, low=0)  # evaluations without improvement after which the run ends; 0: no early stopping
+    monitor: str | None = None  # metric for early stopping and sweeps, e.g. cifar10/knn
     min_delta: float = option(0.0, low=0.0)  # smallest change that is an improvement, in the metric's unit
     probe_lr: float = option(1e-3, above=0.0)  # learning rate of the online probes (AdamW), constant
 
@@ -126,13 +126,13 @@ class OptimConfig:
 class HardwareConfig:
     """Device, precision, number of threads, strategy of the ranks, and the seed."""
 
-    seed: int = option(0, low=0)  # of everything random: weights, order, views, dropout
-    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda where there is one
+    seed: int = option(0, low=0)  # random seed of weights, order, views and dropout
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda if available
     precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
     compile: bool = False  # torch.compile the loss; each process compiles, unless TORCHINDUCTOR_CACHE_DIR is set
     strategy: str = option("ddp", choices=("ddp", "fsdp"), resume="free")  # fsdp: each rank keeps a part of the weights
-    sync_batchnorm: bool = True  # batch statistics of all ranks together; false: of each rank alone
-    num_threads: int = option(0, low=0, resume="free")  # torch's threads, at most 4 a processor; 0: torch's choice
+    sync_batchnorm: bool = True  # batch normalisation by the statistics of all ranks; false: of each rank
+    num_threads: int = option(0, low=0, resume="free")  # threads of torch, at most 4 per processor; 0: its default
     profile: int = option(0, low=0, resume="free")  # number of batches to profile: profile.md, trace.json
 
     def check(self) -> None:
@@ -156,23 +156,23 @@ class LogConfig:
     """Run folder, logging, checkpoints and evaluations during training."""
 
     folder: str = option("outputs", resume="free")  # the folder of all runs
-    run: str | None = option(None, resume="free")  # this run's folder in it; null: named by the launcher
+    run: str | None = option(None, resume="free")  # name of the run, a folder in log.folder; null: by the launcher
     every_steps: int = option(10, low=1)  # optimizer steps between two lines of train/... metrics; if optim.monitor is
     # one of them, the last step of each epoch has a line too
     eval_every: int = option(10, low=0)  # epochs between evaluations, each after a checkpoint; 0: only at the end
     checkpoint_every: int = option(10, low=0)  # epochs between checkpoints; 0: only at the end
     checkpoint_every_steps: int = option(0, low=0)  # optimizer steps between checkpoints; 0: never
     checkpoint_every_minutes: float = option(0.0, low=0.0)  # minutes between checkpoints; 0: never
-    checkpoint_in_background: bool = option(False, resume="free")  # from a copy in memory; pays from about a GB on
-    keep_checkpoints: int = option(2, low=1)  # newest checkpoints that are kept
-    knn_samples: int = option(50_000, low=0)  # training images of kNN and the table, balanced over classes; 0: no kNN
-    label_free: list[str] = option([], choices=LABEL_FREE)  # metrics without labels, e.g. [rankme, uniformity]
+    checkpoint_in_background: bool = option(False, resume="free")  # write checkpoints from a copy in memory
+    keep_checkpoints: int = option(2, low=1)  # number of newest checkpoints to keep
+    knn_samples: int = option(50_000, low=0)  # training images for kNN and the table, class-balanced; 0: no kNN
+    label_free: list[str] = option([], choices=LABEL_FREE)  # label-free metrics to compute, e.g. [rankme, uniformity]
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
-    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for `wandb sync`
-    wandb_project: str = option("stable-ssl", resume="free")  # the project on wandb
+    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # wandb; offline: for `wandb sync`
+    wandb_project: str = option("stable-ssl", resume="free")  # name of the project on wandb
     tensorboard: bool = option(False, resume="free")  # also write TensorBoard events into <run>/tensorboard
-    level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # of the messages
+    level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # level of the messages
     progress: bool = option(True, resume="free")  # a progress bar, on a terminal or in a notebook
 
     def check(self) -> None:

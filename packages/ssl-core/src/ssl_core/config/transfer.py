@@ -21,16 +21,16 @@ def _root() -> str:
 
 @dataclass
 class Transfer:
-    """The data sets of a transfer table; on each a linear probe is fitted to frozen features of its training images.
+    """Transfer to other data sets: a linear probe on frozen features of the training images of each.
 
     Kornblith et al. 2019, https://arxiv.org/abs/1805.08974: each data set has its customary metric.
     """
 
     datasets: list[str] = option(list(DATASETS))  # names of torchvision, or folders with train/CLASS and test/CLASS
     root: str = field(default_factory=_root)  # folder of the named data sets; default $SSL_DATA_ROOT
-    metrics: dict = option({})  # data set -> accuracy, mean_per_class or voc_map, where it is not the customary one
+    metrics: dict = option({})  # data set -> accuracy, mean_per_class or voc_map; default: its customary metric
     download: bool = False  # fetch what is missing, if there is a network
-    seed: int = option(0, low=0)  # of the images that choose the regularisation, and of splits that are drawn
+    seed: int = option(0, low=0)  # random seed of held-out images and of splits that are drawn
 
     def check(self) -> None:
         """Raise a ConfigError without a data set, for two of one name, and for a metric that is unknown or of no data set."""

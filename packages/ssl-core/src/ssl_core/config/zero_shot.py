@@ -9,14 +9,14 @@ SUFFIXES = (".pt", ".pth", ".npy", ".npz")  # of files of text features
 
 @dataclass
 class ZeroShot:
-    """How the test images of a run are classified by text features that are given, as in CLIP.
+    """Zero-shot classification of the test images of a run by given text features, as in CLIP.
 
     Radford et al. 2021, https://arxiv.org/abs/2103.00020.
     """
 
-    text_features: str | None = None  # file of the features of K classes, (K, D), or (K, T, D) of T templates
+    text_features: str | None = None  # file with the text features of K classes, (K, D), or (K, T, D) for T templates
     # representation of the images: a name of encode(), such as projector or backbone. auto: the projector if it has the width
-    # of the text features, else the first that has
+    # of the text features, else the first one with this width
     features: str = "auto"
 
     def check(self) -> None:

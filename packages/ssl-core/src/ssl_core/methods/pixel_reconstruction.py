@@ -10,7 +10,7 @@ from ssl_losses.ops.patches import patchify, unpatchify
 
 
 class Reconstruction(NamedTuple):
-    """What a method makes of images whose patches are masked; pixels are normalised as in training."""
+    """Prediction of a method for images with masked patches; pixels are normalised as in training."""
 
     images: Tensor  # (N, C, H, W) float, what the method saw before masking
     mask: Tensor  # (N, h, w) bool, True for a predicted patch
@@ -35,8 +35,8 @@ def reconstruct(
     patch_size : int
         p, in pixels.
     is_normalized : bool
-        Whether the method predicts patches of mean 0 and variance 1. They then get mean and variance of the true patch, which
-        the method does not know: the picture shows the structure inside a patch.
+        Whether the method predicts patches of mean 0 and variance 1. They then get the mean and variance of the true patch,
+        which the method does not know: only the structure inside a patch is predicted.
     """
     patches = patchify(images.float(), patch_size)
     prediction = prediction.to(patches.dtype)

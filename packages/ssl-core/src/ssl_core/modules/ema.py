@@ -19,20 +19,20 @@ _RAMPS = {"cosine": cosine_ramp, "linear": linear_ramp}
 class Teacher(nn.Module):
     """The exponential moving average of a student: ``teacher ← m · teacher + (1 - m) · student`` after every step.
 
-    As the key encoder of MoCo (He et al. 2020), the target network of BYOL (Grill et al. 2020) and the teacher of DINO
-    (Caron et al. 2021).
+    The key encoder of MoCo (He et al. 2020), the target network of BYOL (Grill et al. 2020) and the teacher of DINO (Caron et
+    al. 2021) are such averages.
 
     Parameters
     ----------
     student : nn.Module
-        The network, copied with its present weights. It is not registered: ``state_dict()`` and ``parameters()`` hold only
-        the copy.
+        The network, copied with its current weights. It is not registered: ``state_dict()`` and ``parameters()`` hold only the
+        copy.
     momentum : float
         m at the start of the run, in [0, 1].
     final_momentum : float, optional
         m at the end of the run (BYOL and DINO: 1). Default: ``momentum``.
     ramp : {"cosine", "linear"}
-        How m gets there: on half a cosine (BYOL, DINO) or on a line (I-JEPA, MSN).
+        How m changes over the run: half a cosine (BYOL, DINO) or a line (I-JEPA, MSN).
     batch_norm : {"batch", "running"}
         Statistics of batch normalisation in training: those of the batch (MoCo, BYOL), or the running averages.
 
@@ -46,12 +46,12 @@ class Teacher(nn.Module):
     **What is averaged.** Parameters and floating-point buffers (the running statistics of batch normalisation) are;
     integer and boolean buffers (its counter) are copied.
 
-    **Methods.** ``teacher.tokens(x)`` calls the method ``tokens`` of the copy, without a gradient; so does any other name
-    that the copy has and the teacher has not.
+    **Methods.** ``teacher.tokens(x)`` calls the method ``tokens`` of the copy, without a gradient. So does every method
+    of the copy whose name the teacher does not have.
 
-    **Dropout and stochastic depth.** They are off in the copy: its output for an image is always the same.
+    **Dropout and stochastic depth.** Both are off in the copy: its output for an image is always the same.
 
-    **Precision.** One step of the average is below what bfloat16 or float16 can resolve: the teacher would stand still.
+    **Precision.** One step of the average is below what bfloat16 or float16 can resolve: the teacher would not change.
     The copy of a narrow student is therefore kept in float32, takes its inputs in float32 and gives float32. Under
     autocast, students are float32 anyway.
 
@@ -127,23 +127,23 @@ class Teacher(nn.Module):
         return function(*args, **kwargs)
 
     def follow(self, step: int, total_steps: int) -> None:
-        """Move towards the student that it was made of, by the momentum of this step. Call it after optimizer steps.
+        """Update the average with the student that was copied, by the momentum of this step. Call it after each optimizer step.
 
         Parameters
         ----------
         step, total_steps : int
-            Optimizer steps done, and those of the whole run: where on the way to ``final_momentum`` this is.
+            Optimizer steps done, and those of the whole run; they determine the momentum.
         """
         momentum = _RAMPS[self.ramp](step, total_steps, self.momentum, self.final_momentum)
         self.update(self._student[0], momentum)
 
     def restart(self) -> None:
-        """Copy the present weights of the student, e.g. after they were loaded from a file."""
+        """Copy the current weights of the student, e.g. after they were loaded from a file."""
         self.update(self._student[0], momentum=0.0)
 
     @torch.no_grad()
     def update(self, student: nn.Module, momentum: float | None = None) -> None:
-        """Move towards ``student``: all the way at momentum 0, not at all at 1. Default: the momentum of the start.
+        """Update the average with ``student``: momentum 0 copies it, 1 changes nothing. Default: the initial momentum.
 
         Raises
         ------

@@ -30,16 +30,16 @@ def mlp(
     sizes : sequence of int
         Widths of input, hidden layers and output; at least two. Two give one linear layer.
     norm : {"batch", "layer", "none"}
-        Between a hidden linear layer and its ReLU. In a run, batch statistics are those of all ranks.
+        Normalisation between a hidden linear layer and its ReLU. In a run, batch statistics are those of all ranks.
     last_norm : bool
-        The same normalisation behind the last linear layer, without a ReLU.
+        Whether the last linear layer is followed by the same normalisation, without a ReLU.
     bias, last_bias : bool, optional
-        Whether the hidden linear layers, and the last, have a bias. Default: where no normalisation follows, which
-        brings its own.
+        Whether the hidden linear layers, and the last, have a bias. Default: where no normalisation follows,
+        which has its own.
     last_affine : bool
         Whether the last normalisation has a scale and a shift. SimSiam and MoCo v3: False.
     activation : {"relu", "gelu"}
-        After each hidden layer. DINO: "gelu".
+        Activation after each hidden layer. DINO: "gelu".
 
     Raises
     ------
@@ -110,8 +110,8 @@ class Prototypes(nn.Module):
     dimensions, num_prototypes : int
         D and K.
     learn_norm : bool
-        Learn the norm of each prototype, ``norm`` ``(K, 1)``, which is 1 at first. False keeps it at 1, which is more stable
-        (``norm_last_layer`` of the authors' code).
+        Whether to learn the norm of each prototype, ``norm`` ``(K, 1)``, which is 1 at first. False keeps it at 1, which is more
+        stable (``norm_last_layer`` of the authors' code).
 
     References
     ----------

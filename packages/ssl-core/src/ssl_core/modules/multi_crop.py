@@ -1,4 +1,4 @@
-"""One forward pass for each size of view."""
+"""Multi-crop: one forward pass for each size of view."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 def forward_by_size(module: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
     """Apply a module to views of several sizes, in one pass for each run of views of the same size.
 
-    As the multi-crop of SwAV (Caron et al. 2020, https://arxiv.org/abs/2006.09882) and DINO: two global and six local crops
-    take two passes. Batch normalisation sees all rows of a pass together.
+    This is the multi-crop of SwAV (Caron et al. 2020, https://arxiv.org/abs/2006.09882) and DINO: two global and six local
+    crops take two passes. Batch normalisation sees all rows of a pass together.
 
     Parameters
     ----------
     module : callable
         Images ``(N, C, H, W)`` to outputs ``(N, ...)``.
     views : sequence of Tensor
-        V views ``(N, C, H, W)``. Views of the same size stand next to each other.
+        V views ``(N, C, H, W)``. Views of the same size are adjacent.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def embed_by_size(backbone: Callable[[Tensor], Tensor], projector: nn.Module, vi
     projector : nn.Module
         Features ``(N, E)`` to embeddings ``(N, D)``.
     views : sequence of Tensor
-        V views ``(N, C, H, W)``. Views of the same size stand next to each other.
+        V views ``(N, C, H, W)``. Views of the same size are adjacent.
 
     Returns
     -------

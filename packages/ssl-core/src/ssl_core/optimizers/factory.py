@@ -28,7 +28,7 @@ def build_optimizer(
     Parameters
     ----------
     module : nn.Module
-        With a module ``backbone``, if ``optim.layer_decay`` is below 1.
+        The model. It needs a module ``backbone`` if ``optim.layer_decay`` is below 1.
     optim : OptimConfig
         Name and options of the optimizer. Every option that the optimizer takes is passed on; an option that is None keeps
         the default of the optimizer.

@@ -22,7 +22,7 @@ from ssl_eval.runs.run_summary import TYPES, parse_object, wrong_types
 
 
 class RunFolder:
-    """Names and files of one run.
+    """A run folder: the names of its files, and functions that read and write them.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class RunFolder:
         return json.loads(self.diverged.read_text()) if self.diverged.exists() else None
 
     def read_metrics_text(self) -> str:
-        """Return ``metrics.jsonl`` as it is, or an empty string."""
+        """Return the text of ``metrics.jsonl``, or an empty string."""
         return self.metrics.read_text() if self.metrics.is_file() else ""
 
     def read_metrics(self) -> list[dict[str, Any]]:

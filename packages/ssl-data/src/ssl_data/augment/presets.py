@@ -33,13 +33,13 @@ def views(
     Parameters
     ----------
     name : str
-        One of :func:`view_names`; each is described in a function of this module.
+        One of :func:`view_names`; ``ssl_data/augment/presets.py`` describes each with its source.
     size : int
-        Pixels of a view; local views have 96 for every 224.
+        Side of a view in pixels; that of local views is 96 / 224 of it.
     mean, std : sequence of float
-        Of the normalisation, one a channel, for pixels in [0, 1].
+        Mean and standard deviation of the normalisation, one per channel, for pixels in [0, 1].
     num_local : int, optional
-        Local views of a multi-crop preset; default: the paper's.
+        Number of local views of a multi-crop preset; default: the paper's.
 
     Raises
     ------

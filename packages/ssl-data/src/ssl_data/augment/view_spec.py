@@ -23,7 +23,7 @@ class ViewSpec:
     resize: int = 0  # pixels that the shorter side is resized to before the centre is cut out; 0: size. Not with a crop
     crop_scale: tuple[float, float] = (1.0, 1.0)  # share of the image's area that a random resized crop keeps
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width divided by its height, drawn log-uniformly
-    interpolation: str = "bilinear"  # or "bicubic": of the resizing, antialiased
+    interpolation: str = "bilinear"  # of the resizing, antialiased: bilinear or bicubic
     flip: float = 0.0  # probability of a horizontal flip
     rotation: float = 0.0  # degrees: drawn from [-rotation, rotation]
     translate: float = 0.0  # share of the edge: shift in x and in y drawn from [-translate, translate],
@@ -32,19 +32,19 @@ class ViewSpec:
     shear: float = 0.0  # degrees: drawn from [-shear, shear], in x
     jitter: float = 0.0  # probability of the colour jitter (brightness, contrast, saturation, hue, in random order)
     brightness: float = 0.0  # factor drawn from [max(0, 1 - brightness), 1 + brightness]
-    contrast: float = 0.0  # likewise; about the mean grey value, without RGB about the mean of all bands
+    contrast: float = 0.0  # as brightness; about the mean grey value, without RGB about the mean of all bands
     saturation: float = (
-        0.0  # likewise. Saturation, hue and grayscale need RGB: they do nothing to one band, others raise
+        0.0  # as brightness. Saturation, hue and grayscale need RGB; one band is unchanged, others raise
     )
     hue: float = 0.0  # turn of the colour circle drawn from [-hue, hue], at most 0.5
-    grayscale: float = 0.0  # probability of losing the colours
+    grayscale: float = 0.0  # probability of conversion to grey
     blur: float = 0.0  # probability of a Gaussian blur
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
     solarize: float = 0.0  # probability of inverting the pixels above one half
     noise: float = 0.0  # standard deviation of Gaussian noise, in the range [0, 1] of the pixels
     operations: tuple[Any, ...] = ()  # of ssl_data.augment.operations, e.g. (VerticalFlip(0.5),)
-    mean: tuple[float, ...] = (0.0,)  # subtracted, one a channel (or one for all)
-    std: tuple[float, ...] = (1.0,)  # divided by, likewise
+    mean: tuple[float, ...] = (0.0,)  # mean that is subtracted, one a channel (or one for all)
+    std: tuple[float, ...] = (1.0,)  # standard deviation, one a channel (or one for all)
 
     def __post_init__(self) -> None:
         own = {field.name for field in fields(ViewSpec)}

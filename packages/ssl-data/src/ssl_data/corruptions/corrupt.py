@@ -37,9 +37,9 @@ def corrupt(
     corruption : str
         One of ``ssl_data.corruptions.severities.CORRUPTIONS``.
     severity : int
-        1 to 5.
+        From 1 to 5.
     seed, index : int
-        Of the random numbers, 0 or more: the seed of the evaluation and the number of the image.
+        Seed of the evaluation and number of the image, at least 0: they determine the random numbers.
 
     Returns
     -------

@@ -65,14 +65,14 @@ def show_views(
         A configuration, or any object with ``open(batch_size, seed, rank, world_size)``; or a loader, whose position
         does not move.
     rows : int
-        Samples.
+        Number of samples.
     bands : sequence of int, optional
         Which bands of an image are drawn, one or three, counted from 0: ``[3, 2, 1]`` are the true colours of Sentinel-2.
         Default: the first three.
     seed : int
         Seed of the run.
     title : str
-        Above the columns.
+        Title above the columns.
 
     Returns
     -------

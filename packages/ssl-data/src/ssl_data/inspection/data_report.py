@@ -144,7 +144,7 @@ class PartReport:
 
 @dataclass(frozen=True, repr=False)
 class SharedSamples:
-    """Samples of one part that another part has, too. Equal are the decoded pixels, their shape and type."""
+    """Samples that two parts have in common: their decoded pixels, shape and type are equal."""
 
     part: str
     other: str

@@ -52,11 +52,11 @@ def describe(
         A configuration: each of its parts, with its subsets and label noise. A source, or a data set as for
         :meth:`ssl_data.DataConfig.of`: one part.
     samples : int
-        Samples of each part that are read, spread evenly over it; 0: all. Classes are counted over all samples.
+        Number of samples to read of each part, spread evenly over it; 0: all. Classes are counted over all samples.
     seed : int
-        Of subsets and label noise, as in a run.
+        Random seed of subsets and label noise, as in a run.
     num_workers : int, optional
-        Threads; default: those of the configuration, or one for each processor.
+        Number of threads; default: those of the configuration, or one for each processor.
     progress : bool
         Whether a line on stderr shows how many samples have been read.
 

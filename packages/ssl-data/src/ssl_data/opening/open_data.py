@@ -36,7 +36,7 @@ EVAL_SEED = 0  # of data.eval_fraction and eval_per_class: runs with different s
 
 @dataclass
 class DataLoaders:
-    """The loaders of one rank."""
+    """The loaders of one rank: training, reference and evaluation, with facts about the data."""
 
     train: Loader | StreamLoader | FFCVLoader  # the views, shuffled, full batches only
     # the training images (labelled ones, where these are not) under the evaluation view, in order; empty for a stream

@@ -26,7 +26,7 @@ class ArraySource:
     labels : array, optional
         ``(M,)`` integer, -1 for no label; default: no labels.
     class_names : sequence of str, optional
-        Default: the numbers.
+        Names of the classes. Default: their numbers.
     value_range : tuple of float, optional
         The stored values that become 0 and 1 in the engine, e.g. ``(0, 4095)`` for 12-bit data. Default: ``(0, 255)`` for
         uint8, ``(0, 65535)`` for uint16, ``(0, 1)`` for float32.

@@ -36,15 +36,14 @@ class Panel:
 def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     """Draw training loss and accuracies against the epoch.
 
-    One run, or one group of runs, has its accuracies in one panel, and a panel of the learning rate; several have one panel for
-    each accuracy. Where runs
-    are in a group, the line is their mean and the band one sample deviation on either side, at the epochs that all of
-    them have reached. Of more than seven groups the best seven are named, the others grey.
+    A single run or group has one panel for all accuracies and a panel for the learning rate; several have one panel for each
+    accuracy. For a group of runs, the line is the mean and the band one sample deviation on either side, at the epochs that all
+    of them have reached. Of more than seven groups the best seven are named, the others are grey.
 
     Parameters
     ----------
     runs : sequence of RunRecord, str or Path; or mapping of str to such
-        Runs or run folders, each under its own name; or groups of runs by their label.
+        Runs or run folders, labelled by their names; or groups of runs by label.
     path : str or Path
         The file to write, ``.png`` or ``.pdf``; it is replaced atomically.
 
@@ -58,7 +57,8 @@ def learning_curves(runs: Runs | Mapping[str, Runs], path: str | Path) -> Path:
     ImportError
         Without matplotlib.
     ValueError
-        If the suffix is neither, a folder is not a run, or no run has a metric to draw (:class:`NothingToDraw`).
+        If the suffix is neither ``.png`` nor ``.pdf``, a folder is not a run, or no run has a metric to draw
+        (:class:`NothingToDraw`).
 
     Notes
     -----

@@ -50,7 +50,7 @@ STYLE: Any = {  # matplotlib's rcParams
 
 
 class NothingToDraw(ValueError):
-    """No run has logged the data of the figure yet."""
+    """Raised when no run has logged the data of a figure yet."""
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class AccuracyCounter:
     topk : sequence of int
         The values of k.
     device : torch.device or str
-        Where ``counts`` lies: that of the scores.
+        Device of ``counts``, equal to that of the scores.
 
     Attributes
     ----------

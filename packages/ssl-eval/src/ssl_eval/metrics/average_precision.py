@@ -26,7 +26,7 @@ def average_precision(scores: Tensor, targets: Tensor, eleven_points: bool = Fal
         ``(M, K)`` integer: 1 if the image has the label, 0 if not, -1 to leave the image out for this label (the objects that
         PASCAL VOC calls difficult).
     eleven_points : bool
-        Whether to take the measure of PASCAL VOC 2007, with 11 recalls.
+        Whether to use the definition of PASCAL VOC 2007, with 11 recalls.
 
     Returns
     -------

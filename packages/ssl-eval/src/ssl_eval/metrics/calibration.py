@@ -29,13 +29,13 @@ class Reliability:
 
     @property
     def expected_error(self) -> float:
-        """The expected calibration error: the gap of each bin, weighted by its samples; in 0..1."""
+        """Expected calibration error (ECE): mean gap of accuracy and confidence, weighted by the samples of a bin; in 0..1."""
         share = self.count / self.count.sum()
         return float(((self.confidence - self.accuracy).abs() * share)[self.count > 0].sum())
 
     @property
     def largest_error(self) -> float:
-        """The maximum calibration error: the gap of the worst bin; in 0..1."""
+        """Maximum calibration error (MCE): the largest gap of accuracy and confidence of a bin; in 0..1."""
         return float((self.confidence - self.accuracy).abs()[self.count > 0].max())
 
 
@@ -51,7 +51,7 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliab
     labels : Tensor
         ``(M,)`` integer in ``0..K-1``.
     bins : int
-        Of equal width over 0..1; bin b holds confidences in ``(b / bins, (b + 1) / bins]``.
+        Number of bins of equal width over 0..1; bin b holds confidences in ``(b / bins, (b + 1) / bins]``.
 
     Returns
     -------

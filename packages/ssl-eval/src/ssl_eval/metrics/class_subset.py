@@ -9,8 +9,8 @@ from torch import Tensor
 def matched_classes(names: Sequence[str], class_names: Sequence[str]) -> list[int]:
     """Return the training class of each class of a test set, by its name; -1 for one that was not trained on.
 
-    Names are compared as they are. Where none of them is the name of a training class, and all are numbers below the number of
-    training classes, they are the numbers of classes, as the folders of ImageNet-V2 are.
+    Names are compared exactly. If none of them is the name of a training class, and all are numbers below the number of
+    training classes, they are read as labels: the folders of ImageNet-V2 are numbered.
 
     Parameters
     ----------
@@ -18,6 +18,11 @@ def matched_classes(names: Sequence[str], class_names: Sequence[str]) -> list[in
         The classes of the test set, e.g. its folders: ``["n01498041", ...]``.
     class_names : sequence of str
         The K training classes, in the order of the labels.
+
+    Returns
+    -------
+    list of int
+        For each name the label of the training class, in ``0..K-1``, or -1.
 
     Raises
     ------
@@ -47,6 +52,13 @@ def subset_scores(scores: Tensor, classes: Tensor) -> Tensor:
     """Return scores ``(M, K)`` with minus infinity for all classes but ``classes``: none of them is predicted.
 
     The accuracy is that of the authors of ImageNet-A and ImageNet-R, who index the logits with the classes of the test set.
+
+    Parameters
+    ----------
+    scores : Tensor
+        ``(M, K)``, higher is more likely.
+    classes : Tensor
+        ``(k,)`` integer: the labels of the test set's classes, in ``0..K-1``.
 
     Examples
     --------

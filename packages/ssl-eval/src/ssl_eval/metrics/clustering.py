@@ -14,8 +14,8 @@ from ssl_eval.validation import check_labels, check_real, check_tensor, in_one_l
 def normalized_mutual_information(first: Tensor, second: Tensor) -> float:
     """Return the mutual information of two groupings ``(M,)`` over the mean of their entropies, in 0..1.
 
-    1: the same groups, whatever their numbers. 0: independent. Not corrected for chance, unlike :func:`adjusted_rand_index`.
-    Two groupings of one group each have 1.
+    1: the same groups, numbered in any way. 0: independent. Not corrected for chance, unlike :func:`adjusted_rand_index`.
+    Two groupings of a single group each give 1.
 
     Strehl & Ghosh: Cluster Ensembles, JMLR 2002 (here with the arithmetic mean, as scikit-learn).
 
@@ -77,10 +77,10 @@ def cluster_accuracy(assignments: Tensor, labels: Tensor) -> float:
 
 
 def best_assignment(cost: Tensor) -> Tensor:
-    """Return ``(n,) int64``: the column of each row of ``cost (n, n)``, every column once, of the least total cost.
+    """Return the assignment of rows to columns of least total cost (Hungarian method): a column for each row, ``(n,) int64``.
 
-    Computed by ``scipy.optimize.linear_sum_assignment``; an ``ImportError`` without scipy. Raises ``ValueError`` unless
-    ``cost`` is square and finite.
+    Each column of ``cost (n, n)`` is used once. Computed by ``scipy.optimize.linear_sum_assignment``; an ``ImportError``
+    without scipy. Raises ``ValueError`` unless ``cost`` is square and finite.
 
     Examples
     --------

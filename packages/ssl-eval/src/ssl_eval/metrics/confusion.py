@@ -44,7 +44,12 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def contingency_table(first: Tensor, second: Tensor) -> Tensor:
-    """Return ``(K, L) int64``: how many samples are in group k of the first and group l of the second grouping, ``(M,)`` each.
+    """Return the contingency table of two groupings ``(M,)``: how many samples are in group k of one and group l of the other.
+
+    Returns
+    -------
+    Tensor
+        ``(K, L) int64``; its sum is M.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def depth_errors(predictions: Tensor, depths: Tensor) -> DepthResult:
     Parameters
     ----------
     predictions, depths : Tensor
-        Of one shape, such as ``(N, H, W)``, in one unit. Pixels with a depth of 0 or NaN do not count.
+        ``(N, H, W)`` or another shape, equal for both, in the same unit. Pixels with a depth of 0 or NaN do not count.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def depth_errors(predictions: Tensor, depths: Tensor) -> DepthResult:
 
     Notes
     -----
-    The toolbox of DINOv2's evaluation averages the RMSE of each image; over all pixels together, as here and in most papers
-    before it, the RMSE is that mean or more.
+    The toolbox of DINOv2's evaluation averages the RMSE of each image; over all pixels together, as here and in most earlier
+    papers, the RMSE is equal to that mean or larger.
 
     References
     ----------

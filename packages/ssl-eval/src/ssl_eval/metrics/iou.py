@@ -36,11 +36,11 @@ class IoUCounter:
     Parameters
     ----------
     num_classes : int
-        K.
+        K, number of classes.
     ignore_index : int
         Label of the pixels that do not count, outside of ``0..K-1``.
     device : torch.device or str
-        Where ``counts`` lies.
+        Device of ``counts``.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def mean_iou(predictions: Tensor, masks: Tensor, num_classes: int | None = None,
     num_classes : int, optional
         K. Default: one more than the largest class.
     ignore_index : int
-        Label of the pixels that do not count, whatever is predicted there.
+        Label of the pixels that do not count, for any prediction.
 
     Returns
     -------

@@ -60,11 +60,11 @@ def ood_detection(
     test_features : Tensor
         ``(M, D)``, of the same distribution as the training samples.
     other_features : Tensor
-        ``(L, D)``, of another one.
+        ``(L, D)``, of another data set.
     k : int
-        Of the first score, at most N.
+        Neighbour of the kNN distance, at most N.
     seed : int
-        Of the part that the linear probe holds out to choose its regularization.
+        Random seed of the samples that the linear probe holds out to choose its regularization.
     probe : LinearProbeResult, optional
         The linear probe of these training samples. Default: fitted here.
 
@@ -111,7 +111,21 @@ def ood_detection(
 
 
 def knn_distance(train_features: Tensor, features: Tensor, k: int = 50) -> Tensor:
-    """Return the distance ``(M,)`` of each sample to its k-th nearest training sample, of features of length one.
+    """Return the distance of each sample to its k-th nearest training sample, a score for out-of-distribution detection.
+
+    Euclidean, between features normalised to length one (Sun, Ming, Zhu & Li 2022, https://arxiv.org/abs/2204.06507).
+
+    Parameters
+    ----------
+    train_features, features : Tensor
+        ``(N, D)`` and ``(M, D)``, on one device.
+    k : int
+        From 1 to N.
+
+    Returns
+    -------
+    Tensor
+        ``(M,)``, in 0..2; higher is more unusual.
 
     Raises
     ------
@@ -126,10 +140,22 @@ def knn_distance(train_features: Tensor, features: Tensor, k: int = 50) -> Tenso
 
 
 def mahalanobis_distance(train_features: Tensor, train_labels: Tensor, features: Tensor) -> Tensor:
-    """Return the squared Mahalanobis distance ``(M,) float64`` of each sample to its nearest class mean.
+    """Return the squared Mahalanobis distance of each sample to its nearest class mean (Lee, Lee, Lee & Shin 2018).
 
     The covariance is that of the training samples around the means of their classes, divided by N; directions without variance
-    are ignored (pseudo-inverse).
+    are ignored (pseudo-inverse). https://arxiv.org/abs/1807.03888
+
+    Parameters
+    ----------
+    train_features, features : Tensor
+        ``(N, D)`` and ``(M, D)``, on one device.
+    train_labels : Tensor
+        ``(N,)`` integer; every class 0..K-1 has a sample.
+
+    Returns
+    -------
+    Tensor
+        ``(M,) float64``; higher is more unusual.
 
     Raises
     ------

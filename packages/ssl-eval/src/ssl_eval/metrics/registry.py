@@ -42,7 +42,7 @@ class Metric:
 
     @property
     def factor(self) -> int:
-        """What values are multiplied by for printing: 100 for percent."""
+        """Factor of the printed value: 100 for percent, else 1."""
         return 100 if self.percent else 1
 
     def is_better(self, value: float, other: float, margin: float = 0.0) -> bool:

@@ -69,21 +69,21 @@ def attentive_probe(
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     depth : int
-        Blocks, 1 or more: ``depth - 1`` of self-attention, then one of cross-attention.
+        Number of blocks, at least 1: ``depth - 1`` of self-attention, then one of cross-attention.
     num_heads : int, optional
-        Of the attention; divides D. Default: the largest divisor of D up to D / 32, at least 1.
+        Number of attention heads; divides D. Default: the largest divisor of D up to D / 32, at least 1.
     lrs : sequence of float
         Peak learning rates, above 0. A single one is used without a choice.
     epochs : int, optional
         Passes over the training samples. Default: 20, or as many as give 500 steps.
     batch_size : int
-        Samples a batch.
+        Number of samples in a batch.
     weight_decay : float
-        Of AdamW, on matrices only.
+        Weight decay of AdamW, on matrices only.
     validation_fraction : float
         Share of each class that is held out to choose the learning rate, in (0, 1).
     seed : int
-        Of the weights, the held-out samples and the order of the batches.
+        Random seed of the weights, the held-out samples and the order of the batches.
 
     Returns
     -------
@@ -152,11 +152,11 @@ class AttentiveClassifier(nn.Module):
     Parameters
     ----------
     dim, num_classes : int
-        D and K.
+        D, the width of the tokens, and K, the number of classes.
     depth, num_heads
         As in :func:`attentive_probe`.
     seed : int
-        Of the weights: normal with a deviation of 0.02, truncated at two deviations.
+        Random seed of the weights, which are normal with a deviation of 0.02, truncated at two deviations.
     """
 
     def __init__(self, dim: int, num_classes: int, depth: int = 1, num_heads: int | None = None, seed: int = 0) -> None:

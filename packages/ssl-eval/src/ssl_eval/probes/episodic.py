@@ -20,11 +20,11 @@ class EpisodicResult(Result):
     Attributes
     ----------
     mean : float
-        Of the accuracies, a fraction in 0..1.
+        Mean of the accuracies, a fraction in 0..1.
     half_width : float
         Half the 95 % interval of the mean, ``1.96 * std / sqrt(episodes)``, as papers print it; NaN for one episode.
     accuracies : Tensor
-        ``(episodes,) float64``.
+        ``(episodes,) float64``, fractions in 0..1.
     """
 
     mean: float
@@ -56,13 +56,13 @@ def episodic_few_shot(
     labels : Tensor
         ``(N,)`` integer.
     ways, shots, queries : int
-        Classes, and labelled and other samples of each, in an episode.
+        Number of classes in an episode, and of labelled and test samples of each class.
     episodes : int
-        Repetitions; episode i is a function of (seed, i) alone.
+        Number of episodes; episode i is a function of (seed, i) alone.
     center : Tensor, optional
         ``(D,)``, subtracted first: the mean of the training features. Default: the mean of ``features``.
     seed : int
-        Of the draws.
+        Random seed of the draws.
 
     Returns
     -------

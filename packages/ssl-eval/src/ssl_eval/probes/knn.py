@@ -36,9 +36,9 @@ def knn(
     test_features : Tensor
         ``(M, D)``, the queries, on the same device.
     k : int
-        Neighbours that vote, at most N. 20 and 200 are usual.
+        Number of neighbours that vote, at most N. 20 and 200 are usual.
     temperature : float
-        Smaller lets the nearest decide; ``math.inf`` is the plain majority vote. In units of the similarity.
+        In units of the similarity. A smaller value gives more weight to the nearest; ``math.inf`` is a majority vote.
     metric : {"cosine", "euclidean"}
         A feature of length zero has cosine 0 with every other.
     num_classes : int, optional

@@ -27,13 +27,13 @@ class LinearProbeResult(ProbeResult):
     Attributes
     ----------
     regularization : float
-        The one used, chosen or given.
+        The regularisation that was used, chosen or given.
     weight, bias : Tensor
         ``(K, D)`` and ``(K,)``, for features as they were given (the standardisation is folded in).
     objective : float
         Mean training cross-entropy plus penalty at the solution.
     iterations : int
-        Of the last fit.
+        Number of L-BFGS iterations of the last fit.
     converged : bool
         False if ``max_iterations`` was reached (with a warning).
     validation_losses : dict
@@ -81,17 +81,17 @@ def linear_probe(
         that is held out; then all training samples are fitted again with it. (Cross-entropy and not accuracy: a few
         dozen held-out samples cannot tell accuracies apart.)
     candidates : sequence of float
-        Tried from the largest down, until two in a row were worse than the best.
+        Values to try, from the largest down, until two in a row are worse than the best.
     validation_fraction : float
         Share of each class that is held out, in (0, 1); at least one sample of a class that has two.
     seed : int
-        Of the choice of the held-out samples.
+        Random seed of the held-out samples.
     standardize : bool
         False if the features are standardised already: the penalty depends on their scale.
     tolerance : float
-        The objective ends within this fraction of its minimum.
+        Relative tolerance: the objective ends within this fraction of its minimum.
     max_iterations : int
-        Of one fit. Ending there is a ``RuntimeWarning``.
+        Largest number of L-BFGS iterations of one fit. Reaching it is a ``RuntimeWarning``.
 
     Returns
     -------

@@ -21,7 +21,7 @@ class FewShotResult(Result):
     Attributes
     ----------
     mean : float
-        Of the accuracies, a fraction in 0..1.
+        Mean of the accuracies, a fraction in 0..1.
     std : float
         Their sample deviation (divided by draws - 1); NaN for a single draw.
     accuracies : tuple of float
@@ -51,8 +51,8 @@ def few_shot(
 ) -> FewShotResult:
     """Return the accuracy of :func:`ssl_eval.linear_probe` trained on a few samples per class, over repeated draws.
 
-    Labels are few, images are not: features are standardised with all training features. The draws differ in the
-    training samples; the test set is whole each time, so ``std`` does not cover the choice of the test set.
+    Features are standardised with all training features, with and without labels. The draws differ in the training samples;
+    each is tested on the whole test set, so that ``std`` does not cover the choice of the test set.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def few_shot(
         Samples of each class, drawn without replacement: a number, or a fraction below 1 of those it has (0.01 and 0.1 are
         the field's 1 % and 10 %; rounded, but at least one).
     draws : int
-        Repetitions.
+        Number of repetitions.
     seed : int
-        Draw i is a function of (seed, i) alone, whatever the number of draws.
+        Random seed. Draw i is a function of (seed, i) alone.
     regularization : float, optional
         As in :func:`ssl_eval.linear_probe`; by default chosen in each draw on a fifth of its labels, and 0.01 with one
         label a class.

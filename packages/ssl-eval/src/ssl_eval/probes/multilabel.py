@@ -18,9 +18,9 @@ class MultilabelProbeResult(Result):
     Attributes
     ----------
     mean_average_precision : float
-        Over the labels that a test image has, a fraction in 0..1.
+        Mean over the labels that at least one test image has, a fraction in 0..1.
     average_precisions, scores : Tensor
-        ``(K,)``, NaN for a label without a test image, and ``(M, K)``: log-odds of each label.
+        ``(K,)``, NaN for a label without a test image; and ``(M, K)``, the log-odds of each label.
     """
 
     mean_average_precision: float
@@ -33,7 +33,7 @@ def multilabel_probe(
     train_features: Tensor, train_targets: Tensor, test_features: Tensor, test_targets: Tensor, seed: int = 0,
     eleven_points: bool = True,
 ) -> MultilabelProbeResult:  # fmt: skip
-    """Fit a :func:`linear_probe` to each label, with and without, and return the mean average precision.
+    """Fit a :func:`linear_probe` to each label of a multi-label data set, and return the mean average precision.
 
     The protocol for PASCAL VOC 2007 of Kornblith et al. (2019, https://arxiv.org/abs/1805.08974).
 
@@ -44,7 +44,7 @@ def multilabel_probe(
     train_targets, test_targets : Tensor
         ``(N, K)`` and ``(M, K)`` integer: 1 if the image has the label, 0 if not, -1 to leave it out for this label.
     seed : int
-        Of the held-out samples that choose the regularisation.
+        Random seed of the held-out samples that choose the regularisation.
     eleven_points : bool
         As for :func:`average_precision`.
 

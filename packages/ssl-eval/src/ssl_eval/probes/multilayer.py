@@ -21,7 +21,7 @@ class MultilayerProbeResult(ProbeResult):
     Attributes
     ----------
     blocks : int
-        Last blocks whose class tokens are used.
+        Number of last blocks whose class tokens are used.
     patches : bool
         Whether the mean of the patch tokens of the last block is used, too.
     lr : float

@@ -16,7 +16,7 @@ def nearest_class_mean(
     test_features: Tensor | None = None,
     metric: str = "cosine",
 ) -> Tensor:
-    """Score each class by the similarity of its mean feature.
+    """Classify by the nearest class mean: score each class by the similarity of its mean feature.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def nearest_class_mean(
     Raises
     ------
     ValueError
-        If features hold NaN, shapes disagree, a class is absent from the training part, or the metric is another.
+        If features hold NaN, shapes disagree, a class is absent from the training part, or the metric is unknown.
 
     References
     ----------

@@ -24,7 +24,7 @@ class RidgeProbeResult(ProbeResult):
     Attributes
     ----------
     regularization : float
-        The one used, chosen or given.
+        The regularisation that was used, chosen or given.
     weight, bias : Tensor
         ``(K, D)`` and ``(K,)`` for features as they were given (the standardisation is folded in).
     left_out_errors : dict
@@ -50,8 +50,8 @@ def ridge_probe(
 
     Minimises the mean squared error plus ``regularization * |weight|²`` over features standardised with the mean and the
     deviation of the training part; in scikit-learn's terms ``alpha = N * regularization``. One eigendecomposition of the
-    covariance serves all candidates, and gives the error of each training sample by a fit without it,
-    :math:`r_i / (1 - h_i)` with the residual and the leverage of the whole fit.
+    covariance serves all candidates. The leave-one-out error of training sample i is :math:`r_i / (1 - h_i)`, with the residual
+    :math:`r_i` and the leverage :math:`h_i` of the fit to all samples.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ def ridge_probe(
     train_labels, test_labels : Tensor
         ``(N,)`` and ``(M,)`` integer; every class 0..K-1 has a training sample.
     regularization : float, optional
-        Above 0. By default the candidate with the least mean squared left-out error. The test samples are not used.
+        Above 0. By default the candidate with the smallest mean squared leave-one-out error. The test samples are not used.
     candidates : sequence of float
-        Above 0.
+        Values to try, above 0.
 
     Returns
     -------

@@ -64,15 +64,15 @@ def sgd_probe(
     lrs : sequence of float
         Peak learning rates, not scaled by the batch size, above 0. A single one is used without a choice.
     epochs : int
-        Passes over the training samples, 1 or more.
+        Passes over the training samples, at least 1.
     batch_size : int
-        Samples a batch, 1 or more; the last batch of an epoch may be smaller.
+        Number of samples in a batch, at least 1; the last batch of an epoch may be smaller.
     weight_decay : float
         L2 penalty on weights, not on biases, as torch's SGD has it.
     validation_fraction : float
         Share of each class that is held out to choose the learning rate, in (0, 1).
     seed : int
-        Of the held-out samples and of the order of the batches.
+        Random seed of the held-out samples and of the order of the batches.
 
     Returns
     -------

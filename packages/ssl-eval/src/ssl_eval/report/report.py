@@ -31,7 +31,7 @@ class Report:
     ----------
     tables : list of Table
     files : list of Path
-        The files that it wrote.
+        The files that were written.
     no_figure : str or None
         Why a figure is missing.
     left_out : list of str

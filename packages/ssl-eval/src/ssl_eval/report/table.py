@@ -20,14 +20,14 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
 
 @dataclass
 class Table:
-    """Rows of a label and values.
+    """A table of accuracies: rows of a label and values, printed as text, Markdown, LaTeX, CSV or JSON.
 
     Parameters
     ----------
     title : str
-        One line.
+        Title, one line.
     columns : sequence of str
-        The headings, that of the labels first (it may be empty).
+        The headings; the first is that of the labels and may be empty.
     rows : sequence of sequence
         ``[label, value, ...]``, as long as ``columns``. A ``float`` is a fraction in 0..1 and shown as percent with one
         decimal; ``{"mean": ..., "std": ..., "n": ...}`` are fractions and shown as ``mean ± std``, without the deviation

@@ -11,7 +11,9 @@ CHUNK_ROWS = 1024  # compared with all others at a time
 
 @torch.no_grad()
 def alignment(first: Tensor, second: Tensor, alpha: float = 2.0) -> float:
-    r"""Return :math:`\text{mean}_i \lVert x_i - y_i \rVert_2^\alpha` of two views' normalised embeddings; lower is closer.
+    r"""Return the alignment of two views' normalised embeddings, the mean distance of positive pairs; lower is closer.
+
+    .. math:: \frac1N \sum_i \lVert x_i - y_i \rVert_2^\alpha
 
     Parameters
     ----------
@@ -50,7 +52,9 @@ def alignment(first: Tensor, second: Tensor, alpha: float = 2.0) -> float:
 
 @torch.no_grad()
 def uniformity(features: Tensor, t: float = 2.0) -> float:
-    r"""Return :math:`\log \text{mean}_{i \ne j} \exp(-t \lVert x_i - x_j \rVert^2)` of normalised features; lower: spread out.
+    r"""Return the uniformity of normalised features on the sphere; lower is more uniform.
+
+    .. math:: \log \frac{1}{N (N - 1)} \sum_{i \ne j} \exp(-t \lVert x_i - x_j \rVert_2^2)
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def kmeans(
     max_iterations : int
         Largest number of iterations of a start.
     seed : int
-        Of the starts.
+        Random seed of the starts.
 
     Returns
     -------

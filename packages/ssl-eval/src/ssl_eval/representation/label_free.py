@@ -28,16 +28,16 @@ def label_free(
     views : Tensor, optional
         ``(n, q, D)``: for LiDAR and the alignment.
     uniformity_samples : int
-        Features whose pairs are compared.
+        Number of features whose pairs the uniformity compares.
     seed : int
-        Of their choice.
+        Random seed of these features.
     measures : sequence of str
-        Of :data:`ssl_eval.metrics.registry.LABEL_FREE`; those of views are taken where there are views.
+        Names of :data:`ssl_eval.metrics.registry.LABEL_FREE`; ``lidar`` and ``alignment`` need views.
 
     Returns
     -------
     dict
-        A measure that has no value (a power law needs two eigenvalues) is left out.
+        Name -> value. A measure without a value (a power law needs two eigenvalues) is left out.
 
     Raises
     ------

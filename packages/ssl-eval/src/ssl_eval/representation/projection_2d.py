@@ -53,7 +53,7 @@ def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_
     """Return the t-SNE projection of features, ``(N, num_components) float64``, computed by ``sklearn.manifold.TSNE``.
 
     It starts at the principal components with a fixed seed: the same features give the same map. Distances between clusters
-    and their sizes mean nothing.
+    and the sizes of clusters have no meaning.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def tsne(features: Tensor, perplexity: float = 30.0, iterations: int = 750, num_
     perplexity : float
         About how many neighbours each sample has; below N / 3.
     iterations : int
-        Of gradient descent, at least 250: these first ones are exaggerated.
+        Number of steps of gradient descent, at least 250; the first 250 use early exaggeration.
     num_components : int
         At most D.
 
@@ -114,7 +114,7 @@ def umap(
     """Return the UMAP projection of features, ``(N, num_components) float64``, computed by ``umap.UMAP`` of umap-learn.
 
     It starts at the principal components: the same features and seed give the same map on one machine. Distances between
-    clusters mean little, and their sizes nothing.
+    clusters have little meaning, the sizes of clusters none.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def umap(
     num_components : int
         At most D, and below N.
     seed : int
-        Of the random numbers.
+        Random seed.
 
     Raises
     ------

@@ -23,7 +23,8 @@ def eigenvalues(features: Tensor, centered: bool = True) -> Tensor:
     features : Tensor
         ``(N, D)``. Summed in float64 by chunks of rows; additional memory: ``D * D`` numbers.
     centered : bool
-        False: of the second moment ``features.T @ features / N``, the squared singular values of the features divided by N.
+        False: eigenvalues of the second moment ``features.T @ features / N``, which are the squared singular values of the
+        features divided by N.
 
     Returns
     -------

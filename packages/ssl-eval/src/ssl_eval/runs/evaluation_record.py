@@ -28,15 +28,19 @@ class EvaluationRecord:
     Attributes
     ----------
     path : Path
+        The file.
     name : str
-        The file's, without its suffix: the protocol, and ``_step_<n>`` where it was not the newest checkpoint.
+        Name of the file without its suffix: the protocol, and ``_step_<n>`` for another than the newest checkpoint.
     protocol, dataset : str
         ``dataset`` is empty where the file has none.
     step : int
+        Optimizer step of the checkpoint.
     epoch : int or None
+        Epoch of the checkpoint; None where the file has none.
     metrics : dict
+        Name -> number, or ``{"mean", "std", "n"}`` over draws.
     values : dict
-        All of the file.
+        The contents of the file.
 
     Raises
     ------
@@ -76,7 +80,7 @@ class EvaluationRecord:
         return re.sub(r"_step_\d+$", "", self.name)
 
     def value(self, name: str) -> float | None:
-        """Return a metric, the mean of its draws where it has several; None where it is missing or no number."""
+        """Return a metric, the mean of its draws where it has several; None where it is missing or not a number."""
         value = _mean(self.metrics.get(name, math.nan))
         return None if math.isnan(value) else float(value)
 
@@ -122,14 +126,14 @@ class EvaluationRecord:
 
     @cached_property
     def maps(self) -> "dict[str, Tensor]":
-        """Kind (``pca``, ``tsne``) -> ``(N, 2) float64``, the places of the samples that ``map_labels`` belong to."""
+        """Kind (``pca``, ``tsne``) -> ``(N, 2) float64``, the coordinates of the samples; ``map_labels`` has their labels."""
         found = self._part("map", dict, default={})
         kinds = [kind for kind in found if kind != "labels"]
         return {kind: self._numbers(f"map, {kind}", found[kind], (len(self.map_labels), 2)) for kind in kinds}
 
     @cached_property
     def map_labels(self) -> "Tensor":
-        """``(N,) int64``."""
+        """``(N,) int64``: the labels of the samples in :attr:`maps`."""
         labels = self._part("map", dict, default={}).get("labels", [])
         if not isinstance(labels, list):
             raise ValueError(f"'{self.path}': 'map, labels' must be a list, got {labels!r}")
@@ -137,7 +141,7 @@ class EvaluationRecord:
 
     @cached_property
     def hits(self) -> "Tensor | None":
-        """``(M,) bool``: which test samples the evaluated prediction got right. None without numpy, which reads it."""
+        """``(M,) bool``: which test samples were classified correctly. None without numpy, which reads it."""
         name = self._part("hits", str, default=None)
         if name is None:
             return None

@@ -33,7 +33,7 @@ class RunRecord:
     path : Path
         The folder.
     name : str
-        Its last part.
+        Name of the folder.
     lines : list of dict
         The objects of ``metrics.jsonl`` in order.
     summary : dict
@@ -75,7 +75,7 @@ class RunRecord:
 
     @property
     def epoch(self) -> int:
-        """Finished epochs, the maximum of the summary and the last line."""
+        """Number of finished epochs: the larger one of the summary and the last line."""
         return max([self.summary.get("epoch") or 0, *(line["epoch"] for line in self.lines)])
 
     @property

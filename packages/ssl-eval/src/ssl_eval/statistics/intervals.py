@@ -23,7 +23,7 @@ class PairedTest:
     interval : tuple of float
         95 % bootstrap interval of the difference, over test samples.
     p_value : float
-        Of McNemar's exact test: the probability of a difference at least this large if both are equally accurate.
+        p-value of McNemar's exact test: the probability of a difference at least this large if both are equally accurate.
     only_first, only_second : int
         Number of samples that only one of them classifies correctly.
     """
@@ -52,7 +52,7 @@ def bootstrap_interval(
     draws : int
         Number of resamplings.
     seed : int
-        Of the resampling.
+        Random seed of the resampling.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
     first_hits, second_hits : Tensor
         ``(M,) bool``: the samples that each classifies correctly, in the same order.
     seed : int
-        Of the bootstrap.
+        Random seed of the bootstrap.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def paired_test(first_hits: Tensor, second_hits: Tensor, seed: int = 0) -> Paire
 
 
 def mean_interval(values: Tensor, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Student's interval of the mean of a few repetitions ``(n,)``; infinite for a single one. Needs scipy.
+    """Return Student's confidence interval of the mean of a few repetitions ``(n,)``; infinite for a single one. Needs scipy.
 
     Examples
     --------

@@ -23,7 +23,7 @@ from ssl_launch.hydra_app.run_name import run_name
 
 
 def main() -> None:
-    """Train one of our methods, named by ``model.name``: the command line of ``runs/main.py``."""
+    """Train the method of ``ssl_core.methods`` that ``model.name`` names: the command line of ``runs/main.py``."""
     launch()
 
 
@@ -36,8 +36,8 @@ def launch(method: type | None = None, *, data: Any = None, report: bool = True)
         A :class:`ssl_core.BaseModel`. Default: the one of ``ssl_core.methods`` that ``model.name`` names.
     data : type or object, optional
         The dataclass of the ``data`` group, with ``open(batch_size, seed, rank, world_size)``; or an instance of one, such as
-        ``DataConfig.of(train=..., test=..., views=...)``, which replaces the recipe's group ``data``: keys of the command line
-        change it. Default: :class:`ssl_data.DataConfig`.
+        ``DataConfig.of(train=..., test=..., views=...)``, which replaces the group ``data`` of the recipe; keys on the command
+        line still change it. Default: :class:`ssl_data.DataConfig`.
     report : bool
         Whether a run ends with a table and a figure. ``log.report=false`` turns them off for one run.
 

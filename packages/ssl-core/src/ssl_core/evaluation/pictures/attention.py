@@ -1,4 +1,4 @@
-"""Attention maps of vision transformers: where the class token looks."""
+"""Attention maps of vision transformers: attention of the class token to the patches."""
 
 from typing import Any
 
@@ -20,22 +20,23 @@ def class_attention(backbone: Any, images: Tensor, block: int = -1) -> Tensor:
 
     .. math:: \operatorname{softmax}(q k^\top / \sqrt{d})
 
-    with the query of the class token, and the keys of all tokens. Of a backbone without a class token it is the mean over the
-    queries of the patches. The attention to the class token itself and to registers is left out: a map sums to less than 1.
+    with the query q of the class token, and the keys k of all tokens. For a backbone without a class token it is the mean over
+    the queries of the patches. The attention to the class token itself and to registers is left out: a map sums to less than 1.
 
     Parameters
     ----------
     backbone : Module
-        :class:`~ssl_core.backbones.vit.VisionTransformer`, or a ViT of timm that ``build_backbone`` has made.
+        :class:`~ssl_core.backbones.vit.VisionTransformer`, or a ViT of timm from ``build_backbone``, in
+        evaluation mode.
     images : Tensor
-        ``(N, C, H, W)`` float, normalised as in training. An encoder in evaluation mode.
+        ``(N, C, H, W)`` float, normalised as in training.
     block : int
-        Number of the block; negative ones count from the end.
+        Number of the block; negative numbers count from the end.
 
     Raises
     ------
     ValueError
-        If the backbone is not one of these.
+        If the attention of the backbone cannot be read.
 
     References
     ----------

@@ -1,7 +1,7 @@
-"""The masks of I-JEPA: target blocks, and a context without them.
+"""Multi-block masks of I-JEPA: target blocks, and a context without them.
 
-As the masks of :mod:`ssl_core.modules.masks.patch_masks`, they are drawn on the device, a pure function of ``(seed, epoch,
-sample id)``.
+The masks are drawn on the device and are a pure function of ``(seed, epoch, sample id)``, as those of
+:mod:`ssl_core.modules.masks.patch_masks`.
 """
 
 import math
@@ -49,7 +49,7 @@ def multi_block_mask(
     ids, grid, seed, epoch
         As in :func:`~ssl_core.modules.masks.patch_masks.random_mask`.
     num_targets : int
-        T, target blocks of one image. They may overlap.
+        T, number of target blocks in an image. They may overlap.
     target_scale, context_scale : tuple of float
         Range of a block's share of the image. The context block is square in patches.
     target_aspect : tuple of float

@@ -42,7 +42,7 @@ def split_mask(mask: Tensor, num_masked: int) -> SplitMask:
     mask : Tensor
         ``(N, L) bool``, with ``num_masked`` True values in each row.
     num_masked : int
-        M. It is passed, and not read from ``mask``, so that no device waits.
+        M. An argument, because reading it from ``mask`` would wait for the device.
     """
     order = mask.byte().argsort(dim=1, stable=True)
     visible = mask.shape[1] - num_masked

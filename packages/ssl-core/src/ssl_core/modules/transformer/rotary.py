@@ -12,8 +12,9 @@ Rotation = tuple[Tensor, Tensor]  # cosines and sines of the angles, (T, d) or (
 class RotaryPositions(nn.Module):
     """The axial rotary positions of DINOv3 (Siméoni et al. 2025, https://arxiv.org/abs/2508.10104, section 3.2).
 
-    The centres of the patches have coordinates in [-1, 1], for images of any size and aspect ratio. A quarter of the dimensions
-    of a head each: angles of the row, then of the column, both twice, with periods from 1 to nearly ``base`` in coordinates.
+    The centres of the patches have coordinates in [-1, 1], for images of any size and aspect ratio. The angles
+    of the row and those of the column each take a quarter of the dimensions of a head, and both are repeated for the second
+    half. Periods are from 1 to nearly ``base`` in coordinates.
 
     Parameters
     ----------
@@ -44,9 +45,14 @@ class RotaryPositions(nn.Module):
         num_prefix_tokens : int
             Tokens before the patches, which are not rotated.
         like : Tensor
-            Gives device and dtype of the result, which is float32 at least.
+            Gives the device and the dtype of the result, which is float32 or wider.
         keep : Tensor, optional
             Indices of the patches that are computed, ``(N, K) int64``.
+
+        Returns
+        -------
+        tuple of Tensor
+            Cosines and sines, ``(T, d)`` for T tokens, or ``(N, 1, T, d)`` with ``keep``.
         """
         options: Any = {"device": like.device, "dtype": torch.promote_types(like.dtype, torch.float32)}
         row, column = (2 * (torch.arange(count, **options) + 0.5) / count - 1 for count in grid)

@@ -35,8 +35,8 @@ class IndexedSource(StoredSource):
     Parameters
     ----------
     dataset : object
-        With ``__len__`` and ``__getitem__``, without random transforms: the views are made here. Several threads ask it at
-        once; where it cannot bear that (an open HDF5 file), give the loader ``num_workers=1``.
+        With ``__len__`` and ``__getitem__``, without random transforms: the views are made here. Several threads read it
+        at the same time; if it is not thread-safe (an open HDF5 file), use ``num_workers=1`` in the loader.
     image, label : str or int, optional
         Where a sample keeps them. Default: places 0 and 1 of a tuple; of a mapping the first of ``IMAGE_KEYS`` and of
         ``LABEL_KEYS``.

@@ -35,7 +35,7 @@ class GivesSamples(Protocol):
 
 
 class SampleSource:
-    """The samples of a map-style data set, or the rows of an array, as they are.
+    """The samples of a map-style data set, or the rows of an array, of any kind and shape.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class SampleSource:
         Where an item keeps sample and label. Default: places 0 and 1 of a tuple; of a mapping the keys that
         :class:`ssl_data.IndexedSource` looks for. A mapping without such a key is the sample.
     class_names : sequence of str, optional
-        Default: those of the data set, else the numbers.
+        Names of the classes. Default: those of the data set, else their numbers.
     name : str, optional
         Name of the data set, for errors.
 

@@ -12,12 +12,12 @@ from ssl_data.sources.lazy import MEMORY
 class TorchvisionSource(IndexedSource):
     """A data set of torchvision; images in memory are used without a copy (CIFAR, STL10, SVHN, the MNIST family).
 
-    Where it has transforms, its samples are read one by one when they are needed, and must come out as images.
+    With transforms, samples are read one by one when they are needed; the transforms must return images.
 
     Parameters
     ----------
     dataset : object
-        Gives ``(image, label)``.
+        A data set of torchvision: ``dataset[i]`` is ``(image, label)``.
     options
         As for :class:`IndexedSource`.
     """

@@ -33,7 +33,7 @@ class BetonSource(StoredSource):
         Decode JPEG at 1/2, 1/4 or 1/8 of its size where no view of the sample is larger than its part of the smaller image.
         Large photographs take less time. Their views differ, since transforming fewer frequencies does not equal averaging
         pixels: on ImageNet by 1.3 to 2.2 grey levels of 255 in the mean, one pixel in a hundred by more than 8 to 11.
-        Which samples are decoded so depends on the crops of all their views only.
+        Which samples are decoded this way depends on the crops of all their views only.
 
     Raises
     ------

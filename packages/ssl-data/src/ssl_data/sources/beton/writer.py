@@ -49,13 +49,13 @@ def write_beton(
         ``raw`` stores pixels. ``jpg`` stores JPEG files of a folder as they are, if they are in colour and upright, and
         compresses everything else.
     quality : int
-        Of the compression, 1 to 100.
+        Quality of the JPEG compression, 1 to 100.
     num_workers : int
-        Threads that decode and compress.
+        Number of threads that decode and compress.
     page_size : int
-        Bytes, a power of two, at least 2**21; no sample can be larger.
+        Bytes of a page, a power of two, at least 2**21; no sample can be larger.
     progress : bool
-        Show a bar.
+        Whether to show a progress bar.
 
     Raises
     ------

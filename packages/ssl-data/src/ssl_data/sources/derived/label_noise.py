@@ -10,7 +10,14 @@ _LABEL_NOISE = 1  # second word of the key: subsets use another stream
 
 
 class Relabelled(Derived):
-    """The images of another source, with ``labels``, ``(M,)`` integer, -1 for no label.
+    """The images of another source with other labels, such as noisy ones.
+
+    Parameters
+    ----------
+    source : Source
+        The images; ids and class names are kept.
+    labels : array
+        ``(M,)`` integer, -1 for no label.
 
     Raises
     ------

@@ -9,7 +9,15 @@ from ssl_data.sources.source import Source
 
 
 class Subset(Derived):
-    """The samples at ``positions`` of another source, with their ids: a view of a sample is the same in every subset."""
+    """A subset of another source. Samples keep their ids, so that the views of a sample are the same in every subset.
+
+    Parameters
+    ----------
+    source : Source
+        The whole source.
+    positions : array
+        ``(m,) int64``, the positions of the samples in ``source``.
+    """
 
     def __init__(self, source: Source, positions: NDArray[np.int64]) -> None:
         super().__init__(source, positions)
@@ -32,7 +40,7 @@ def subset_indices(
         https://arxiv.org/abs/1901.05555): the last class keeps ``imbalance`` times as many samples as the first, class k
         of K ``imbalance ** (k / (K - 1))`` times as many; the first as many as the smallest class allows.
     seed : int
-        Of the choice. A smaller part is a subset of a larger one.
+        Random seed. A smaller part is a subset of a larger one.
     per_class : int
         Samples of each class that are kept; 0: all. With an imbalance, of the first class.
 

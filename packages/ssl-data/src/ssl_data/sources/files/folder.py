@@ -43,7 +43,7 @@ class FolderSource(StoredSource):
         Bytes up to which images of one size are decoded once and kept; 0 decodes when an image is asked for (see
         :meth:`load_into_memory`).
     num_workers : int
-        Threads that decode.
+        Number of threads that decode.
     skip_limit : float
         Share of the samples that ``skip`` may replace.
     key : str
@@ -60,8 +60,8 @@ class FolderSource(StoredSource):
     FileNotFoundError
         If the folder is missing or holds no image.
     ValueError
-        For an empty class folder, a folder that cannot be listed, images next to class folders, class folders that are called
-        as the parts of a data set are (train, test, ...), or an unreadable image, which with ``pixels="stored"`` is also one
+        For an empty class folder, a folder that cannot be listed, images next to class folders, class folders named like
+        the parts of a data set (train, test, ...), or an unreadable image, which with ``pixels="stored"`` is also one
         with other bands or of another type than the first, or with values outside of the range.
     ImportError
         If the package that reads a file is not installed: ``ssl-data[tiff]``.

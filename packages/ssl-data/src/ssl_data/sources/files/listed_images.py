@@ -35,9 +35,9 @@ class ListedImages:
     boxes : sequence of tuple, optional
         Left, top, right and bottom of each image in pixels, rounded. Default: whole images.
     num_workers : int
-        Threads that read; -1: one a processor.
+        Number of threads that read; -1: one per processor.
     key : str
-        What begins the messages, such as ``"eval.landmarks.root"``.
+        Prefix of messages, such as ``"eval.landmarks.root"``.
 
     Raises
     ------
@@ -86,15 +86,15 @@ class ListedImages:
         Parameters
         ----------
         size : int
-            Pixels of the longer side.
+            Length of the longer side in pixels.
         multiple : int
             The patch size of a vision transformer, or 1.
         channels : int
             3, or 1 for grey.
         batch_size : int
-            Images a batch, at most.
+            Largest number of images in a batch.
         mean, std : sequence of float
-            Of each channel, for values in 0..1: what the backbone was trained with.
+            Mean and standard deviation of each channel that the backbone was trained with, for pixels in 0..1.
 
         Yields
         ------

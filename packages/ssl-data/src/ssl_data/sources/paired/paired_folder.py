@@ -51,13 +51,13 @@ class PairedFolder:
     depth_scale : float
         Stored values of one unit of depth: 1000 for millimetres (NYU), 256 for KITTI.
     test_fraction : float
-        Share of the images of the test part, where the data set has no parts.
+        Share of the images for the test part, if the data set has no parts.
     train_images : int
-        Training images to use, drawn at random; 0: all.
+        Number of training images to use, drawn at random; 0: all.
     seed : int
-        Of the images that are drawn.
+        Random seed of the images that are drawn.
     num_workers : int
-        Threads that read; -1: one a processor.
+        Number of threads that read; -1: one per processor.
     key : str
         The name of ``root`` in messages, such as ``"eval.dense.root"``.
 
@@ -132,21 +132,21 @@ class PairedFolder:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and their maps in order.
 
-        Both are stretched to ``size``, whatever the ratio of their sides: images bicubic and antialiased, maps by the nearest
+        Both are stretched to ``size`` without keeping their proportions: images bicubic and antialiased, maps by the nearest
         pixel.
 
         Parameters
         ----------
         part : {"train", "test"}
-            Which images.
+            The part to read.
         size : tuple of int
             Height and width.
         channels : int
             3, or 1 for grey.
         batch_size : int
-            Images a batch.
+            Number of images in a batch.
         mean, std : sequence of float
-            Of each channel, for values in 0..1: what the backbone was trained with.
+            Mean and standard deviation of each channel that the backbone was trained with, for pixels in 0..1.
 
         Yields
         ------

@@ -26,7 +26,7 @@ _message = logging.getLogger(__name__)
 
 
 class ShardSource(StoredSource):
-    """The images of WebDataset shards on a disk, ``(H, W, 3) uint8``: any of them can be read, so that every order is exact.
+    """The images of WebDataset shards on a disk, ``(H, W, 3) uint8``, read by position in any order.
 
     A sample is what consecutive members of one name have, such as ``n01440764/10026.jpg`` and ``n01440764/10026.cls``. Each
     shard is listed once: offsets and labels are kept in ``<shard>.index.npz`` beside it, where the folder can be written.
@@ -40,7 +40,7 @@ class ShardSource(StoredSource):
     label : str, optional
         Extension of the label, a number or a name. Default: ``cls``, or none if a sample has none.
     class_names : sequence of str, optional
-        Default: the names, sorted, or the numbers.
+        Names of the classes. Default: the sorted names, or the numbers.
     on_error, memory, num_workers, skip_limit, key
         As for :class:`ssl_data.FolderSource`.
 

@@ -13,7 +13,7 @@ MAX_HEADS = 6  # that are shown, the first ones
 
 
 def attention_figure(images: Tensor, attention: Tensor) -> "Figure":
-    """Return a column for each image: the image, the mean of all heads, and the first six heads.
+    """Return a figure with a column for each image: the image, the mean of all heads, and the first six heads.
 
     Each map is scaled from its lowest to its highest value, dark to bright.
 

@@ -21,18 +21,18 @@ def mistakes_figure(
     confidence: Sequence[float] | Tensor,
     names: Sequence[str],
 ) -> "Figure":
-    """Return the images with their class, the predicted one and its probability, eight a row.
+    """Return a figure of images with their class, the predicted class and its probability, eight in a row.
 
     Parameters
     ----------
     images : Tensor
         ``(N, C, H, W)`` float in 0..1, C = 1 or 3, in the order in which they are shown.
     labels, predicted : sequence of int or Tensor
-        ``(N,)``.
+        ``(N,)`` integer, true and predicted classes.
     confidence : sequence of float or Tensor
         ``(N,)``, probability of the predicted class, a fraction in 0..1.
     names : sequence of str
-        Of the classes; a class beyond its length is named by its number.
+        Names of the classes; a class without a name is shown by its number.
 
     Raises
     ------

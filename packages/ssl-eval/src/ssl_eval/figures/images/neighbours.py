@@ -33,7 +33,7 @@ def neighbours_figure(
     neighbour_labels : sequence of sequence of int or Tensor
         ``(Q, k)``.
     names : sequence of str
-        Of the classes; a class beyond its length is named by its number.
+        Names of the classes; a class without a name is shown by its number.
 
     Raises
     ------

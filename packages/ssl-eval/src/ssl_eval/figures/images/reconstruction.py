@@ -13,7 +13,7 @@ MASKED = 0.6  # grey of a masked patch
 
 
 def reconstruction_figure(images: Tensor, mask: Tensor, reconstruction: Tensor) -> "Figure":
-    """Return a column for each image: the image, the image with grey masked patches, and the reconstruction.
+    """Return a figure with a column for each image: the image, the image with grey masked patches, and the reconstruction.
 
     Parameters
     ----------

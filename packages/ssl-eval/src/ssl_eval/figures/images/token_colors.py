@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def token_colors_figure(images: Tensor, colors: Tensor) -> "Figure":
-    """Return a column for each image: the image, and the colours of its patches.
+    """Return a figure with a column for each image: the image, and the colours of its patches.
 
     Parameters
     ----------

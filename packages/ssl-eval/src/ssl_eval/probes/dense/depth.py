@@ -34,7 +34,7 @@ class DepthProbeResult(Result):
     predictions : Tensor
         ``(M, H, W) float32``, in the unit of the depth.
     regularization : float
-        The one used, chosen or given.
+        The regularisation that was used, chosen or given.
     validation_rmses : dict
         Regularisation -> RMSE on the held-out training images; empty where the regularisation was given.
     weight, bias : Tensor
@@ -83,11 +83,11 @@ def depth_probe(
     regularization : float, optional
         Above 0. Default: the candidate with the lowest RMSE on held-out training images; then all of them are fitted again.
     candidates : sequence of float
-        Above 0.
+        Values to try, above 0.
     validation_fraction : float
         Share of the training images that is held out to choose the regularisation, in (0, 1).
     seed : int
-        Of the choice of the held-out images.
+        Random seed of the held-out images.
 
     Returns
     -------

@@ -60,11 +60,11 @@ def knn_segmentation(
     ks : sequence of int
         Numbers of neighbours to choose from. A single one is used without a choice.
     references : int
-        Training patches with a labelled pixel that are compared with; all, if there are fewer.
+        Number of training patches with a labelled pixel to compare with; all, if there are fewer.
     validation_fraction : float
         Share of the training images that is held out to choose k, in (0, 1).
     seed : int
-        Of the references and of the held-out images.
+        Random seed of the references and of the held-out images.
 
     Returns
     -------

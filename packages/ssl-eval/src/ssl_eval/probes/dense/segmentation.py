@@ -87,7 +87,7 @@ def segmentation_probe(
     The linear segmentation of DINOv2 on tokens that are extracted once: a linear layer gives a map of logits, which is
     upsampled bilinearly to the size of the mask, and the class of a pixel is the highest one. The layer is trained at the
     resolution of the tokens: its loss is the cross-entropy of every labelled pixel with the logits of its patch, the loss of
-    pixels without the interpolation. A step then costs as many times less as a patch has pixels. DINOv2 interpolates in
+    pixels without the interpolation. This divides the cost of a step by the number of pixels in a patch. DINOv2 interpolates in
     training, too.
 
     SGD with momentum and a cosine to zero, on standardised tokens, as in :func:`ssl_eval.sgd_probe`: all learning rates see the
@@ -111,13 +111,13 @@ def segmentation_probe(
     epochs : int, optional
         Passes over the training patches. Default: 5, or as many as give 1,000 steps.
     batch_size : int
-        Patches a batch.
+        Number of patches in a batch.
     weight_decay : float
         L2 penalty on weights, not on biases.
     validation_fraction : float
         Share of the training images that is held out to choose the learning rate, in (0, 1).
     seed : int
-        Of the held-out images and of the order of the batches.
+        Random seed of the held-out images and of the order of the batches.
 
     Returns
     -------
