@@ -1,9 +1,14 @@
 """Pages of the API reference: for each package a page with tables of its public names, and a page for each name."""
 
+import dataclasses
 import importlib
 import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
+
+from dataclass_keys import keys_of
 
 # Public modules besides the names that ``import PACKAGE`` brings
 MODULES = {
@@ -24,10 +29,10 @@ def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         public = {name: getattr(module, name) for name in sorted(module.__all__, key=str.lower)}
         documented = {name: value for name, value in public.items() if callable(value)}
         text = _title(package) + f"{inspect.getdoc(module)}\n\n"
-        for title, names in _by_folder(package, documented).items():
-            text += _title(title, "-") + _table(package, names)
+        for folder, names in _by_folder(package, documented).items():
+            text += _folder_title(package, folder) + _table(package, names, "~")
         if modules := MODULES.get(package):
-            text += _title("Modules", "-") + _table(package, modules)
+            text += _title("Other modules", "-") + _table(package, modules)
         if data := [name for name in public if name not in documented]:
             text += _title("Data", "-") + "".join(_data(package, name, public[name]) for name in data)
         yield f"api/{package}", text
@@ -35,7 +40,8 @@ def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             directive = "autoclass" if inspect.isclass(value) else "autofunction"
             # ``function`` is the loss that a module calls: a class attribute, which autodoc shows as a method
             options = "   :members:\n   :exclude-members: function\n" if inspect.isclass(value) else ""
-            yield f"api/{package}/{package}.{name}", _title(name) + f".. {directive}:: {package}.{name}\n{options}"
+            page = _title(name) + f".. {directive}:: {package}.{name}\n{options}" + _fields(value)
+            yield f"api/{package}/{package}.{name}", page
         for name in modules or ():
             page = _title(name) + f".. automodule:: {package}.{name}\n   :members:\n"
             yield f"api/{package}/{package}.{name}", page
@@ -45,17 +51,33 @@ def _title(text: str, line: str = "=") -> str:
     return f"{text}\n{line * len(text)}\n\n"
 
 
+def _fields(value: Any) -> str:
+    """Return the fields of a dataclass whose docstring does not describe them, as the content of its directive."""
+    documented = re.search(r"^(Attributes|Parameters)\n-", inspect.getdoc(value) or "", re.MULTILINE)
+    if documented or not inspect.isclass(value) or not dataclasses.is_dataclass(value):
+        return ""
+    return textwrap.indent(f"\n.. rubric:: Fields\n\n{keys_of(value)}", "   ")
+
+
 def _by_folder(package: str, names: dict[str, Any]) -> dict[str, list[str]]:
     """Return names by the folder of the package that has their source; files beside the folders come first."""
     groups: dict[str, list[str]] = {}
     for name, value in names.items():
         parts = value.__module__.removeprefix(f"{package}.").split(".")
         groups.setdefault(parts[0] if len(parts) > 1 else "", []).append(name)
-    return {folder.capitalize() or "Functions and classes": groups[folder] for folder in sorted(groups)}
+    return {folder: groups[folder] for folder in sorted(groups)}
 
 
-def _table(package: str, names: Any) -> str:
-    rows = "".join(f"   ~{package}.{name}\n" for name in names)
+def _folder_title(package: str, folder: str) -> str:
+    if not folder:
+        return _title("Functions and classes", "-")
+    summary = (inspect.getdoc(importlib.import_module(f"{package}.{folder}")) or "").split("\n\n")[0]
+    return _title(folder.capitalize(), "-") + f"{summary}\n\n"
+
+
+def _table(package: str, names: Any, shortened: str = "") -> str:
+    """Return a table of names and their first sentences; ``shortened="~"`` shows a name without its modules."""
+    rows = "".join(f"   {shortened}{package}.{name}\n" for name in names)
     return f".. autosummary::\n   :toctree: {package}\n   :nosignatures:\n\n{rows}\n"
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from docutils import nodes
 from generate import generate
 from latex2mathml.converter import convert
+from sphinx.ext.napoleon import NumpyDocstring
 
 generate(Path(__file__).parent / "generated")
 
@@ -42,7 +43,7 @@ autodoc_typehints = "none"  # the docstrings have types and shapes
 autoclass_content = "class"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # otherwise "weight, bias : Tensor" becomes one odd name
 
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!ssl_).*")]  # what other projects document
@@ -66,6 +67,19 @@ def link_to_public_name(app, env, node, contnode):
     return contnode if pydoc.locate(target) is not None else None
 
 
+def text_of_property(self):
+    """Read the docstring of a property as text. Napoleon takes the words before the first colon for its type."""
+    return "", NumpyDocstring(self._consume_to_end(), self._config).lines()
+
+
+NumpyDocstring._consume_inline_attribute = text_of_property
+
+
+def skip_tuple_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of a NamedTuple ("Alias for field number 0"): the docstring of the class describes them."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def formula_block(self, node):
     """Write a formula as MathML, which browsers draw by themselves: no script is loaded, here or from elsewhere."""
     self.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
@@ -81,3 +95,4 @@ def formula(self, node):
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula_block, None))
     app.connect("missing-reference", link_to_public_name)
+    app.connect("autodoc-skip-member", skip_tuple_fields)

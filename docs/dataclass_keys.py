@@ -62,7 +62,7 @@ def _allowed(metadata: Any) -> str:
     return ", ".join(f"{word} {metadata[bound]:g}" for bound, word in words.items() if bound in metadata)
 
 
-def keys_of(kind: type, group: str, without: type | None = None) -> str:
+def keys_of(kind: type, group: str = "", without: type | None = None) -> str:
     """Return a definition list of the keys of a dataclass: comment, default and allowed values."""
     skipped = {field.name for field in dataclasses.fields(without)} if without else set()
     lines, notes = [], _all_comments(kind)
@@ -72,7 +72,7 @@ def keys_of(kind: type, group: str, without: type | None = None) -> str:
         allowed = _allowed(field.metadata)
         facts = [f"Default: ``{_default(field)}``." if _default(field) else "", allowed[:1].upper() + allowed[1:]]
         comment = re.sub(r"([*|\\]|(?<!`)`(?!`)|_(?=\W|$))", r"\\\1", notes.get(field.name, ""))
-        lines += [f"``{group}.{field.name}``", f"   {comment}{'' if comment.endswith('.') else '.'} {facts[0]}"]
-        lines[-1] += f" {facts[1]}." if facts[1] else ""
-        lines.append("")
+        sentences = [comment if comment.endswith(".") or not comment else f"{comment}.", facts[0], f"{facts[1]}." * bool(facts[1])]
+        name = f"{group}.{field.name}" if group else field.name
+        lines += [f"``{name}``", f"   {' '.join(filter(None, sentences)) or f'``{field.type}``.'}", ""]
     return "\n".join(lines) + "\n"

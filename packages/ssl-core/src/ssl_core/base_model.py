@@ -38,18 +38,18 @@ class BaseModel(nn.Module):
     and the final table evaluate. In ``config``, the group ``model`` is an instance of ``config_class``.
     """
 
-    config_class: type[ModelConfig] = ModelConfig
-    needs_crops = False  # whether the training batches have the crops of their views: self.data is a CroppedBatch
+    config_class: type[ModelConfig] = ModelConfig  #: dataclass of the group ``model``
+    needs_crops = False  #: whether the training batches have the crops of their views: self.data is a CroppedBatch
 
-    config: Config
-    run: RunSession  # ranks, precision, run folder, loaders, metrics: everything that is not the model
-    progress: Progress  # counters: epoch, batch, step
-    data: Batch  # on the device: V views (N, C, H, W) float, labels (N,) int64 with -1 for none, sample ids (N,) int64
-    num_classes: int  # K of the training data
-    image_shape: tuple[int, int, int]  # (C, H, W) of one view
-    optimizer: torch.optim.Optimizer
-    schedule: Callable[[int], float]  # optimizer step -> factor of the learning rate
-    probes: OnlineProbes
+    config: Config  #: configuration of the run
+    run: RunSession  #: ranks, precision, run folder, loaders, metrics: everything that is not the model
+    progress: Progress  #: counters: epoch, batch, step
+    data: Batch  #: on the device: V views (N, C, H, W) float, labels (N,) int64 with -1 for none, sample ids (N,) int64
+    num_classes: int  #: K of the training data
+    image_shape: tuple[int, int, int]  #: (C, H, W) of one view
+    optimizer: torch.optim.Optimizer  #: updates the parameters after each accumulation of batches
+    schedule: Callable[[int], float]  #: optimizer step -> factor of the learning rate
+    probes: OnlineProbes  #: online linear probes of the representations
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ class _OneLine:
 
 
 class ConfigError(_OneLine, ValueError):
-    """An unknown key, a wrong value or a combination of values that is not allowed.
+    """An unknown key, a wrong value or a combination of values that is not allowed. Exit code 2.
 
     Parameters
     ----------
@@ -79,17 +79,17 @@ class ConfigError(_OneLine, ValueError):
 
 
 class RunError(_OneLine, RuntimeError):
-    """A run cannot continue, for the reason in the message."""
+    """A run cannot continue, for the reason in the message. The exit code is 1, or that of a subclass."""
 
     exit_code = 1
 
 
 class MethodError(RunError):
-    """A user-defined method returns something that its base class cannot use."""
+    """A user-defined method returns something that its base class cannot use. Exit code 1."""
 
 
 class RunFolderError(RunError):
-    """The run folder belongs to another configuration, or cannot be used."""
+    """The run folder belongs to another configuration, or cannot be used. Exit code 2."""
 
     exit_code = 2
 
@@ -103,7 +103,10 @@ class RunFolderError(RunError):
 
 
 class DiskError(RunError, OSError):
-    """A file of the run cannot be written: disk full, over quota, read-only, gone. Earlier files are intact."""
+    """A file of the run cannot be written: disk full, over quota, read-only, gone. Exit code 74.
+
+    Earlier files are intact.
+    """
 
     exit_code = 74  # EX_IOERR of sysexits.h
 
@@ -113,13 +116,16 @@ class DiskError(RunError, OSError):
 
 
 class CheckpointError(RunError):
-    """The folder has checkpoints, and none of them can be read."""
+    """The run folder has checkpoints, but none of them can be read. Exit code 3."""
 
     exit_code = 3
 
 
 class DivergedError(RunError):
-    """The loss, a gradient or a weight is not finite; ``record`` is the contents of ``diverged.json``."""
+    """The loss, a gradient or a weight is not finite. Exit code 4.
+
+    ``record`` is the contents of ``diverged.json``.
+    """
 
     exit_code = 4
 
@@ -133,7 +139,7 @@ class RankLostError(RunError):
 
 
 class Preempted(RunError):
-    """A signal stopped the run; the state is saved, and the same command resumes."""
+    """A signal stopped the run; the state is saved, and the same command resumes. Exit code 75."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
 

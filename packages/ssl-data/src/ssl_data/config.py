@@ -106,9 +106,9 @@ class DataConfig:
             Key, column or place of sample and label. Default: see :class:`ssl_data.IndexedSource`. For an FFCV ``Loader``: the
             pipelines that give the views (a list of names) and the label.
         class_names : list of str, optional
-            Default: those of the data set; of a stream those of ``reference``.
+            Names of the classes. Default: those of the data set; for a stream, those of ``reference``.
         epoch_samples : int, optional
-            Samples of an epoch of a stream, over all ranks. Default: its length, if it has one.
+            Number of samples in an epoch of a stream, over all ranks. Default: its length, if it has one.
         keys
             Other keys of this class, such as ``value_range``, ``eval_view``, ``batch_transform``, ``num_workers``.
 
@@ -162,7 +162,7 @@ class DataConfig:
         seed : int
             Random seed of the order, the views and the subset.
         rank, world_size : int
-            This process among those that share a batch.
+            Number of this process, and of processes that share a batch.
 
         Raises
         ------

@@ -50,8 +50,8 @@ class Loader(ResumableLoader):
         Leave out the samples that do not fill a batch. Otherwise the last batch is smaller and dealt out over the
         ranks, so that every sample is seen exactly once.
     rank, world_size : int, optional
-        This process among those that share the batch. Default: 0 of 1, with a warning at the first batch if a process group
-        of several processes exists: each of them would get all samples.
+        Number of this process, and of processes that share a batch. Default: 0 and 1, with a warning at the first batch if a
+        process group of several processes exists: each of them would get all samples.
     num_workers : int, optional
         Threads that make the views; default: one for each processor that this process may use, at most 8 for each. For
         views that are callables: processes (0: this process), which a shuffled loader keeps from one epoch to the next.

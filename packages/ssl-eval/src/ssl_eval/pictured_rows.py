@@ -22,7 +22,7 @@ def nearest_rows(features: Features, count: int, seed: int) -> dict[str, list[An
     count : int
         Number of queries, at least 1; fewer if there are fewer test samples.
     seed : int
-        Of the choice of the queries.
+        Random seed of the queries.
 
     Returns
     -------

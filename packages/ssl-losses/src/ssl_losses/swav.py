@@ -49,7 +49,7 @@ def swav(
     temperature : float
         τ, at least 1e-6; the paper's 0.1.
     epsilon, sinkhorn_iterations : float, int
-        Of :func:`sinkhorn`; the paper's 0.05 and 3.
+        Temperature and iterations of :func:`sinkhorn`; the paper's 0.05 and 3.
 
     Returns
     -------

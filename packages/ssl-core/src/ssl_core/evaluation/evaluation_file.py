@@ -56,7 +56,7 @@ def evaluation_head(protocol: str, checkpoint: dict[str, Any], dataset: str, beg
     protocol : str
         Name of the protocol.
     checkpoint : dict
-        Of :func:`checkpoint_facts`.
+        From :func:`checkpoint_facts`.
     dataset : str
         Name of the images.
     began : float

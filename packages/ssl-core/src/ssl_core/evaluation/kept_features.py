@@ -61,7 +61,7 @@ def kept_features(
     Parameters
     ----------
     file : Path, optional
-        Of :func:`features_file`. None for images without a fingerprint: the tensors are computed each time.
+        From :func:`features_file`. None for images without a fingerprint: the tensors are computed each time.
     compute : callable
         Returns the tensors by name.
     images : str

@@ -31,7 +31,7 @@ class Representation:
     ----------
     checkpoint : Path
     step : int
-        Of the checkpoint.
+        Step of the checkpoint.
     layer : str
         ``block 11`` of a vision transformer, the name of the module of other backbones; empty for the output.
     features : Tensor

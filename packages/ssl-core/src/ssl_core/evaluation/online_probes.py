@@ -28,7 +28,7 @@ class OnlineProbes:
     lr : float
         Learning rate of AdamW, constant.
     device, dtype
-        Of the probes. Default: float32.
+        Device and dtype of the probes. Default: float32.
     """
 
     def __init__(

@@ -10,11 +10,21 @@ from ssl_losses.ops.patches import patchify, unpatchify
 
 
 class Reconstruction(NamedTuple):
-    """Prediction of a method for images with masked patches; pixels are normalised as in training."""
+    """Prediction of a method for images with masked patches; pixels are normalised as in training.
 
-    images: Tensor  # (N, C, H, W) float, what the method saw before masking
-    mask: Tensor  # (N, h, w) bool, True for a predicted patch
-    pixels: Tensor  # (N, C, H, W) float, the predicted patches among the visible ones of the images
+    Attributes
+    ----------
+    images : Tensor
+        ``(N, C, H, W)`` float, before masking.
+    mask : Tensor
+        ``(N, h, w) bool``, True for a predicted patch.
+    pixels : Tensor
+        ``(N, C, H, W)`` float: the predicted patches, and the visible patches of the images.
+    """
+
+    images: Tensor
+    mask: Tensor
+    pixels: Tensor
 
 
 def reconstruct(

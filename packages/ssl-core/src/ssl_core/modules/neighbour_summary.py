@@ -19,7 +19,7 @@ class NeighbourSummary(nn.Module):
     num_heads, num_layers : int
         Attention heads, and layers.
     dropout : float
-        Of attention and hidden layers.
+        Dropout probability of attention and hidden layers.
 
     Raises
     ------

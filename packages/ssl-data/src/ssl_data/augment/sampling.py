@@ -68,7 +68,7 @@ def sample_parameters(
     spec : ViewSpec
         The operations and their ranges.
     seed, epoch, view : int
-        Of the key: 64, 32 and 12 bits.
+        Parts of the key, of 64, 32 and 12 bits.
     ids : int or array
         ``(n,)``: the samples' ids, the rest of the key.
     heights, widths : int or array

@@ -29,7 +29,7 @@ class CorruptedLoader:
     severity : int
         1 to 5.
     seed : int
-        Of the random numbers. Those of an image depend on its id, and not on batches, ranks and threads.
+        Seed of the random numbers. Those of an image depend on its id, and not on batches, ranks and threads.
     num_workers : int, optional
         Threads. Default: one for each processor.
 

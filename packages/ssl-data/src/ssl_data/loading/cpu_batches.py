@@ -35,9 +35,9 @@ class HostBatches:
     specs : sequence of ViewSpec
         V views of each sample.
     seed : int
-        Of the views.
+        Random seed of the views.
     dtype : torch.dtype
-        Of the views: float32 or bfloat16.
+        dtype of the views: float32 or bfloat16.
     num_workers : int
         Threads that the work is cut up for.
     return_parameters : bool

@@ -42,7 +42,7 @@ class FFCVLoader:
     batch_size : int
         Samples a step, over all ranks.
     seed : int
-        Of the order.
+        Random seed of the order.
     rank, world_size : int
         This process among those that share the batch.
     image : str or list of str, optional

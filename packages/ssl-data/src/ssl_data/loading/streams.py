@@ -39,7 +39,7 @@ def read_stream(stream: Any, seed: int, epoch: int, rank: int, world_size: int) 
         Pipelines of WebDataset are read with seeds of their shuffles that depend on seed and epoch. Hugging Face's streams
         have the seed that ``shuffle(seed=...)`` was given. Both, and others with a ``set_epoch``, get the epoch.
     seed, epoch : int
-        Of the loader.
+        Seed and epoch of the loader.
     rank, world_size : int
         The part of the stream, where the library can share it out (:func:`is_split_by_library`).
     """

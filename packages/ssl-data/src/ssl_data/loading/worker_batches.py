@@ -38,9 +38,9 @@ class WorkerBatches:
     functions : sequence of callable
         See :class:`~ssl_data.augment.functions.FunctionView`.
     seed : int
-        Of the views.
+        Random seed of the views.
     dtype : torch.dtype
-        Of the views: float32 or bfloat16.
+        dtype of the views: float32 or bfloat16.
     num_workers : int
         Processes; 0: this one.
     persistent : bool

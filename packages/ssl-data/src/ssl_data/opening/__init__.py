@@ -1,1 +1,1 @@
-"""From a configuration to the loaders of a rank."""
+"""Opening of data: from a configuration to the loaders of one rank."""

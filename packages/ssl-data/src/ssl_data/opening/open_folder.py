@@ -12,7 +12,7 @@ def loader_of_folder(template: Any, folder: str) -> tuple[Loader, list[str]]:
     Parameters
     ----------
     template : Loader
-        Of the test or training images of a run: its view, batch size and ranks are taken.
+        Loader of the test or training images of a run; gives view, batch size and ranks.
     folder : str
         With a folder for each class: :class:`ssl_data.FolderSource`.
 

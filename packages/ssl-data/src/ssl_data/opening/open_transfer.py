@@ -70,7 +70,7 @@ def open_transfer(
     metric : str, optional
         Default: the customary one, of folders ``accuracy``.
     seed : int
-        Of the split of Caltech101, 30 images of each class to train with.
+        Random seed of the split of Caltech101, 30 images of each class to train with.
     num_workers : int
         Threads; 0: one for each processor.
 

@@ -100,10 +100,10 @@ def value_range(source: Source | np.dtype[Any] | type[Any], dtype: np.dtype[Any]
     Parameters
     ----------
     source : Source or dtype
-        Of a source its ``value_range``, if it has one, else that of its type: uint8 ``(0, 255)``, uint16 ``(0, 65535)``,
-        float32 ``(0, 1)``.
+        A source, whose ``value_range`` is returned if it has one; else that of the type: uint8 ``(0, 255)``, uint16
+        ``(0, 65535)``, float32 ``(0, 1)``.
     dtype : dtype, optional
-        That of the images, where it is known; else an image may have to be read.
+        dtype of the images, if it is known; otherwise an image may have to be read.
     """
     if isinstance(source, np.dtype | type):
         return _RANGES[np.dtype(source).name]

@@ -1,1 +1,1 @@
-"""Figures of the width of a paper column. Each function draws plain numbers; ``style.save`` writes the figure."""
+"""Figures of the width of a paper column, drawn from plain numbers."""

@@ -27,7 +27,7 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
     labels : Tensor
         ``(N,)`` integer.
     names : sequence of str
-        Of the classes; a class beyond its length is labelled by its number.
+        Names of the classes; a class without a name is labelled by its number.
     """
     from matplotlib.figure import Figure
 

@@ -33,7 +33,7 @@ def similarity_figure(matrix: Tensor, labels: Sequence[str], measure: str = "lin
     labels : sequence of str
         n names.
     measure : str
-        Of :func:`ssl_eval.similarity_matrix`, for the label of the colours.
+        Measure of :func:`ssl_eval.similarity_matrix`, for the label of the colours.
     title : str
         Such as the number of images.
 

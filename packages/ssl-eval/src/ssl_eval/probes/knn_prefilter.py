@@ -56,7 +56,7 @@ class Prefilter:
     k : int
         Neighbours.
     dtype : torch.dtype, optional
-        Of the products, bfloat16 or float32; by default bfloat16 where the processor has it.
+        dtype of the products, bfloat16 or float32; by default bfloat16 where the processor has it.
     """
 
     def __init__(self, center: Tensor, metric: str, k: int, dtype: torch.dtype | None = None) -> None:

@@ -192,7 +192,7 @@ class HessianBound:
     regularization : float
         Added to the diagonal.
     dtype : torch.dtype
-        Of the vectors it is applied to.
+        dtype of the vectors that it is applied to.
     """
 
     def __init__(self, second_moment: Tensor, regularization: float, dtype: torch.dtype) -> None:

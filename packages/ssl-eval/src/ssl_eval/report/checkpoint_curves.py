@@ -23,7 +23,7 @@ def checkpoint_curves(named: dict[str, RunGroup], protocol: OfflineProtocol, suf
     protocol : OfflineProtocol
         Whose evaluations are drawn.
     suffix : str
-        Of the figure's name.
+        Suffix of the figure's name.
     """
     steps = {counted(label, len(group.records)): protocol.by_step(group) for label, group in named.items()}
     steps = {label: found for label, found in steps.items() if len(found) > 1}

@@ -19,14 +19,14 @@ class Drawing:
     Attributes
     ----------
     name : str
-        Of its file, without suffix.
+        Name of the file, without suffix.
     caption : str
         What it shows, of how many runs, by which protocol.
     draw : callable
         Returns the figure; :class:`~ssl_eval.figures.style.NothingToDraw` where there is nothing. Or a PNG file, which is
         copied.
     dataset : str
-        Of its results; empty where a report has one data set, and for a figure of several.
+        Data set of the results; empty if the report has one data set, and for a figure of several.
     """
 
     name: str

@@ -33,7 +33,7 @@ class LiveRun:
     values : dict
         The last value of each name.
     step, epoch : int
-        Of the last line; epochs are counted when they are over.
+        Step and epoch of the last line; epochs are counted when they are over.
     losses : deque of float
         The last ones.
     summary : dict

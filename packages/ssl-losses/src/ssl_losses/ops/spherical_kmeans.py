@@ -31,7 +31,7 @@ def spherical_kmeans(
     iterations : int
         Times that the centroids move.
     generator : torch.Generator, optional
-        Of the CPU, for the draw; torch's own by default. That of rank 0 counts.
+        Generator on the CPU for the draw; torch's own by default. That of rank 0 is used.
 
     Returns
     -------

@@ -18,7 +18,7 @@ def normalization(run: RunFolder, how: Any, group: str, channels: int) -> tuple[
     group : str
         The name of the options in messages, such as ``"eval.dense"``.
     channels : int
-        Of the images of the run.
+        Number of channels of the images of the run.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def evaluate_robustness(
     Parameters
     ----------
     model : BaseModel
-        Of :func:`ssl_core.evaluation.opened_model.opened_model`.
+        From :func:`ssl_core.evaluation.opened_model.opened_model`.
     extraction : ExtractedFeatures
         Its features of the clean images.
     protocol : Protocol

@@ -47,7 +47,7 @@ def evaluate_zero_shot(
     how : ZeroShot
         The options.
     text : TextFeatures
-        Those of :func:`ssl_core.evaluation.other_data.text_features.read_text_features`. With names of classes, rows are
+        From :func:`ssl_core.evaluation.other_data.text_features.read_text_features`. With names of classes, rows are
         assigned to the classes of the data by name, else they are in the order of the classes.
     checkpoint, method, data, device
         As in :func:`ssl_core.evaluation.feature_cache.extract_features`.

@@ -42,7 +42,7 @@ def draw_pictures(
     Parameters
     ----------
     model : BaseModel
-        Of :func:`ssl_core.evaluation.opened_model.opened_model`.
+        From :func:`ssl_core.evaluation.opened_model.opened_model`.
     dataset : str
         Name of the evaluation set.
     features, result

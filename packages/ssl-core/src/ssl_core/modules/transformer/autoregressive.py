@@ -27,7 +27,7 @@ def causal_attention(num_patches: int, prefix: Tensor | None = None, device: tor
     prefix : Tensor, optional
         Lengths of the prefixes ``(N,) int64``. Default: no prefix, one mask for all samples, ``(1, 1, L, L)``.
     device : torch.device, optional
-        Of the mask; default: that of ``prefix``.
+        Device of the mask. Default: that of ``prefix``.
     """
     place = torch.arange(num_patches, device=prefix.device if prefix is not None else device)
     earlier = (place <= place[:, None])[None]

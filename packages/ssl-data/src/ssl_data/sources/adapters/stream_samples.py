@@ -105,7 +105,7 @@ class StreamSamples:
     ids : array
         ``(n,) int64``: their positions in the stream.
     channels : int
-        Of the images; 0: as they are.
+        Number of channels of the images; 0: as stored.
     """
 
     images: NDArray[np.uint8] | None = None

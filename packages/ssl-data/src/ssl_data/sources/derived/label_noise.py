@@ -46,7 +46,7 @@ def symmetric_label_noise(labels: NDArray[np.int64], num_classes: int, share: fl
     share : float
         Probability, 0 to 1.
     seed : int
-        Of the choice. A larger ``share`` keeps the wrong labels of a smaller one.
+        Random seed. A larger ``share`` keeps the wrong labels of a smaller one.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, _LABEL_NOISE], np.uint64)))
     wrong = rng.random(len(labels)) < share

@@ -28,7 +28,7 @@ def rgb_pixels(image: Image.Image, orient: Any) -> NDArray[np.uint8]:
     Parameters
     ----------
     image : Image
-        Of any mode, with pixels that are not loaded yet: the number of their bits is known only until then.
+        An image of any mode whose pixels are not loaded yet: afterwards the number of bits is unknown.
     orient : callable
         Applied to the image after it is loaded.
 

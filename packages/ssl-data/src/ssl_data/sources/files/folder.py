@@ -26,7 +26,7 @@ _message = logging.getLogger(__name__)
 class FolderSource(StoredSource):
     """Images in ``root/<class>/**``, the classes sorted by name; or images in ``root``, without labels.
 
-    They are given as ``(H, W, 3) uint8``, turned upright by their EXIF tag. Every format that the installed Pillow
+    Images are returned as ``(H, W, 3) uint8``, turned upright by their EXIF tag. Every format that the installed Pillow
     decodes is read; :func:`ssl_data.sources.files.decode.decode` lists the images that cannot be given as 8-bit colours
     without losing information, which count as unreadable: ``pixels="stored"`` gives them as they are. Symbolic links are
     followed, names that begin with a dot are left out. Other files in class folders (unknown extensions, pipes, sockets,

@@ -22,7 +22,7 @@ def stored_image(image: Image.Image, orient: Any) -> Pixels:
     Parameters
     ----------
     image : Image
-        Of any mode, with pixels that are not loaded yet: the number of their bits is known only until then.
+        An image of any mode whose pixels are not loaded yet: afterwards the number of bits is unknown.
     orient : callable
         Applied to the image after it is loaded.
 

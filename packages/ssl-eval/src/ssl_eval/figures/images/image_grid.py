@@ -55,7 +55,7 @@ def grid_figure(
     Parameters
     ----------
     rows : sequence of sequence of Cell
-        Of any lengths.
+        Rows of cells, of any lengths.
     headings : sequence of str
         Left of each row; empty: no headings.
     titles : sequence of str

@@ -43,7 +43,7 @@ def pixel_map_figure(
     depths : mapping of str to Tensor, optional
         Name of a row -> ``(N, h, w)``; they share a colour bar. White: 0, not measured.
     ignore_index : int
-        Of ``classes``.
+        Label in ``classes`` of pixels that do not count.
 
     Raises
     ------
