@@ -29,16 +29,16 @@ class All4OneConfig(PredictorConfig, TeacherConfig):
     """Keys of All4One."""
 
     projector: list[int] = option([2048, 2048, 256], low=1)  # widths of the projector's layers, the last is D
-    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # tau, of neighbours
-    centroid_temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of centroids
-    neighbour_weight: float = option(0.5, low=0.0)  # sigma
-    centroid_weight: float = option(0.5, low=0.0)  # kappa
-    feature_weight: float = option(5.0, low=0.0)  # eta; 0.5 in the published code, which scales the term by 10
+    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # tau, temperature for neighbours
+    centroid_temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature for centroids
+    neighbour_weight: float = option(0.5, low=0.0)  # sigma, weight of the loss of neighbours
+    centroid_weight: float = option(0.5, low=0.0)  # kappa, weight of the loss of centroids
+    feature_weight: float = option(5.0, low=0.0)  # eta, of the feature loss; published code: 0.5, scaled by 10
     num_neighbours: int = option(5, low=2)  # k, neighbours of an embedding
     queue_size: int = option(98304, low=1)  # earlier embeddings of the teacher, among them the neighbours
     num_heads: int = option(8, low=1)  # attention heads of the transformer
-    num_layers: int = option(3, low=1)  # its layers
-    dropout: float = option(0.1, low=0.0, below=1.0)  # its dropout
+    num_layers: int = option(3, low=1)  # layers of the transformer
+    dropout: float = option(0.1, low=0.0, below=1.0)  # dropout of the transformer
 
 
 class All4One(TeacherStudent):

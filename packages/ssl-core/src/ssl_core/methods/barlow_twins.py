@@ -20,7 +20,7 @@ class BarlowTwinsConfig(JointEmbeddingConfig):
 
     projector: list[int] = option([2048, 2048, 2048], low=1)  # widths of the projector's layers, the last is D
     redundancy: float = option(0.0051, low=0.0)  # weight of the off-diagonal terms, the paper's lambda
-    loss_scale: float = option(1.0, above=0.0)  # of the whole loss; the authors' code has 1/32 at large D
+    loss_scale: float = option(1.0, above=0.0)  # factor of the whole loss; the authors' code has 1/32 at large D
 
 
 class BarlowTwins(JointEmbedding):

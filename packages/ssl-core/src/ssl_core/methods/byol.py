@@ -18,7 +18,7 @@ class BYOLConfig(PredictorConfig, TeacherConfig):
     """Keys of BYOL."""
 
     projector: list[int] = option([4096, 256], low=1)  # widths of the projector's layers, the last is the embedding's D
-    momentum: float = option(0.996, low=0.0, high=1.0)  # tau_base, of the teacher at the start of the run
+    momentum: float = option(0.996, low=0.0, high=1.0)  # tau_base, momentum of the teacher at the start
 
 
 class BYOL(TeacherStudent):

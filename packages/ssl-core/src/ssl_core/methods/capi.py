@@ -29,10 +29,10 @@ class CAPIConfig(MaskedImageConfig):
     mask_ratio: float = option(0.65, low=0.0, below=1.0)  # share of patches that the student does not see
     predicted: float = option(0.05, above=0.0, high=1.0)  # share of the masked patches that are predicted
     num_clusters: int = option(16384, low=1)  # K, clusters of patches
-    momentum: float = option(0.999, low=0.0, high=1.0)  # mu of the teacher
+    momentum: float = option(0.999, low=0.0, high=1.0)  # mu, momentum of the teacher
     final_momentum: float = option(1.0, low=0.0, high=1.0)  # mu at the end, reached on half a cosine
-    student_temperature: float = option(0.12, low=LOWEST_TEMPERATURE)  # of the predictions of student and clustering
-    target_temperature: float = option(0.06, low=LOWEST_TEMPERATURE)  # of Sinkhorn-Knopp
+    student_temperature: float = option(0.12, low=LOWEST_TEMPERATURE)  # of the predictions, student and clustering
+    target_temperature: float = option(0.06, low=LOWEST_TEMPERATURE)  # temperature of Sinkhorn-Knopp
     predictor_width: int = option(384, low=4)  # width of the predictor's tokens; the paper's: that of the backbone
     predictor_depth: int = option(12, low=1)  # blocks of the predictor
     predictor_heads: int = option(6, low=1)  # attention heads of a block

@@ -34,9 +34,9 @@ class CMAEConfig(MAEConfig, ComparingConfig):
     feature_decoder_depth: int = option(2, low=1)  # blocks of the feature decoder
     projector: list[int] = option([1536, 256], low=1)  # widths of the projector's layers
     predictor: list[int] = option([1536], low=1)  # widths of the predictor's hidden layers
-    momentum: float = option(0.996, low=0.0, high=1.0)  # mu of the teacher
+    momentum: float = option(0.996, low=0.0, high=1.0)  # mu, momentum of the teacher
     final_momentum: float = option(0.996, low=0.0, high=1.0)  # mu at the end of the run, reached on half a cosine
-    temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau, of the similarities
+    temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau, temperature of the similarities
     contrast: float = option(1.0, low=0.0)  # lambda_c, weight of the contrastive loss
 
     def check(self) -> None:

@@ -24,10 +24,10 @@ class Data2VecConfig(MaskedImageConfig):
     """Keys of data2vec."""
 
     mask_ratio: float = option(0.6, low=0.0, below=1.0)  # share of patches that are masked, in blocks
-    momentum: float = option(0.9998, low=0.0, high=1.0)  # tau of the teacher; lower in short runs
+    momentum: float = option(0.9998, low=0.0, high=1.0)  # tau, momentum of the teacher; lower in short runs
     final_momentum: float = option(0.9998, low=0.0, high=1.0)  # tau at the end, reached linearly
     top_blocks: int = option(6, low=1)  # K, last blocks whose mean is the target
-    beta: float = option(2.0, low=0.0)  # of the smooth L1 distance
+    beta: float = option(2.0, low=0.0)  # threshold of the smooth L1 distance
 
 
 class Data2Vec(MaskTokenModel):

@@ -29,9 +29,9 @@ class DeepClusterV2Config(JointEmbeddingConfig):
     """Keys of DeepCluster v2."""
 
     num_prototypes: int = option(3000, low=1)  # K, clusters of a clustering
-    num_clusterings: int = option(3, low=1)  # H, with centroids of their own
-    kmeans_iterations: int = option(10, low=0)  # moves of the centroids
-    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of the predictions
+    num_clusterings: int = option(3, low=1)  # H, independent clusterings
+    kmeans_iterations: int = option(10, low=0)  # iterations of k-means
+    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the predictions
 
 
 class DeepClusterV2(JointEmbedding):

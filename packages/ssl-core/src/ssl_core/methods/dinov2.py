@@ -22,9 +22,9 @@ class DINOv2Config(IBOTConfig):
     """Keys of DINOv2."""
 
     num_prototypes: int = option(65536, low=1)  # K, outputs of a head
-    momentum: float = option(0.992, low=0.0, high=1.0)  # of the teacher at the start of the run
-    centering: str = option("sinkhorn", choices=CENTERINGS)  # mean in the authors' configuration for ImageNet-1k
-    shared_head: bool = False  # True in the same configuration
+    momentum: float = option(0.992, low=0.0, high=1.0)  # momentum of the teacher at the start
+    centering: str = option("sinkhorn", choices=CENTERINGS)  # centring; the authors' mean for ImageNet-1k
+    shared_head: bool = False  # one head for class token and patches; true in the same configuration
     koleo: float = option(0.1, low=0.0)  # weight of KoLeo, of each global view
     patch_lr_scale: float = option(0.2, low=0.0)  # factor of the learning rate of the patch projection
 

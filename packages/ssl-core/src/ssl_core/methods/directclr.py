@@ -22,7 +22,7 @@ class DirectCLRConfig(ComparingConfig):
     """Keys of DirectCLR."""
 
     dim: int = option(32, low=1)  # d_0, dimensions that the loss sees; the paper's 360 of a ResNet-50's 2048
-    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of the similarities
+    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the similarities
 
 
 class DirectCLR(JointEmbedding):

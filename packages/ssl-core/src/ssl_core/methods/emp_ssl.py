@@ -17,7 +17,7 @@ from ssl_losses import emp_ssl
 class EMPSSLConfig(JointEmbeddingConfig):
     """Keys of EMP-SSL."""
 
-    projector: list[int] = option([4096, 4096, 1024], low=1)  # widths of its layers, the last is D
+    projector: list[int] = option([4096, 4096, 1024], low=1)  # widths of the projector's layers, the last is D
     invariance: float = option(200.0, low=0.0)  # lambda, weight of the agreement of the views
     distortion: float = option(0.2, above=0.0)  # epsilon squared, of the coding rate
 

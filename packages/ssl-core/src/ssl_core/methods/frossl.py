@@ -18,7 +18,7 @@ from ssl_losses import frossl
 class FroSSLConfig(JointEmbeddingConfig):
     """Keys of FroSSL."""
 
-    projector: list[int] = option([2048, 2048, 1024], low=1)  # widths of its layers, the last is D
+    projector: list[int] = option([2048, 2048, 1024], low=1)  # widths of the projector's layers, the last is D
     invariance: float = option(1.0, low=0.0)  # lambda, weight of the agreement of the views
 
 

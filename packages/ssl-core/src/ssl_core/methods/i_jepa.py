@@ -18,8 +18,8 @@ from ssl_losses import masked_feature_regression
 class IJEPAConfig(BlockPredictionConfig):
     """Keys of I-JEPA."""
 
-    momentum: float = option(0.996, low=0.0, high=1.0)  # m of the teacher at the start of the run
-    final_momentum: float = option(1.0, low=0.0, high=1.0)  # m at its end, reached linearly
+    momentum: float = option(0.996, low=0.0, high=1.0)  # m, momentum of the teacher at the start
+    final_momentum: float = option(1.0, low=0.0, high=1.0)  # m at the end of the run, reached linearly
 
 
 class IJEPA(BlockPredictionModel):

@@ -26,7 +26,7 @@ class IBOTConfig(MaskedImageConfig, SelfDistillationConfig):
     num_prototypes: int = option(8192, low=1)  # K, outputs of the head
     mask_ratio: float = option(0.3, low=0.0, below=1.0)  # r, mean share of masked patches in a view that has some
     mask_ratio_spread: float = option(0.2, low=0.0, below=1.0)  # r is uniform within this of mask_ratio
-    mask_probability: float = option(0.5, low=0.0, high=1.0)  # that a global view has masked patches
+    mask_probability: float = option(0.5, low=0.0, high=1.0)  # probability of masks in a global view
     shared_head: bool = True  # one head for class token and patches
 
     def check(self) -> None:

@@ -27,7 +27,7 @@ from ssl_losses.precision import widen
 class JigsawConfig(ModelConfig):
     """Keys of Jigsaw."""
 
-    num_permutations: int = option(1000, low=2, high=362880)  # P, of a large mean Hamming distance
+    num_permutations: int = option(1000, low=2, high=362880)  # P, permutations with a large mean Hamming distance
     patch_width: int = option(1000, low=1)  # units for each patch before the nine are concatenated
     patch_size: int | None = option(None, low=1)  # pixels of a resized patch; null: 64/75 of a third of the view
 

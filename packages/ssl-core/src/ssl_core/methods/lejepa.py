@@ -18,7 +18,7 @@ from ssl_losses import SIGRegLoss
 class LeJEPAConfig(JointEmbeddingConfig):
     """Keys of LeJEPA."""
 
-    projector: list[int] = option([2048, 2048, 128], low=1)  # widths of its layers, the last is D
+    projector: list[int] = option([2048, 2048, 128], low=1)  # widths of the projector's layers, the last is D
     regularization: float = option(0.05, low=0.0, high=1.0)  # lambda, weight of SIGReg; 1 - lambda of the agreement
     num_slices: int = option(1024, low=1)  # random directions of a step
     global_views: int | None = option(None, low=1)  # first views whose centroid the others predict; null: all

@@ -20,9 +20,9 @@ class MoCoV2Config(TeacherConfig):
     """Keys of MoCo v2."""
 
     projector: list[int] = option([2048, 128], low=1)  # widths of the projector's layers, the last is the embedding's D
-    momentum: float = option(0.999, low=0.0, high=1.0)  # m of the teacher at the start of the run; 0.99 in short runs
-    final_momentum: float = option(0.999, low=0.0, high=1.0)  # m at its end
-    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # tau, of the similarities
+    momentum: float = option(0.999, low=0.0, high=1.0)  # m, momentum of the teacher at the start; 0.99 in short runs
+    final_momentum: float = option(0.999, low=0.0, high=1.0)  # m at the end of the run
+    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # tau, temperature of the similarities
     queue_size: int = option(65536, low=1)  # K, keys of earlier batches
 
 

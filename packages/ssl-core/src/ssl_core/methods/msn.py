@@ -30,17 +30,17 @@ class MaskedSiameseConfig(MaskedImageConfig, TeacherConfig):
     momentum: float = option(0.996, low=0.0, high=1.0)  # m of the teacher; its ramp to final_momentum is linear
     mask_ratio: float = option(0.15, low=0.0, below=1.0)  # share of patches that anchors lack; 0.3 for a ViT-B
     num_prototypes: int = option(1024, low=1)  # K, prototypes
-    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau
-    target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T at the start of the run
-    final_target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T at its end, reached linearly
+    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the assignments
+    target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T, sharpening at the start of the run
+    final_target_sharpening: float = option(0.25, above=0.0, high=1.0)  # T at the end, reached linearly
 
 
 @dataclass
 class MSNConfig(MaskedSiameseConfig):
     """Keys of MSN."""
 
-    sinkhorn_iterations: int = option(3, low=0)  # that balance the targets; 0: the entropy alone
-    mean_entropy: float = option(1.0, low=0.0)  # lambda
+    sinkhorn_iterations: int = option(3, low=0)  # iterations that balance the targets; 0: none
+    mean_entropy: float = option(1.0, low=0.0)  # lambda, weight of the entropy of the mean assignment
 
 
 class MSN(TeacherStudent, MaskedImageModel):

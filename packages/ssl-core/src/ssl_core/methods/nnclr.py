@@ -21,8 +21,8 @@ from ssl_losses.checks import LOWEST_TEMPERATURE
 class NNCLRConfig(PredictorConfig):
     """Keys of NNCLR."""
 
-    projector: list[int] = option([2048, 2048, 256], low=1)  # widths of its layers, the last is D
-    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of the similarities
+    projector: list[int] = option([2048, 2048, 256], low=1)  # widths of the projector's layers, the last is D
+    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the similarities
     queue_size: int = option(98304, low=1)  # embeddings of earlier batches, among which the neighbours are
 
 

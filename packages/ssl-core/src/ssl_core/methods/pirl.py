@@ -28,10 +28,10 @@ class PIRLConfig(JointEmbeddingConfig):
     """Keys of PIRL."""
 
     projector: list[int] = option([128], low=1)  # widths of f's layers: linear in the paper; the last is D
-    temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau
-    num_negatives: int = option(32000, low=1)  # N, rows of the memory
-    memory_momentum: float = option(0.5, low=0.0, below=1.0)  # of the memory
-    patch_weight: float = option(0.5, low=0.0, high=1.0)  # lambda, of the patches; 1 - lambda of the image
+    temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau, temperature of the similarities
+    num_negatives: int = option(32000, low=1)  # N, negatives from the memory bank
+    memory_momentum: float = option(0.5, low=0.0, below=1.0)  # momentum of the memory bank
+    patch_weight: float = option(0.5, low=0.0, high=1.0)  # lambda, weight of the patches; 1 - lambda: image
     patch_size: int | None = option(None, low=1)  # pixels of a resized patch; null: 64/85 of a third of the view
 
 

@@ -19,10 +19,10 @@ class ReSSLConfig(TeacherConfig):
     """Keys of ReSSL."""
 
     projector: list[int] = option([4096, 512], low=1)  # widths of the projector's layers, the last is the embedding's D
-    momentum: float = option(0.999, low=0.0, high=1.0)  # m of the teacher at the start of the run; 0.99 in short runs
-    final_momentum: float = option(0.999, low=0.0, high=1.0)  # m at its end
-    student_temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau_s
-    teacher_temperature: float = option(0.04, low=LOWEST_TEMPERATURE)  # tau_t, below tau_s: the sharper target
+    momentum: float = option(0.999, low=0.0, high=1.0)  # m, momentum of the teacher at the start; 0.99 in short runs
+    final_momentum: float = option(0.999, low=0.0, high=1.0)  # m at the end of the run
+    student_temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau_s, of the student
+    teacher_temperature: float = option(0.04, low=LOWEST_TEMPERATURE)  # tau_t, of the teacher; below tau_s
     queue_size: int = option(131072, low=1)  # K, the teacher's embeddings of earlier batches
 
 

@@ -27,12 +27,12 @@ class SelfDistillationConfig(TeacherConfig):
     num_prototypes: int = option(65536, low=1)  # K, outputs of the head
     learn_norm: bool = False  # learn the norms of the prototypes (norm_last_layer=False of the authors)
     freeze_last_layer: int = option(1, low=0)  # first epochs in which the prototypes are frozen
-    momentum: float = option(0.996, low=0.0, high=1.0)  # lambda of the teacher; higher for small batches
-    student_temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau_s
-    teacher_temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau_t after the warm-up
-    warmup_teacher_temperature: float = option(0.04, low=LOWEST_TEMPERATURE)  # tau_t at the start
-    teacher_temperature_warmup_epochs: float = option(30.0, low=0.0)  # reached linearly
-    centering: str = option("mean", choices=CENTERINGS)  # of the teacher's outputs; sinkhorn: over the batch
+    momentum: float = option(0.996, low=0.0, high=1.0)  # lambda, momentum of the teacher; higher for small batches
+    student_temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau_s, of the student's outputs
+    teacher_temperature: float = option(0.07, low=LOWEST_TEMPERATURE)  # tau_t, after the warm-up
+    warmup_teacher_temperature: float = option(0.04, low=LOWEST_TEMPERATURE)  # tau_t, at the start
+    teacher_temperature_warmup_epochs: float = option(30.0, low=0.0)  # epochs of its linear warm-up
+    centering: str = option("mean", choices=CENTERINGS)  # centring of the teacher's outputs
     center_momentum: float = option(0.9, low=0.0, high=1.0)  # m of the centre C
     global_views: int = option(2, low=1)  # first views, which the teacher sees; the others are local
 

@@ -19,7 +19,7 @@ from ssl_losses.checks import LOWEST_TEMPERATURE
 class SimCLRConfig(JointEmbeddingConfig):
     """Keys of SimCLR."""
 
-    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # of the similarities; paper: 0.5 at 32 px, 0.1 at 224
+    temperature: float = option(0.2, low=LOWEST_TEMPERATURE)  # tau; the paper's 0.5 at 32 pixels, 0.1 at 224
 
 
 class SimCLR(JointEmbedding):

@@ -20,8 +20,8 @@ from ssl_losses import negative_cosine_similarity
 class SimSiamConfig(PredictorConfig):
     """Keys of SimSiam."""
 
-    projector: list[int] = option([2048, 2048, 2048], low=1)  # widths of its layers, the last is D
-    predictor: list[int] = option([512], low=1)  # widths of its hidden layers: a bottleneck
+    projector: list[int] = option([2048, 2048, 2048], low=1)  # widths of the projector's layers, the last is D
+    predictor: list[int] = option([512], low=1)  # widths of the predictor's hidden layers: a bottleneck
 
 
 class SimSiam(JointEmbedding):

@@ -18,7 +18,7 @@ from ssl_losses.checks import LOWEST_TEMPERATURE
 class SupConConfig(JointEmbeddingConfig):
     """Keys of SupCon."""
 
-    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of the similarities
+    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the similarities
 
 
 class SupCon(JointEmbedding):

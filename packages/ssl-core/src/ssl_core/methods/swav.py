@@ -24,11 +24,11 @@ from ssl_losses.ops.normalize import unit_rows
 class SwAVConfig(JointEmbeddingConfig):
     """Keys of SwAV."""
 
-    num_prototypes: int = option(3000, low=1)  # K, clusters
-    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of the predictions
-    epsilon: float = option(0.05, low=LOWEST_TEMPERATURE)  # of Sinkhorn-Knopp
-    sinkhorn_iterations: int = option(3, low=0)  # of Sinkhorn-Knopp
-    queue_size: int = option(3840, low=0)  # embeddings of earlier batches in the balance; 0 for batches above K
+    num_prototypes: int = option(3000, low=1)  # K, number of prototypes
+    temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the predictions
+    epsilon: float = option(0.05, low=LOWEST_TEMPERATURE)  # temperature of Sinkhorn-Knopp
+    sinkhorn_iterations: int = option(3, low=0)  # iterations of Sinkhorn-Knopp
+    queue_size: int = option(3840, low=0)  # earlier embeddings in Sinkhorn-Knopp; 0 for batches above K
     queue_start_epoch: int = option(15, low=0)  # first epoch of the queue; not before the prototypes learn
     freeze_prototypes_epochs: int = option(1, low=0)  # first epochs in which the prototypes do not learn
 

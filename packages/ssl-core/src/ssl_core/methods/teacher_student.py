@@ -15,15 +15,15 @@ from ssl_core.modules.heads import mlp
 class PredictorConfig(JointEmbeddingConfig):
     """Keys of the methods with a predictor."""
 
-    predictor: list[int] = option([4096], low=1)  # widths of its hidden layers; its output is as wide as its input
+    predictor: list[int] = option([4096], low=1)  # widths of the predictor's hidden layers
 
 
 @dataclass
 class TeacherConfig(JointEmbeddingConfig):
     """Keys of the methods with a teacher."""
 
-    momentum: float = option(0.99, low=0.0, high=1.0)  # m of the teacher at the start of the run
-    final_momentum: float = option(1.0, low=0.0, high=1.0)  # m at its end, reached on half a cosine
+    momentum: float = option(0.99, low=0.0, high=1.0)  # m, momentum of the teacher at the start
+    final_momentum: float = option(1.0, low=0.0, high=1.0)  # m at the end of the run, reached on half a cosine
 
 
 class TeacherStudent(JointEmbedding):

@@ -18,8 +18,8 @@ class TiCoConfig(TeacherConfig):
     """Keys of TiCo."""
 
     projector: list[int] = option([4096, 512], low=1)  # widths of the projector's layers, the last is the embedding's D
-    covariance_momentum: float = option(0.9, low=0.0, below=1.0)  # beta, of the covariance
-    contrast: float = option(8.0, low=0.0)  # rho, weight of the contrast
+    covariance_momentum: float = option(0.9, low=0.0, below=1.0)  # beta, momentum of the covariance
+    contrast: float = option(8.0, low=0.0)  # rho, weight of the contrastive term
 
 
 class TiCo(TeacherStudent):

@@ -17,7 +17,7 @@ from ssl_losses import vibcreg
 class VIbCRegConfig(JointEmbeddingConfig):
     """Keys of VIbCReg."""
 
-    projector: list[int] = option([2048, 2048, 2048], low=1)  # widths of its layers, the last is D
+    projector: list[int] = option([2048, 2048, 2048], low=1)  # widths of the projector's layers, the last is D
     invariance: float = option(25.0, low=0.0)  # lambda, weight of the distance between the views
     variance: float = option(25.0, low=0.0)  # mu, weight of the hinge on each dimension's standard deviation
     covariance: float = option(200.0, low=0.0)  # nu, weight of the squared correlations

@@ -134,7 +134,7 @@ class SlicedLoss(Loss):
     seed : int
         Selects the directions; the same on all ranks.
     **options
-        Those of the function.
+        Options of the function.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ def pixel_map_figure(
     classes : mapping of str to Tensor, optional
         Name of a row -> ``(N, h, w)`` integer; all of them share colours and a legend. White: ``ignore_index``.
     clusters : mapping of str to Tensor, optional
-        Likewise, without a legend: the number of a cluster has no meaning.
+        Name of a row -> ``(N, h, w)`` integer, drawn without a legend: the number of a cluster has no meaning.
     depths : mapping of str to Tensor, optional
         Name of a row -> ``(N, h, w)``; they share a colour bar. White: 0, not measured.
     ignore_index : int
