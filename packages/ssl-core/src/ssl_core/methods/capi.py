@@ -31,7 +31,7 @@ class CAPIConfig(MaskedImageConfig):
     num_clusters: int = option(16384, low=1)  # K, clusters of patches
     momentum: float = option(0.999, low=0.0, high=1.0)  # mu, momentum of the teacher
     final_momentum: float = option(1.0, low=0.0, high=1.0)  # mu at the end, reached on half a cosine
-    student_temperature: float = option(0.12, low=LOWEST_TEMPERATURE)  # of the predictions, student and clustering
+    student_temperature: float = option(0.12, low=LOWEST_TEMPERATURE)  # temperature of student and clustering
     target_temperature: float = option(0.06, low=LOWEST_TEMPERATURE)  # temperature of Sinkhorn-Knopp
     predictor_width: int = option(384, low=4)  # width of the predictor's tokens; the paper's: that of the backbone
     predictor_depth: int = option(12, low=1)  # blocks of the predictor

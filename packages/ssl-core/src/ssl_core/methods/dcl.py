@@ -19,7 +19,7 @@ class DCLConfig(JointEmbeddingConfig):
     """Keys of DCL."""
 
     temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, of the similarities; 0.1 at a batch of 256
-    sigma: float | None = option(None, low=LOWEST_TEMPERATURE)  # of the weights of DCLW (0.5); null: DCL
+    sigma: float | None = option(None, low=LOWEST_TEMPERATURE)  # temperature of the DCLW weights; null: DCL
 
 
 class DCL(JointEmbedding):

@@ -39,7 +39,7 @@ class PictureConfig:
 class ReportConfig:
     """The keys of ``stable-ssl data`` beyond those of a run."""
 
-    samples: int = option(0, low=0)  # that are read of each part, evenly spread; 0: all
+    samples: int = option(0, low=0)  # samples to read of each part, evenly spread; 0: all
 
 
 def show_views(method: type | None = None, data: Any = None) -> None:
