@@ -10,7 +10,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from docutils import nodes
 from generate import generate
 from latex2mathml.converter import convert
+from raw_markup import raw_markup
 from sphinx.ext.napoleon import NumpyDocstring
+from sphinx.util import logging
 
 generate(Path(__file__).parent / "generated")
 
@@ -67,6 +69,12 @@ def link_to_public_name(app, env, node, contnode):
     return contnode if pydoc.locate(target) is not None else None
 
 
+def warn_of_raw_markup(app, page, name):
+    """Warn of markup that would be shown as text; with ``-W`` it is an error."""
+    for text in raw_markup(page):
+        logging.getLogger(__name__).warning("markup in the text: %s", text, location=name)
+
+
 def text_of_property(self):
     """Read the docstring of a property as text. Napoleon takes the words before the first colon for its type."""
     return "", NumpyDocstring(self._consume_to_end(), self._config).lines()
@@ -96,3 +104,4 @@ def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula_block, None))
     app.connect("missing-reference", link_to_public_name)
     app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("doctree-resolved", warn_of_raw_markup)

@@ -5,11 +5,13 @@ test_readme.py executes its commands. ``.ci/run`` builds the pages (``hatch run 
 
 import dataclasses
 import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import docutils.core
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -21,6 +23,7 @@ import api_pages  # noqa: E402
 import dataclass_keys  # noqa: E402
 import evaluation_tables  # noqa: E402
 import generate  # noqa: E402
+import raw_markup  # noqa: E402
 
 from code_blocks import code_blocks  # noqa: E402
 from ssl_core.config.dense import DenseEvaluation  # noqa: E402
@@ -68,6 +71,7 @@ def test_every_key_has_its_comment(kind):
     found = dataclass_keys.comments(kind)
     assert list(found) == [field.name for field in dataclasses.fields(kind)]
     assert all(len(comment.split()) > 1 for comment in found.values()), found
+    assert not [comment for comment in found.values() if re.search(r"(?<!`)`(?!`)", comment)]  # shown as a backtick
 
 
 def test_comment_over_several_lines_belongs_to_one_key():
@@ -125,6 +129,50 @@ def test_every_public_name_has_a_page_in_a_table(name, tmp_path):
         data = f".. py:data:: {package}.{each}\n" in pages[f"api/{package}"]
         page = pages.get(f"api/{package}/{package}.{each}", "")
         assert data or (f"   ~{package}.{each}\n" in pages[f"api/{package}"] and f":: {package}.{each}\n" in page)
+
+
+def documented_names(section, docstring):
+    """Return the names in a numpydoc section, without stars."""
+    text = re.search(rf"^{section}\n-+\n(.*?)(?=^\S.*\n-{{3,}}\n|^[.]{{2}} |\Z)", docstring, re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^(\S[^:\n]*?)(?: : .*)?$", text[1], re.MULTILINE) if text else []
+    return [name.strip(" *") for head in heads for name in head.split(",")]
+
+
+@pytest.mark.parametrize("name", generate.PACKAGES)
+def test_documented_parameters_are_in_the_signature(name):
+    package = importlib.import_module(name.replace("-", "_"))
+    for each in (getattr(package, each) for each in package.__all__):
+        if not callable(each):
+            continue
+        found = documented_names("Parameters", inspect.getdoc(each) or "")
+        signature = list(inspect.signature(each).parameters)
+        assert not found or sorted(found) == sorted(signature), each
+
+
+def test_options_are_described_by_a_noun():
+    """A description such as ``Of the draws.`` is no sentence of its own: ``Random seed of the draws.``"""
+    fragment = re.compile(r"^( +)[\w*][\w*, ]* : .+\n\1    (Of|Likewise|Those of|That of)\b.*", re.MULTILINE)
+    found = [
+        (path.name, match[0].strip())
+        for path in ROOT.glob("packages/*/src/**/*.py")
+        for match in fragment.finditer(path.read_text())
+    ]
+    assert not found
+
+
+def test_dataclass_without_attributes_has_a_list_of_fields():
+    pages = dict(api_pages.api_pages(("ssl_data", "ssl_eval")))
+    page = pages["api/ssl_data/ssl_data.ViewSpec"]
+    assert "``solarize``\n      probability of inverting the pixels above one half. Default: ``0.0``." in page
+    assert "rubric" not in pages["api/ssl_eval/ssl_eval.Reliability"]  # its docstring has the attributes
+
+
+def test_markup_in_the_text_of_a_page_is_found():
+    page = docutils.core.publish_doctree(r"""A ``literal``, **bold**, :math:`a` and \*\*stars\*\* or \`a tick.
+
+>>> "`"
+""")
+    assert raw_markup.raw_markup(page) == [" and **stars** or `a tick."]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

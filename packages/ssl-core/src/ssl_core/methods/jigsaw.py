@@ -1,7 +1,8 @@
 """Jigsaw (Noroozi & Favaro 2016, https://arxiv.org/abs/1603.09246).
 
 Nine patches of an image are put in an order that is drawn from a fixed set of permutations. The backbone sees each patch by
-itself, and a classifier on the nine features tells the permutation. To solve the puzzle, the backbone has to recognise parts.
+itself, and a classifier on the nine features predicts the permutation. To solve the puzzle, the backbone has to recognise
+parts.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """MoCo v2 (Chen, Fan, Girshick & He 2020, https://arxiv.org/abs/2003.04297).
 
 The student's embedding of one view (the query) finds the teacher's embedding of the other view (the key) among the keys of
-earlier batches, which wait in a queue. The queue gives many negatives without a large batch.
+earlier batches, which are stored in a queue. The queue gives many negatives without a large batch.
 """
 
 from dataclasses import dataclass

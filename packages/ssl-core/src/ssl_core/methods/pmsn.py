@@ -1,7 +1,7 @@
 """PMSN (Assran, Balestriero, Duval, Bordes, Misra, Bojanowski, Vincent, Rabbat & Ballas 2023, https://arxiv.org/abs/2210.07277).
 
-MSN favours classes of equal size, because its mean assignment is drawn to a uniform distribution. PMSN draws it to a power law,
-for data with a long tail. Targets are not balanced by Sinkhorn-Knopp.
+MSN favours classes of equal size, because its mean assignment is pulled towards a uniform distribution. PMSN pulls it towards a
+power law, for data with a long tail. Targets are not balanced by Sinkhorn-Knopp.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """RotNet (Gidaris, Singh & Komodakis 2018, https://arxiv.org/abs/1803.07728).
 
-Each image is rotated by 0, 90, 180 and 270 degrees, and a linear classifier on the backbone tells the rotation. To do so the
+Each image is rotated by 0, 90, 180 and 270 degrees, and a linear classifier on the backbone predicts the rotation. To do so the
 backbone has to recognise objects and their parts. It is the simplest pretext task, and needs one view of an image.
 """
 

@@ -1,7 +1,7 @@
 """VISReg (Wu, Balestriero & Levine 2026, https://arxiv.org/abs/2606.02572).
 
 The views of a sample agree with the centroid of its global views. Scale, centre and shape of the distribution of the embeddings
-are regularised apart: each dimension has deviation 1 and mean 0, and random projections have the quantiles of a normal.
+are regularised separately: each dimension has deviation 1 and mean 0, and random projections have the quantiles of a normal.
 """
 
 from dataclasses import dataclass

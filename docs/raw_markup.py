@@ -1,0 +1,21 @@
+"""Markup that a page would show as text: a role or a literal that was not closed, stars, and fields without a docstring."""
+
+import re
+from collections.abc import Iterator
+
+from docutils import nodes
+
+MARKUP = re.compile(r"`|\*\*[^*\s][^*]*\*\*|Alias for field number")
+VERBATIM = (nodes.literal, nodes.literal_block, nodes.doctest_block, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
+
+
+def raw_markup(page: nodes.Node) -> list[str]:
+    """Return the texts of a page that contain markup, except in code and formulas."""
+    texts = (text for text in page.findall(nodes.Text) if MARKUP.search(text))
+    return [str(text) for text in texts if not any(isinstance(parent, VERBATIM) for parent in _parents(text))]
+
+
+def _parents(node: nodes.Node) -> Iterator[nodes.Node]:
+    while node.parent is not None:
+        node = node.parent
+        yield node
