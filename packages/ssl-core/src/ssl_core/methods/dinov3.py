@@ -1,7 +1,8 @@
 """DINOv3 (Siméoni, Vo, Seitzer et al. 2025, https://arxiv.org/abs/2508.10104).
 
 DINOv2, and Gram anchoring late in training: the similarities of the student's patches are kept close to those of an earlier
-teacher, because patch features of long runs lose their locality. The Gram teacher is a copy of the teacher, renewed a few times.
+teacher, because patch features of long runs lose their locality. The Gram teacher is a copy of the teacher, renewed a few
+times.
 """
 
 from dataclasses import dataclass
