@@ -18,6 +18,7 @@ from ssl_core.config.transfer import Transfer
 from ssl_core.config.zero_shot import ZeroShot
 from ssl_eval import Protocol
 from ssl_eval.metrics.registry import METRICS, readable
+from ssl_launch.commands.evaluate import EvaluationConfig
 
 CONFIGS = Path(__file__).parents[1] / "runs/configs/eval"
 PROTOCOLS = ("standard", "full", "finetune")
@@ -41,6 +42,7 @@ DIRECTIONS = {True: "higher", False: "lower"}
 def evaluation_tables() -> Iterator[tuple[str, str]]:
     """Yield the parts that ``evaluation.rst`` includes."""
     yield "tables/protocols", protocol_table()
+    yield "tables/evaluation_keys", keys_of(EvaluationConfig)
     yield "tables/protocol_keys", keys_of(Protocol, "eval")
     yield "tables/fine_tuning_keys", keys_of(FineTuning, "eval.finetune")
     yield "tables/corruption_keys", keys_of(Corruptions, "eval.corruptions") + keys_of(Shifts, "eval.shifts")

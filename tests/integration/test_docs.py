@@ -37,6 +37,7 @@ from ssl_core.methods import METHODS  # noqa: E402
 from ssl_data import DataConfig  # noqa: E402
 from ssl_eval import Features, Protocol, evaluate_features  # noqa: E402
 from ssl_eval.metrics.registry import metric_of  # noqa: E402
+from ssl_launch.commands.evaluate import EvaluationConfig  # noqa: E402
 
 PAGES = sorted(ROOT.glob("docs/*.rst"))
 DOCUMENTS = [*PAGES, *ROOT.glob("*.rst"), *ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("packages/**/*.rst")]
@@ -65,6 +66,7 @@ def test_python_blocks_run(path, tmp_path, monkeypatch):
         DenseEvaluation,
         ZeroShot,
         Landmarks,
+        EvaluationConfig,
     ],
 )
 def test_every_key_has_its_comment(kind):

@@ -54,18 +54,18 @@ POLL_SECONDS = 5.0  # between two looks for a new checkpoint
 
 @dataclass
 class EvaluationConfig:
-    """What to evaluate. The protocol is the group ``eval``."""
+    """Runs or backbone to evaluate. The protocol is the group ``eval``."""
 
     run: str | None = None  # a run folder, or the file of a checkpoint
-    backbone: str | None = None  # or a backbone without a run: a name of ssl_core.backbones
-    weights: str | None = None  # of that backbone: a file, a run folder, or DEFAULT; None: random
-    checkpoint: str | int = option("newest", low=0)  # newest, or the number of a step
-    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # where to compute
-    view_samples: int = option(1000, low=0)  # training images whose views are embedded; 0: none
+    backbone: str | None = None  # in place of run: a name of ssl_core.backbones or timm
+    weights: str | None = None  # weights of that backbone: a file, a run folder, or DEFAULT; null: random
+    checkpoint: str | int = option("newest", low=0)  # newest, all, or the number of a step
+    device: str = option("auto", choices=("auto", "cpu", "cuda"))  # device of the evaluation; auto: cuda if available
+    view_samples: int = option(1000, low=0)  # training images for lidar and alignment; 0: none
     ood: str | list[str] = field(default_factory=list)  # out-of-distribution images: names of data sets, or folders
     watch: bool = False  # evaluate the checkpoints of a run in progress as they appear
-    method_class: str | None = None  # --method FILE.py:MyIdea; None: the class that the run has recorded
-    data_class: str | None = None  # --data FILE.py:MyData; None: as recorded
+    method_class: str | None = None  # --method FILE.py:MyIdea; null: the class that the run has recorded
+    data_class: str | None = None  # --data FILE.py:MyData; null: as recorded
 
 
 def evaluate(method: type | None = None, *, data: Any = None) -> None:
