@@ -1,14 +1,9 @@
 """Pages of the API reference: for each package a page with tables of its public names, and a page for each name."""
 
-import dataclasses
 import importlib
 import inspect
-import re
-import textwrap
 from collections.abc import Iterator
 from typing import Any
-
-from dataclass_keys import keys_of
 
 # Public modules besides the names that ``import PACKAGE`` brings
 MODULES = {
@@ -40,8 +35,7 @@ def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             directive = "autoclass" if inspect.isclass(value) else "autofunction"
             # ``function`` is the loss that a module calls: a class attribute, which autodoc shows as a method
             options = "   :members:\n   :exclude-members: function\n" if inspect.isclass(value) else ""
-            page = _title(name) + f".. {directive}:: {package}.{name}\n{options}" + _fields(value)
-            yield f"api/{package}/{package}.{name}", page
+            yield f"api/{package}/{package}.{name}", _title(name) + f".. {directive}:: {package}.{name}\n{options}"
         for name in modules or ():
             page = _title(name) + f".. automodule:: {package}.{name}\n   :members:\n"
             yield f"api/{package}/{package}.{name}", page
@@ -49,14 +43,6 @@ def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 def _title(text: str, line: str = "=") -> str:
     return f"{text}\n{line * len(text)}\n\n"
-
-
-def _fields(value: Any) -> str:
-    """Return the fields of a dataclass whose docstring does not describe them, as the content of its directive."""
-    documented = re.search(r"^(Attributes|Parameters)\n-", inspect.getdoc(value) or "", re.MULTILINE)
-    if documented or not inspect.isclass(value) or not dataclasses.is_dataclass(value):
-        return ""
-    return textwrap.indent(f"\n.. rubric:: Fields\n\n{keys_of(value)}", "   ")
 
 
 def _by_folder(package: str, names: dict[str, Any]) -> dict[str, list[str]]:

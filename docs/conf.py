@@ -7,6 +7,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from dataclass_keys import undocumented_fields
 from docutils import nodes
 from generate import generate
 from latex2mathml.converter import convert
@@ -83,6 +84,12 @@ def text_of_property(self):
 NumpyDocstring._consume_inline_attribute = text_of_property
 
 
+def add_fields(app, what, name, obj, options, lines):
+    """Add the comments of the fields to the docstring of a dataclass that does not describe them."""
+    if fields := undocumented_fields(obj):
+        lines += ["", *fields.splitlines()]
+
+
 def skip_tuple_fields(app, what, name, obj, skip, options):
     """Leave out the fields of a NamedTuple ("Alias for field number 0"): the docstring of the class describes them."""
     return True if type(obj).__name__ == "_tuplegetter" else None
@@ -104,4 +111,5 @@ def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula_block, None))
     app.connect("missing-reference", link_to_public_name)
     app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-process-docstring", add_fields, priority=600)  # after napoleon
     app.connect("doctree-resolved", warn_of_raw_markup)

@@ -62,6 +62,14 @@ def _allowed(metadata: Any) -> str:
     return ", ".join(f"{word} {metadata[bound]:g}" for bound, word in words.items() if bound in metadata)
 
 
+def undocumented_fields(kind: Any) -> str:
+    """Return the fields of a dataclass from their comments; empty for any other object, or if its docstring has them."""
+    documented = re.search(r"^(Attributes|Parameters)\n-", inspect.getdoc(kind) or "", re.MULTILINE)
+    if documented or not inspect.isclass(kind) or not dataclasses.is_dataclass(kind):
+        return ""
+    return f".. rubric:: Fields\n\n{keys_of(kind)}"
+
+
 def keys_of(kind: type, group: str = "", without: type | None = None) -> str:
     """Return a definition list of the keys of a dataclass: comment, default and allowed values."""
     skipped = {field.name for field in dataclasses.fields(without)} if without else set()

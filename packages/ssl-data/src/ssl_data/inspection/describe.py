@@ -60,6 +60,12 @@ def describe(
     progress : bool
         Whether a line on stderr shows how many samples have been read.
 
+    Returns
+    -------
+    DataReport
+        ``parts``, a report by name of part, and ``shared``, the samples of evaluations that are in the training data.
+        ``print(report)`` shows both in short lines.
+
     Raises
     ------
     ValueError, FileNotFoundError
