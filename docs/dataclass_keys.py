@@ -78,9 +78,11 @@ def keys_of(kind: type, group: str = "", without: type | None = None) -> str:
         if field.name in skipped:
             continue
         allowed = _allowed(field.metadata)
-        facts = [f"Default: ``{_default(field)}``." if _default(field) else "", allowed[:1].upper() + allowed[1:]]
+        default = f"Default: ``{_default(field)}``." if _default(field) else ""
+        limits = f"{allowed[:1].upper()}{allowed[1:]}." if allowed else ""
         comment = re.sub(r"([*|\\]|(?<!`)`(?!`)|_(?=\W|$))", r"\\\1", notes.get(field.name, ""))
-        sentences = [comment if comment.endswith(".") or not comment else f"{comment}.", facts[0], f"{facts[1]}." * bool(facts[1])]
+        sentence = comment if comment.endswith(".") or not comment else f"{comment}."
         name = f"{group}.{field.name}" if group else field.name
-        lines += [f"``{name}``", f"   {' '.join(filter(None, sentences)) or f'``{field.type}``.'}", ""]
+        text = " ".join(filter(None, (sentence, default, limits))) or f"``{field.type}``."
+        lines += [f"``{name}``", f"   {text}", ""]
     return "\n".join(lines) + "\n"

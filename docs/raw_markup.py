@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from docutils import nodes
 
 MARKUP = re.compile(r"`|\*\*[^*\s][^*]*\*\*|Alias for field number")
-VERBATIM = (nodes.literal, nodes.literal_block, nodes.doctest_block, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
+VERBATIM = (nodes.literal, nodes.literal_block, nodes.doctest_block, nodes.math, nodes.math_block, nodes.raw)
 
 
 def raw_markup(page: nodes.Node) -> list[str]:

@@ -29,8 +29,8 @@ class Protocol:
     attentive_probe: bool = False  # cross-attention on the tokens of a ViT, with a grid of learning rates
     multilayer_linear_probe: bool = False  # linear probe on class token and mean patch of the last blocks of a ViT
     class_means: bool = False  # nearest class mean
-    few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # linear probe from n labels per class, or a share below 1
-    draws: int = field(default=5, metadata={"low": 1})  # repetitions with other training samples, for each entry of ``few``
+    few: list[float] = field(default_factory=lambda: [0.01, 0.1])  # linear probe from n labels per class, or a share
+    draws: int = field(default=5, metadata={"low": 1})  # draws of training samples for each entry of ``few``
     episodic: list[int] = field(default_factory=list)  # 600 five-way tasks with k labelled test images of each class
     label_free: bool = True  # RankMe, alpha-ReQ, NESum, stable rank, uniformity; with views, LiDAR and alignment
     retrieval: list[int] = field(default_factory=list)  # recall@k of test images among the others, and their mAP

@@ -169,7 +169,7 @@ class LogConfig:
     label_free: list[str] = option([], choices=LABEL_FREE)  # label-free metrics to compute, e.g. [rankme, uniformity]
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
-    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # wandb; offline: for ``wandb sync``
+    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for ``wandb sync``
     wandb_project: str = option("stable-ssl", resume="free")  # name of the project on wandb
     tensorboard: bool = option(False, resume="free")  # also write TensorBoard events into <run>/tensorboard
     level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # level of the messages

@@ -18,7 +18,7 @@ class VISRegConfig(JointEmbeddingConfig):
     """Keys of VISReg."""
 
     projector: list[int] = option([2048, 2048, 256], low=1)  # widths of the projector's layers, the last is D
-    regularization: float = option(0.9, low=0.0, high=1.0)  # lambda, weight of the regularisers; the agreement has the rest
+    regularization: float = option(0.9, low=0.0, high=1.0)  # lambda, weight of the regularisers
     scale: float = option(1.0, low=0.0)  # w_1, weight of the standard deviations
     shape: float = option(1.0, low=0.0)  # w_2, weight of the quantiles of the projections
     center: float = option(1.0, low=0.0)  # w_3, weight of the means

@@ -108,10 +108,10 @@ class Prototypes(nn.Module):
     Parameters
     ----------
     dimensions, num_prototypes : int
-        D and K.
+        D, the width of the vectors, and K, the number of prototypes.
     learn_norm : bool
-        Whether to learn the norm of each prototype, ``norm`` ``(K, 1)``, which is 1 at first. False keeps it at 1, which is more
-        stable (``norm_last_layer`` of the authors' code).
+        Whether to learn the norm of each prototype, ``norm`` ``(K, 1)``, which is 1 at first. False keeps it at 1, which is
+        more stable (``norm_last_layer`` of the authors' code).
 
     References
     ----------
