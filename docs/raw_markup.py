@@ -11,8 +11,8 @@ VERBATIM = (nodes.literal, nodes.literal_block, nodes.doctest_block, nodes.math,
 
 def raw_markup(page: nodes.Node) -> list[str]:
     """Return the texts of a page that contain markup, except in code and formulas."""
-    texts = (text for text in page.findall(nodes.Text) if MARKUP.search(text))
-    return [str(text) for text in texts if not any(isinstance(parent, VERBATIM) for parent in _parents(text))]
+    texts = (text for text in page.findall(nodes.Text) if MARKUP.search(text.astext()))
+    return [text.astext() for text in texts if not any(isinstance(parent, VERBATIM) for parent in _parents(text))]
 
 
 def _parents(node: nodes.Node) -> Iterator[nodes.Node]:

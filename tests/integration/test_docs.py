@@ -144,11 +144,8 @@ def documented_names(section, docstring):
 def test_documented_parameters_are_in_the_signature(name):
     package = importlib.import_module(name.replace("-", "_"))
     for each in (getattr(package, each) for each in package.__all__):
-        if not callable(each):
-            continue
-        found = documented_names("Parameters", inspect.getdoc(each) or "")
-        signature = list(inspect.signature(each).parameters)
-        assert not found or sorted(found) == sorted(signature), each
+        found = documented_names("Parameters", inspect.getdoc(each) or "") if callable(each) else []
+        assert not found or sorted(found) == sorted(inspect.signature(each).parameters), each
 
 
 def test_options_are_described_by_a_noun():
