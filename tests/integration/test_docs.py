@@ -135,7 +135,7 @@ def test_every_public_name_has_a_page_in_a_table(name, tmp_path):
 
 def documented_names(section, docstring):
     """Return the names in a numpydoc section, without stars."""
-    text = re.search(rf"^{section}\n-+\n(.*?)(?=^\S.*\n-{{3,}}\n|^[.]{{2}} |\Z)", docstring, re.MULTILINE | re.DOTALL)
+    text = re.search(rf"^{section}\n-+\n(.*?)(?=^\S[^\n]*\n-{{3,}}\n|^[.]{{2}} |\Z)", docstring, re.MULTILINE | re.DOTALL)
     heads = re.findall(r"^(\S[^:\n]*?)(?: : .*)?$", text[1], re.MULTILINE) if text else []
     return [name.strip(" *") for head in heads for name in head.split(",")]
 
@@ -143,9 +143,11 @@ def documented_names(section, docstring):
 @pytest.mark.parametrize("name", generate.PACKAGES)
 def test_documented_parameters_are_in_the_signature(name):
     package = importlib.import_module(name.replace("-", "_"))
-    for each in (getattr(package, each) for each in package.__all__):
-        found = documented_names("Parameters", inspect.getdoc(each) or "") if callable(each) else []
-        assert not found or sorted(found) == sorted(inspect.signature(each).parameters), each
+    public = [getattr(package, each) for each in package.__all__]
+    found = {each: documented_names("Parameters", inspect.getdoc(each) or "") for each in public if callable(each)}
+    assert any(found.values())
+    for each, names in found.items():
+        assert not names or sorted(names) == sorted(inspect.signature(each).parameters), each
 
 
 def test_options_are_described_by_a_noun():
