@@ -15,6 +15,7 @@ MODULES = {
     ),
     "ssl_eval": ("metrics.registry",),
 }  # fmt: skip
+MAX_LETTERS = 24  # of a line of the navigation
 
 
 def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -37,12 +38,18 @@ def api_pages(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             options = "   :members:\n   :exclude-members: function\n" if inspect.isclass(value) else ""
             yield f"api/{package}/{package}.{name}", _title(name) + f".. {directive}:: {package}.{name}\n{options}"
         for name in modules or ():
-            page = _title(name) + f".. automodule:: {package}.{name}\n   :members:\n"
+            page = _title(_short(name)) + f".. automodule:: {package}.{name}\n   :members:\n"
             yield f"api/{package}/{package}.{name}", page
 
 
 def _title(text: str, line: str = "=") -> str:
     return f"{text}\n{line * len(text)}\n\n"
+
+
+def _short(name: str) -> str:
+    """Return the end of a module's name that fits into a line of the navigation."""
+    short = ".".join(name.split(".")[-2:])
+    return short if len(short) <= MAX_LETTERS else name.rsplit(".", 1)[-1]
 
 
 def _by_folder(package: str, names: dict[str, Any]) -> dict[str, list[str]]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from dataclass_keys import undocumented_fields
-from docutils import nodes
+from formulas import formula, formula_block
 from generate import generate
-from latex2mathml.converter import convert
 from raw_markup import raw_markup
 from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.util import logging
@@ -93,18 +92,6 @@ def add_fields(app, what, name, obj, options, lines):
 def skip_tuple_fields(app, what, name, obj, skip, options):
     """Leave out the fields of a NamedTuple ("Alias for field number 0"): the docstring of the class describes them."""
     return True if type(obj).__name__ == "_tuplegetter" else None
-
-
-def formula_block(self, node):
-    """Write a formula as MathML, which browsers draw by themselves: no script is loaded, here or from elsewhere."""
-    self.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
-    raise nodes.SkipNode
-
-
-def formula(self, node):
-    """Write a formula in a line of text."""
-    self.body.append(convert(node.astext()))
-    raise nodes.SkipNode
 
 
 def setup(app):

@@ -48,11 +48,15 @@ def _all_comments(kind: type) -> dict[str, str]:
 
 
 def _default(field: dataclasses.Field) -> str:
+    """Return the default value as code; that of another dataclass by its name."""
     if field.default is not dataclasses.MISSING:
         return repr(field.default)
     if field.name == "root":  # $SSL_DATA_ROOT of this machine
         return ""
-    return repr(field.default_factory()) if field.default_factory is not dataclasses.MISSING else ""
+    if field.default_factory is dataclasses.MISSING:
+        return ""
+    default = field.default_factory()
+    return f"{type(default).__name__}()" if dataclasses.is_dataclass(default) else repr(default)
 
 
 def _allowed(metadata: Any) -> str:

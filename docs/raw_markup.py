@@ -10,9 +10,11 @@ VERBATIM = (nodes.literal, nodes.literal_block, nodes.doctest_block, nodes.math,
 
 
 def raw_markup(page: nodes.Node) -> list[str]:
-    """Return the texts of a page that contain markup, except in code and formulas."""
-    texts = (text for text in page.findall(nodes.Text) if MARKUP.search(text.astext()))
-    return [text.astext() for text in texts if not any(isinstance(parent, VERBATIM) for parent in _parents(text))]
+    """Return the texts of a page that contain markup, except in code and formulas, and lists that begin with a letter."""
+    letters = [each for each in page.findall(nodes.enumerated_list) if each["enumtype"] != "arabic"]  # a sentence "K."
+    texts = [text for text in page.findall(nodes.Text) if MARKUP.search(text.astext())]
+    shown = [text for text in texts if not any(isinstance(parent, VERBATIM) for parent in _parents(text))]
+    return [each.astext() for each in letters + shown]
 
 
 def _parents(node: nodes.Node) -> Iterator[nodes.Node]:

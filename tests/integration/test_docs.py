@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 import api_pages  # noqa: E402
 import dataclass_keys  # noqa: E402
 import evaluation_tables  # noqa: E402
+import formulas  # noqa: E402
 import generate  # noqa: E402
 import raw_markup  # noqa: E402
 
@@ -135,7 +136,9 @@ def test_every_public_name_has_a_page_in_a_table(name, tmp_path):
 
 def documented_names(section, docstring):
     """Return the names in a numpydoc section, without stars."""
-    text = re.search(rf"^{section}\n-+\n(.*?)(?=^\S[^\n]*\n-{{3,}}\n|^[.]{{2}} |\Z)", docstring, re.MULTILINE | re.DOTALL)
+    text = re.search(
+        rf"^{section}\n-+\n(.*?)(?=^\S[^\n]*\n-{{3,}}\n|^[.]{{2}} |\Z)", docstring, re.MULTILINE | re.DOTALL
+    )
     heads = re.findall(r"^(\S[^:\n]*?)(?: : .*)?$", text[1], re.MULTILINE) if text else []
     return [name.strip(" *") for head in heads for name in head.split(",")]
 
@@ -173,6 +176,14 @@ def test_markup_in_the_text_of_a_page_is_found():
 >>> "`"
 """)
     assert raw_markup.raw_markup(page) == [" and **stars** or `a tick."]
+    page = docutils.core.publish_doctree("1. A list.\n\n..\n\n    K. Default: one more than the largest.")
+    assert raw_markup.raw_markup(page) == ["Default: one more than the largest."]
+
+
+def test_formula_of_several_lines_is_aligned():
+    assert formulas.aligned(r"a &= b \\ c &= d") == r"\begin{align*}a &= b \\ c &= d\end{align*}"
+    cases = r"x = \begin{cases} 1 & a \\ 2 & b \end{cases}"
+    assert formulas.aligned(cases) == cases
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -46,9 +46,10 @@ class DataConfig:
     device_memory_gb: float = field(default=4.0, metadata={"low": 0.0})  # largest size of the images for auto, in GB
     num_workers: int = field(default=-1, metadata={"low": -1, "resume": "free"})  # threads; -1: one per processor;
     # at most 8 per processor. With views that are functions: processes; 0: this process
-    on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # skip: another image replaces it
+    on_error: str = field(default="raise", metadata={"choices": ("raise", "skip")})  # unreadable images; skip:
+    # another image takes the place
     skip_limit: float = field(default=0.01, metadata={"low": 0.0, "high": 1.0})  # share of images that skip replaces
-    pixels: str = field(default="rgb8", metadata={"choices": ("rgb8", "stored")})  # of image files: 8-bit RGB, or with
+    pixels: str = field(default="rgb8", metadata={"choices": ("rgb8", "stored")})  # image files: 8-bit RGB, or with
     # the bands and the depth that are stored (TIFF, 16-bit PNG, .npy: pip install 'ssl-data[tiff]')
     scaled_decoding: bool = False  # Beton: decode JPEG at 1/2, 1/4 or 1/8 where no view needs more;
     # changes pixels by 1 to 2 grey levels

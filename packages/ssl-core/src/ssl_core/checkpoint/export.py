@@ -1,6 +1,6 @@
 """Export the backbone of a run as a safetensors file.
 
-``backbone.safetensors`` holds the tensors under the names of torchvision and timm, and metadata (strings, or JSON):
+``backbone.safetensors`` holds the tensors under the names of torchvision and timm, and metadata (strings, or JSON)::
 
     backbone, backbone_options   of ssl_core.backbones; missing for a user-defined backbone
     image_shape                  [C, H, W]

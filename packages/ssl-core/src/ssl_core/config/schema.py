@@ -169,7 +169,8 @@ class LogConfig:
     label_free: list[str] = option([], choices=LABEL_FREE)  # label-free metrics to compute, e.g. [rankme, uniformity]
     report: bool = option(True, resume="free")  # write the table and the figure at the end
     export: bool = option(False, resume="free")  # write backbone.safetensors at the end
-    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # offline: for ``wandb sync``
+    wandb: str = option("off", choices=("off", "online", "offline"), resume="free")  # log to wandb; offline:
+    # upload later by ``wandb sync``
     wandb_project: str = option("stable-ssl", resume="free")  # name of the project on wandb
     tensorboard: bool = option(False, resume="free")  # also write TensorBoard events into <run>/tensorboard
     level: str = option("info", choices=("debug", "info", "warning", "error"), resume="free")  # level of the messages
@@ -205,11 +206,11 @@ class Config:
     ``data`` is any object whose ``open(batch_size, seed, rank, world_size)`` gives loaders.
     """
 
-    data: Any
+    data: Any  # data set and views, e.g. ssl_data.DataConfig
     model: Any = field(default_factory=ModelConfig)  # a ModelConfig, of the method's own class
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
-    log: LogConfig = field(default_factory=LogConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)  # optimizer, batch size and length of the training
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)  # seed, device, precision and ranks
+    log: LogConfig = field(default_factory=LogConfig)  # run folder, metrics and checkpoints
 
     def check(self) -> None:
         """Raise a ConfigError for a wrong type, value or combination.

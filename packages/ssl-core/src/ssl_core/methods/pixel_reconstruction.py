@@ -65,9 +65,9 @@ def of_all_patches(prediction: Tensor, patches: Tensor, count: int) -> tuple[Ten
     prediction : Tensor
         ``(N, M, D)``.
     patches : Tensor
-        Their indices ``(N, M) int64``; of equal ones an arbitrary prediction is taken.
+        Their indices ``(N, M) int64``; for equal indices, any of the predictions is used.
     count : int
-        L.
+        L, number of patches of an image.
     """
     everything = prediction.new_zeros(len(prediction), count, prediction.shape[2])
     everything.scatter_(1, patches[..., None].expand_as(prediction), prediction)

@@ -18,11 +18,11 @@ class ParameterGroup:
 
     params: Any  # parameters of the model; those that do not require a gradient are not trained
     lr_scale: float = option(1.0, low=0.0)  # factor of optim.lr; optim.layer_decay multiplies it
-    # Instead of the run's: a name as for optim.schedule (with its warm-up), or a pure function optimizer step -> factor
+    # schedule of the group: a name as for optim.schedule (with its warm-up), or a pure function optimizer step -> factor
     lr_schedule: str | Callable[[int], float] | None = option(None, choices=tuple(SCHEDULES))
-    # Of all its parameters; None: optim.weight_decay, and 0 for biases and normalization. optim.weight_decay_end scales either
+    # of all its parameters; None: optim.weight_decay, and 0 for biases and normalization. optim.weight_decay_end scales both
     weight_decay: float | None = option(None, low=0.0)
-    betas: list[float] | tuple[float, ...] | None = None  # instead of optim.betas, for Adam-like optimizers
+    betas: list[float] | tuple[float, ...] | None = None  # in place of optim.betas, for Adam-like optimizers
     frozen_epochs: int = option(0, low=0)  # first epochs in which it is not trained, as with optim.freeze
 
 

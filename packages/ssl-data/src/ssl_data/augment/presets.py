@@ -68,7 +68,13 @@ def views(
 
 
 def view_names() -> tuple[str, ...]:
-    """Return the names of the presets."""
+    """Return the names of the presets.
+
+    Examples
+    --------
+    >>> ", ".join(view_names())
+    'barlow_twins, byol, digits, dino, evaluation, mae, moco_v2, moco_v3, simclr, simsiam, supervised, swav, vicreg'
+    """
     return tuple(_PRESETS)
 
 

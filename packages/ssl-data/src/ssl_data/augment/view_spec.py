@@ -19,17 +19,17 @@ class ViewSpec:
     of the source. Every operation that can leave the range clips back into it.
     """
 
-    size: int = 32  # pixels: height and width of the view
+    size: int = 32  # height and width of the view in pixels
     resize: int = 0  # pixels that the shorter side is resized to before the centre is cut out; 0: size. Not with a crop
     crop_scale: tuple[float, float] = (1.0, 1.0)  # share of the image's area that a random resized crop keeps
-    crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width divided by its height, drawn log-uniformly
-    interpolation: str = "bilinear"  # of the resizing, antialiased: bilinear or bicubic
+    crop_ratio: tuple[float, float] = (1.0, 1.0)  # width of the crop divided by its height, drawn log-uniformly
+    interpolation: str = "bilinear"  # interpolation of the resizing, antialiased: bilinear or bicubic
     flip: float = 0.0  # probability of a horizontal flip
-    rotation: float = 0.0  # degrees: drawn from [-rotation, rotation]
-    translate: float = 0.0  # share of the edge: shift in x and in y drawn from [-translate, translate],
+    rotation: float = 0.0  # rotation in degrees, drawn from [-rotation, rotation]
+    translate: float = 0.0  # share of the side: shift in x and in y, drawn from [-translate, translate],
     # in fractions of a pixel (torchvision's RandomAffine rounds to pixels)
-    zoom: tuple[float, float] = (1.0, 1.0)  # factor of the affine map
-    shear: float = 0.0  # degrees: drawn from [-shear, shear], in x
+    zoom: tuple[float, float] = (1.0, 1.0)  # range of the zoom factor
+    shear: float = 0.0  # shear in x in degrees, drawn from [-shear, shear]
     jitter: float = 0.0  # probability of the colour jitter (brightness, contrast, saturation, hue, in random order)
     brightness: float = 0.0  # factor drawn from [max(0, 1 - brightness), 1 + brightness]
     contrast: float = 0.0  # as brightness; about the mean grey value, without RGB about the mean of all bands
@@ -39,10 +39,10 @@ class ViewSpec:
     hue: float = 0.0  # turn of the colour circle drawn from [-hue, hue], at most 0.5
     grayscale: float = 0.0  # probability of conversion to grey
     blur: float = 0.0  # probability of a Gaussian blur
-    blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels
+    blur_sigma: tuple[float, float] = (0.1, 2.0)  # standard deviation of the blur in pixels
     solarize: float = 0.0  # probability of inverting the pixels above one half
     noise: float = 0.0  # standard deviation of Gaussian noise, in the range [0, 1] of the pixels
-    operations: tuple[Any, ...] = ()  # of ssl_data.augment.operations, e.g. (VerticalFlip(0.5),)
+    operations: tuple[Any, ...] = ()  # further operations, of ssl_data.augment.operations, e.g. (VerticalFlip(0.5),)
     mean: tuple[float, ...] = (0.0,)  # mean that is subtracted, one a channel (or one for all)
     std: tuple[float, ...] = (1.0,)  # standard deviation, one a channel (or one for all)
 

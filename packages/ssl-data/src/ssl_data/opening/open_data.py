@@ -43,11 +43,11 @@ class DataLoaders:
     # without a reference
     reference: Loader | list[Any]
     evaluation: dict[str, Loader]  # name of the data set -> its test images under the evaluation view
-    num_classes: int
-    class_names: list[str]
+    num_classes: int  # K of the training images
+    class_names: list[str]  # names of the K classes, in the order of the labels
     image_shape: tuple[int, ...]  # (C, H, W) of one view, or the shape that a function gives it
-    mean: tuple[float, ...]  # of each channel, subtracted from pixels between 0 and 1
-    std: tuple[float, ...]  # of each channel, by which they are divided then; both empty for views of functions
+    mean: tuple[float, ...]  # mean of each channel, subtracted from pixels between 0 and 1
+    std: tuple[float, ...]  # standard deviation of each channel; mean and std are empty for views of functions
     functions: dict[str, str] = field(default_factory=dict)  # name -> description of the user's functions
 
     def fingerprint(self) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure":
     counts : Tensor
         ``(K, K)``: samples of class k given to class l, as :func:`ssl_eval.confusion_matrix` counts them.
     names : sequence of str
-        K.
+        Names of the K classes.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure

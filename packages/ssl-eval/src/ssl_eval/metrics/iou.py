@@ -105,7 +105,7 @@ def mean_iou(predictions: Tensor, masks: Tensor, num_classes: int | None = None,
     predictions, masks : Tensor
         Integers of one shape, such as ``(N, H, W)``.
     num_classes : int, optional
-        K. Default: one more than the largest class.
+        K, number of classes. Default: one more than the largest class.
     ignore_index : int
         Label of the pixels that do not count, for any prediction.
 

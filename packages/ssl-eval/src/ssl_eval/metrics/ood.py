@@ -120,7 +120,7 @@ def knn_distance(train_features: Tensor, features: Tensor, k: int = 50) -> Tenso
     train_features, features : Tensor
         ``(N, D)`` and ``(M, D)``, on one device.
     k : int
-        From 1 to N.
+        Number of the neighbour, from 1 to N.
 
     Returns
     -------

@@ -42,7 +42,7 @@ class LogisticRegression:
     labels : Tensor
         ``(N,) int64`` in ``0..K-1``.
     num_classes : int
-        K.
+        K, number of classes.
 
     Notes
     -----

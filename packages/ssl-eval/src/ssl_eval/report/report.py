@@ -30,6 +30,7 @@ class Report:
     Attributes
     ----------
     tables : list of Table
+        The tables of the report.
     files : list of Path
         The files that were written.
     no_figure : str or None

@@ -19,7 +19,7 @@ def token_clusters(tokens: Tensor, num_clusters: int = 8, restarts: int = 3, see
     tokens : Tensor
         ``(N, L, D)``, of the patches only.
     num_clusters : int
-        K.
+        K, number of clusters.
     restarts, seed : int
         As in :func:`ssl_eval.kmeans`.
 

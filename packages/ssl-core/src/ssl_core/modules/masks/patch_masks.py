@@ -42,7 +42,7 @@ def split_mask(mask: Tensor, num_masked: int) -> SplitMask:
     mask : Tensor
         ``(N, L) bool``, with ``num_masked`` True values in each row.
     num_masked : int
-        M. An argument, because reading it from ``mask`` would wait for the device.
+        M, number of masked patches in a row: an argument, because reading it from ``mask`` would wait for the device.
     """
     order = mask.byte().argsort(dim=1, stable=True)
     visible = mask.shape[1] - num_masked

@@ -23,7 +23,7 @@ def causal_attention(num_patches: int, prefix: Tensor | None = None, device: tor
     Parameters
     ----------
     num_patches : int
-        L.
+        L, number of patches.
     prefix : Tensor, optional
         Lengths of the prefixes ``(N,) int64``. Default: no prefix, one mask for all samples, ``(1, 1, L, L)``.
     device : torch.device, optional

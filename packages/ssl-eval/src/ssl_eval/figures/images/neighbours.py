@@ -18,7 +18,7 @@ def neighbours_figure(
     neighbour_labels: Sequence[Sequence[int]] | Tensor,
     names: Sequence[str],
 ) -> "Figure":
-    """Return a row for each query: the query, then its neighbours, the nearest first.
+    """Return a figure with a row for each query: the query, then its neighbours, the nearest first.
 
     A neighbour of the query's class has a solid green frame, any other a dashed vermilion one.
 
@@ -29,9 +29,9 @@ def neighbours_figure(
     neighbours : Tensor
         ``(Q, k, C, H, W)`` float in 0..1.
     query_labels : sequence of int or Tensor
-        ``(Q,)``.
+        ``(Q,)`` integer, the classes of the queries.
     neighbour_labels : sequence of sequence of int or Tensor
-        ``(Q, k)``.
+        ``(Q, k)`` integer, the classes of the neighbours.
     names : sequence of str
         Names of the classes; a class without a name is shown by its number.
 

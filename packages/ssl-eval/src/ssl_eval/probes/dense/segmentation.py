@@ -103,7 +103,7 @@ def segmentation_probe(
     grid : tuple of int, optional
         Height and width in patches. Default: a square.
     num_classes : int, optional
-        K. Default: one more than the largest class of all masks.
+        K, number of classes. Default: one more than the largest class of all masks.
     ignore_index : int
         Label of pixels that count neither in the training nor in the test.
     lrs : sequence of float
