@@ -45,6 +45,7 @@ autodoc_typehints = "none"  # the docstrings have types and shapes
 autoclass_content = "class"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_param = False  # otherwise the description of "k, seed : int" is repeated for each name
 napoleon_custom_sections = [("Attributes", "params_style")]  # otherwise "weight, bias : Tensor" becomes one odd name
 
 nitpicky = True
@@ -83,6 +84,11 @@ def text_of_property(self):
 NumpyDocstring._consume_inline_attribute = text_of_property
 
 
+def hide_inherited_signature(app, what, name, obj, options, signature, annotation):
+    """Show ``KoLeoLoss()``: a module without an ``__init__`` has the ``(*args, **kwargs)`` of ``nn.Module``."""
+    return ("()", annotation) if signature == "(*args, **kwargs)" and what == "class" else None
+
+
 def add_fields(app, what, name, obj, options, lines):
     """Add the comments of the fields to the docstring of a dataclass that does not describe them."""
     if fields := undocumented_fields(obj):
@@ -98,5 +104,6 @@ def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula_block, None))
     app.connect("missing-reference", link_to_public_name)
     app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-process-signature", hide_inherited_signature)
     app.connect("autodoc-process-docstring", add_fields, priority=600)  # after napoleon
     app.connect("doctree-resolved", warn_of_raw_markup)

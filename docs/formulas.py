@@ -19,6 +19,6 @@ def formula_block(self, node):
 
 
 def aligned(latex: str) -> str:
-    """Return the formula in an environment for several lines if it has ``&`` or ``\\\\`` outside of one, as LaTeX writers do."""
+    """Return the formula in an environment for several lines if it has ``&`` or ``\\\\`` outside of one."""
     outside = re.sub(r"\\begin\{(\w+)\}.*?\\end\{\1\}", "", latex, flags=re.DOTALL)
     return rf"\begin{{align*}}{latex}\end{{align*}}" if "&" in outside or r"\\" in outside else latex

@@ -82,7 +82,7 @@ def _check_options(regularization: float, num_knots: int, t_max: float) -> None:
 
 
 class SIGRegLoss(SlicedLoss):
-    """:func:`sigreg` as a module that draws the directions.
+    """:func:`sigreg` as a module that draws the directions; ``forward(*views)`` takes V views ``(N, D)``.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def _check_options(regularization: float, scale: float, shape: float, center: fl
 
 
 class VISRegLoss(SlicedLoss):
-    """:func:`visreg` as a module that draws the directions.
+    """:func:`visreg` as a module that draws the directions; ``forward(*views)`` takes V views ``(N, D)``.
 
     Parameters
     ----------
