@@ -82,7 +82,7 @@ def metric_table() -> str:
             what = (inspect.getdoc(getattr(ssl_eval, function)) or "").split("\n\n")[0].replace("\n", " ")
             unit = "percent" if metric.percent else "number"
             better = "near 1" if metric.name == "alpha_req" else DIRECTIONS[metric.higher_is_better]
-            named = readable(metric.name)
+            named = readable(metric.name).rstrip(", ")  # without the data set of OOD AUROC
             rows.append(
                 [f"``{metric.name}``", named, f"{metric.kind}, {unit}", better, f":func:`ssl_eval.{function}`. {what}"]
             )

@@ -25,7 +25,7 @@ def spectrograms(count, seed):
 
 
 def view(sample, generator):
-    """Shift in time and mask a band; random numbers come from the generator, so that the run can be resumed exactly."""
+    """Shift in time and mask a band. Random numbers come from the generator: a resumed run is exact."""
     sample = sample.roll(int(torch.randint(100, (), generator=generator)), dims=-1).clone()
     start = int(torch.randint(90, (), generator=generator))
     sample[..., start : start + 10] = 0.0

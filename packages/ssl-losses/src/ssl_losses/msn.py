@@ -45,8 +45,10 @@ def msn(
         ``(N, D)`` float, the view without a mask through the teacher; no gradient flows into it.
     prototypes : Tensor
         ``(K, D)`` float, the same on all ranks; any scale. They learn from this loss, through the anchors alone.
-    temperature, target_sharpening : float
-        τ, at least 1e-6, and T, above 0 and at most 1; 0.1 and 0.25 in the authors' code.
+    temperature : float
+        τ, at least 1e-6; 0.1 in the authors' code.
+    target_sharpening : float
+        T, above 0 and at most 1; 0.25 in the authors' code.
     sinkhorn_iterations : int
         3 in the authors' code; 0 leaves the balance to the entropy alone.
     mean_entropy : float
