@@ -36,7 +36,7 @@ class DataConfig:
     root: str = field(default_factory=_root, metadata={"resume": "free"})  # folder of the data; default $SSL_DATA_ROOT
     split: str = ""  # training split: a folder or file in root, STL10 unlabeled, SVHN extra, EMNIST letters; "": train
     views: str | list = "simclr"  # a preset of ssl_data.views, or a list of mappings of ViewSpec's fields, one a view;
-    # with "preset: simclr" among them a mapping stands for all views of it, changed; "num_local: 4" is for dino and swav.
+    # a mapping with "preset: simclr" gives all views of that preset, changed; "num_local: 4" is for dino and swav.
     # In Python also a list of functions (sample, generator), one a view
     size: int = field(default=0, metadata={"low": 0})  # side of a view in pixels; 0: that of the
     # images (digits: 16), 224 if they differ

@@ -43,7 +43,7 @@ class ModelConfig:
     """Method, backbone and initial weights. The keys of a method are fields of a subclass, its ``config_class``."""
 
     name: str = "simclr"  # the method: a name of ssl_core.methods.METHODS, or of a user-defined class
-    backbone: str = "resnet18"  # ssl_core.backbones, or any timm name where timm is installed
+    backbone: str = "resnet18"  # name of ssl_core.backbones, or of timm if it is installed
     backbone_options: dict[str, Any] = option({})  # passed to the backbone, e.g. {width: 32}
     # initial weights of the backbone: a run folder, a .safetensors file, or a checkpoint of any program
     init_from: str | None = None

@@ -27,7 +27,8 @@ class MaskedSiameseConfig(MaskedImageConfig, TeacherConfig):
     """Keys of MSN and PMSN."""
 
     projector: list[int] = option([2048, 2048, 256], low=1)  # widths of the projector's layers, the last is D
-    momentum: float = option(0.996, low=0.0, high=1.0)  # m of the teacher; its ramp to final_momentum is linear
+    momentum: float = option(0.996, low=0.0, high=1.0)  # m, momentum of the teacher at the start
+    final_momentum: float = option(1.0, low=0.0, high=1.0)  # m at the end of the run, reached linearly
     mask_ratio: float = option(0.15, low=0.0, below=1.0)  # share of patches that anchors lack; 0.3 for a ViT-B
     num_prototypes: int = option(1024, low=1)  # K, prototypes
     temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau, temperature of the assignments
