@@ -69,7 +69,7 @@ def retrieval(
     scikit-learn's ``average_precision_score`` warns and returns 0.
 
     Of equal similarities the lower index is first. Hand-written: scikit-learn and torchmetrics take one query at a time.
-    Memory: 2**23 similarities at a time, with their order and what is counted along it about 200 MB, whatever M; N up to 2**23.
+    Memory: ``2**23`` similarities at a time, with their order and counts about 200 MB, for any M; N up to ``2**23``.
 
     References
     ----------

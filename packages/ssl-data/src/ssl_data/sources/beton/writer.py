@@ -53,7 +53,7 @@ def write_beton(
     num_workers : int
         Number of threads that decode and compress.
     page_size : int
-        Bytes of a page, a power of two, at least 2**21; no sample can be larger.
+        Bytes of a page, a power of two, at least ``2**21``; no sample can be larger.
     progress : bool
         Whether to show a progress bar.
 
