@@ -122,7 +122,7 @@ def _with_literal_links(text: str) -> str:
 
     def replaced(match: re.Match) -> str:
         label, target = " ".join(match[1].split()), match[2]
-        if re.match(r"https?:", target):
+        if re.match(r"https?:|#", target):
             return match[0]
         file = target.rsplit("/", 1)[-1]
         package = re.search(r"(ssl-\w+)/README.rst$", target)

@@ -94,8 +94,8 @@ def test_every_method_has_a_page_with_keys_recipe_and_source(tmp_path):
 
 
 def test_links_of_a_readme_become_links_to_pages():
-    text = "See `the results <../../runs/bench/RESULTS.rst>`_, `a file <src/a.py>`_ and `a site <https://a.org>`_."
-    expected = "See :doc:`the results </generated/results>`, ``a file`` and `a site <https://a.org>`_."
+    text = "`Results <../../runs/bench/RESULTS.rst>`_, `a file <src/a.py>`_, `a site <https://a.org>`_, `below <#a>`__."
+    expected = ":doc:`Results </generated/results>`, ``a file``, `a site <https://a.org>`_, `below <#a>`__."
     assert generate._with_literal_links(text) == expected
 
 
