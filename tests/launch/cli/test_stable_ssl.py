@@ -266,6 +266,13 @@ WRONG = [
     ("eval c-lr=1", "run: no run 'c-lr=1', neither here nor in outputs/"),
     ("eval wohle", "run: no run 'wohle', neither here nor in outputs/; did you mean 'whole'?"),
     ("views ++data.viws=mae", "data.viws: unknown key; did you mean 'data.views'?"),
+    ("ls --al", "stable-ssl ls: No such option '--al'.\n"),
+    ("ls --sort", "stable-ssl ls: Option '--sort' requires an argument."),
+    ("replay whole step=3", "unexpected extra argument (step=3); did you mean '--step 3'?"),
+    ("compare whole samples=10", "no run 'samples=10', neither here nor in outputs/; did you mean '--samples 10'?"),
+    ("data whole", "'whole' is a run, not a recipe; expected its configuration, outputs/whole/config.yaml"),
+    ("train outputs/whole", "or `stable-ssl resume outputs/whole`"),
+    ("train configs/quik", "--config-name=configs/quik: no such configuration; did you mean 'quick'?"),
 ]
 
 

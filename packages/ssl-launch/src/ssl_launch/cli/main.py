@@ -23,6 +23,7 @@ from ssl_launch.cli.click_types import Commands, HydraCommand, RunArgument, Word
 from ssl_launch.cli.completion import complete_overrides, complete_runs
 from ssl_launch.cli.doctor import print_findings
 from ssl_launch.cli.ls import SORTS, print_runs
+from ssl_launch.cli.usage_message import usage_message
 from ssl_launch.commands.compare import MEASURES
 from ssl_launch.commands.help_texts import DATA as DATA_HELP
 from ssl_launch.commands.help_texts import EVALUATE, TRAIN, VIEWS
@@ -52,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _fail("interrupted", 130)
     except click.ClickException as error:
-        context, near = getattr(error, "ctx", None), getattr(error, "possibilities", None)
-        message = f"{error.message.rstrip('.')}; did you mean {near[0]!r}?" if near else error.format_message()
-        return _fail(f"{context.command_path if context else 'stable-ssl'}: {message}", error.exit_code)
+        return _fail(usage_message(error, f"stable-ssl {words[0]}"), error.exit_code)
     except (ConfigError, RunError) as error:
         return _fail(str(error), error.exit_code)
     except (ValueError, OSError) as error:

@@ -16,6 +16,7 @@ from ssl_core.errors import ConfigError, RunError
 from ssl_launch.hydra_app.build_config import every_key
 from ssl_launch.hydra_app.hydra_keys import LAUNCHER, unknown_hydra_key
 from ssl_launch.hydra_app.override_syntax import unreadable
+from ssl_launch.run_path import find_run
 
 # On the search path of every command (hydra_plugins.ssl_launch_plugin)
 EMBEDDED = Path(__file__).parents[1] / "configs"
@@ -87,14 +88,18 @@ def _missing(error: MissingConfigException) -> str:
         folder = re.search(r"config directory '([^']+)'", str(error))
         return f"--config-path={folder[1] if folder else ''}: no such folder"
     name = error.missing_cfg_file.removesuffix(".yaml")
-    if error.options is not None and "/" in name:
+    primary = str(error).startswith("Cannot find primary config")
+    run = Path(find_run(name))
+    if primary and (run / "config.yaml").is_file():
+        return f"'{name}' is a run, not a recipe; expected its configuration, {run}/config.yaml, or `stable-ssl resume {name}`"
+    if error.options is not None and "/" in name and not primary:
         group, _, choice = name.rpartition("/")
         if name == "hydra/sweeper/optuna":
             return f"{group}={choice}: Optuna is not installed; pip install hydra-optuna-sweeper"
         return f"{group}={choice}: no such choice{suggest_key(choice, error.options)}"
     inner = re.match(r"In '(.+)': Could not", str(error))  # a name in a defaults list
     place = f"{inner[1]}: defaults: {name}" if inner else f"--config-name={name}"
-    near = did_you_mean(name, {*(error.options or ())} - {_EVALUATION})
+    near = did_you_mean(Path(name).name if primary else name, {*(error.options or ())} - {_EVALUATION})
     return f"{place}: no such configuration{near or '; `stable-ssl list recipes` prints the names'}"
 
 
