@@ -82,7 +82,19 @@ def test_teacher_slower_than_the_run_is_a_warning(caplog, momentum, steps, warne
 
 def test_slow_teacher_is_a_warning_of_the_run(make_method, caplog):
     make_method("byol", optim__epochs=3, log__eval_every=0).fit()
-    assert caplog.text.count("averages over 10 optimizer steps and the run has 12") == 1
+    assert caplog.text.count("averages over 10 optimizer steps and the run has 12: lower model.momentum=0.9 ") == 1
+
+
+def test_slow_teacher_of_a_method_without_the_key(make_method, caplog):
+    """A user-defined method has the momentum in its code: ``model.momentum`` would be an unknown key."""
+
+    class Averaged(method_class("supervised")):
+        def initialize_modules(self):
+            super().initialize_modules()
+            self.teacher = Teacher(self.backbone, momentum=0.9)
+
+    Averaged(make_method("supervised", optim__epochs=3, log__eval_every=0).config).fit()
+    assert "the run has 12: lower momentum=0.9 to" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "views"), [("simsiam", 2), ("fastsiam", 3)])

@@ -156,7 +156,8 @@ class BaseModel(nn.Module):
         run.distributed.shard(self)
         run.loss = run.distributed.wrap(LossModule.of(self, self.config.hardware.compile))
         run.early_stopping.check(self.metric_names())
-        warn_if_slow(teachers_of(self), run.plan.total_steps)
+        momentum = "model.momentum" if hasattr(self.config.model, "momentum") else "momentum"
+        warn_if_slow(teachers_of(self), run.plan.total_steps, momentum)
         self.initialize_optimizer()
         check.check_optimizer(self)
         keep_initial_rates(self.optimizer)  # now, so that the groups of a checkpoint have the same keys

@@ -174,17 +174,18 @@ def teachers_of(model: nn.Module) -> list[Teacher]:
     return [module for module in model.modules() if isinstance(module, Teacher)]
 
 
-def warn_if_slow(teachers: list[Teacher], total_steps: int) -> None:
+def warn_if_slow(teachers: list[Teacher], total_steps: int, key: str = "model.momentum") -> None:
     """Log a warning if an average forgets its start too slowly for a run of this many optimizer steps.
 
     It forgets 63 % of it in 1 / (1 - m) steps, which should be a fifth of the run at most: the 0.996 of BYOL is made for
-    runs of 1250 steps and more. In a run of fewer than 10 steps, nothing is learned whatever m is.
+    runs of 1250 steps and more. In a run of fewer than 10 steps, nothing is learned whatever m is. ``key`` is the name of
+    the momentum for the user; a user-defined method has its value in the code.
     """
     for momentum in sorted({teacher.momentum for teacher in teachers} - {1.0}):
         if total_steps >= 10 and total_steps * (1.0 - momentum) < 5:
             _message.warning(
-                "the teacher averages over %.0f optimizer steps and the run has %d: lower model.momentum=%g to %.3g at most",
-                1 / (1.0 - momentum), total_steps, momentum, 1.0 - 5 / total_steps,
+                "the teacher averages over %.0f optimizer steps and the run has %d: lower %s=%g to %.3g at most",
+                1 / (1.0 - momentum), total_steps, key, momentum, 1.0 - 5 / total_steps,
             )  # fmt: skip
 
 

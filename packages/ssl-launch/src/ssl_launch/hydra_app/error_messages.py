@@ -65,8 +65,8 @@ def _hydra(error: Exception, keys: Callable[[], Iterable[str]]) -> str:
         return str(unknown_hydra_key(key[1]) if key[1].startswith("hydra.") else unknown_key(key[1], keys()))
     several = re.match(r"Ambiguous value for argument '(.+)'", said)
     if several:
-        name, _, value = several[1].partition("=")
-        return f"{several[1]}: several values: -m makes a run of each, {name}=[{value}] a list of them"
+        name, _, value = several[1].lstrip("+").partition("=")
+        return f"{name}={value}: several values: -m makes a run of each, {name}=[{value}] a list of them"
     sweep = re.match(r"Sweep parameters '(.+)' requires --multirun", said)
     if sweep:
         return f"{sweep[1]}: several values: -m makes a run of each"
