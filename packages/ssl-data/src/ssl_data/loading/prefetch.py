@@ -38,12 +38,10 @@ def prefetched(jobs: Iterable[Job[Batch]], num_workers: int, ahead: int) -> Iter
         while pending:
             yield _finished(*pending.popleft())
     finally:
-        for (
-            _,
-            calls,
-        ) in pending:  # cancel_futures=True fails for an iterator that is left open until the interpreter ends
-            for call in calls:
-                call.cancel()
+        # cancel_futures=True fails for an iterator that is left open until the interpreter ends
+        for _, futures in pending:
+            for future in futures:
+                future.cancel()
         pool.shutdown(wait=True)
 
 
