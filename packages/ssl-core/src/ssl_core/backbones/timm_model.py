@@ -66,7 +66,7 @@ def timm_model(name: str, image_shape: tuple[int, int, int], options: dict[str, 
         ) from error
     except OSError as error:  # huggingface_hub: the weights are not in its cache and cannot be downloaded
         raise ConfigError(
-            f"the weights cannot be downloaded: {error}; without a network use random weights or a file",
+            f"the weights cannot be downloaded: {str(error).rstrip('.')}; without a network use random weights or a file",
             key="model.backbone",
             value=name,
         ) from error
