@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ssl_data.loading.prefetch import prefetched
 
@@ -22,19 +22,24 @@ def test_iterator_left_open_at_exit_is_silent():
     assert (result.returncode, result.stdout, result.stderr) == (0, "3\n", "")
 
 
-def test_early_stop_cancels_calls_that_have_not_begun():
-    before, begun, release = threading.active_count(), [], threading.Event()
+def test_early_stop_cancels_calls_that_have_not_begun(monkeypatch):
+    before, begun, started, release = threading.active_count(), [], threading.Event(), threading.Event()
 
     def call(number):
         begun.append(number)
+        started.set()
         release.wait()
 
+    def shutdown(pool, **options):  # the first call runs until here: nothing depends on time
+        release.set()
+        stop(pool, **options)
+
+    stop = ThreadPoolExecutor.shutdown
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
     jobs = ((number, [lambda number=number: call(number)] if number else []) for number in range(9))
     batches = prefetched(jobs, num_workers=1, ahead=8)
     assert next(batches) == 0
-    while not begun:
-        time.sleep(0.01)
-    threading.Timer(0.2, release.set).start()
+    started.wait()
     batches.close()
     assert begun == [1]
-    assert threading.active_count() <= before + 1  # the timer
+    assert threading.active_count() == before
