@@ -3,6 +3,7 @@
     python3 runs/bench/leaderboard.py time  --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 20 minutes
     python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 14 hours
     python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard --methods vicreg,dino
+    python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard --workers 2 --threads 1
     python3 runs/bench/leaderboard.py tune  --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 6 hours
     python3 runs/bench/leaderboard.py print                                                             # both tables
     ssl-eval report leaderboard                                                                         # the page
@@ -12,11 +13,11 @@ one; AdamW at 1e-3 with 10 % warm-up and a cosine; 512 views a step. What differ
 most 512 wide), views (at most eight), masks, teachers. A teacher's momentum is at most 1 - 5 / steps, so that it follows a run
 of this length, and a queue holds at most a quarter of the samples that the run sees.
 
-The budget is wall time of training steps, data loading included, and of the pass over all images that some methods make
-before the first step (DeepCluster v2, PIRL, SMoG). ``time`` measures both, and needs the machine for itself. A run is then as
-many steps as the budget has; it may be made beside other work and on another machine, and be killed and resumed. Decoding,
-compilation and the evaluation at the end are not in the budget. The numbers are those of the last epoch: kNN with k = 20 and
-the linear probe, 50,000 training and 10,000 test images.
+The budget is wall time of training steps, data loading included, and of the pass over all images that some methods make before
+the first step (DeepCluster v2, PIRL, SMoG). ``time`` measures both, and needs the machine for itself. A run is then as many
+steps as the budget has; it may be made beside other work and on another machine, and be killed and resumed. Decoding,
+compilation and the evaluation at the end are not in the budget. ``--workers`` makes several rows at the same time. The numbers
+are those of the last epoch: kNN with k = 20 and the linear probe, 50,000 training and 10,000 test images.
 
 ``tune`` trains the best methods with other settings, a fifth of the steps each, on nine tenths of the training images, and
 takes the setting with the best kNN accuracy on the others; the test images play no part. With it the method is trained once
@@ -31,10 +32,12 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.metadata import version
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from leaderboard_row import REFERENCES, Setting, measured_times, trained_row, unpack, validation_accuracy
@@ -60,10 +63,13 @@ class Leaderboard:
         Folder of the runs.
     minutes : float
         Of training for each row.
+    threads : int, default=2
+        Of the training of a row.
     """
 
-    def __init__(self, file: Path, out: Path, minutes: float) -> None:
-        self.file, self.out, self.data = file, out, out.with_name(f"{out.name}-images")
+    def __init__(self, file: Path, out: Path, minutes: float, threads: int = 2) -> None:
+        self.file, self.out, self.data, self.threads = file, out, out.with_name(f"{out.name}-images"), threads
+        self.lock = Lock()
         self.results: dict[str, Any] = {"minutes": minutes, "steps": {}, "rows": {}, "trials": {}, "tuned": {}}
         if file.exists():
             self.results = json.loads(file.read_text())
@@ -75,15 +81,17 @@ class Leaderboard:
         if key not in self.results[part]:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 try:
-                    self.results[part][key] = pool.submit(function, *arguments).result()
+                    found = pool.submit(function, *arguments).result()
                 except Exception:
                     traceback.print_exc()
                     print(f"{key} failed", flush=True)
                     return None
-            text = json.dumps(self.results, indent=1, sort_keys=True) + "\n"
-            temporary = self.file.with_suffix(".partial")
-            temporary.write_text(text)
-            temporary.replace(self.file)
+            with self.lock:
+                self.results[part][key] = found
+                text = json.dumps(self.results, indent=1, sort_keys=True) + "\n"
+                temporary = self.file.with_suffix(".partial")
+                temporary.write_text(text)
+                temporary.replace(self.file)
             print(part, key, self.results[part][key], flush=True)
         return self.results[part][key]
 
@@ -96,17 +104,18 @@ class Leaderboard:
 
     def train(self, name: str, seed: int) -> None:
         """Train and evaluate one row."""
-        run = self.out / f"{name}-seed{seed}"
-        self.keep("rows", run.name, trained_row, name, seed, DEFAULT, self.steps(name), self.data / "cifar10", run)
+        run, data = self.out / f"{name}-seed{seed}", self.data / "cifar10"
+        self.keep("rows", run.name, trained_row, name, seed, DEFAULT, self.steps(name), data, run, self.threads)
 
     def tune(self, name: str) -> None:
         """Choose the setting of a method on the validation split and train one row with it."""
         for setting in TRIALS:
             steps, key = round(TRIAL_SHARE * self.steps(name, setting)), f"{name}, {setting}"
             run = self.out.with_name(f"{self.out.name}-trials") / key.replace(", ", "_").replace(" ", "_")
-            self.keep("trials", key, validation_accuracy, name, setting, steps, self.data / "validation", run)
-        best, run = self.best_setting(name), self.out / f"{name}-tuned"
-        self.keep("tuned", name, trained_row, name, 0, best, self.steps(name, best), self.data / "cifar10", run)
+            data = self.data / "validation"
+            self.keep("trials", key, validation_accuracy, name, setting, steps, data, run, self.threads)
+        best, run, data = self.best_setting(name), self.out / f"{name}-tuned", self.data / "cifar10"
+        self.keep("tuned", name, trained_row, name, 0, best, self.steps(name, best), data, run, self.threads)
 
     def best_setting(self, name: str) -> Setting:
         """Return the setting with the best accuracy on the validation split; a trial that failed has none."""
@@ -175,12 +184,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("leaderboard"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training for each row")
+    parser.add_argument("--workers", type=int, default=1, help="rows at the same time; not for time")
+    parser.add_argument("--threads", type=int, default=2, help="of the training of a row")
     parser.add_argument("--methods", default="", help="with commas; default: all")
     arguments = parser.parse_args()
     names = arguments.methods.split(",") if arguments.methods else [name for name in METHODS if name != "baseline"]
     if unknown := set(names) - set(METHODS):
         parser.error(f"unknown methods: {', '.join(sorted(unknown))}")
-    board = Leaderboard(arguments.results, arguments.out.resolve(), arguments.minutes)
+    board = Leaderboard(arguments.results, arguments.out.resolve(), arguments.minutes, arguments.threads)
     if arguments.what != "print":
         if arguments.archive is None:
             parser.error(f"{arguments.what} needs --archive")
@@ -190,13 +201,13 @@ def main() -> None:
     if arguments.what == "time":
         for name in names:
             board.steps(name)
-    if arguments.what == "train":
-        for seed in range(SEEDS):
-            for name in names if seed == 0 else [each for each in board.ranking[:BEST] if each in names]:
-                board.train(name, seed)
-    if arguments.what == "tune":
-        for name in [each for each in board.ranking[:BEST] if each in names]:
-            board.tune(name)
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        if arguments.what == "train":
+            for seed in range(SEEDS):
+                chosen = names if seed == 0 else [each for each in board.ranking[:BEST] if each in names]
+                list(pool.map(board.train, chosen, repeat(seed)))
+        if arguments.what == "tune":
+            list(pool.map(board.tune, [each for each in board.ranking[:BEST] if each in names]))
     versions = f"Python {platform.python_version()}, torch {version('torch')}, numba {version('numba')}"
     print(
         f"{time.strftime('%Y-%m-%d')}, {versions}, {arguments.minutes:g} minutes a row\n\n{restructured(board.table())}"

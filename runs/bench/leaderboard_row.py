@@ -58,7 +58,7 @@ def unpack(archive: Path, folder: Path) -> None:
     (folder / "complete").touch()
 
 
-def configuration(name: str, setting: Setting, data: Path, run: Path, seed: int = 0) -> Config:
+def configuration(name: str, setting: Setting, data: Path, run: Path, seed: int = 0, threads: int = 2) -> Config:
     """Return the configuration that all methods share, with what is the method's own."""
     config = reduced_recipe(name)
     if name == "pirl":
@@ -66,7 +66,7 @@ def configuration(name: str, setting: Setting, data: Path, run: Path, seed: int 
     config.data.dataset, config.data.root, config.data.size = "ImageFolder", str(data), 32
     optim, views = config.optim, num_views(config.data)
     optim.lr, optim.batch_size = setting.lr, min(MAX_BATCH, max(MIN_BATCH, setting.views_per_step // views))
-    config.hardware.seed, config.hardware.num_threads = seed, 2
+    config.hardware.seed, config.hardware.num_threads = seed, threads
     log = config.log
     log.folder, log.run, log.eval_every, log.checkpoint_every_minutes = str(run.parent), run.name, 0, 1
     log.knn_samples, log.report, log.progress, log.level = TRAIN_IMAGES, False, False, "warning"
@@ -117,9 +117,11 @@ def measured_times(name: str, setting: Setting, data: Path) -> tuple[float, floa
     return step, times[1] - times[0] - step if makes_pass else 0.0
 
 
-def trained_row(name: str, seed: int, setting: Setting, steps: int, data: Path, run: Path) -> dict[str, Any]:
+def trained_row(
+    name: str, seed: int, setting: Setting, steps: int, data: Path, run: Path, threads: int
+) -> dict[str, Any]:
     """Train one row to the end, or resume it; return its accuracies in percent on the test images, and the references."""
-    config = configuration(name, setting, data, run, seed)
+    config = configuration(name, setting, data, run, seed, threads)
     for_steps(config, steps)
     config.log.report = name in REFERENCES and seed == 0
     fit_and_report(method_class(name)(config))
@@ -132,9 +134,9 @@ def trained_row(name: str, seed: int, setting: Setting, steps: int, data: Path, 
     }
 
 
-def validation_accuracy(name: str, setting: Setting, steps: int, data: Path, run: Path) -> float:
+def validation_accuracy(name: str, setting: Setting, steps: int, data: Path, run: Path, threads: int) -> float:
     """Train on nine tenths of the training images; return the accuracy of kNN in percent on the others."""
-    config = configuration(name, setting, data, run)
+    config = configuration(name, setting, data, run, threads=threads)
     for_steps(config, steps, TRAIN_IMAGES - VALIDATION_IMAGES)
     method_class(name)(config).fit()
     return accuracy(config, VALIDATION_PROTOCOL, "knn_20")
