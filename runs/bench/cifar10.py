@@ -28,10 +28,10 @@ def main() -> None:
         with tarfile.open(arguments.archive) as archive:
             archive.extractall(folder, filter="data")
         command = [
-            "main.py", "--config-name=simclr_cifar10_sgd", "++data.dataset=ImageFolder", f"++data.root={folder}/cifar10",
-            "++model.backbone=resnet9", "++model.backbone_options={width: 16}", "++model.projector=[256, 64]",
-            "++optim.batch_size=512", "++optim.lr=0.2", f"++optim.epochs={arguments.epochs}", "++log.eval_every=1",
-            f"++log.folder={folder}/runs", "++log.run=cifar10", *arguments.overrides,
+            "main.py", "--config-name=simclr_cifar10_sgd", "data.dataset=ImageFolder", f"data.root={folder}/cifar10",
+            "model.backbone=resnet9", "model.backbone_options={width: 16}", "model.projector=[256, 64]",
+            "optim.batch_size=512", "optim.lr=0.2", f"optim.epochs={arguments.epochs}", "log.eval_every=1",
+            f"log.folder={folder}/runs", "log.run=cifar10", *arguments.overrides,
         ]  # fmt: skip
         print("python3", shlex.join(command).replace(folder, "FOLDER"), flush=True)
         subprocess.run([sys.executable, *command], cwd=RUNS, check=True)

@@ -31,9 +31,9 @@ def run(seed: int, folder: Path, recipe: str, overrides: list[str]) -> tuple[dic
         sys.executable,
         "main.py",
         f"--config-name={recipe}",
-        f"++hardware.seed={seed}",
-        f"++log.folder={folder}",
-        f"++log.run=seed{seed}",
+        f"hardware.seed={seed}",
+        f"log.folder={folder}",
+        f"log.run=seed{seed}",
         *overrides,
     ]
     if not seconds.exists():
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--recipe", default="simclr_affine_digits")
     parser.add_argument("--folder", type=Path, help="where the runs are kept; default: a temporary folder")
-    parser.add_argument("overrides", nargs="*", help="passed on to main.py, e.g. ++optim.epochs=30")
+    parser.add_argument("overrides", nargs="*", help="passed on to main.py, e.g. optim.epochs=30")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.path.abspath(arguments.folder or temporary))

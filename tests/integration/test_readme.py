@@ -30,9 +30,9 @@ EXPECTED = {
     "watch": "1 finished", "data": "unreadable: none", "compare": "similarity.json",
 }  # fmt: skip
 CHANGES = {
-    "eval simclr_affine_digits eval=finetune": ["++eval.finetune.epochs=6", "++eval.finetune.fractions=[0.1]"],
-    "eval simclr_affine_digits eval=corruptions": ["++eval.corruptions.severities=[1]"],
-    "eval backbone=resnet9 ++data.size=16": ["++model.backbone_options={width: 4}", "view_samples=0", "eval.few=[]"],
+    "eval simclr_affine_digits eval=finetune": ["eval.finetune.epochs=6", "eval.finetune.fractions=[0.1]"],
+    "eval simclr_affine_digits eval=corruptions": ["eval.corruptions.severities=[1]"],
+    "eval backbone=resnet9 data.size=16": ["model.backbone_options={width: 4}", "view_samples=0", "eval.few=[]"],
 }
 pytestmark = pytest.mark.slow
 

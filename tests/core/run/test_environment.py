@@ -168,7 +168,7 @@ def test_finished_run_keeps_its_record_when_its_code_changes(edited, make_config
     assert folder.summary.read_bytes() == before
     [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert line.startswith(f"the code of MyIdea has changed since this run was trained: '{path}'; the run has finished")
-    assert line.endswith("choose another folder with ++log.run=NAME")
+    assert line.endswith("choose another folder with log.run=NAME")
     assert f"'{path}' has changed" in environment_diff(folder, 1)  # what --from-scratch prints
 
 

@@ -95,7 +95,7 @@ def submit(script, folder, part):
     folder.mkdir()
     quick = " ".join(f"'{each}'" for each in [*QUICK, *SHORT, f"++log.folder={folder}"])
     file = folder / "script.sh"
-    file.write_text(script.replace("--nodes=2", "--nodes=1").replace("++log.run=mine", f"++log.run={part} {quick}"))
+    file.write_text(script.replace("--nodes=2", "--nodes=1").replace("log.run=mine", f"log.run={part} {quick}"))
     return execute("sbatch --wait", folder, [f"--output={folder}/log", str(file)])
 
 

@@ -98,7 +98,7 @@ class RunFolderError(RunError):
         """Return the error for a run folder that cannot be written."""
         return cls(
             f"log.folder: the run folder '{folder}' cannot be written: {error.strerror}; choose another with "
-            "++log.folder=FOLDER"
+            "log.folder=FOLDER"
         )
 
 

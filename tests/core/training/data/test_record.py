@@ -58,7 +58,7 @@ def test_resume_on_changed_data_raises(fit, lost):
     ) as error:
         fit(changed(num_samples=1201, images="1,201 files"))
     assert error.value.exit_code == 2
-    assert "restore the data, or start another run with ++log.run=NAME" in str(error.value)
+    assert "restore the data, or start another run with log.run=NAME" in str(error.value)
     assert [path.read_bytes() for path in (folder.summary, folder.metrics) if path.exists()] == before
     fit({"train": TRAIN})
 

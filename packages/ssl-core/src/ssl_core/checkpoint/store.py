@@ -137,7 +137,7 @@ def _check_schema(state: dict[str, Any], expected: dict[str, Any], path: Path) -
     except CheckpointError as error:
         raise CheckpointError(
             f"{path.name}: {error}; the file is undamaged, but the method or the optimizer has changed since it was written: "
-            "restore the code, or train in another run folder with ++log.run=NAME"
+            "restore the code, or train in another run folder with log.run=NAME"
         ) from error
 
 

@@ -72,7 +72,7 @@ class RunFolder:
         if begun and different:
             raise RunFolderError(
                 f"log.run={self.path.name!r}: the run folder '{self.path}' contains another run: {'; '.join(different)}; "
-                "choose another folder with ++log.run=NAME, or delete that one"
+                "choose another folder with log.run=NAME, or delete that one"
             )
 
     def _check_no_other_files(self, begun: bool) -> None:
@@ -82,7 +82,7 @@ class RunFolder:
         if begun or not found <= ours:
             raise RunFolderError(
                 f"log.run={self.path.name!r}: the folder '{self.path}' is not empty and has no config.yaml; "
-                "choose another with ++log.run=NAME"
+                "choose another with log.run=NAME"
             )
 
     def create(self, config: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ class RunLock:
             who = f"process {holder.get('process', '?')} on {holder.get('host', '?')} since {holder.get('since', '?')}"
             raise RunFolderError(
                 f"log.run={self.path.parent.name!r}: another run works in '{self.path.parent}': {who}; wait for it, stop "
-                "it, or choose another folder with ++log.run=NAME"
+                "it, or choose another folder with log.run=NAME"
             )
         file.truncate(0)
         now = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -114,7 +114,7 @@ class Summary:
                 resumed = {**now, "step": before.get("step")}
                 _message.warning(
                     "the code of %s has changed since this run was trained: '%s'; %s; to train the new code alone, choose "
-                    "another folder with ++log.run=NAME",
+                    "another folder with log.run=NAME",
                     now["class"], now.get("file", "the notebook"), _FINISHED if self._had_finished else _CONTINUES,
                 )  # fmt: skip
             if resumed:

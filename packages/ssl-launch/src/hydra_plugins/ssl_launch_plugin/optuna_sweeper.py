@@ -64,7 +64,7 @@ else:
             if not axes and not self.sweeper.search_space:
                 raise ConfigError(
                     "hydra/sweeper=optuna: no value to search for; give one several values, e.g. "
-                    "'++optim.lr=tag(log, interval(0.01, 3))'"
+                    "'optim.lr=tag(log, interval(0.01, 3))'"
                 )
             is_grid = isinstance(self.sweeper.sampler, functools.partial)
             for override in axes if is_grid else ():

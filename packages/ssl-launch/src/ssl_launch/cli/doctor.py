@@ -81,7 +81,7 @@ def _processor(features: list[str]) -> Finding:
 def _threads(count: int, omp: str | None) -> Finding:
     if omp is None or not omp.isdigit() or int(omp) >= count:
         return Finding("ok", "threads", f"{count} processors for this process")
-    advice = f"unset OMP_NUM_THREADS, or ++hardware.num_threads={count}: torch uses {omp} of them"
+    advice = f"unset OMP_NUM_THREADS, or hardware.num_threads={count}: torch uses {omp} of them"
     return Finding("could", "threads", f"{count} processors, OMP_NUM_THREADS={omp}", advice)
 
 
@@ -145,9 +145,9 @@ def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(existing).free / 1e9
     text = f"{free:,.1f} GB free for '{folder}'"
     if not os.access(existing, os.W_OK):
-        text, advice = f"'{existing}' is not writable for you", "choose another folder with ++log.folder=FOLDER"
+        text, advice = f"'{existing}' is not writable for you", "choose another folder with log.folder=FOLDER"
     elif free < MIN_FREE_GB:
-        advice = "make room, or choose another disk with ++log.folder=FOLDER"
+        advice = "make room, or choose another disk with log.folder=FOLDER"
     else:
         return Finding("ok", "disk", text)
     return Finding("must", "disk", text, advice)

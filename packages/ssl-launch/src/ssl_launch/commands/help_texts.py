@@ -24,7 +24,7 @@ EVALUATE = """Evaluate checkpoints: PROGRAM run=RUN [key=value ...]
   run=RUN             a run, here or in outputs/; the file of a checkpoint; or a
                       quoted pattern of runs. stable-ssl eval takes RUN alone
   backbone=NAME       instead of a run: a backbone with weights=FILE or random
-                      ones, on ++data.KEY=value: a baseline, in log.folder
+                      ones, on data.KEY=value: a baseline, in log.folder
   checkpoint=         newest (default), all, or the number of a step
   eval=               standard (default), full, tokens, finetune, corruptions;
                       zero_shot: texts, eval.zero_shot.text_features=FILE;

@@ -81,7 +81,7 @@ class SlurmJobs:
             if error.filename == "sbatch":
                 raise ConfigError(_not_installed("sbatch")) from error
             raise ConfigError(
-                f"log.folder: cannot write to '{self.folder}': {error.strerror}; choose another with ++log.folder=FOLDER"
+                f"log.folder: cannot write to '{self.folder}': {error.strerror}; choose another with log.folder=FOLDER"
             ) from error
         _message.info("submitted %s; output: %s; to cancel: scancel %s", self, self._logs(), self.number)
 

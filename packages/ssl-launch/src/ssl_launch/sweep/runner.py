@@ -144,7 +144,7 @@ def unfinished_runs(runs: list[SweepRun], retry_failed: bool) -> list[SweepRun]:
     for file, count in changed.items():
         print(
             f"'{file}' has changed since {count} of the finished runs were trained; to train them with the new code, choose "
-            "another folder with ++log.folder=FOLDER",
+            "another folder with log.folder=FOLDER",
             flush=True,
         )
     return waiting

@@ -33,7 +33,7 @@ def record_data(loaders: Any, folder: RunFolder, checkpoints: CheckpointStore, r
     if changes:
         raise RunFolderError(
             f"log.run={folder.path.name!r}: the data of the run '{folder.path}' has changed: {'; '.join(changes)}; restore the "
-            "data, or start another run with ++log.run=NAME"
+            "data, or start another run with log.run=NAME"
         )
     return record
 
