@@ -1,7 +1,9 @@
 """Pages of the documentation that are generated from the code: methods, configuration, API, packages and changelogs."""
 
 import inspect
+import json
 import re
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,13 +60,13 @@ def _methods() -> Iterator[tuple[str, str]]:
     text = (ROOT / "packages/ssl-core/docs/methods.rst").read_text()
     head, *sections = re.split(r"\n(?=\S[^\n]* \(``\w+``\)\n-{4,}\n)", text)
     recipes = ROOT / "runs/configs"
-    measured = _measured()
+    measured, leaderboard = _measured(), _leaderboard()
     names = []
     for section in sections:
         title, _, body = section.split("\n", 2)
         name = re.search(r"``(\w+)``", title)[1]  # type: ignore[index]
         names.append(name)
-        page = _title(title) + body.strip() + "\n\n" + measured.get(name, "")
+        page = _title(title) + body.strip() + "\n\n" + leaderboard.get(name, "") + measured.get(name, "")
         own = keys_of(method_class(name).config_class, "model", ModelConfig)  # type: ignore[arg-type]
         if own.strip():
             page += _title("Keys", "-") + own
@@ -104,6 +106,22 @@ def _measured() -> dict[str, str]:
                 f"standard errors from the untrained encoder), linear probe {row[3]} % ({row[4]}). :doc:`/generated/results` "
                 "has the settings.\n\n"
             )
+    return found
+
+
+def _leaderboard() -> dict[str, str]:
+    """Return a sentence for each method with a row in leaderboard.json."""
+    results = json.loads((ROOT / "runs/bench/leaderboard.json").read_text())
+    seeds: dict[str, list[dict]] = {}
+    for key, row in results["rows"].items():
+        seeds.setdefault(key.rpartition("-seed")[0], []).append(row)
+    found = {}
+    for name, rows in seeds.items():
+        knn, linear = (statistics.mean(row[column] for row in rows) for column in ("knn_20", "linear"))
+        found[name] = (
+            f"Leaderboard, CIFAR-10, {results['minutes']:g} minutes of two cores, {len(rows)} seed{'s' * (len(rows) > 1)}: kNN "
+            f"{knn:.1f} %, linear probe {linear:.1f} %. :doc:`/generated/results` has all rows and the settings.\n\n"
+        )
     return found
 
 

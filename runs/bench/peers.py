@@ -4,7 +4,8 @@
     python3 runs/bench/peers.py --folder /tmp/peers --parts ranks resume
 
 Each peer has an environment of its own; one that exists is used again. solo-learn and VISSL are installed with the newest
-Python that their pins allow, and solo-learn with the packages of its year. ``peer_child.py`` measures there.
+Python that their pins allow (3.9 and 3.8, which uv finds on the PATH or downloads), and solo-learn with the packages of its
+year. ``peer_child.py`` measures there.
 """
 
 import argparse
