@@ -167,6 +167,12 @@ def test_embedding_gives_each_of_ten_classes_a_colour():
     assert len({tuple(part.get_facecolor()[0]) for part in ax.collections}) == 10
 
 
+def test_embedding_shows_unlabelled_samples_by_their_number():
+    with paper():
+        figure = map_figure({"pca": images(6, 2)}, torch.tensor([-1, 0, 1, -1, 0, 2]), ["cat", "dog"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["-1", "cat", "dog", "2"]
+
+
 @pytest.mark.parametrize("classes", [1, 10, 30, 31])
 @pytest.mark.parametrize("count", [1, 2])
 def test_long_names_of_an_embedding_stay_inside(classes, count):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ssl_eval.figures.style import CLASS_COLORS, COLUMN_INCHES, MARKERS, legend_above, shortened
+from ssl_eval.figures.style import CLASS_COLORS, COLUMN_INCHES, MARKERS, class_name, legend_above, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
     columns = len(maps)
     figure = Figure((COLUMN_INCHES * max(1, min(2, columns)), 2.6 if columns > 1 else 3.0), layout="constrained")
     classes = labels.unique().tolist()
-    texts = [_name(label, names) for label in classes]
+    texts = [shortened(class_name(label, names), MAX_LETTERS) for label in classes]
     if len(set(texts)) < len(texts):  # two classes would share an entry of the legend
         texts = [shortened(f"{label}: {text}", MAX_LETTERS) for label, text in zip(classes, texts)]
     handles = {}
@@ -59,7 +59,3 @@ def map_figure(maps: Mapping[str, Tensor], labels: Tensor, names: Sequence[str])
     if len(classes) <= MAX_NAMES:
         legend_above(figure, handles, figure.get_figwidth())
     return figure
-
-
-def _name(label: int, names: Sequence[str]) -> str:
-    return shortened(names[label], MAX_LETTERS) if label < len(names) else str(label)

@@ -1,7 +1,7 @@
 """Style of all figures: the width of a paper column, colour-blind safe colours, lines that differ in grey as well."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,11 @@ def look(number: int, markers: bool = True) -> dict[str, Any]:
         "linestyle": DASHES[number // len(COLORS) % len(DASHES)],
         "marker": MARKERS[number % len(MARKERS)] if markers else None,
     }
+
+
+def class_name(label: int, names: Sequence[str]) -> str:
+    """Return the name of a class, or its number if it has no name."""
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def shortened(text: str, most: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ssl_eval.figures.images.image_grid import Cell, check_images, grid_figure
-from ssl_eval.figures.images.neighbours import class_name
+from ssl_eval.figures.style import class_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

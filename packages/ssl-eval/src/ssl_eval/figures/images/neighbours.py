@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ssl_eval.figures.images.image_grid import Cell, check_images, grid_figure
+from ssl_eval.figures.style import class_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,8 +56,3 @@ def neighbours_figure(
         rows.append(row + [Cell(image, class_name(k, names), k == label) for image, k in zip(images, others)])
     titles = ["query", "nearest", *(str(place) for place in range(2, count + 1))]
     return grid_figure(rows, titles=titles[: count + 1])
-
-
-def class_name(label: int, names: Sequence[str]) -> str:
-    """Return the name of a class, or its number if it has no name."""
-    return names[label] if 0 <= label < len(names) else str(label)
