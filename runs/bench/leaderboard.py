@@ -6,6 +6,7 @@
     python3 runs/bench/leaderboard.py train --archive ../shared/data/cifar10.tar.gz --out leaderboard --workers 2 --threads 1
     python3 runs/bench/leaderboard.py tune  --archive ../shared/data/cifar10.tar.gz --out leaderboard   # 6 hours
     python3 runs/bench/leaderboard.py print                                                             # both tables
+    python3 runs/bench/leaderboard.py draw                                                              # leaderboard.png
     ssl-eval report leaderboard                                                                         # the page
 
 All methods share one configuration: resnet9 of width 16 at 32 pixels, or a ViT of width 96 and depth 4 where the method needs
@@ -40,6 +41,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from leaderboard_figure import draw
 from leaderboard_row import REFERENCES, Setting, measured_times, trained_row, unpack, validation_accuracy
 from methods_row import reduced_recipe
 from process_timing import processors
@@ -179,8 +181,8 @@ def restructured(lines: list[tuple[str, ...]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("time", "train", "tune", "print"))
-    parser.add_argument("--archive", type=Path, help="the images of CIFAR-10; not needed to print")
+    parser.add_argument("what", choices=("time", "train", "tune", "print", "draw"))
+    parser.add_argument("--archive", type=Path, help="the images of CIFAR-10; not needed to print and draw")
     parser.add_argument("--out", type=Path, default=Path("leaderboard"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training for each row")
@@ -192,6 +194,8 @@ def main() -> None:
     if unknown := set(names) - set(METHODS):
         parser.error(f"unknown methods: {', '.join(sorted(unknown))}")
     board = Leaderboard(arguments.results, arguments.out.resolve(), arguments.minutes, arguments.threads)
+    if arguments.what == "draw":
+        return draw(board.table(), arguments.results.with_suffix(".png"))
     if arguments.what != "print":
         if arguments.archive is None:
             parser.error(f"{arguments.what} needs --archive")
