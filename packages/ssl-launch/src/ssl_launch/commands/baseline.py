@@ -51,9 +51,7 @@ def make_baseline(
         for key, name in _KEYS.items():
             said = said.replace(f"{key}=", f"{name}=")
         if "conv1.weight (64, 3, 7, 7), expected (64, 3, 3, 3)" in said:
-            said += (
-                "; images of up to 64 pixels get a smaller stem: with data.size=224 it is the one of these weights"
-            )
+            said += "; images of up to 64 pixels get a smaller stem: with data.size=224 it is the one of these weights"
         raise ConfigError(said) from error
 
 
