@@ -130,7 +130,14 @@ def trained_row(
         "knn_20": accuracy(config, PROTOCOL, "knn_20"),
         "linear": accuracy(config, PROTOCOL, "linear"),
         "thousand_views": round(steps * config.optim.batch_size * num_views(config.data) / 1000),
-        "references": {row[0]: row[1:3] for row in json.loads(table.read_text())["rows"]} if config.log.report else {},
+        "references": references(table) if config.log.report else {},
+    }
+
+
+def references(table: Path) -> dict[str, list[float]]:
+    """Return kNN and linear accuracy in percent of each row of a final table."""
+    return {
+        name: [round(100 * cell, 2) for cell in cells[:2]] for name, *cells in json.loads(table.read_text())["rows"]
     }
 
 
