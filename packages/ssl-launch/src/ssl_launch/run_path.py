@@ -13,13 +13,17 @@ OUTPUTS = "outputs"  # default of log.folder
 def find_run(name: str) -> str:
     """Return ``NAME`` if it exists, else ``outputs/NAME`` if that exists, else ``NAME``.
 
+    A folder ``NAME`` without runs, such as a data set of the same name, does not hide the runs of ``outputs/NAME``.
+
     Parameters
     ----------
     name : str
         A path, or a pattern such as ``'simclr*'``.
     """
     inside = str(Path(OUTPUTS, name))
-    return inside if not _exists(name) and _exists(inside) else name
+    if _exists(name):
+        return inside if Path(name).is_dir() and not _has_runs(name) and _has_runs(inside) else name
+    return inside if _exists(inside) else name
 
 
 def missing_run(name: str) -> str:
@@ -51,3 +55,8 @@ def check_working_directory() -> None:
 
 def _exists(path: str) -> bool:
     return Path(path).exists() or bool(glob.glob(path))
+
+
+def _has_runs(folder: str) -> bool:
+    """Return whether a folder is a run or has runs, each with a ``config.yaml``."""
+    return any(next(Path(folder).glob(pattern), None) for pattern in ("config.yaml", "*/config.yaml"))
