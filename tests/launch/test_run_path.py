@@ -18,17 +18,21 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("files", [["config.yaml"], ["seed0/config.yaml"]], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "files", [["config.yaml", "summary.json"], ["seed0/config.yaml", "seed0/summary.json"]], ids=["run", "sweep"]
+)
 def test_data_folder_does_not_hide_a_run_of_its_name(here, files):
     make(here / "pets", "train/cat.png")
     make(here / "outputs" / "pets", *files)
     assert find_run("pets") == "outputs/pets"
 
 
-@pytest.mark.parametrize("files", [["config.yaml"], ["seed0/config.yaml"]], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "files", [["config.yaml", "summary.json"], ["seed0/config.yaml", "seed0/summary.json"]], ids=["run", "sweep"]
+)
 def test_run_of_the_working_directory_is_first(here, files):
     make(here / "pets", *files)
-    make(here / "outputs" / "pets", "config.yaml")
+    make(here / "outputs" / "pets", "config.yaml", "summary.json")
     assert find_run("pets") == "pets"
 
 

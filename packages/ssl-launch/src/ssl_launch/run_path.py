@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ssl_core.config.suggestion import did_you_mean
 from ssl_core.errors import ConfigError
+from ssl_eval.runs.run_record import is_run
 
 OUTPUTS = "outputs"  # default of log.folder
 
@@ -58,5 +59,5 @@ def _exists(path: str) -> bool:
 
 
 def _has_runs(folder: str) -> bool:
-    """Return whether a folder is a run or has runs, each with a ``config.yaml``."""
-    return any(next(Path(folder).glob(pattern), None) for pattern in ("config.yaml", "*/config.yaml"))
+    """Return whether a folder is a run or has runs."""
+    return any(is_run(each) for each in (Path(folder), *Path(folder).glob("*")))
