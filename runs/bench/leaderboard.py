@@ -138,7 +138,8 @@ class Leaderboard:
         for name, backbone in REFERENCES.items():
             for reference, cells in rows.get(f"{name}-seed0", {"references": {}})["references"].items():
                 if reference != "trained encoder" and (reference, backbone) != ("raw pixels", "ViT"):
-                    lines.append((reference, f"{cells[0]:.1f}", f"{cells[1]:.1f}", "", "", "", backbone))
+                    architecture = "" if reference == "raw pixels" else backbone
+                    lines.append((reference, f"{cells[0]:.1f}", f"{cells[1]:.1f}", "", "", "", architecture))
         for name in [*(["supervised"] if "supervised-seed0" in rows else []), *self.ranking]:
             own = [row for key, row in sorted(rows.items()) if key.rpartition("-seed")[0] == name]
             cells = [spread([row[column] for row in own]) for column in ("knn_20", "linear")]

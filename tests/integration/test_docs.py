@@ -6,7 +6,9 @@ test_readme.py executes its commands. ``.ci/run`` builds the pages (``hatch run 
 import dataclasses
 import importlib
 import inspect
+import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -226,3 +228,12 @@ def test_addresses_are_well_formed():
             assert re.fullmatch(r"/abs/(\d{4}\.\d{4,5}|[a-z-]+/\d{7})(v\d+)?", parts.path), address
         if parts.netloc == "doi.org":
             assert re.fullmatch(r"/10\.\d{4,9}/\S+", parts.path), address
+
+
+def test_leaderboard_of_the_results_equals_its_file():
+    bench = ROOT / "runs" / "bench"
+    command = [sys.executable, str(bench / "leaderboard.py"), "print"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    table = printed.split("\n\n", 1)[1].strip()
+    assert len(table.splitlines()) > 4 + len(json.loads((bench / "leaderboard.json").read_text())["rows"])
+    assert table in (bench / "RESULTS.rst").read_text()
