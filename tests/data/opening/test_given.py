@@ -163,6 +163,36 @@ def test_named_data_sets_with_functions():
     assert config.view_sizes() == []
 
 
+class Named(torch.utils.data.IterableDataset):
+    """A stream whose labels are names."""
+
+    def __iter__(self):
+        return ((image, ("dog", "cat")[index % 2]) for index, image in enumerate(images()))
+
+
+def test_class_names_number_named_labels():
+    """Oracle: the stream, which takes the number of a name in class_names."""
+    indexed = [(image, ("dog", "cat")[index % 2]) for index, image in enumerate(images())]
+    keys = {"class_names": ["dog", "cat"], "size": 8}
+    streamed = opened(Named(), epoch_samples=M, **keys).train
+    found = opened(indexed, test=indexed, **keys)
+    assert found.class_names == ["dog", "cat"]
+    assert next(iter(found.evaluation["test"]))[1].tolist() == next(iter(streamed))[1].tolist() == [0, 1] * 4
+    sampled = opened(indexed, views=[CROP, CROP], eval_view=CENTRE, class_names=["dog", "cat"])
+    assert sampled.reference.labels.tolist() == [0, 1] * (M // 2)
+    numbered = opened(Items(images(), labels(2)), size=8, class_names=["dog", "cat"])
+    assert (numbered.class_names, numbered.reference.labels[:2].tolist()) == (["dog", "cat"], [0, 1])
+
+
+def test_class_names_that_do_not_fit_raise(tmp_path):
+    indexed = [(image, "dog") for image in images()]
+    with pytest.raises(ValueError, match=r"sample 0 has the label 'dog': expected one of class_names=\['cat'\]"):
+        opened(indexed, size=8, class_names=["cat"])
+    names = [f"class{number}" for number in (1, 0, 2, 3)]
+    with pytest.raises(ValueError, match=r"data.train: class_names=.*: expected the class folders in sorted order"):
+        opened(folder(tmp_path), size=8, class_names=names)
+
+
 def test_columns_of_hugging_face_by_name(tmp_path):
     library = pytest.importorskip("datasets")
     library.DatasetDict({"train": hugging_face(), "validation": hugging_face()}).save_to_disk(tmp_path / "saved")

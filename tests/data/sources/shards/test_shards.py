@@ -92,6 +92,8 @@ def test_names_as_labels_and_no_labels(tmp_path):
     assert named.labels.tolist() == [0, 1] * (M // 2)
     plain = ShardSource(sorted(map(str, tmp_path.glob("*.tar"))), memory=0, label=None)
     assert plain.labels.tolist() == named.labels.tolist()
+    ordered = ShardSource(sorted(map(str, tmp_path.glob("*.tar"))), memory=0, class_names=["dog", "cat"])
+    assert (ordered.class_names, ordered.labels.tolist()) == (["dog", "cat"], [1, 0] * (M // 2))
     none = ShardSource(write(tmp_path, lambda number: {"json": "{}"}, "png", "other"))
     assert (none.labels == -1).all()
     assert none.class_names == []

@@ -22,7 +22,7 @@ from ssl_data.sources import (
     Subset,
     TorchvisionSource,
 )
-from ssl_data.sources.adapters.indexed import Key
+from ssl_data.sources.adapters.indexed import Key, checked_names
 from ssl_data.sources.array import is_plausible
 from ssl_data.sources.shards.shards import is_shards
 
@@ -103,19 +103,19 @@ class GivenData:
                 "memory": 0
             }
             if Path(data).suffix == ".beton":
-                return BetonSource(data, key=f"data.{part}", **rgb8)
+                return self._with_names(BetonSource(data, key=f"data.{part}", **rgb8))
             if is_shards(data):
                 rgb8.pop("scaled_decoding", None)
                 extensions: dict[str, Any] = {"image": self.image, "label": self.label, "class_names": self.class_names}
                 return ShardSource(data, key=f"data.{part}", **extensions, **rgb8)
-            return FolderSource(data, key=f"data.{part}", **{**files, "memory": 0})
+            return self._with_names(FolderSource(data, key=f"data.{part}", **{**files, "memory": 0}))
         if _is_ffcv(data):
             if part != "train":
                 raise ValueError(
                     f"an FFCV Loader, which makes views for training; expected the path of its file, {data.fname!r}"
                 )
             rgb8 = {key: value for key, value in reading.items() if key not in ("pixels", "value_range", "memory")}
-            whole = BetonSource(data.fname, memory=0, key="data.train", **rgb8)
+            whole = self._with_names(BetonSource(data.fname, memory=0, key="data.train", **rgb8))
             indices = np.asarray(data.indices, np.int64)
             return whole if np.array_equal(indices, whole.ids) else Subset(whole, indices)
         if all(hasattr(data, each) for each in ("images", "labels", "ids", "class_names")):
@@ -131,7 +131,24 @@ class GivenData:
                 raise ValueError("data.on_error='skip': expected 'raise': samples of Python objects are not replaced")
             return SampleSource(rows, labels, class_names=self.class_names, name=name, **keys)
         is_torchvision = type(data).__module__.startswith("torchvision.")
-        return (TorchvisionSource if is_torchvision else IndexedSource)(data, **keys, **files)
+        kind = TorchvisionSource if is_torchvision else IndexedSource
+        return kind(data, class_names=self.class_names, **keys, **files)
+
+    def _with_names(self, source: Source) -> Source:
+        """Return a source of files with ``class_names``, where its files do not name the classes.
+
+        Raises
+        ------
+        ValueError
+            For too few names, or the names of the class folders in another order: their labels are in sorted order.
+        """
+        if isinstance(source, BetonSource):
+            source.class_names = checked_names("its labels", source.labels, self.class_names) or source.class_names
+        elif sorted(self.class_names or ()) == source.class_names != (self.class_names or []):
+            raise ValueError(
+                f"class_names={self.class_names!r}: expected the class folders in sorted order, {source.class_names!r}"
+            )
+        return source
 
 
 def _is_ffcv(data: Any) -> bool:

@@ -1,7 +1,7 @@
 """Anything with ``__len__`` and ``__getitem__``: a data set of torch or of Hugging Face, a list, a user-defined class."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,8 @@ class IndexedSource(StoredSource):
         ``LABEL_KEYS``.
     channels : int, optional
         1 or 3; default: as the first image. Grey images are repeated where it is 3. Only for ``pixels="rgb8"``.
+    class_names : sequence of str, optional
+        Names of the labels 0, 1, ...; of labels that are names, their order. Default: those of the data set.
     on_error, memory, num_workers, skip_limit, value_range
         As for :class:`FolderSource`.
     pixels : {"rgb8", "stored"}
@@ -75,6 +77,7 @@ class IndexedSource(StoredSource):
         skip_limit: float = SKIP_LIMIT,
         pixels: str = "rgb8",
         value_range: tuple[float, float] | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if pixels == "stored" and channels is not None:
             raise ArgumentError(
@@ -91,8 +94,8 @@ class IndexedSource(StoredSource):
             several = ", ".join(map(repr, sample))
             raise ValueError(f"{self._name}: several keys may be the image: {several}; pass image=KEY")
         given = self._stored_labels()
-        labels, names = numbered_labels(self._name, self._read_labels() if given is None else given)
-        names = names or self._names(labels)
+        labels, names = numbered_labels(self._name, self._read_labels() if given is None else given, class_names)
+        names = checked_names(self._name, labels, class_names) or names or self._names(labels)
         super().__init__(self._name, labels, names, on_error, skip_limit, pixels=pixels, value_range=value_range)
         self._channels = channels or 0
         self._channels = self._channels or self.image(0).shape[2]
@@ -192,8 +195,10 @@ def sample_keys(name: str, sample: Any, image: Key | None, label: Key | None) ->
     return image, label
 
 
-def numbered_labels(name: str, labels: Any) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the labels as ``(M,) int64``, and the sorted names if they are names."""
+def numbered_labels(
+    name: str, labels: Any, class_names: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the labels as ``(M,) int64``, and the names if they are names: numbered as ``class_names``, or else sorted."""
     given = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     present = [position for position, label in enumerate(given) if label is not None]
     named = [isinstance(given[position], str) for position in present]
@@ -205,10 +210,25 @@ def numbered_labels(name: str, labels: Any) -> tuple[NDArray[np.int64], list[str
         )
     if not any(named):
         return integer_labels(name, [-1 if label is None else label for label in given]), []
-    names, inverse = np.unique([given[position] for position in present], return_inverse=True)
+    found, inverse = np.unique([given[position] for position in present], return_inverse=True)
+    names = list(class_names or found.tolist())
+    unknown = sorted({*found.tolist()} - {*names})
+    if unknown:
+        first = given.index(unknown[0])
+        raise ValueError(f"{name}: sample {first} has the label {unknown[0]!r}: expected one of class_names={names}")
     numbers = np.full(len(given), -1, np.int64)
-    numbers[present] = inverse
-    return numbers, names.tolist()
+    numbers[present] = np.array([names.index(each) for each in found.tolist()], np.int64)[inverse]
+    return numbers, names
+
+
+def checked_names(name: str, labels: NDArray[np.int64], class_names: Sequence[str] | None) -> list[str]:
+    """Return names of classes that are given, an empty list without any; raise a ValueError for fewer than the labels need."""
+    count = len(numbered_classes(name, labels))
+    if class_names and len(class_names) < count:
+        raise ValueError(
+            f"{name}: {len(class_names)} class_names for labels from 0 to {count - 1}: expected {count} of them"
+        )
+    return list(class_names or ())
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 
 from ssl_data.augment.functions import described
 from ssl_data.augment.seeding import preserved_generators, seed_generators
-from ssl_data.sources.adapters.indexed import Key, not_by_position, numbered_labels, sample_keys
+from ssl_data.sources.adapters.indexed import Key, checked_names, not_by_position, numbered_labels, sample_keys
 from ssl_data.sources.fingerprint import samples_fingerprint
 from ssl_data.sources.source import Source, numbered_classes, value_range
 
@@ -48,7 +48,7 @@ class SampleSource:
         Where an item keeps sample and label. Default: places 0 and 1 of a tuple; of a mapping the keys that
         :class:`ssl_data.IndexedSource` looks for. A mapping without such a key is the sample.
     class_names : sequence of str, optional
-        Names of the classes. Default: those of the data set, else their numbers.
+        Names of the labels 0, 1, ...; of labels that are names, their order. Default: those of the data set, else numbers.
     name : str, optional
         Name of the data set, for errors.
 
@@ -91,18 +91,13 @@ class SampleSource:
         if not isinstance(dataset, np.ndarray | Tensor):  # a row is a sample
             self._sample_key, self._label_key = sample_keys(self.name, self._item(0), image, label)
         given = self._labels() if labels is None else labels
-        self.labels, names = numbered_labels(self.name, given)
+        self.labels, names = numbered_labels(self.name, given, class_names)
         if len(self.labels) != len(dataset):
             raise ValueError(
                 f"{self.name}: {len(self.labels):,} labels for {len(dataset):,} samples: expected one each"
             )
-        numbers = numbered_classes(self.name, self.labels)
-        self.class_names = list(class_names or names or self._class_names(len(numbers)) or numbers)
-        if len(self.class_names) < len(numbers):
-            raise ValueError(
-                f"{self.name}: {len(self.class_names)} class_names for labels from 0 to {len(numbers) - 1}: expected "
-                f"{len(numbers)} of them"
-            )
+        numbers, own = numbered_classes(self.name, self.labels), checked_names(self.name, self.labels, class_names)
+        self.class_names = own or names or self._class_names(len(numbers)) or numbers
         self.ids: NDArray[np.int64] = np.arange(len(dataset), dtype=np.int64)
 
     def __len__(self) -> int:

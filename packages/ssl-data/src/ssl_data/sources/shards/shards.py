@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ssl_data.errors import ArgumentError
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.sources.adapters.indexed import numbered_labels
+from ssl_data.sources.adapters.indexed import checked_names, numbered_labels
 from ssl_data.sources.files.decode import decode, jpeg
 from ssl_data.sources.fingerprint import files_fingerprint
 from ssl_data.sources.lazy import MEMORY, StoredSource
@@ -40,7 +40,7 @@ class ShardSource(StoredSource):
     label : str, optional
         Extension of the label, a number or a name. Default: ``cls``, or none if a sample has none.
     class_names : sequence of str, optional
-        Names of the classes. Default: the sorted names, or the numbers.
+        Names of the labels 0, 1, ...; of labels that are names, their order. Default: the sorted names, or the numbers.
     on_error, memory, num_workers, skip_limit, key
         As for :class:`ssl_data.FolderSource`.
 
@@ -80,11 +80,8 @@ class ShardSource(StoredSource):
         self._offsets = np.concatenate([index.offsets for index in indices])
         self._sizes = np.concatenate([index.sizes for index in indices])
         self._shards = np.repeat(np.arange(len(indices)), [len(index.keys) for index in indices]).astype(np.int32)
-        labels, names = numbered_labels(where, _labels(indices))
-        numbers = numbered_classes(where, labels)
-        names = list(class_names or names or numbers)
-        if len(names) < len(numbers):
-            raise ValueError(f"{where}: {len(names)} names for {len(numbers)} classes")
+        labels, names = numbered_labels(where, _labels(indices), class_names)
+        names = checked_names(where, labels, class_names) or names or numbered_classes(where, labels)
         super().__init__(where, labels, names, on_error, skip_limit, f"{key.partition('.')[0]}." if "." in key else "")
         if memory:
             self.load_into_memory(memory, num_workers)
