@@ -193,6 +193,19 @@ def test_class_names_that_do_not_fit_raise(tmp_path):
         opened(folder(tmp_path), size=8, class_names=names)
 
 
+def test_test_folders_named_by_numbers_need_all_classes(tmp_path):
+    for part, names in (("train", "012"), ("test", "02")):
+        for name in names:
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.fromarray(images()[int(name)]).save(tmp_path / part / name / "x.png")
+    with pytest.raises(ValueError, match=r"data.test: its classes are not those .* \(2 and 3\); it has no '1'"):
+        opened(str(tmp_path / "train"), str(tmp_path / "test"), batch_size=2, size=8)
+    first = opened(
+        str(tmp_path / "train"), (images()[:2], [0, 1]), batch_size=2, size=8
+    )  # numbers of the first classes
+    assert first.evaluation["test"].labels.tolist() == [0, 1]
+
+
 def test_columns_of_hugging_face_by_name(tmp_path):
     library = pytest.importorskip("datasets")
     library.DatasetDict({"train": hugging_face(), "validation": hugging_face()}).save_to_disk(tmp_path / "saved")

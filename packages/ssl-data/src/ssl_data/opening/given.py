@@ -190,9 +190,11 @@ def _channels_last(rows: np.ndarray | Tensor) -> np.ndarray:
 def _check_classes(name: str, train: list[str], test: list[str]) -> None:
     """Raise a ValueError for a test set with classes that the training data does not have."""
     numbers = [str(number) for number in range(len(train))]
-    if len(test) > len(train) or (train != numbers and test not in ([], train, numbers[: len(test)])):
-        unknown = [each for each in test if each not in train] or test
+    is_unnamed = train == numbers and not {*test} <= {*train}  # folders named 0, 2, ... are no names for 0, 1, ...
+    if len(test) > len(train) or (not is_unnamed and test not in ([], train, numbers[: len(test)])):
+        unknown, lacking = ([each for each in a if each not in b] for a, b in ((test, train), (train, test)))
+        which, names = ("only it has", unknown or test) if unknown or not lacking else ("it has no", lacking)
         raise ValueError(
-            f"data.{name}: its classes are not those of the training data ({len(test)} and {len(train)}); only it has "
-            f"{', '.join(map(repr, unknown[:5]))}"
+            f"data.{name}: its classes are not those of the training data ({len(test)} and {len(train)}); {which} "
+            f"{', '.join(map(repr, names[:5]))}"
         )
