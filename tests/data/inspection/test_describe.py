@@ -114,6 +114,13 @@ def test_report_follows_subsets_and_label_noise():
     assert part.duplicates == [("sample 9", "sample 4")]
 
 
+def test_report_follows_eval_per_class():
+    config = DataConfig(dataset="digits", eval_per_class=5)
+    test = describe(config).parts["test"]
+    assert test.num_samples == len(config.open(1, 0).evaluation["digits"].source) == 50
+    assert list(test.class_counts.values()) == [5] * 10
+
+
 def test_samples_are_spread_evenly_and_classes_counted_over_all():
     images = np.arange(100, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
     read = []

@@ -16,7 +16,7 @@ from ssl_data.errors import ArgumentError
 from ssl_data.inspection.data_report import DataReport, Duplicate, PartReport, SharedSamples, Unreadable
 from ssl_data.inspection.read_samples import Tally, differs_by_call, read_samples, sample_name
 from ssl_data.loading.threads import bounded_threads
-from ssl_data.opening.open_data import EVAL_SEED, open_sources, training_labels
+from ssl_data.opening.open_data import evaluated_positions, open_sources, training_labels
 from ssl_data.sources import Source
 from ssl_data.sources.derived.derived import Derived
 from ssl_data.sources.derived.subset import subset_indices
@@ -117,10 +117,10 @@ def _parts(data: Any, samples: int, seed: int) -> tuple[list[_Part], int | None]
     labels = training_labels(data, sources.train.labels, len(names), seed)
     chosen = subset_indices(labels, data.fraction, data.imbalance, seed, data.per_class)
     parts = [_part("train", sources.train, labels, chosen, names, samples)]
-    others = {} if sources.reference is None else {"reference": (sources.reference, 1.0)}
-    others |= {name: (source, data.eval_fraction) for name, source in sources.evaluation.items()}
-    for name, (source, share) in others.items():
-        chosen = subset_indices(source.labels, share, 1, EVAL_SEED)
+    others = {} if sources.reference is None else {"reference": (sources.reference, 1.0, 0)}
+    others |= {name: (each, data.eval_fraction, data.eval_per_class) for name, each in sources.evaluation.items()}
+    for name, (source, share, per_class) in others.items():
+        chosen = evaluated_positions(source, name, share, per_class)
         title = "test" if len(sources.evaluation) == 1 and name != "reference" else name
         parts.append(_part(title, source, source.labels, chosen, names, samples))
     return parts, data.num_workers

@@ -245,17 +245,18 @@ def evaluated_parts(config: DataConfig, evaluation: dict[str, Source]) -> dict[s
     """Return the test images that ``eval_fraction`` or ``eval_per_class`` leaves of each data set."""
     if config.eval_fraction == 1 and not config.eval_per_class:
         return evaluation
-    return {name: _evaluated_part(config, name, source) for name, source in evaluation.items()}
+    wanted = config.eval_fraction, config.eval_per_class
+    return {name: Subset(each, evaluated_positions(each, name, *wanted)) for name, each in evaluation.items()}
 
 
-def _evaluated_part(config: DataConfig, name: str, source: Source) -> Subset:
-    wanted = config.eval_per_class
-    if wanted and (len(source) == 0 or source.labels.min() < 0):
-        raise ValueError(f"data.eval_per_class={wanted!r}: the images of {name!r} have no labels")
+def evaluated_positions(source: Source, name: str, fraction: float, per_class: int) -> NDArray[np.int64]:
+    """Return the positions of the images that ``eval_fraction`` or ``eval_per_class`` leaves of a data set."""
+    if per_class and (len(source) == 0 or source.labels.min() < 0):
+        raise ValueError(f"data.eval_per_class={per_class!r}: the images of {name!r} have no labels")
     try:
-        return Subset(source, subset_indices(source.labels, config.eval_fraction, 1, EVAL_SEED, wanted))
+        return subset_indices(source.labels, fraction, 1, EVAL_SEED, per_class)
     except ArgumentError as error:
-        raise ArgumentError("data.eval_per_class", wanted, f"{name!r}: {error.reason}") from error
+        raise ArgumentError("data.eval_per_class", per_class, f"{name!r}: {error.reason}") from error
 
 
 def evaluation_function(config: DataConfig, train: Source) -> Any:
