@@ -55,6 +55,14 @@ def test_plain_folders_are_split_by_the_seed(tmp_path):
     assert set(masks.unique().tolist()) <= {0, 1, 2, 3, 255}
 
 
+def test_class_0_counts_outside_of_the_layout_of_ade20k(tmp_path):
+    for part in ("train", "val"):
+        fill(tmp_path, f"images/{part}", f"annotations/{part}", range(3))
+    folder = PairedFolder(tmp_path)
+    assert not folder.reduce_zero_label
+    assert 0 in everything(folder, "train")[1]
+
+
 def test_mask_is_resized_as_torchvisions_nearest_exact(tmp_path):
     """Oracle: F.interpolate with mode="nearest-exact"; and PIL's bicubic for the image."""
     fill(tmp_path, "images", "masks", range(10))

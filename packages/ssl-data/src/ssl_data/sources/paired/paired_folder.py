@@ -95,7 +95,7 @@ class PairedFolder:
             train = [train[place] for place in sorted(chosen.tolist())]
         self.pairs = {"train": train, "test": pairs.test}
         self.drawn = pairs.drawn
-        is_ade20k = pairs.folders[1] == "annotations" and not pairs.drawn
+        is_ade20k = pairs.folders[1] == "annotations" and (self.root / "annotations" / "training").is_dir()
         self.reduce_zero_label = is_ade20k if reduce_zero_label is None else reduce_zero_label
         self.depth_scale = depth_scale
         self._threads = bounded_threads(num_workers)
