@@ -103,6 +103,12 @@ def test_names_as_labels_and_no_labels(tmp_path):
 
 def test_run_configuration_takes_shards(tmp_path):
     shards = write(tmp_path)
+def test_sample_without_label_keeps_the_numbers_of_others(tmp_path):
+    source = ShardSource(write(tmp_path, lambda number: {"cls": str(number % 12) if number else ""}), memory=0)
+    assert source.labels.tolist() == [-1, *(number % 12 for number in range(1, M))]
+    assert source.class_names == [str(number) for number in range(12)]
+
+
     loaders = DataConfig.of(train=shards, test=shards, size=16).open(8, 0)
     images, labels, ids = next(iter(loaders.train))
     assert images[0].shape == (8, 3, 16, 16)

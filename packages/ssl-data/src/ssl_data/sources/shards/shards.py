@@ -113,8 +113,8 @@ def is_shards(data: object) -> bool:
 def _labels(indices: list[ShardIndex]) -> list[int | str | None]:
     """Return the labels of all samples: numbers, names, or None."""
     texts = [text for index in indices for text in index.labels.tolist()]
-    if all(text is not None and re.fullmatch(rb"-?\d+", text) for text in texts):
-        return [int(text) for text in texts]
+    if all(re.fullmatch(rb"-?\d+", text) for text in texts if text):  # an empty one is no label
+        return [int(text) if text else None for text in texts]
     return [text.decode() if text else None for text in texts]
 
 
