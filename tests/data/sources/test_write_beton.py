@@ -3,6 +3,7 @@
 import importlib
 import os
 import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -251,3 +252,13 @@ def test_other_bands_and_types_raise(kind, bands, mode, tmp_path):
     ):
         write_beton(ArraySource(np.zeros((4, 8, 8, bands), kind)), tmp_path / "bands.beton", mode=mode)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_damaged_npz_is_one_line(tmp_path, noise, capsys, kept):
+    file = tmp_path / "x.npz"
+    np.savez_compressed(file, images=noise, labels=np.arange(len(noise)))
+    file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
+    assert main(["write-beton", str(file), str(tmp_path / "x.beton"), "--quiet"]) == 1
+    assert re.fullmatch(rf"ssl-data: {file}: it is damaged or cut off: .*; write it again\n", capsys.readouterr().err)
+    assert not (tmp_path / "x.beton").exists()

@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -89,14 +91,7 @@ def open_source(name: str, root: str, options: dict[str, Any]) -> "Source":
     if path.suffix == ".tar":
         return ShardSource(name, **options)
     if path.suffix == ".npz":
-        import numpy as np
-
-        with np.load(path, allow_pickle=False) as file:  # a pickle could name any function to call
-            if "images" not in file:
-                raise ValueError(
-                    f"{name}: expected the arrays 'images' and 'labels', found {', '.join(file) or 'nothing'}"
-                )
-            return ArraySource(file["images"], file.get("labels"))
+        return ArraySource(*_arrays(path))
     dataset, _, split = name.partition(":")
     if dataset not in _BY_NAME:
         raise ValueError(
@@ -105,6 +100,22 @@ def open_source(name: str, root: str, options: dict[str, Any]) -> "Source":
         )
     parts = open_dataset(dataset, root, "" if split in ("", "train", "test") else split, download=True)
     return parts.test if split == "test" else parts.train
+
+
+def _arrays(path: Path) -> tuple[Any, Any]:
+    """Return the arrays ``images`` and ``labels`` (None where it is missing) of a .npz file."""
+    import numpy as np
+
+    try:
+        # Opened here, since numpy leaves a damaged file open; a pickle could name any function to call
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file if name in ("images", "labels")}
+            names = list(file)
+    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: it is damaged or cut off: {error}; write it again") from error
+    if "images" not in arrays:
+        raise ValueError(f"{path}: expected the arrays 'images' and 'labels', found {', '.join(names) or 'nothing'}")
+    return arrays["images"], arrays.get("labels")
 
 
 def _parsers(prog: str, command: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import re
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from ssl_data.sources.beton.atomic_file import atomic_file
 from ssl_data.sources.files.listing import image_extensions
 
 _NAME = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")  # WebDataset: the key ends at the first dot of the file's name
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)  # errors of an index
 _META = re.compile(r"__[^/]*__($|/)")
 
 
@@ -52,7 +55,7 @@ class ShardIndex:
         """
         kept, status = path.with_name(f"{path.name}.index.npz"), os.stat(path)
         identity = f"{status.st_size} {status.st_mtime_ns} {image} {label}"
-        with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(kept, allow_pickle=False) as stored:
+        with contextlib.suppress(*_DAMAGED), open(kept, "rb") as opened, np.load(opened, allow_pickle=False) as stored:
             if str(stored["identity"]) == identity:
                 return cls(*(stored[name] for name in ("keys", "offsets", "sizes", "labels")))
         found = cls._listed(path, image, label)
