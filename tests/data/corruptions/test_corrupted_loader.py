@@ -37,6 +37,12 @@ def test_pixels_do_not_depend_on_batches_ranks_and_threads():
         assert all(torch.equal(images[i], expected[i]) for i in expected)
 
 
+def test_rank_without_samples_in_the_last_batch():
+    found = [batches("snow", rank=rank, world_size=4)[-1] for rank in range(4)]  # of two samples
+    assert [tuple(images[0].shape) for images, _, _ in found] == [(1, 3, 32, 32)] * 2 + [(0, 3, 32, 32)] * 2
+    assert torch.cat([ids for _, _, ids in found]).tolist() == [8, 9]
+
+
 def test_loaders_of_a_configuration_are_corrupted_by_name():
     loaders = DataConfig(dataset="digits", num_workers=1).open(32, 0)
     corrupted = loaders.corrupted("contrast", 5)["digits"]

@@ -70,7 +70,8 @@ class CorruptedLoader:
         with ThreadPoolExecutor(self.num_workers) as pool:
             for views, labels, ids in self.loader:
                 images = self._pixels(views[0])
-                pixels = np.stack(list(pool.map(self._corrupted, images, ids.tolist())))
+                corrupted = list(pool.map(self._corrupted, images, ids.tolist()))
+                pixels = np.stack(corrupted) if corrupted else images  # a rank without samples in the last batch
                 scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
                 yield [(scaled - self._mean) / self._std], labels, ids
 
