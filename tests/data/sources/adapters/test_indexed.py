@@ -172,6 +172,21 @@ def test_torchvision_data_is_used_as_it_is():
         assert source.labels[position] == int(label)
 
 
+def test_torchvision_colours_as_grey_raise(noise):
+    class Coloured:
+        data, targets, transforms = noise, [0] * len(noise), None
+
+        def __len__(self):
+            return len(noise)
+
+        def __getitem__(self, index):
+            return Image.fromarray(noise[index]), 0
+
+    with pytest.raises(ValueError, match=r"sample 0, .* it has three channels, and the first image has one"):
+        TorchvisionSource(Coloured(), channels=1)
+    assert TorchvisionSource(Coloured(), channels=3).images.shape == noise.shape
+
+
 def test_transforms_of_torchvision_are_not_passed_over(tmp_path, noise):
     """Oracle: torchvision's own ImageFolder with a transform that gives an image."""
     from torchvision.datasets import ImageFolder

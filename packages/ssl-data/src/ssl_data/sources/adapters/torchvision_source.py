@@ -31,7 +31,7 @@ class TorchvisionSource(IndexedSource):
         if not self._plain or self.images is not None:
             return
         held = _array(self._dataset)
-        if held is None:
+        if held is None or held.shape[3] > self._channels:  # colours as grey are an error for each image
             super().load_into_memory(memory, num_workers)
         else:
             self.images = held if held.shape[3] == self._channels else held.repeat(3, axis=3)
