@@ -175,6 +175,8 @@ def test_own_views_by_mappings():
         ({"views": [{"flip": "often"}]}, ValueError, r"data.views: flip='often': expected a number"),
         ({"views": [{"crop_scale": 0.2}]}, ValueError, r"data.views: crop_scale=0.2: expected a list of two numbers"),
         ({"views": [{"size": 2.5}]}, ValueError, r"data.views: size=2.5: expected a whole number"),
+        ({"size": "32"}, ValueError, r"^data.size='32': expected a number at least 0"),
+        ({"fraction": None}, ValueError, r"^data.fraction=None: expected a number"),
         ({"per_class": 500}, ValueError, r"^data.per_class=500: class 8 has 139 images"),
         ({"views": []}, ValueError, r"data.views=\[\]"),
         ({"views": 5}, ValueError, r"data.views=5: expected one of"),

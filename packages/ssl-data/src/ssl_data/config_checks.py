@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ssl_data.augment.presets import view_names, views
@@ -24,7 +25,8 @@ def check_fields(config: "DataConfig") -> None:
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed['choices']))}{hint}")
         limits = {key: allowed[key] for key in ("low", "above", "high") if key in allowed}
         low, above, high = (limits.get(key, bound) for key, bound in _UNBOUNDED.items())
-        if limits and not (low <= value <= high and value > above):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if limits and not (is_number and low <= value <= high and value > above):
             said = " and ".join(f"{_SIGNS[key]} {limit:g}" for key, limit in limits.items())
             raise ValueError(f"{name}={value!r}: expected a number {said}")
 
