@@ -9,6 +9,7 @@ import pytest
 
 from ssl_core import Config, ConfigError, HardwareConfig, LogConfig, OptimConfig
 from ssl_core.config.validation import build_groups, check_groups, full_keys
+from ssl_core.methods.macl import MACLConfig
 from ssl_eval import Protocol
 from ssl_losses import NTXentLoss
 
@@ -25,6 +26,8 @@ from ssl_losses import NTXentLoss
         ("optim", HardwareConfig(), "optim", None),
         ("data", None, "data", None),
     ],
+        ("model", MACLConfig(alpha=2.0), "model.alpha", None),
+        ("model", MACLConfig(a_0=-0.5), "model.a_0", None),
 )
 def test_wrong_python_value_raises_at_fit(make_config, tiny_model, group, value, key, suggestion):
     config = make_config()

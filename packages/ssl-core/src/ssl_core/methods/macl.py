@@ -19,8 +19,8 @@ class MACLConfig(JointEmbeddingConfig):
     """Keys of MACL."""
 
     temperature: float = option(0.1, low=LOWEST_TEMPERATURE)  # tau_0, temperature at an alignment of a_0
-    alpha: float = option(0.5, low=0.0)  # how much the temperature follows the alignment
-    a_0: float = option(0.0, low=-1.0, high=1.0)  # A_0, alignment at which the temperature is tau_0
+    alpha: float = option(0.5, low=0.0, high=1.0)  # how much the temperature follows the alignment
+    a_0: float = option(0.0, low=0.0, high=1.0)  # A_0, alignment at which the temperature is tau_0
 
 
 class MACL(JointEmbedding):
