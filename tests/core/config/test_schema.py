@@ -20,14 +20,15 @@ from ssl_losses import NTXentLoss
         ("optim", OptimConfig(epochs="3"), "optim.epochs", None),
         ("optim", OptimConfig(grad_max_norm=-1), "optim.grad_max_norm", None),
         ("hardware", HardwareConfig(device="gpu"), "hardware.device", "cuda"),
+        ("hardware", HardwareConfig(seed=2**63), "hardware.seed", None),  # masks and directions are computed in int64
         ("hardware", HardwareConfig(precision="bf17"), "hardware.precision", "bf16"),
         ("log", LogConfig(every_steps=0), "log.every_steps", None),
         ("optim", {"lr": 1}, "optim", None),
         ("optim", HardwareConfig(), "optim", None),
         ("data", None, "data", None),
-    ],
         ("model", MACLConfig(alpha=2.0), "model.alpha", None),
         ("model", MACLConfig(a_0=-0.5), "model.a_0", None),
+    ],
 )
 def test_wrong_python_value_raises_at_fit(make_config, tiny_model, group, value, key, suggestion):
     config = make_config()

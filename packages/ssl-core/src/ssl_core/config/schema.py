@@ -126,7 +126,7 @@ class OptimConfig:
 class HardwareConfig:
     """Device, precision, number of threads, strategy of the ranks, and the seed."""
 
-    seed: int = option(0, low=0)  # random seed of weights, order, views and dropout
+    seed: int = option(0, low=0, below=2**63)  # random seed of weights, order, views and dropout
     device: str = option("auto", choices=("auto", "cpu", "cuda"))  # auto: cuda if available
     precision: str = option("auto", choices=("auto", "fp32", "bf16", "fp16", "fp64"))  # auto: bf16 where it is fast
     compile: bool = False  # torch.compile the loss; each process compiles, unless TORCHINDUCTOR_CACHE_DIR is set
