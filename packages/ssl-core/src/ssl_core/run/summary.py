@@ -68,7 +68,7 @@ class Summary:
             self._had_finished = before.get("status") in ENDED_WELL
             self._seconds_before = before.get("wall_seconds", 0.0)
             self._rate_before = before.get("images_per_second")
-            kept = {name: before[name] for name in ("init_from", "evaluations") if name in before}
+            kept = {name: before[name] for name in ("init_from", "teacher", "evaluations") if name in before}
             self._facts |= kept | {
                 "started": before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
                 "process": os.getpid(),
