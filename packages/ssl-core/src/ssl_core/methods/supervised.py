@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core.config import ModelConfig, option
 from ssl_core.methods.backbone_method import BackboneMethod
+from ssl_losses.distributed import all_reduce_with_gradient
+from ssl_losses.precision import widen
 
 
 @dataclass
@@ -32,11 +35,14 @@ class Supervised(BackboneMethod):
         return self.classifier(self.backbone(x))
 
     def compute_loss(self) -> Tensor:
-        """Return the cross-entropy of the labelled samples, averaged over the views."""
+        """Return the cross-entropy of the labelled samples of all ranks, averaged over the views."""
         views, labels, _ = self.data
         smoothing = self.config.model.label_smoothing
         losses = [
             F.cross_entropy(self.forward(view), labels, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
             for view in views
         ]
-        return sum(losses[1:], losses[0]) / len(losses) / (labels >= 0).sum().clamp(min=1)
+        mean_of_views = widen(sum(losses[1:], losses[0]) / len(losses))
+        # Not the mean of the ranks' means: each may have another number of labels
+        total, count = all_reduce_with_gradient(torch.stack([mean_of_views, (labels >= 0).sum().to(mean_of_views)]))
+        return total / count.clamp(min=1)
