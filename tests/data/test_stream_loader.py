@@ -263,6 +263,26 @@ def test_configuration_of_a_stream(shards, caplog):
     assert "its labels ('cls') are not used; with class_names=" in caplog.text
 
 
+class GreyPairs(IterableDataset):
+    def __iter__(self):
+        for number in range(M):
+            yield np.full((16, 16), 8 * number, np.uint8), number % 4
+
+
+def test_grey_streams_are_normalized_as_one_band():
+    loaders = DataConfig.of(train=GreyPairs(), size=16, epoch_samples=M, num_workers=0).open(BATCH, 0)
+    assert loaders.image_shape == (1, 16, 16)
+    assert loaders.mean == pytest.approx([0.449], abs=1e-3)
+    assert next(iter(loaders.train))[0][0].shape == (BATCH, 1, 16, 16)
+
+
+def test_bands_to_evaluate_are_those_of_the_stream():
+    colour = (np.zeros((4, 16, 16, 3), np.uint8), np.arange(4))
+    config = DataConfig.of(train=GreyPairs(), test=colour, reference=colour, size=16, epoch_samples=M, num_workers=0)
+    with pytest.raises(ValueError, match=r"data\.reference: .* bands .* is 3, that of the stream 1"):
+        config.open(BATCH, 0)
+
+
 class ByPosition(Pairs):
     def __len__(self):
         return M
