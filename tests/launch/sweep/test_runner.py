@@ -318,6 +318,8 @@ def test_signal_is_forwarded_once_and_no_more_runs_start(tmp_path, make_run, num
 def test_slots_divide_cores_and_gpus_without_overlap():
     slots = WorkerSlot.divide(2, ["3", "5", "6", "7"], 2)
     assert [slot.gpus for slot in slots] == [["3", "5"], ["6", "7"]]
+    wrapped = WorkerSlot.divide(3, ["0", "1", "2"], 2)  # more than there are: two each all the same
+    assert [slot.gpus for slot in wrapped] == [["0", "1"], ["2", "0"], ["1", "2"]]
     shown = ["printenv", "CUDA_VISIBLE_DEVICES"]
     assert slots[1].start(shown, stdout=subprocess.PIPE).communicate()[0] == b"6,7\n"
     [alone] = WorkerSlot.divide(1, [], 1)

@@ -42,8 +42,8 @@ class WorkerSlot:
         slots = []
         for number in range(n_jobs):
             first = number * each % len(cores) if cores else 0
-            begin = number * gpus_each % len(gpus) if gpus else 0
-            slots.append(WorkerSlot(cores[first : first + each], gpus[begin : begin + gpus_each]))
+            places = range(number * gpus_each, (number + 1) * gpus_each) if gpus else ()
+            slots.append(WorkerSlot(cores[first : first + each], [gpus[place % len(gpus)] for place in places]))
         return slots
 
     def start(self, command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
