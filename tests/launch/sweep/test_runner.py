@@ -297,6 +297,16 @@ def test_failed_runs_are_retried_on_request(tmp_path, make_run):
     assert (tried.status, tried.error) == ("finished", "")
 
 
+@pytest.mark.parametrize("before", ["preempted", "failed"])
+def test_process_that_ends_early_has_no_earlier_status(tmp_path, make_run, before):
+    """It ends before it writes a summary, e.g. because its data is gone; the summary in its folder is an earlier one."""
+    run = make_run("a", "3")
+    run.folder.create(plain_config(run.config))
+    run.folder.write_summary({"status": before, "error": "it was late"})
+    stand_ins(tmp_path).run([run], retry_failed=True)
+    assert (run.status, run.error) == ("failed", "exit code 3: this went wrong")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")])
 def test_signal_is_forwarded_once_and_no_more_runs_start(tmp_path, make_run, number, status):
     runs = [make_run("a", "wait"), make_run("b", "wait"), make_run("c", "0")]

@@ -3,7 +3,7 @@
 import logging
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,15 @@ class SweepRun:
         ``waiting``, ``running``, ``finished``, ``preempted``, ``interrupted`` or ``failed``.
     error : str
         One line for a failed run.
+    earlier : dict
+        The summary in its folder before it was started.
     """
 
     overrides: list[str]
     config: Config
     status: str = "waiting"
     error: str = ""
+    earlier: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def compose(cls, launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> "list[SweepRun]":
@@ -84,7 +87,7 @@ class SweepRun:
 
     def read_earlier_result(self, retry_failed: bool) -> None:
         """Take the status of an earlier sweep: finished, or failed unless it is retried. All other runs are (re)started."""
-        earlier = self.folder.read_summary()
+        earlier = self.earlier = self.folder.read_summary()
         if earlier.get("status") not in ("finished", "failed"):
             return
         try:
@@ -99,7 +102,7 @@ class SweepRun:
 
     def end_process(self, code: int) -> None:
         """Set status and error from the exit code of its process."""
-        summary = self.folder.read_summary()
+        summary = self._summary()
         saved = summary.get("status") == "preempted"  # torchrun has its own exit codes
         stopped = {Preempted.exit_code: "preempted", 130: "interrupted"}
         self.status = "finished" if code == 0 else stopped.get(code, "preempted" if saved else "failed")
@@ -112,7 +115,7 @@ class SweepRun:
         if error is None:
             self.status = "finished"
             return
-        summary = self.folder.read_summary()
+        summary = self._summary()
         self.status = "preempted" if summary.get("status") == "preempted" else "failed"  # preempted: cancelled
         self.error = str(error)
         if summary.get("status") == "running" and summary.get("slurm", {}).get("job") == job:
@@ -120,6 +123,11 @@ class SweepRun:
                 self.folder.write_summary({**summary, "status": "failed", "error": self.error})
             except DiskError as refused:  # the job may have ended for the same reason
                 _message.warning("%s", refused)
+
+    def _summary(self) -> dict[str, Any]:
+        """Return the summary of this start; empty if the process ended before it wrote one."""
+        summary = self.folder.read_summary()
+        return {} if summary == self.earlier else summary
 
     def metric(self) -> tuple[str, float | None]:
         """Return name and last value of ``optim.monitor``, or else of the first accuracy."""
