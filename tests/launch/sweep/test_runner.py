@@ -307,6 +307,15 @@ def test_process_that_ends_early_has_no_earlier_status(tmp_path, make_run, befor
     assert (run.status, run.error) == ("failed", "exit code 3: this went wrong")
 
 
+def test_run_that_cannot_start_does_not_stop_the_others(tmp_path, make_run, capfd):
+    runs = [make_run("a", "0"), make_run("b", "0"), make_run("c", "0")]
+    (tmp_path / "out").mkdir()
+    runs[1].folder.path.write_text("a file")
+    stand_ins(tmp_path).run(runs)
+    assert [each.status for each in runs] == ["finished", "failed", "finished"]
+    assert runs[1].error == f"it cannot start: File exists: '{runs[1].folder.path}'"
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")])
 def test_signal_is_forwarded_once_and_no_more_runs_start(tmp_path, make_run, number, status):
     runs = [make_run("a", "wait"), make_run("b", "wait"), make_run("c", "0")]

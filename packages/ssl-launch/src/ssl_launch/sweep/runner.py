@@ -92,13 +92,18 @@ class Sweep:
 
     def _start(self, run: SweepRun, number: int) -> None:
         folder = run.folder
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with open(folder.output, "ab") as output:
-            process = self.slots[number].start(
-                [*self.command, *run.overrides],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches only this process, which forwards it once
-            )  # fmt: skip
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            with open(folder.output, "ab") as output:
+                process = self.slots[number].start(
+                    [*self.command, *run.overrides],
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C reaches only this process, which forwards it once
+                )  # fmt: skip
+        except OSError as error:  # raised here, it would leave the running processes behind
+            run.status, run.error = "failed", f"it cannot start: {error.strerror}: '{error.filename}'"
+            print(f"{run.status:<11} {folder.path}", textwrap.shorten(run.error, 100), flush=True)
+            return
         run.status = "running"
         self._running[number] = run, process
         print(f"{'started':<11} {folder.path}", flush=True)
