@@ -22,9 +22,27 @@ from ssl_core.evaluation.other_data.dense import evaluate_dense
 from ssl_core.evaluation.other_data.landmarks import evaluate_landmarks
 from ssl_core.evaluation.other_data.transfer import evaluate_transfer
 from ssl_core.evaluation.other_data.zero_shot import evaluate_zero_shot
+from ssl_core.run.source_location import load_class
 from ssl_eval import Protocol, evaluate_features, linear_probe
 
 QUICK = Protocol(few=[2], draws=2, map_samples=20)
+IDEA = """
+import torch
+from ssl_core import BaseModel
+
+class Idea(BaseModel):
+    def initialize_modules(self):
+        self.backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 8))
+
+    def forward(self, x):
+        return self.backbone(x)
+
+    def features(self, x):
+        return 1.0 * super().features(x)
+
+    def compute_loss(self):
+        return self.forward(self.data[0][0]).square().mean()
+"""
 
 
 def digests(folder):
@@ -78,6 +96,43 @@ def test_features_are_cached_for_the_same_weights_only(run, tiny_model, toy_data
     older = min(run.checkpoints.glob("*.pt"))
     assert not extract_features(run, older, **options).cached
     assert len(list(run.evaluations.glob("features_*.safetensors"))) == 2
+
+
+def test_features_of_other_images_are_not_read_from_the_cache(run, tiny_model, toy_data):
+    """As after images at the same place were replaced, and with another object in ``evaluate_checkpoint(data=...)``."""
+
+    class Recorded(toy_data):
+        scale = 1.0
+
+        def open(self, *arguments, **options):
+            loaders = super().open(*arguments, **options)
+            loaders.evaluation["toy"].images *= self.scale
+            loaders.fingerprint = lambda: {"toy": {"images": str(self.scale)}}
+            return loaders
+
+    first = extract_features(run, method=tiny_model, data=Recorded)
+    assert extract_features(run, method=tiny_model, data=Recorded).cached
+    Recorded.scale = 3.0
+    second = extract_features(run, method=tiny_model, data=Recorded)
+    assert not second.cached
+    images = toy_data().open(16, 0).evaluation["toy"].images
+    expected = tiny_model.from_run(run.path, data=toy_data).backbone(3 * images).detach()
+    torch.testing.assert_close(second.features["toy"].test, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(first.features["toy"].test, second.features["toy"].test)
+
+
+def test_features_of_changed_code_are_not_read_from_the_cache(tmp_path, make_config, toy_data):
+    file = tmp_path / "idea.py"
+    file.write_text(IDEA)
+    config = make_config(optim__epochs=1)
+    load_class(f"{file}:Idea")(config).fit()
+    found = []
+    for code in (IDEA, IDEA, IDEA.replace("1.0 *", "30.0 *")):  # another length: a file of the same second and size is not compiled again
+        file.write_text(code)
+        found.append(extract_features(RunFolder.of(config), method=load_class(f"{file}:Idea"), data=toy_data))
+    assert [each.cached for each in found] == [False, True, False]
+    first, _, last = (each.features["toy"].test for each in found)
+    torch.testing.assert_close(last, 30 * first)
 
 
 def test_metrics_equal_the_protocol_and_the_run_is_unchanged(run, tiny_model, toy_data):

@@ -31,6 +31,7 @@ from ssl_core.evaluation.online_metrics import VIEW_SAMPLES
 from ssl_core.evaluation.other_data.other_images import OpenImages, features_of_others
 from ssl_core.run.folder import RunFolder
 from ssl_core.run.load_config import read_config
+from ssl_core.training.data.record import fingerprint_of
 from ssl_core.training.session import RunSession
 from ssl_core.training.trained_run import load_weights
 from ssl_eval import Features, Tokens
@@ -93,6 +94,7 @@ def extract_features(
     with RunSession(config, writes=False, device=device) as session:
         model.use(session)
         asked = {**computed_by(model, digest), "data": data_keys(config), "views": view_samples}
+        asked["datasets"] = fingerprint_of(session.loaders)
         if tokens:
             asked["tokens"] = BLOCKS
         file = features_file(run, asked)
@@ -100,7 +102,8 @@ def extract_features(
         facts = checkpoint_facts(path, digest, config, progress["step"], progress["epoch"])
         cached = _read(file)
         prepare = cache(partial(_prepare, model, state["model"]))
-        ood = features_of_others(model, prepare, others or {}, run, asked | {"tokens": None, "views": None})
+        of_others = asked | dict.fromkeys(("tokens", "views", "datasets"))
+        ood = features_of_others(model, prepare, others or {}, run, of_others)
         if cached is None:
             prepare()
             found = features_of(model, view_samples, tokens)

@@ -1,7 +1,7 @@
 """Features that are computed once and kept in ``<run>/eval`` as safetensors.
 
-The name of a file is a digest of all that its features depend on: the checkpoint's bytes, the images and their view, the
-precision and the versions that make the pixels.
+The name of a file is a digest of all that its features depend on: the checkpoint's bytes, the code of a user-defined method,
+the images and their view, the precision and the versions that make the pixels.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ssl_core.checkpoint.export import write_safetensors
 from ssl_core.run.folder import RunFolder, plain_config, resume_overridable_keys
+from ssl_core.run.source_location import source_of
 
 PIXELS = ("ssl-data", "torch", "torchvision")  # packages that views and features depend on
 
@@ -34,11 +35,17 @@ def computed_by(model: Any, sha256: str) -> dict[str, Any]:
     config = model.config
     return {
         "checkpoint": sha256,
+        "method": code_of(type(model)),
         "batch": config.optim.batch_size,  # of batched products, the last bits
         "device": model.run.distributed.device.type,
         "precision": model.run.precision.name,
         "versions": {name: _version(name) for name in PIXELS},
     }
+
+
+def code_of(kind: type) -> dict[str, Any]:
+    """Return the name of a method and, if it is user-defined, a digest of its code: plain values."""
+    return {key: value for key, value in source_of(kind).items() if key != "file"}
 
 
 def data_keys(config: Any) -> dict[str, Any]:

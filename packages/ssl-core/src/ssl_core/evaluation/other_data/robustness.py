@@ -13,10 +13,11 @@ from ssl_core.config.robustness import Corruptions, Shifts
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.feature_cache import ExtractedFeatures
 from ssl_core.evaluation.features import collect_features
-from ssl_core.evaluation.kept_features import data_keys
+from ssl_core.evaluation.kept_features import code_of, data_keys
 from ssl_core.evaluation.other_data.classifiers import Classifier, fitted_classifiers
 from ssl_core.evaluation.other_data.finished_parts import FinishedParts
 from ssl_core.evaluation.other_data.reference_errors import read_reference
+from ssl_core.training.data.record import fingerprint_of
 from ssl_eval import Protocol, accuracy, corruption_error, matched_classes, subset_scores
 from ssl_eval.probes.linear import LinearProbeResult
 
@@ -81,7 +82,9 @@ def _merge(found: dict[str, Any], result: dict[str, Any]) -> None:
 def _finished_parts(model: BaseModel, extraction: ExtractedFeatures, protocol: Protocol) -> FinishedParts:
     facts = {
         "checkpoint": extraction.facts["sha256"],
+        "method": code_of(type(model)),
         "data": data_keys(model.config),
+        "datasets": fingerprint_of(model.run.loaders),
         "precision": model.run.precision.name,
         "protocol": {key: asdict(protocol)[key] for key in ("knn", "linear", "temperature", "seed")},
         "torch": torch.__version__,

@@ -23,6 +23,7 @@ from ssl_core.evaluation.evaluation_file import (
     write_evaluation,
 )
 from ssl_core.evaluation.features import collect_features
+from ssl_core.evaluation.kept_features import code_of
 from ssl_core.evaluation.other_data.finished_parts import FinishedParts
 from ssl_core.run.folder import RunFolder
 from ssl_core.training.trained_run import load_trained_model
@@ -78,7 +79,13 @@ def evaluate_transfer(
     model = load_trained_model(method, run.path, step_of(path), data, device)
     view = _view_of(run, model)
     sha256 = sha256_of(path)
-    depends = {"checkpoint": sha256, "precision": model.run.precision.name, "view": view, "torch": torch.__version__}
+    depends = {
+        "checkpoint": sha256,
+        "method": code_of(type(model)),
+        "precision": model.run.precision.name,
+        "view": view,
+        "torch": torch.__version__,
+    }
     parts = FinishedParts(run.evaluations, "transfer", depends, model.run.distributed.is_main)
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}

@@ -24,7 +24,7 @@ def record_data(loaders: Any, folder: RunFolder, checkpoints: CheckpointStore, r
     record: Record = {}
     before: Any = None
     if ranks.is_main:
-        record = _fingerprint(loaders)
+        record = fingerprint_of(loaders)
         if checkpoints.all():
             summary = folder.read_summary()
             before = summary["datasets"] if "datasets" in summary else checkpoints.recorded_data()
@@ -76,7 +76,14 @@ def _difference(key: str, before: Any, now: Any) -> str:
     return f"other {key} ({now}, was {before})"
 
 
-def _fingerprint(loaders: Any) -> Record:
+def fingerprint_of(loaders: Any) -> Record:
+    """Return what identifies the data: plain values; empty where the loaders have no ``fingerprint()``.
+
+    Raises
+    ------
+    ConfigError
+        If ``fingerprint()`` does not return a dict of dicts of plain values.
+    """
     own = getattr(loaders, "fingerprint", None)
     if own is None:
         return {}
