@@ -20,6 +20,7 @@ from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.other_data.dense import evaluate_dense
 from ssl_core.evaluation.other_data.landmarks import evaluate_landmarks
+from ssl_core.evaluation.other_data.text_features import TextFeatures
 from ssl_core.evaluation.other_data.transfer import evaluate_transfer
 from ssl_core.evaluation.other_data.zero_shot import evaluate_zero_shot
 from ssl_core.run.source_location import load_class
@@ -127,7 +128,8 @@ def test_features_of_changed_code_are_not_read_from_the_cache(tmp_path, make_con
     config = make_config(optim__epochs=1)
     load_class(f"{file}:Idea")(config).fit()
     found = []
-    for code in (IDEA, IDEA, IDEA.replace("1.0 *", "30.0 *")):  # another length: a file of the same second and size is not compiled again
+    changed = IDEA.replace("1.0 *", "30.0 *")  # of another length: Python compares time in seconds and size
+    for code in (IDEA, IDEA, changed):
         file.write_text(code)
         found.append(extract_features(RunFolder.of(config), method=load_class(f"{file}:Idea"), data=toy_data))
     assert [each.cached for each in found] == [False, True, False]
@@ -248,6 +250,24 @@ def test_unlabelled_images_give_what_needs_no_labels(run, tiny_model, toy_data, 
     assert document["omitted"]["linear"] == f"no {part} image has a label"
     assert "linear" not in document["metrics"]
     assert ("map" in document) == (part == "training")
+
+
+def test_data_without_test_images_is_an_error(run, tiny_model, toy_data):
+    class TrainingOnly(toy_data):
+        def open(self, *arguments, **options):
+            loaders = super().open(*arguments, **options)
+            loaders.evaluation = {}
+            return loaders
+
+    options = {"method": tiny_model, "data": TrainingOnly}
+    text = TextFeatures(torch.eye(4, 16), None, "digest")
+    for evaluate in (
+        lambda: evaluate_checkpoint(run, QUICK, **options),
+        lambda: evaluate_zero_shot(run, ZeroShot(text_features="x.npy"), text, **options),
+    ):
+        with pytest.raises(ConfigError, match=f"'{run.path}': its data has no test images to evaluate; expected"):
+            evaluate()
+    assert not run.evaluations.exists()
 
 
 def test_invalid_evaluation_raises_and_writes_nothing(run, tiny_model, toy_data, tmp_path):

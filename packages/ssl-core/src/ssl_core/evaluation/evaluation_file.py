@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssl_core.distributed.launch_environment import check_one_process
-from ssl_core.errors import DiskError
+from ssl_core.errors import ConfigError, DiskError
 from ssl_core.run.atomic_file import check_writable, translate_disk_errors, write_atomically
 from ssl_core.run.environment import versions
 from ssl_core.run.folder import RunFolder
@@ -25,6 +25,15 @@ def check_evaluable(run: RunFolder) -> None:
     """Raise a ConfigError on several ranks, and a DiskError if no evaluation can be written. Called before anything else."""
     check_one_process("an evaluation")
     check_writable(run.evaluations)
+
+
+def check_test_images(run: RunFolder, loaders: Any) -> None:
+    """Raise a ConfigError for data without an evaluation set. Called before any features are computed."""
+    if not loaders.evaluation:
+        raise ConfigError(
+            f"'{run.path}': its data has no test images to evaluate; expected an evaluation set, e.g. "
+            "DataConfig.of(train=..., test=...), or another data configuration: --data FILE.py:MyData"
+        )
 
 
 def evaluation_label(name: str, checkpoint: Path | None, step: int) -> str:

@@ -19,7 +19,7 @@ from ssl_core.base_model import BaseModel
 from ssl_core.checkpoint.export import read_metadata, write_safetensors
 from ssl_core.checkpoint.store import CheckpointStore, read_state, sha256_of
 from ssl_core.errors import ConfigError, RunError
-from ssl_core.evaluation.evaluation_file import checkpoint_facts
+from ssl_core.evaluation.evaluation_file import check_test_images, checkpoint_facts
 from ssl_core.evaluation.features import (
     collect_features,
     collect_tokens,
@@ -84,7 +84,7 @@ def extract_features(
     Raises
     ------
     RunError, ConfigError
-        If the folder is not a run, or the checkpoint is not one of it or is damaged.
+        If the folder is not a run, the checkpoint is not one of it or is damaged, or the data has no test images.
     """
     kind, config = read_config(run, method, data)
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
@@ -92,6 +92,7 @@ def extract_features(
     digest = sha256_of(path)
     model = kind(config)
     with RunSession(config, writes=False, device=device) as session:
+        check_test_images(run, session.loaders)
         model.use(session)
         asked = {**computed_by(model, digest), "data": data_keys(config), "views": view_samples}
         asked["datasets"] = fingerprint_of(session.loaders)

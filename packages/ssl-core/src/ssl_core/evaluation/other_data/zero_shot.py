@@ -15,6 +15,7 @@ from ssl_core.config.zero_shot import ZeroShot
 from ssl_core.errors import ConfigError
 from ssl_core.evaluation.evaluation_file import (
     check_evaluable,
+    check_test_images,
     checkpoint_facts,
     evaluation_head,
     evaluation_label,
@@ -70,6 +71,7 @@ def evaluate_zero_shot(
     path = checkpoint or CheckpointStore(run.checkpoints).newest()
     with opened_model(run, path, method, data, device) as model:
         loaders: Any = model.run.loaders
+        check_test_images(run, loaders)
         names = list(getattr(loaders, "class_names", ()))
         _check_classes(how, text, loaders.num_classes)
         chosen = _representation(how, text.width, representation_widths(model))
