@@ -57,7 +57,9 @@ class EvaluationJobs:
         """Submit all jobs; ``job_ids`` are the training jobs of the runs, None for a run that has finished earlier."""
         for job_id, config in zip(job_ids, self.configs):
             run, count = str(RunFolder.of(config).path.absolute()), num_checkpoints(config)
-            options = (count, self.protocol, self.parts, self.method, type(config.data))
+            # objects of Python are not in config.yaml; other values come from there, as the job of the training wrote them
+            data = config.data if getattr(config.data, "given", None) is not None else type(config.data)
+            options = (count, self.protocol, self.parts, self.method, data)
             arguments = [(evaluate_run, run, number, *options) for number in range(count)]
             self._submit(training, "evaluate", job_id and f"afterok:{job_id}", arguments)
         after_all = f"afterany:{':'.join(jobs.number for jobs in self.jobs)}"
@@ -90,7 +92,7 @@ def num_checkpoints(config: Config) -> int:
 
 
 def evaluate_run(
-    run: str, number: int, count: int, protocol: Any, parts: dict[str, Any], method: type | None, data: type
+    run: str, number: int, count: int, protocol: Any, parts: dict[str, Any], method: type | None, data: Any
 ) -> None:
     """Evaluate checkpoint ``number``, counted from the newest; the last of ``count`` jobs evaluates all older ones too."""
     folder = RunFolder(run)
