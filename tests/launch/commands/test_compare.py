@@ -10,7 +10,9 @@ from matplotlib.image import imread
 
 import forked
 from ssl_core import BaseModel
+from ssl_core.errors import ConfigError
 from ssl_data import DataConfig
+from ssl_launch.commands.compare import Compared, compare
 
 RUNS = Path(__file__).parents[3] / "runs"
 
@@ -94,6 +96,13 @@ def test_invalid_input_is_one_line(trained, words, message, tmp_path):
     assert message.format(runs=trained) in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_pattern_without_a_run_is_an_error(tmp_path):
+    for name in ("figures", "report"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=r"/\*': no run matches this pattern"):
+        compare([f"{tmp_path}/*"], Compared())
 
 
 def test_file_in_place_of_the_folder_is_one_line(trained, tmp_path):

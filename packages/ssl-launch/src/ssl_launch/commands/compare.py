@@ -117,6 +117,8 @@ def _chosen(word: str, which: str) -> list[tuple[RunFolder, list[Path]]]:
         return [(RunFolder(Path(word).parent.parent), [Path(word)])]
     folders = sorted(glob.glob(word)) if glob.has_magic(word) and not Path(word).exists() else [word]
     runs = [RunFolder(each) for each in folders if len(folders) == 1 or RunFolder(each).config.exists()]
+    if not runs:
+        raise ConfigError(f"{word!r}: no run matches this pattern")
     found = []
     for run in runs:
         store = CheckpointStore(run.checkpoints)
