@@ -141,6 +141,25 @@ def test_pattern_is_one_job_for_each_run(tmp_path, monkeypatch):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_runs_and_checkpoints_may_have_plus_signs(tmp_path, monkeypatch, capsys, plus):
+    monkeypatch.chdir(tmp_path)
+    for name in ("outputs/a", "outputs/b", "outputs/new"):
+        Path(name, "checkpoints").mkdir(parents=True)
+        Path(name, "config.yaml").touch()
+    for file in ("a/checkpoints/step_1.pt", "a/checkpoints/step_2.pt", "b/checkpoints/step_1.pt"):
+        Path("outputs", file).touch()
+    found = parse_arguments([f"{plus}run=[abn]*", f"{plus}checkpoint=all"], OPTIONS)
+    name_runs(found)
+    steps = [
+        tmp_path / "outputs" / f"{name}/checkpoints/step_{step}.pt" for name, step in (("a", 1), ("a", 2), ("b", 1))
+    ]
+    assert found.overrides == ["run=" + ",".join(f'"{step}"' for step in steps)]
+    assert capsys.readouterr().err == "skipped: 'outputs/new' has no checkpoint\n"
+    with pytest.raises(ConfigError, match=r"checkpoint='all': expected with a run on the command line"):
+        _target("outputs/a", "all")
+
+
 def test_checkpoint_is_named_by_file_or_step(tmp_path):
     path = tmp_path / "checkpoints" / "step_00000012.pt"
     path.parent.mkdir()

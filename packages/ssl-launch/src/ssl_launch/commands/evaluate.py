@@ -5,6 +5,7 @@ import glob
 import json
 import logging
 import re
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -214,6 +215,10 @@ def _target(run: str, checkpoint: str | int) -> tuple[RunFolder, Path | None]:
         raise ConfigError(f"run={run!r}: this folder does not exist")
     if checkpoint == "newest":
         return folder, None
+    if checkpoint == "all":
+        raise ConfigError(
+            "checkpoint='all': expected with a run on the command line, stable-ssl eval RUN checkpoint=all"
+        )
     if not isinstance(checkpoint, int):
         raise ConfigError(f"checkpoint={checkpoint!r}: expected newest, all or the number of a step")
     found = {int(each.stem.removeprefix("step_")): each for each in folder.checkpoints.glob("step_*.pt")}
@@ -261,15 +266,17 @@ def name_runs(arguments: Namespace) -> None:
     for each in arguments.overrides:
         # the name of a run may have = as well, but after a dash
         is_key = each.startswith("~") or (_KEY.match(each) and not Path(find_run(each)).exists())
-        if each.startswith("run="):
-            runs.append(each.removeprefix("run=").strip("'\""))
+        plain = each.lstrip("+")
+        if plain.startswith("run="):
+            runs.append(plain.removeprefix("run=").strip("'\""))
         else:
             (others if is_key else runs).append(each)
     if not runs:
         return
     for problem in filter(None, map(missing_run, runs)):
         raise ConfigError(f"run: {problem}")
-    every = "checkpoint=all" in others and not arguments.cfg
+    is_all = {each for each in others if each.lstrip("+") == "checkpoint=all"}
+    every = bool(is_all) and not arguments.cfg
     targets: list[str] = []
     for run in map(find_run, runs):
         folders = _runs(run) if glob.has_magic(run) and not Path(run).exists() else [run]
@@ -277,11 +284,13 @@ def name_runs(arguments: Namespace) -> None:
             raise ConfigError(f"run={run!r}: no run matches this pattern")
         for folder in folders:
             checkpoints = sorted(map(str, Path(folder).glob("checkpoints/step_*.pt")))
+            if every and not checkpoints and len(folders) > 1:
+                print(f"skipped: '{folder}' has no checkpoint", file=sys.stderr)
             targets += checkpoints if every else [folder]
     if not targets:
         raise ConfigError(f"checkpoint=all: '{runs[0]}' has no checkpoint")
     if every:
-        others.remove("checkpoint=all")
+        others = [each for each in others if each not in is_all]
     if arguments.cfg:  # what the jobs have in common
         targets = targets[:1]
     arguments.multirun |= len(targets) > 1
