@@ -17,6 +17,7 @@ from ssl_core.config.transfer import Transfer
 from ssl_core.config.zero_shot import ZeroShot
 from ssl_core.errors import CheckpointError, ConfigError, DiskError, RunFolderError
 from ssl_core.evaluation.evaluate_checkpoint import evaluate_checkpoint
+from ssl_core.evaluation.evaluation_file import write_evaluation
 from ssl_core.evaluation.feature_cache import extract_features
 from ssl_core.evaluation.other_data.dense import evaluate_dense
 from ssl_core.evaluation.other_data.landmarks import evaluate_landmarks
@@ -200,6 +201,20 @@ def test_images_that_do_not_fit_raise_and_nothing_is_written(run, tiny_model, to
     with pytest.raises(ConfigError, match="ood='svhn': no such folder"):
         evaluate_checkpoint(run, QUICK, method=tiny_model, data=toy_data, others={"svhn": open_other})
     assert not run.evaluations.exists()
+
+
+def test_hits_on_a_gpu_are_written(run):
+    """A stand-in for a CUDA tensor, which is no array until it has been copied to the CPU."""
+
+    class OnGPU:
+        def numpy(self):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
+
+        def cpu(self):
+            return torch.tensor([True, False])
+
+    path = write_evaluation(run, "mine", {"step": 12, "metrics": {}}, OnGPU())
+    assert np.load(run.path / json.loads(path.read_text())["hits"]).tolist() == [True, False]
 
 
 def test_older_checkpoint_has_its_own_file(run, tiny_model, toy_data):

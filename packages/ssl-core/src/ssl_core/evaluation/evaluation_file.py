@@ -129,7 +129,7 @@ def _write(run: RunFolder, path: Path, document: dict[str, Any], hits: Any) -> N
     if hits is not None:
         document["hits"] = f"{path.parent.name}/{path.stem}_hits.npy"
         file = io.BytesIO()
-        np.save(file, hits.numpy())
+        np.save(file, hits.cpu().numpy())
         write_atomically(run.path / document["hits"], file.getvalue())
     try:
         write_atomically(path, json.dumps(document, allow_nan=False) + "\n")

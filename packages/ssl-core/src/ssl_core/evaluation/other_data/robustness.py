@@ -208,7 +208,8 @@ def _shift(
         kept = loader if (trained >= 0).all() else loader.subset(np.flatnonzero(trained >= 0))
         features, labels = collect_features(kept, model.features, model.run.distributed)
         labels = torch.tensor(places, device=labels.device)[labels]
-        classes = torch.tensor(sorted(place for place in places if place >= 0), device=labels.device)
+        # On the CPU: scores are there if the features come from the cache, and CPU indices fit tensors of any device
+        classes = torch.tensor(sorted(place for place in places if place >= 0))
         scored = {
             probe: subset_scores(scores(features, classes=classes), classes) for probe, scores in classifiers.items()
         }
