@@ -259,13 +259,14 @@ def test_invalid_robustness_writes_nothing(run, tiny_model, data, options, messa
     assert not list(run.path.glob("eval/**/*.json"))
 
 
-def test_reference_with_other_severities_is_an_error(run, tiny_model, data, tmp_path):
+def test_reference_with_other_corruptions_is_an_error(run, tiny_model, data, tmp_path):
     reference = RunFolder(shutil.copytree(run.path, tmp_path / "reference"))
     options = {"method": tiny_model, "data": data}
     evaluate_checkpoint(reference, PROTOCOL, **options, corruptions=Corruptions(["dark"], [1]))
     for how, message in (
         (Corruptions(["dark"], [2], str(reference.path)), r"has the severities \[1\], expected \[2\]"),
         (Corruptions(["noisy"], [1], str(reference.path)), "lacks the corruptions noisy"),
+        (Corruptions(["dark"], [1], str(reference.path), seed=3), "has eval.corruptions.seed=0, expected 3"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluate_checkpoint(run, PROTOCOL, **options, corruptions=how)

@@ -42,6 +42,10 @@ def read_reference(how: Corruptions, names: Sequence[str], protocol: str, datase
         raise ConfigError(
             f"{KEY}={how.reference!r}: '{file}' has the severities {found['severities']}, expected {how.severities}"
         )
+    if found.get("seed", how.seed) != how.seed:
+        raise ConfigError(
+            f"{KEY}={how.reference!r}: '{file}' has eval.corruptions.seed={found['seed']}, expected {how.seed}"
+        )
     return found
 
 

@@ -124,7 +124,9 @@ def _corruptions(
             for probe, value in found.items():
                 errors[dataset]["errors"][probe][name].append(value)
     return {
-        dataset: _summary(each, references[dataset], {"severities": how.severities, "reference": how.reference})
+        dataset: _summary(
+            each, references[dataset], {"severities": how.severities, "seed": how.seed, "reference": how.reference}
+        )
         for dataset, each in errors.items()
     }
 
