@@ -1,9 +1,7 @@
 """Pages of the documentation that are generated from the code: methods, configuration, API, packages and changelogs."""
 
 import inspect
-import json
 import re
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,13 +58,13 @@ def _methods() -> Iterator[tuple[str, str]]:
     text = (ROOT / "packages/ssl-core/docs/methods.rst").read_text()
     head, *sections = re.split(r"\n(?=\S[^\n]* \(``\w+``\)\n-{4,}\n)", text)
     recipes = ROOT / "runs/configs"
-    measured, leaderboard = _measured(), _leaderboard()
+    measured = _measured()
     names = []
     for section in sections:
         title, _, body = section.split("\n", 2)
         name = re.search(r"``(\w+)``", title)[1]  # type: ignore[index]
         names.append(name)
-        page = _title(title) + body.strip() + "\n\n" + leaderboard.get(name, "") + measured.get(name, "")
+        page = _title(title) + body.strip() + "\n\n" + measured.get(name, "")
         own = keys_of(method_class(name).config_class, "model", ModelConfig)  # type: ignore[arg-type]
         if own.strip():
             page += _title("Keys", "-") + own
@@ -92,37 +90,30 @@ def _methods() -> Iterator[tuple[str, str]]:
 
 
 def _measured() -> dict[str, str]:
-    """Return a sentence for each method with a row in the table of RESULTS.rst."""
-    text = (ROOT / "runs/bench/RESULTS.rst").read_text()
-    text = text[text.index("Every method, ") :]
-    date = re.search(r"\d{4}-\d{2}-\d{2}", text)[0]  # type: ignore[index]
-    found = {}
-    for line in text[: text.index("What falls short")].splitlines():
-        row = re.split(r"\s{2,}", line)
-        name = row[0].removesuffix(" *")
-        if name in METHODS and len(row) > 5:
-            found[name] = (
-                f"Measured with a small backbone, {row[5]} s of one core on CIFAR-10 ({date}): kNN {row[1]} % ({row[2]} "
-                f"standard errors from the untrained encoder), linear probe {row[3]} % ({row[4]}). :doc:`/generated/results` "
-                "has the settings.\n\n"
-            )
-    return found
-
-
-def _leaderboard() -> dict[str, str]:
-    """Return a sentence for each method with a row in leaderboard.json."""
-    results = json.loads((ROOT / "runs/bench/leaderboard.json").read_text())
-    seeds: dict[str, list[dict]] = {}
-    for key, row in results["rows"].items():
-        seeds.setdefault(key.rpartition("-seed")[0], []).append(row)
-    found = {}
-    for name, rows in seeds.items():
-        knn, linear = (statistics.mean(row[column] for row in rows) for column in ("knn_20", "linear"))
-        found[name] = (
-            f"Leaderboard, CIFAR-10, {results['minutes']:g} minutes of two cores, {len(rows)} seed{'s' * (len(rows) > 1)}: kNN "
-            f"{knn:.1f} %, linear probe {linear:.1f} %. :doc:`/generated/results` has all rows and the settings.\n\n"
+    """Return a sentence for each method with a row in the tables of RESULTS.rst."""
+    date, short = _result_rows("Every method, ")
+    _, leaderboard = _result_rows("Leaderboard at an equal budget")
+    found = {
+        name: f"Leaderboard, CIFAR-10, 10 minutes of two cores, {row[3]} seed{'s' * (row[3] != '1')}: kNN {row[1]} %, linear "
+        f"probe {row[2]} %. :doc:`/generated/results` has all rows and the settings.\n\n"
+        for name, row in leaderboard.items()
+    }
+    for name, row in short.items():
+        found[name] = found.get(name, "") + (
+            f"Measured with a small backbone, {row[5]} s of one core on CIFAR-10 ({date}): kNN {row[1]} % ({row[2]} "
+            f"standard errors from the untrained encoder), linear probe {row[3]} % ({row[4]}). :doc:`/generated/results` "
+            "has the settings.\n\n"
         )
     return found
+
+
+def _result_rows(heading: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the date of a section of RESULTS.rst, and the cells of the rows that begin with a method."""
+    text = (ROOT / "runs/bench/RESULTS.rst").read_text()
+    text = text[text.index(heading) :]
+    date = re.search(r"\d{4}-\d{2}-\d{2}", text)[0]  # type: ignore[index]
+    rows = [re.split(r"\s{2,}", line) for line in text[: text.index("What falls short")].splitlines()]
+    return date, {name: row for row in rows if (name := row[0].removesuffix(" *")) in METHODS and len(row) > 5}
 
 
 def _packages() -> Iterator[tuple[str, str]]:
