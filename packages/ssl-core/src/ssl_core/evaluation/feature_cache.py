@@ -47,6 +47,7 @@ class ExtractedFeatures:
     features: dict[str, Features]  # name of the evaluation set -> features
     facts: dict[str, Any]  # checkpoint, sha256, step, epoch, seed, backbone
     cached: bool  # whether they were read from the cache
+    datasets: dict[str, Any]  # fingerprint of the data; empty where the loaders have none
 
 
 def extract_features(
@@ -115,7 +116,7 @@ def extract_features(
             place = model.run.distributed.device if cached is None else torch.device("cpu")
             ood = {name: rows.to(place) for name, rows in ood.items()}
             found = {name: replace(features, ood=ood) for name, features in found.items()}
-        return ExtractedFeatures(found, facts, cached is not None)
+        return ExtractedFeatures(found, facts, cached is not None, asked["datasets"])
 
 
 def _prepare(model: BaseModel, weights: dict[str, Tensor]) -> None:

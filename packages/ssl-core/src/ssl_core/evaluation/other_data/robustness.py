@@ -17,7 +17,6 @@ from ssl_core.evaluation.kept_features import code_of, data_keys
 from ssl_core.evaluation.other_data.classifiers import Classifier, fitted_classifiers
 from ssl_core.evaluation.other_data.finished_parts import FinishedParts
 from ssl_core.evaluation.other_data.reference_errors import read_reference
-from ssl_core.training.data.record import fingerprint_of
 from ssl_eval import Protocol, accuracy, corruption_error, matched_classes, subset_scores
 from ssl_eval.probes.linear import LinearProbeResult
 
@@ -84,7 +83,7 @@ def _finished_parts(model: BaseModel, extraction: ExtractedFeatures, protocol: P
         "checkpoint": extraction.facts["sha256"],
         "method": code_of(type(model)),
         "data": data_keys(model.config),
-        "datasets": fingerprint_of(model.run.loaders),
+        "datasets": extraction.datasets,
         "precision": model.run.precision.name,
         "protocol": {key: asdict(protocol)[key] for key in ("knn", "linear", "temperature", "seed")},
         "torch": torch.__version__,
