@@ -32,7 +32,7 @@ def test_labels_of_two_ranks_weigh_the_same(tmp_path):
     for each in ranks:
         each.start()
     for each in ranks:
-        each.join(60)
+        each.join()
     weight = torch.eye(3, 5, dtype=torch.float64, requires_grad=True)
     expected = F.cross_entropy(F.linear(IMAGES, weight), LABELS, ignore_index=-1, label_smoothing=0.1)
     expected.backward()
